@@ -1,0 +1,26 @@
+# The daily targets. Each is one line that also works without make; the scripts are the truth.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test fuzz lint ci clean
+
+help: ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+run: ## the gateway on its embedded store, for trying out
+	go run .
+
+test: ## all tests with the race detector, and every fuzz target for 5 s; installs what is missing
+	./test.sh
+
+fuzz: ## every fuzz target for a minute (FUZZTIME=10m make fuzz: for longer)
+	FUZZTIME=$${FUZZTIME:-1m} ./test.sh fuzz
+
+lint: ## everything that CI checks, but the tests
+	.ci/run format modules vet lint vulnerabilities
+
+ci: ## what CI runs
+	.ci/run
+
+clean: ## forget test results and built binaries
+	go clean -testcache
+	rm -f oncegate *.test *.prof

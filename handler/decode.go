@@ -1,0 +1,266 @@
+package handler
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxID bounds dialogId and nodeId, in bytes of UTF-8.
+const (
+	maxID    = 512
+	wantedID = "a non-empty string of at most 512 bytes"
+)
+
+// payload is a decoded webhook. Its slices point into the body or into scratch: they hold until either changes.
+type payload struct {
+	dialogID, nodeID []byte // UTF-8 without escapes
+	sequence         int64
+	variables        []byte // the object's JSON text as it stands in the body
+
+	scratch []byte // texts without their escapes; kept for the next decode, so that a pooled payload allocates nothing
+}
+
+// FieldError says what is wrong with one field of a payload, or with the whole: then the field is "body". The message is
+// a sentence for the author of a flow. It tells types and offsets but no values, since these may be private.
+type FieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+func newFieldError(field, wanted, found string) FieldError {
+	return FieldError{Field: field, Message: field + " must be " + wanted + ", but is " + found}
+}
+
+// decode reads a webhook's body and returns all that is wrong with its fields, in a fixed order. A body that is no
+// object has no fields: it is one error. After an error the payload must not be used.
+func (p *payload) decode(body []byte) []FieldError {
+	found, problem := p.find(body)
+	if problem != "" {
+		return []FieldError{newFieldError("body", "one JSON object in UTF-8", problem)}
+	}
+	p.scratch = p.scratch[:0]
+	var errs []FieldError
+	for _, check := range [...]struct{ field, wanted, found string }{
+		{"dialogId", wantedID, p.readID(found.dialogID, &p.dialogID)},
+		{"nodeId", wantedID, p.readID(found.nodeID, &p.nodeID)},
+		{"sequence", `a 64-bit integer (7 or "7")`, p.readSequence(found.sequence)},
+		{"variables", "an object", p.readVariables(found.variables)},
+	} {
+		if check.found != "" {
+			errs = append(errs, newFieldError(check.field, check.wanted, check.found))
+		}
+	}
+	return errs
+}
+
+// fields are the top-level members that the program reads. The logic may read others.
+type fields struct{ dialogID, nodeID, sequence, variables field }
+
+type field struct {
+	value []byte // JSON text as it stands in the body, of the last if there are several; empty if there is none
+	times int    // how often the body has it
+}
+
+// find checks the whole body and returns the fields in it, or what is wrong with the body.
+func (p *payload) find(body []byte) (found fields, problem string) {
+	if !utf8.Valid(body) {
+		return found, "not valid UTF-8"
+	}
+	s := scanner{text: body}
+	s.space()
+	start := s.at
+	s.begin()
+	if s.problem == "" && body[start] != '{' {
+		return found, kindOf(body[start:])
+	}
+	for s.more() {
+		name, value := s.key(), s.value()
+		p.scratch = p.scratch[:0]
+		name, _ = p.text(name) // half a character in it becomes U+FFFD, which no name of ours has
+		if f := found.named(name); f != nil {
+			*f = field{value, f.times + 1}
+		}
+	}
+	s.end()
+	return found, s.problem
+}
+
+func (f *fields) named(name []byte) *field {
+	switch string(name) {
+	case "dialogId":
+		return &f.dialogID
+	case "nodeId":
+		return &f.nodeID
+	case "sequence":
+		return &f.sequence
+	case "variables":
+		return &f.variables
+	}
+	return nil
+}
+
+// repeated is what is wrong with a field of the identity that a body has twice: whoever reads the body after us might
+// take the other one.
+const repeated = "given more than once"
+
+func (p *payload) readID(f field, id *[]byte) (problem string) {
+	if f.times > 1 {
+		return repeated
+	}
+	if kind := kindOf(f.value); kind != aString {
+		return kind
+	}
+	text, whole := p.text(unquote(f.value))
+	switch {
+	case len(text) == 0:
+		return "empty"
+	case len(text) > maxID:
+		return "longer"
+	case !whole:
+		return `cut within a character (a lone surrogate like \ud800)`
+	}
+	*id = text
+	return ""
+}
+
+func (p *payload) readSequence(f field) (problem string) {
+	if f.times > 1 {
+		return repeated
+	}
+	switch kind := kindOf(f.value); kind {
+	case aNumber:
+		p.sequence, problem = parseNumber(f.value)
+	case aString:
+		text, _ := p.text(unquote(f.value))
+		p.sequence, problem = parseDecimal(text)
+	default:
+		problem = kind
+	}
+	return problem
+}
+
+var emptyObject = []byte("{}")
+
+func (p *payload) readVariables(f field) (problem string) {
+	switch kind := kindOf(f.value); kind {
+	case anObject:
+		p.variables = f.value
+	case missing, null:
+		p.variables = emptyObject
+	default:
+		problem = kind
+	}
+	return problem
+}
+
+// What a field can be, as it is told.
+const (
+	missing  = "missing"
+	null     = "null"
+	anObject = "an object"
+	anArray  = "an array"
+	aString  = "a string"
+	aBoolean = "a boolean"
+	aNumber  = "a number"
+)
+
+// kindOf tells what a valid JSON text is by its first byte, which white space must not be.
+func kindOf(value []byte) string {
+	if len(value) == 0 {
+		return missing
+	}
+	switch value[0] {
+	case '{':
+		return anObject
+	case '[':
+		return anArray
+	case '"':
+		return aString
+	case 't', 'f':
+		return aBoolean
+	case 'n':
+		return null
+	}
+	return aNumber
+}
+
+func unquote(value []byte) []byte { return value[1 : len(value)-1] }
+
+// text returns what a valid JSON string means, given what stands between its quotes. whole is false if half of a
+// surrogate pair is in it. A text with escapes goes to scratch and is cut just above maxID: nothing that we look for is
+// longer, and scratch stays small whoever sends what.
+func (p *payload) text(raw []byte) (text []byte, whole bool) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw, true
+	}
+	start := len(p.scratch)
+	p.scratch, whole = appendUnescaped(p.scratch, raw, maxID+1)
+	return p.scratch[start:], whole
+}
+
+const outOfRange = "a number out of range"
+
+// parseNumber reads a valid JSON number as the integer that it is, if it is one: 70e-1 is 7. It writes it in plain decimal
+// first, since floats merge sequences beyond 2^53, but only if that is short: 1e400 must not cost 400 zeros.
+func parseNumber(number []byte) (n int64, problem string) {
+	mantissa, exponent := number, 0
+	if e := bytes.IndexAny(number, "eE"); e >= 0 {
+		mantissa, exponent = number[:e], parseExponent(number[e+1:])
+	}
+	point := bytes.IndexByte(mantissa, '.')
+	if point < 0 {
+		point = len(mantissa)
+	}
+	power := func(i int) int { // of ten, that the digit at i counts
+		if i < point {
+			i++
+		}
+		return point - i + exponent
+	}
+	const significant, longest = "123456789", len("9223372036854775807")
+	first, last := bytes.IndexAny(mantissa, significant), bytes.LastIndexAny(mantissa, significant)
+	switch {
+	case first < 0:
+		return 0, ""
+	case power(last) < 0:
+		return 0, "a number with a fraction"
+	case power(first) >= longest:
+		return 0, outOfRange
+	}
+	var onStack [1 + longest]byte
+	plain := onStack[:0]
+	if number[0] == '-' {
+		plain = append(plain, '-')
+	}
+	for _, c := range mantissa[first : last+1] {
+		if c != '.' {
+			plain = append(plain, c)
+		}
+	}
+	for range power(last) {
+		plain = append(plain, '0')
+	}
+	return parseDecimal(plain)
+}
+
+// parseExponent cuts what exceeds any body's number of digits, so that the two can be added.
+func parseExponent(exponent []byte) int {
+	const limit = 1 << 30
+	n, _ := strconv.Atoi(string(exponent)) // the only error is a range, and n is then its end
+	return min(max(n, -limit), limit)
+}
+
+// parseDecimal reads the one text that strconv would write for an integer: not "007", "+7", "-0" or "7.0".
+func parseDecimal(text []byte) (n int64, problem string) {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, outOfRange
+	}
+	var onStack [20]byte
+	if err != nil || !bytes.Equal(strconv.AppendInt(onStack[:0], n, 10), text) {
+		return 0, "a string that is not a plain decimal"
+	}
+	return n, ""
+}

@@ -1,0 +1,267 @@
+package handler
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth bounds the arrays and objects that may be open at once, the body's own object included.
+const maxDepth = 1000
+
+// scanner steps through JSON text once, by the strict grammar of RFC 8259, and hands out what it passes as it stands.
+// It does not call itself, so that a deeply nested body costs no stack, and it does not look at UTF-8.
+//
+// Whoever drives it need not look for errors on the way: the first one ends everything, as if the text ended there.
+type scanner struct {
+	text    []byte
+	at      int                // offset of the next byte
+	depth   int                // of the containers that are open
+	closers [maxDepth + 1]byte // by depth: the bracket that closes what is open there
+	fresh   bool               // an opening bracket was the last thing passed: no comma is due
+	problem string             // the first error, what and where; empty while there is none
+}
+
+// fail remembers the first problem and goes to the end, with nothing open, where nothing more is passed.
+func (s *scanner) fail(problem string) {
+	if s.problem == "" {
+		s.problem = "unreadable at byte offset " + strconv.Itoa(s.at) + ": " + problem
+	}
+	s.at, s.depth = len(s.text), 0
+}
+
+// value passes one value, however deep, and returns its text.
+func (s *scanner) value() []byte {
+	s.space()
+	start, outside := s.at, s.depth
+	s.begin()
+	for s.depth > outside {
+		if s.more() {
+			if s.closers[s.depth] == '}' {
+				s.key()
+			}
+			s.begin()
+		}
+	}
+	return s.text[start:s.at]
+}
+
+// begin passes a whole scalar, or the opening bracket of a container; more then leads through its items.
+func (s *scanner) begin() {
+	s.space()
+	switch c := s.peek(); c {
+	case '{', '[':
+		s.open(c + 2) // in ASCII each closing bracket stands two behind its opening one
+	case '"':
+		s.string()
+	case 't':
+		s.literal("true")
+	case 'f':
+		s.literal("false")
+	case 'n':
+		s.literal("null")
+	default:
+		s.number()
+	}
+}
+
+func (s *scanner) open(closer byte) {
+	if s.depth == maxDepth {
+		s.fail("it nests deeper than " + strconv.Itoa(maxDepth) + " levels")
+		return
+	}
+	s.at++
+	s.depth++
+	s.closers[s.depth] = closer
+	s.fresh = true
+}
+
+// more passes what separates the items of the innermost container and reports whether one follows; if not, it has
+// passed the closing bracket.
+func (s *scanner) more() bool {
+	s.space()
+	fresh := s.fresh
+	s.fresh = false
+	switch {
+	case s.depth == 0:
+		return false
+	case s.pass(s.closers[s.depth]):
+		s.depth--
+		return false
+	case fresh || s.pass(','):
+		return true
+	}
+	s.fail("a comma or a closing bracket is missing")
+	return false
+}
+
+// key passes a member's key and colon, and returns what stands between the key's quotes.
+func (s *scanner) key() []byte {
+	s.space()
+	key := s.string()
+	s.space()
+	if !s.pass(':') {
+		s.fail("a colon is missing")
+	}
+	return key
+}
+
+// end demands that nothing but white space is left.
+func (s *scanner) end() {
+	s.space()
+	if s.at < len(s.text) {
+		s.fail("more follows behind its end")
+	}
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.text) && isSpace(s.text[s.at]) {
+		s.at++
+	}
+}
+
+// peek returns the next byte, or 0 at the end: a NUL has no place in JSON, so that both are refused alike.
+func (s *scanner) peek() byte {
+	if s.at < len(s.text) {
+		return s.text[s.at]
+	}
+	return 0
+}
+
+func (s *scanner) pass(c byte) bool {
+	if s.peek() != c {
+		return false
+	}
+	s.at++
+	return true
+}
+
+func (s *scanner) literal(word string) {
+	for i := range len(word) {
+		if !s.pass(word[i]) {
+			s.fail("a literal is misspelt")
+			return
+		}
+	}
+}
+
+// string passes a string and returns what stands between its quotes, or nothing if it is broken.
+func (s *scanner) string() []byte {
+	if !s.pass('"') {
+		s.fail("a key in quotes is missing")
+	}
+	start := s.at
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; {
+		case c == '"':
+			s.at++
+			return s.text[start : s.at-1]
+		case c == '\\':
+			s.escape()
+		case c < ' ':
+			s.fail("a control character is not escaped")
+		default:
+			s.at++
+		}
+	}
+	s.fail("a closing quote is missing")
+	return nil
+}
+
+// shortEscapes are what may stand behind a backslash, \u aside, and escaped what each of them means.
+const (
+	shortEscapes = `"\/bfnrt`
+	escaped      = "\"\\/\b\f\n\r\t"
+)
+
+func (s *scanner) escape() {
+	s.at++ // the backslash
+	switch c := s.peek(); {
+	case c == 'u':
+		s.at++
+		for range 4 {
+			if !isHex(s.peek()) {
+				s.fail("a hex digit is missing")
+				return
+			}
+			s.at++
+		}
+	case strings.IndexByte(shortEscapes, c) >= 0:
+		s.at++
+	default:
+		s.fail("a backslash escapes what needs no escape")
+	}
+}
+
+func (s *scanner) number() {
+	if c := s.peek(); c != '-' && !isDigit(c) {
+		s.fail("a value is missing")
+		return
+	}
+	s.pass('-')
+	if !s.pass('0') { // nothing but a lone zero begins with one
+		s.digits()
+	}
+	if s.pass('.') {
+		s.digits()
+	}
+	if s.pass('e') || s.pass('E') {
+		_ = s.pass('+') || s.pass('-')
+		s.digits()
+	}
+}
+
+func (s *scanner) digits() {
+	if !isDigit(s.peek()) {
+		s.fail("a digit is missing")
+	}
+	for isDigit(s.peek()) {
+		s.at++
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+// appendUnescaped appends the text that a passed string means, given what stands between its quotes. It stops at limit
+// bytes, or a few behind. whole is false if half of a surrogate pair is in the text: U+FFFD takes its place.
+func appendUnescaped(dst, raw []byte, limit int) (text []byte, whole bool) {
+	whole = true
+	for limit += len(dst); len(raw) > 0 && len(dst) < limit; {
+		if raw[0] != '\\' {
+			dst, raw = append(dst, raw[0]), raw[1:]
+			continue
+		}
+		var char rune
+		char, raw = cutEscape(raw)
+		whole = whole && !utf16.IsSurrogate(char)
+		dst = utf8.AppendRune(dst, char)
+	}
+	return dst, whole
+}
+
+// cutEscape returns the character that the escape at the beginning of raw means, and the rest: for a surrogate pair the
+// character behind both, for half of one that half.
+func cutEscape(raw []byte) (char rune, rest []byte) {
+	if raw[1] != 'u' {
+		return rune(escaped[strings.IndexByte(shortEscapes, raw[1])]), raw[2:]
+	}
+	char, rest = codeUnit(raw), raw[6:]
+	if bytes.HasPrefix(rest, []byte(`\u`)) {
+		if pair := utf16.DecodeRune(char, codeUnit(rest)); pair != utf8.RuneError {
+			return pair, rest[6:]
+		}
+	}
+	return char, rest
+}
+
+// codeUnit reads the four digits of \uXXXX.
+func codeUnit(escape []byte) rune {
+	n, _ := strconv.ParseUint(string(escape[2:6]), 16, 16)
+	return rune(n)
+}

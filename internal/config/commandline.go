@@ -1,0 +1,169 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// CommandLine is what a person asked for: a command, and the settings that all commands share.
+type CommandLine struct {
+	Config
+
+	// Command is serve, stats, inspect or forget; the field of that name holds its arguments.
+	Command string `kong:"-"`
+
+	Serve   Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
+	Stats   Stats            `cmd:"" help:"Print the counters of all replicas."`
+	Inspect Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
+	Forget  Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// Serve runs the gateway.
+type Serve struct{}
+
+// Stats prints the counters.
+type Stats struct {
+	JSON bool `help:"Print JSON instead of a table."`
+}
+
+// Inspect shows one record.
+type Inspect struct {
+	Identity
+}
+
+// Forget lets a webhook run again.
+type Forget struct {
+	Identity
+	Force bool `help:"Also while it runs: that run's result is dropped."`
+}
+
+// Identity is what makes a webhook this one and no other. An id that begins with a hyphen goes behind "--", together
+// with all that follows.
+type Identity struct {
+	Dialog   string `arg:"" help:"dialogId of the webhook."`
+	Node     string `arg:"" help:"nodeId of the webhook."`
+	Sequence int64  `arg:"" help:"sequence of the webhook, a whole number, also a negative one."`
+}
+
+const description = "One webhook, one execution, the same answer for every duplicate."
+
+const closingNote = `
+Try it, with two commands:
+  oncegate        (in its source tree: go run .)
+  curl -i localhost:8000/webhook/cognigy -H 'Content-Type: application/json' \
+    -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7}'
+Send the second one twice: "success" comes first, then "cached" with the same data.
+`
+
+// Parse reads the command line and, for settings that it does not name, the environment, and validates the settings.
+// An error is made of sentences for a person and shows no secret. --help and --version print and exit with 0, unless
+// the options (kong.Writers, kong.Exit) say otherwise.
+func Parse(args []string, getenv func(string) string, version string, options ...kong.Option) (*CommandLine, error) {
+	var line CommandLine
+	parser, err := kong.New(&line, slices.Concat([]kong.Option{
+		kong.Name("oncegate"),
+		kong.Description(description),
+		kong.Vars{"version": "oncegate " + version},
+		kong.Resolvers(environment(getenv)),
+		kong.ConfigureHelp(kong.HelpOptions{FlagsLast: true, WrapUpperBound: 100}),
+		kong.Help(help),
+		kong.ValueFormatter(withVariable),
+	}, readers(), options)...)
+	if err != nil {
+		return nil, fmt.Errorf("command line: %w", err)
+	}
+	parsed, err := parser.Parse(shieldSequence(parser.Model, args))
+	if err != nil {
+		return nil, inOurWords(err, args)
+	}
+	line.Command = parsed.Selected().Name
+	if line.Redis.Host != "" {
+		line.Redis.Port = cmp.Or(line.Redis.Port, defaultRedisPort)
+	}
+	return &line, nil
+}
+
+// variable is the environment variable of a setting. Flags that belong to no group are not settings and have none: a
+// VERSION or FORCE in somebody's environment must mean nothing to us.
+func variable(flag *kong.Flag) (name string, ok bool) {
+	if flag == nil || flag.Group == nil {
+		return "", false
+	}
+	return upperSnake(flag.Name), true
+}
+
+func upperSnake(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+
+func environment(getenv func(string) string) kong.ResolverFunc {
+	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if name, ok := variable(flag); ok && getenv(name) != "" {
+			return getenv(name), nil
+		}
+		return nil, nil // absent
+	}
+}
+
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil || ctx.Selected() != nil {
+		return err
+	}
+	_, err := io.WriteString(ctx.Stdout, closingNote)
+	return err
+}
+
+func withVariable(value *kong.Value) string {
+	if name, ok := variable(value.Flag); ok {
+		return value.Help + " [$" + name + "]"
+	}
+	return value.Help
+}
+
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
+// shieldSequence moves a negative SEQUENCE behind a "--" at the end, since kong would read -5 as a short flag. It moves
+// only what stands third behind the command, so that no other argument can slip into its place.
+func shieldSequence(model *kong.Application, args []string) []string {
+	const before = 3 // the command, DIALOG and NODE
+	for i, met := 0, 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "--":
+			return args
+		case met == before && negative.MatchString(arg):
+			return slices.Concat(args[:i], args[i+1:], []string{"--", arg})
+		case arg == "-" || !strings.HasPrefix(arg, "-"):
+			met++
+		case takesValue(model, arg):
+			i++ // skip the value
+		}
+	}
+	return args
+}
+
+func takesValue(model *kong.Application, arg string) bool {
+	return slices.ContainsFunc(model.Flags, func(f *kong.Flag) bool { return arg == "--"+f.Name && !f.IsBool() })
+}
+
+// secretive matches arguments that may hold a secret where none belongs (oncegate REDIS_PASSWORD=…).
+var secretive = regexp.MustCompile(`(?i)password=|://`)
+
+// inOurWords drops kong's wrapping from a bad value, and hides secrets that kong repeats from the arguments.
+func inOurWords(err error, args []string) error {
+	if bad, ok := errors.AsType[badValue](err); ok {
+		return bad
+	}
+	sentence := err.Error()
+	for _, arg := range args {
+		if secretive.MatchString(arg) {
+			sentence = strings.ReplaceAll(sentence, arg, hidden)
+		}
+	}
+	return errors.New(sentence)
+}

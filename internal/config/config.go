@@ -1,0 +1,101 @@
+// Package config is everything that a person can set. It is read once, before anything is opened, validated whole, and
+// passed down in parts: each room gets the struct of its topic and knows no other.
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// defaultRedisPort is no default of kong's, which would hide a port that was given without its host.
+const defaultRedisPort Port = 6379
+
+// DialTimeout bounds one attempt to connect to Redis. It is not a setting, but SETTLE must leave room for it.
+const DialTimeout = time.Second
+
+// Config holds the settings by topic. A setting is a flag and an environment variable of the same name (--lock-ttl,
+// LOCK_TTL); the flag wins, and an empty variable counts as absent.
+type Config struct {
+	HTTP      HTTP      `embed:"" group:"HTTP"`
+	Execution Execution `embed:"" group:"Executions"`
+	Redis     Redis     `embed:"" group:"Redis (with neither URL nor host: an embedded store, for trying out only)"`
+	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
+	Log       Log       `embed:"" group:"Logs"`
+	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
+}
+
+// HTTP is how webhooks come in and answers go out.
+type HTTP struct {
+	// Listen is host:port; no host means all addresses, port 0 any free one.
+	Listen string `default:":8000" help:"Address to listen on, host:port."`
+	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; more is a 413.
+	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
+	// ProcessingStatus answers who waited in vain: 409, 202, 425 or 503.
+	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
+	// ShutdownTimeout, above 0, is the time that running executions have to finish and store.
+	ShutdownTimeout time.Duration `default:"30s" help:"How long a shutdown waits for running executions."`
+}
+
+// Execution is how often the logic runs, for how long, and who waits for it.
+type Execution struct {
+	// LockTTL, 100ms to 24h, is the lease: how long a claim holds without renewal. It is renewed at a third of it.
+	LockTTL time.Duration `default:"60s" help:"Lease of an execution, renewed while it runs: after a crash the next webhook takes over when it ends."`
+	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
+	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
+	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
+	WaitTimeout time.Duration `default:"7s" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
+	// Timeout, above 0, is the deadline of the logic's context.
+	Timeout time.Duration `name:"execution-timeout" default:"30s" help:"Deadline of the logic."`
+	// MaxResultBytes bounds what the logic returns, 1 KiB to 64 MiB; more is a failure.
+	MaxResultBytes Bytes `default:"1MiB" help:"Largest result: bytes, or with KiB or MiB."`
+	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
+	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
+	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
+}
+
+// Redis is where the records live, and how long we wait for it.
+type Redis struct {
+	// URL is redis://, rediss:// or unix://, and stands alone: the parts below are for Host.
+	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket."`
+	// Host is a name or an address, without a port.
+	Host string `name:"redis-host" placeholder:"HOST" help:"Host, in place of a URL."`
+	// Port is 1 to 65535; Parse fills in 6379 where only Host is given, and 0 stays where neither is.
+	Port Port `name:"redis-port" placeholder:"6379" help:"Port of that host."`
+	// DB is the database's number, 0 or more.
+	DB int `name:"redis-db" placeholder:"0" help:"Database number on that host."`
+	// Username is the ACL user; empty means Redis' default user.
+	Username string `name:"redis-username" placeholder:"NAME" help:"ACL user on that host."`
+	// Password belongs to Username.
+	Password Secret `name:"redis-password" placeholder:"SECRET" help:"Password on that host; better given in the environment, where ps does not show it."`
+	// KeyPrefix is 1 to 64 of A-Z a-z 0-9 _ . : -
+	KeyPrefix string `default:"cognigy" help:"First part of every key, so that several deployments share a Redis."`
+	// Timeout, above 0 and below a third of Execution.LockTTL, bounds one round trip.
+	Timeout time.Duration `name:"redis-timeout" default:"1s" help:"Longest wait for one answer of Redis; below a third of LOCK_TTL."`
+	// Patience, 0 or more and below Execution.WaitTimeout, is how long a caller is kept while Redis does not answer.
+	Patience time.Duration `name:"redis-patience" default:"5s" help:"How long a caller is kept while Redis is away, before a 503; below WAIT_TIMEOUT, 0: not at all."`
+}
+
+// Embedded says that no Redis is named: the store is in this process and ends with it.
+func (r Redis) Embedded() bool { return r.URL == "" && r.Host == "" }
+
+// Upkeep is what happens beside the webhooks.
+type Upkeep struct {
+	// MetricsFlush, above 0 and at most 1m, is the longest time that a counter waits in memory.
+	MetricsFlush time.Duration `default:"1s" help:"Longest time that counters wait in memory for a ride to Redis."`
+	// SweepInterval, at least 1s, is the pause between two sweeps.
+	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
+}
+
+// Log is how the program reports.
+type Log struct {
+	// Format is text or json.
+	Format string `name:"log-format" default:"text" help:"text or json, one line an event."`
+	// Level is the lowest level that is written.
+	Level slog.Level `name:"log-level" default:"info" help:"debug, info, warn or error."`
+}
+
+// Echo is the logic that runs when no other is built in.
+type Echo struct {
+	// Delay, 0 or more, passes before it answers.
+	Delay time.Duration `name:"echo-delay" default:"0s" help:"Pause before it answers, to play slow logic."`
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	minBytes = KiB
+	maxBytes = 64 * MiB
+)
+
+var (
+	keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+	database  = regexp.MustCompile(`^(/[0-9]*)?$`) // a URL's path
+)
+
+// Validate reports everything that makes no sense, one sentence a line, each with the setting, its value and the rule.
+// kong calls it in Parse; who builds a Config by hand calls it too.
+func (c *Config) Validate() error {
+	return errors.Join(slices.Concat(
+		c.HTTP.problems(),
+		c.Execution.problems(c.Redis.Timeout),
+		c.Redis.problems(c.Execution),
+		c.Upkeep.problems(),
+		c.Log.problems(),
+		c.Echo.problems(),
+	)...)
+}
+
+// problems gathers the sentences of broken rules.
+type problems []error
+
+func (p *problems) unless(holds bool, format string, args ...any) {
+	if !holds {
+		*p = append(*p, fmt.Errorf(format, args...))
+	}
+}
+
+func (h HTTP) problems() (p problems) {
+	p.unless(isAddress(h.Listen), "LISTEN is %q: must be host:port or :port, such as :8000", h.Listen)
+	p.unless(fits(h.MaxBodyBytes), "MAX_BODY_BYTES is %v: must be from %v to %v", h.MaxBodyBytes, minBytes, maxBytes)
+	p.unless(slices.Contains([]int{409, 202, 425, 503}, h.ProcessingStatus),
+		"PROCESSING_STATUS is %d: must be 409, 202, 425 or 503", h.ProcessingStatus)
+	p.unless(h.ShutdownTimeout > 0, "SHUTDOWN_TIMEOUT is %v: must be above 0", h.ShutdownTimeout)
+	return p
+}
+
+func (e Execution) problems(redisTimeout time.Duration) (p problems) {
+	p.unless(100*time.Millisecond <= e.LockTTL && e.LockTTL <= 24*time.Hour,
+		"LOCK_TTL is %v: must be from 100ms to 24h", e.LockTTL)
+	p.unless(e.ResultTTL/2 >= e.LockTTL,
+		"RESULT_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.ResultTTL, e.LockTTL)
+	p.unless(0 < e.WaitTimeout && e.WaitTimeout <= 10*time.Minute,
+		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
+	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
+	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
+	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
+		"SETTLE is %v: must be 0 (off), or have room for SETTLE/4 to notice, %v to connect and REDIS_TIMEOUT (%v) to put back",
+		e.Settle, DialTimeout, redisTimeout)
+	return p
+}
+
+func (r Redis) problems(e Execution) (p problems) {
+	p.unless(r.URL == "" || r.Host == "", "REDIS_URL and REDIS_HOST are both given: keep one")
+	p.unless(r.URL == "" || isRedisURL(string(r.URL)),
+		"REDIS_URL is not one that we know (and not shown, since it may hold a password): must be redis://host:port, "+
+			"rediss://host:port or unix:///path, with special characters of a password percent-encoded")
+	p.unless(r.Host == "" || isHost(r.Host),
+		"REDIS_HOST is not a host alone (and not shown, since it may hold a password): the port belongs in REDIS_PORT, a URL in REDIS_URL")
+	parts := strings.Join(r.partsOfHost(), ", ")
+	p.unless(r.Host != "" || parts == "", "%s given without REDIS_HOST: name the host, or put all into REDIS_URL", parts)
+	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
+	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
+	p.unless(0 < r.Timeout && r.Timeout < e.LockTTL/3,
+		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time", r.Timeout, e.LockTTL)
+	p.unless(0 <= r.Patience && r.Patience < e.WaitTimeout,
+		"REDIS_PATIENCE is %v: must be 0 or more and below WAIT_TIMEOUT (%v)", r.Patience, e.WaitTimeout)
+	return p
+}
+
+// partsOfHost names the settings that mean nothing without a host.
+func (r Redis) partsOfHost() (given []string) {
+	for _, part := range []struct {
+		name  string
+		given bool
+	}{
+		{"REDIS_PORT", r.Port != 0},
+		{"REDIS_DB", r.DB != 0},
+		{"REDIS_USERNAME", r.Username != ""},
+		{"REDIS_PASSWORD", r.Password != ""},
+	} {
+		if part.given {
+			given = append(given, part.name)
+		}
+	}
+	return given
+}
+
+func (u Upkeep) problems() (p problems) {
+	p.unless(0 < u.MetricsFlush && u.MetricsFlush <= time.Minute, "METRICS_FLUSH is %v: must be above 0 and at most 1m", u.MetricsFlush)
+	p.unless(u.SweepInterval >= time.Second, "SWEEP_INTERVAL is %v: must be at least 1s", u.SweepInterval)
+	return p
+}
+
+func (l Log) problems() (p problems) {
+	p.unless(l.Format == "text" || l.Format == "json", "LOG_FORMAT is %q: must be text or json", l.Format)
+	return p
+}
+
+func (e Echo) problems() (p problems) {
+	p.unless(e.Delay >= 0, "ECHO_DELAY is %v: must be 0 or more", e.Delay)
+	return p
+}
+
+func fits(b Bytes) bool { return minBytes <= b && b <= maxBytes }
+
+func isAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func isHost(text string) bool {
+	_, err := netip.ParseAddr(text) // IPv6 has colons of its own
+	return err == nil || !strings.ContainsAny(text, ":/@ ")
+}
+
+func isRedisURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Fragment != "" { // an unencoded # in a password
+		return false
+	}
+	switch u.Scheme {
+	case "redis", "rediss":
+		return u.Host != "" && database.MatchString(u.Path)
+	case "unix":
+		return u.Path != ""
+	}
+	return false
+}

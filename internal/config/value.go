@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Bytes is a size in bytes, read from text such as 65536, 64KiB or 1MiB.
+type Bytes int64
+
+// The units of a size.
+const (
+	KiB Bytes = 1 << 10
+	MiB Bytes = 1 << 20
+)
+
+// String writes the size in the largest unit that leaves a whole number.
+func (b Bytes) String() string {
+	switch {
+	case b != 0 && b%MiB == 0:
+		return fmt.Sprintf("%dMiB", b/MiB)
+	case b != 0 && b%KiB == 0:
+		return fmt.Sprintf("%dKiB", b/KiB)
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// Port is a TCP port. Zero can't be given: it means that none was.
+type Port uint16
+
+// Secret is text that may hold a password. It is hidden wherever it is printed, logged or marshalled; string(s) is the
+// text itself.
+type Secret string
+
+const hidden = "[hidden]"
+
+// String hides the text, but tells whether there is one.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// GoString hides it from %#v.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+
+// MarshalText hides it from JSON and slog.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// badValue is a value that cannot be read. It says so in the form that Validate uses, wherever the value came from.
+type badValue string
+
+func (b badValue) Error() string { return string(b) }
+
+// reads makes parse the reader of all values of its type.
+func reads[T any](parse func(string) (T, error), must string) kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("")
+		if err != nil { // kong's error would show what stands there, perhaps a password
+			return badValue(fmt.Sprintf("--%[1]s needs a value (one that begins with a hyphen: --%[1]s=VALUE)", ctx.Value.Name))
+		}
+		given := fmt.Sprint(token.Value)
+		value, err := parse(given)
+		if err != nil {
+			return badValue(fmt.Sprintf("%s is %q: %s", upperSnake(ctx.Value.Name), given, must))
+		}
+		target.Set(reflect.ValueOf(value))
+		return nil
+	}))
+}
+
+// readers reads each type of value.
+func readers() []kong.Option {
+	return []kong.Option{
+		reads(asItIs[string], ""),
+		reads(asItIs[Secret], ""),
+		reads(strconv.Atoi, "must be a whole number"),
+		reads(sequence, "must be a whole number of 64 bits, without leading zeros or a plus sign"),
+		reads(port, "must be a port, 1 to 65535 (tcp://… comes from Kubernetes, beside a Service named redis: "+
+			"enableServiceLinks: false prevents it)"),
+		reads(time.ParseDuration, "must be a length of time with its unit, such as 500ms, 60s or 1h30m"),
+		reads(size, "must be a size such as 65536, 64KiB or 1MiB"),
+		reads(level, "must be debug, info, warn or error"),
+	}
+}
+
+func asItIs[T ~string](text string) (T, error) { return T(text), nil }
+
+// sequence reads canonical decimal, as the webhook's decoder does for a sequence that is a string.
+func sequence(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && strconv.FormatInt(n, 10) != text {
+		err = strconv.ErrSyntax
+	}
+	return n, err
+}
+
+func port(text string) (Port, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err == nil && n == 0 {
+		err = strconv.ErrRange
+	}
+	return Port(n), err
+}
+
+func size(text string) (Bytes, error) {
+	unit := Bytes(1)
+	if digits, ok := strings.CutSuffix(text, "KiB"); ok {
+		text, unit = digits, KiB
+	} else if digits, ok := strings.CutSuffix(text, "MiB"); ok {
+		text, unit = digits, MiB
+	}
+	n, err := strconv.ParseInt(text, 10, 32) // no unit can overflow it
+	return Bytes(n) * unit, err
+}
+
+func level(text string) (slog.Level, error) {
+	var l slog.Level
+	err := l.UnmarshalText([]byte(text))
+	return l, err
+}

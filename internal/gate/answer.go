@@ -1,0 +1,42 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Webhook is one request for a fingerprint's result.
+type Webhook struct {
+	Fingerprint fingerprint.Fingerprint
+	Digest      record.Digest // of the request's body
+
+	// Execute runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
+	// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
+	// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable.
+	Execute func(ctx context.Context, attempt int64) (record.Result, error)
+}
+
+// Outcome says what became of a webhook.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Executed    Outcome = iota // this request's own execution gave the result
+	Replayed                   // the result stood there
+	Waited                     // the result came while this request waited for another's execution
+	Processing                 // another one's execution goes on, or this one's own longer than WaitTimeout
+	Failed                     // the execution failed; a retry executes again
+	Unavailable                // Redis does not answer, or refuses to write
+	Foreign                    // a value that no version of ours wrote stands at the record's key
+)
+
+// Answer is what a webhook gets.
+type Answer struct {
+	Outcome Outcome
+	Attempt int64         // of the execution that it tells of; 0 where that is not known
+	Result  record.Result // Executed, Replayed, Waited; Body must not be changed
+	Age     time.Duration // since the result was stored, by Redis' clock; never negative
+}

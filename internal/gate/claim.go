@@ -1,0 +1,177 @@
+package gate
+
+import (
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// A call that had no answer is repeated after these pauses, doubled each time.
+const (
+	retryFirst = 10 * time.Millisecond
+	retryMost  = 400 * time.Millisecond
+)
+
+// fly claims until this flight executes, or finds what another one left, or has nobody left to fly for.
+func (g *Gate) fly(f *flight) {
+	token := rand.Text()
+	for first := true; g.nominate(f); first = false {
+		c, ok := g.claim(f, token, first)
+		if !ok || g.life.Err() != nil {
+			g.land(f, landing{outcome: Unavailable})
+			return
+		}
+		switch c.Verdict {
+		case scripts.Claimed:
+			g.execute(f, token, c.Attempt, c.lease)
+			return
+		case scripts.Done:
+			g.landOn(f, c.Record)
+			return
+		case scripts.InProgress:
+			if r, ended := g.watch(f, c.Left); ended {
+				g.landOnRecord(f, r)
+				return
+			}
+		case scripts.Settling:
+			_ = sleep(g.life, c.Left)
+		case scripts.Foreign:
+			g.landOnForeign(f, nil)
+			return
+		default: // cancelled: the token was given up
+			g.land(f, landing{outcome: Unavailable})
+			return
+		}
+	}
+}
+
+// landOn lands on a value that Redis holds.
+func (g *Gate) landOn(f *flight, value []byte) {
+	r, err := record.Parse(value)
+	if err != nil {
+		g.landOnForeign(f, err)
+		return
+	}
+	g.landOnRecord(f, r)
+}
+
+// landOnRecord lands on a record that is done, or that a person had forgotten.
+func (g *Gate) landOnRecord(f *flight, r record.Record) {
+	if r.Forgotten() {
+		g.land(f, landing{outcome: Processing, attempt: r.Attempt})
+		return
+	}
+	g.seen.add(f.webhook.Fingerprint)
+	outcome := Replayed
+	f.mu.Lock()
+	if f.known {
+		outcome = Waited
+	}
+	f.mu.Unlock()
+	g.land(f, landing{outcome: outcome, attempt: r.Attempt, record: r})
+}
+
+func (g *Gate) landOnForeign(f *flight, err error) {
+	g.Log.Error("a value that is no record of ours stands at a record's key; it is left as it is", "key", f.key, "error", err)
+	g.land(f, landing{outcome: Foreign})
+}
+
+// claim is the script's answer to one, and the lease by our own clock where it was won.
+type claim struct {
+	scripts.Answer
+	lease lease
+}
+
+// claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
+// Redis had none for RedisPatience; the token is then failed as soon as it is back.
+func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
+	c, scripted, sent, ok := g.ask(f.key, token, first)
+	if !ok && sent {
+		g.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(g.LockTTL)})
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	candidate := f.candidate
+	f.candidate = nil
+	switch {
+	case ok && c.Verdict == scripts.Claimed:
+		candidate.executes, f.known, f.attempt = true, true, c.Attempt
+	case ok && c.Verdict == scripts.InProgress:
+		f.known = true
+	case ok && c.Verdict == scripts.Done:
+		candidate.scripted = scripted
+	}
+	if candidate.gone {
+		g.count(f, candidate, Processing)
+	}
+	return c, ok
+}
+
+// ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been
+// silent for that long. scripted: the script counted a replay. sent: Redis may have executed the claim.
+func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok bool) {
+	giveUp := time.Now().Add(g.RedisPatience)
+	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = min(2*pause, retryMost) {
+		signals := g.signals.raised.Load()
+		held := newLease(g.LockTTL) // counts from before the claim is sent
+		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first)})
+		if err == nil && reply.Answers[0].Verdict != scripts.Error {
+			if g.believed(signals) && !(reply.Answers[0].Verdict == scripts.Claimed && held.over()) {
+				if reply.Answers[0].Verdict != scripts.Settling {
+					g.signals.settle(signals)
+				}
+				return claim{reply.Answers[0], held}, first, true, true
+			}
+			pause = 0 // asked again at once
+		}
+		if err == nil || !errors.Is(err, errNotSent) {
+			first, sent = false, true
+		}
+		if time.Now().After(giveUp) || g.health.refusing.over(g.RedisPatience) || sleep(g.life, pause) != nil {
+			break
+		}
+	}
+	return c, false, sent, false
+}
+
+// believed reports whether no signal of a loss has come since there were as many.
+func (g *Gate) believed(signals uint64) bool { return g.signals.raised.Load() == signals }
+
+// abandoned are the claims that were given up without an answer: Redis may have executed them. They are failed when it
+// answers again, so that their webhooks need not wait for the lease.
+type abandoned struct {
+	mu     sync.Mutex
+	claims []abandonedClaim
+}
+
+type abandonedClaim struct {
+	key, token string
+	until      time.Time // past it the lease has ended by itself
+}
+
+// maxAbandoned bounds the memory for them, to some 20 MB. What is over it is bounded by its lease alone.
+const maxAbandoned = 1 << 16
+
+func (a *abandoned) add(claims ...abandonedClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	room := maxAbandoned - len(a.claims)
+	a.claims = append(a.claims, claims[:min(room, len(claims))]...)
+}
+
+// take removes up to n claims whose lease may still run.
+func (a *abandoned) take(n int, now time.Time) (taken []abandonedClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.claims) > 0 && len(taken) < n {
+		if now.Before(a.claims[0].until) {
+			taken = append(taken, a.claims[0])
+		}
+		a.claims = a.claims[1:]
+	}
+	return taken
+}

@@ -1,0 +1,187 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// ErrLeaseLost is the cause (context.Cause) for which an execution is cancelled when its lease is over by this
+// replica's clock, or another attempt stands in Redis.
+var ErrLeaseLost = errors.New("lease lost")
+
+// ErrTimeout is the cause for which an execution is cancelled after ExecutionTimeout.
+var ErrTimeout = errors.New("execution timeout")
+
+var errShutdown = errors.New("shutdown")
+
+// execution is one attempt of a fingerprint that this process won.
+type execution struct {
+	flight  *flight
+	token   string
+	attempt int64
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	lease lease       // guarded by leases.mu
+	fence *time.Timer // cancels it when the lease is over
+
+	ended atomic.Bool // its flight has got what it ended with, or has gone on without it
+}
+
+// execute runs the logic under a lease that was won, stores how it ended, and lands. The lease is renewed (keep.go)
+// from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
+// one that knows that it has stopped.
+func (g *Gate) execute(f *flight, token string, attempt int64, held lease) {
+	e := &execution{flight: f, token: token, attempt: attempt, lease: held}
+	fenced, cancel := context.WithCancelCause(g.life)
+	e.cancel = cancel
+	defer cancel(nil)
+	ctx, stop := context.WithTimeoutCause(fenced, g.ExecutionTimeout, ErrTimeout)
+	defer stop()
+	e.ctx = ctx
+
+	g.leases.add(e)
+	result, err := e.run()
+	if err == nil && len(result.Body) > g.MaxResultBytes {
+		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
+	}
+	var end scripts.Op
+	if err == nil {
+		end = scripts.Store(f.key, attempt, token, f.webhook.Digest, result)
+	} else {
+		g.Log.Error("execution failed", "fingerprint", f.webhook.Fingerprint, "attempt", attempt, "error", err)
+		end = scripts.Fail(f.key, attempt, token, reason(ctx, err))
+	}
+	answer := g.finish(e, end)
+	g.leases.remove(e)
+
+	if !e.ended.CompareAndSwap(false, true) {
+		return // its lease was lost: the flight has gone on
+	}
+	switch answer.Verdict {
+	case scripts.Stored, scripts.Restored:
+		g.seen.add(f.webhook.Fingerprint)
+		now := g.redisNow()
+		g.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
+			State: record.Done, Attempt: attempt, Token: token,
+			Stored: now, Ends: now.Add(g.ResultTTL), Digest: f.webhook.Digest, Result: result,
+		}})
+	case scripts.Failed:
+		g.land(f, landing{outcome: Failed, attempt: attempt})
+	case scripts.Refused:
+		g.goOn(f, answer.Record)
+	case scripts.Foreign:
+		g.landOnForeign(f, nil)
+	default: // the gate closes and Redis does not answer
+		g.land(f, landing{outcome: Unavailable, attempt: attempt})
+	}
+}
+
+var errTooLarge = errors.New("the result is too large")
+
+// panicked is a panic of the logic.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
+
+func (e *execution) run() (result record.Result, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicked{value, debug.Stack()}
+		}
+	}()
+	return e.flight.webhook.Execute(e.ctx, e.attempt)
+}
+
+// reason is the word that a failed record keeps of an error.
+func reason(ctx context.Context, err error) string {
+	var p *panicked
+	switch cause := context.Cause(ctx); {
+	case errors.As(err, &p):
+		return "panic"
+	case errors.Is(err, errTooLarge):
+		return "too-large"
+	case errors.Is(cause, ErrTimeout):
+		return "timeout"
+	case errors.Is(cause, ErrLeaseLost):
+		return "lease-lost"
+	case cause != nil:
+		return "shutdown"
+	}
+	return "error"
+}
+
+// finish repeats a store or a fail until it has an answer that can be believed: no caller is told of a success before
+// Redis has it. After RedisPatience without one its callers are let go; their retries find the result.
+func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		signals := g.signals.raised.Load()
+		reply, err := g.call([]scripts.Op{end})
+		if err == nil {
+			switch answer := reply.Answers[0]; {
+			case answer.Verdict == scripts.Settling:
+				pause = answer.Left
+			case answer.Verdict == scripts.Error:
+			case g.believed(signals):
+				return answer
+			default:
+				pause = 0 // asked again at once
+			}
+		}
+		if g.health.over(g.RedisPatience) {
+			e.flight.stall()
+		}
+		if sleep(g.life, pause) != nil {
+			return scripts.Answer{Verdict: scripts.Error}
+		}
+	}
+}
+
+// lose ends an execution that another attempt has overtaken: its callers go on as duplicates of what stands in Redis,
+// whenever the logic returns.
+func (g *Gate) lose(e *execution, value []byte) {
+	if !e.ended.CompareAndSwap(false, true) {
+		return
+	}
+	g.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.webhook.Fingerprint, "attempt", e.attempt)
+	e.cancel(ErrLeaseLost)
+	g.running.Go(func() { g.goOn(e.flight, value) })
+}
+
+// goOn flies on without the execution that lost. What a person had forgotten is not run again by itself.
+func (g *Gate) goOn(f *flight, value []byte) {
+	if r, err := record.Parse(value); err == nil && r.Forgotten() {
+		g.landOnRecord(f, r)
+		return
+	}
+	f.unstall()
+	g.fly(f)
+}
+
+// stall lets the callers go: the execution has ended, but Redis can't be told. Who joins meanwhile is let go at once.
+func (f *flight) stall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.stalled:
+	default:
+		close(f.stalled)
+	}
+}
+
+func (f *flight) unstall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stalled = make(chan struct{})
+}

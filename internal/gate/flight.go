@@ -1,0 +1,231 @@
+package gate
+
+import (
+	"sync"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// flight is what this process does for one fingerprint at a time: claim, then execute or wait. It belongs to the gate;
+// the callers that joined it come and go.
+type flight struct {
+	webhook Webhook // of the caller that began it: the one that is executed
+	key     string
+	wake    chan struct{} // holds one: the record has changed, or may have
+	done    chan struct{} // closed when it has landed
+
+	mu        sync.Mutex
+	callers   []*caller // who waits here, in the order they came; who has left is dropped at the next claim
+	candidate *caller   // for whom a claim is under way
+	known     bool      // the fingerprint was claimed: who joins now is a duplicate
+	attempt   int64     // of the execution that it runs or waits for; 0: not known
+	stalled   chan struct{}
+	landing   landing // set before done is closed
+}
+
+// caller is one request that waits for a flight. The flight's lock guards it.
+type caller struct {
+	digest   record.Digest
+	stalled  <-chan struct{} // closed while an execution that has ended can't be stored for want of Redis
+	executes bool            // a claim won for it: it is counted as an execution, once and for all
+	scripted bool            // the script has counted it as a replay
+	gone     bool
+}
+
+// landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found, Processing where a
+// person had it forgotten, or Failed, Unavailable, Foreign.
+type landing struct {
+	outcome Outcome
+	attempt int64
+	record  record.Record
+}
+
+// flights are those in the air.
+type flights struct {
+	mu     sync.Mutex // taken before a flight's own
+	byName map[fingerprint.Fingerprint]*flight
+	closed bool
+}
+
+// Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
+// its caller is answered earlier.
+func (g *Gate) Do(w Webhook) Answer {
+	c := &caller{digest: w.Digest}
+	f := g.join(w, c)
+	if f == nil {
+		g.counters.add(unavailable)
+		return Answer{Outcome: Unavailable}
+	}
+	timer := time.NewTimer(g.WaitTimeout)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return g.leave(f, c, Executed)
+	case <-c.stalled:
+		return g.leave(f, c, Unavailable)
+	case <-timer.C:
+		return g.leave(f, c, Processing)
+	}
+}
+
+// join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil when the gate is
+// closing.
+func (g *Gate) join(w Webhook, c *caller) *flight {
+	g.flights.mu.Lock()
+	defer g.flights.mu.Unlock()
+	f := g.flights.byName[w.Fingerprint]
+	if f == nil {
+		if g.flights.closed {
+			return nil
+		}
+		f = &flight{
+			webhook: w, key: g.Keys.Record(w.Fingerprint),
+			wake: make(chan struct{}, 1), done: make(chan struct{}), stalled: make(chan struct{}),
+		}
+		g.flights.byName[w.Fingerprint] = f
+		g.running.Go(func() { g.fly(f) })
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.stalled = f.stalled
+	f.callers = append(f.callers, c)
+	return f
+}
+
+// nominate chooses for whom the flight claims next: the one who has waited longest. Where nobody waits any more the
+// flight is over.
+func (g *Gate) nominate(f *flight) bool {
+	g.flights.mu.Lock()
+	defer g.flights.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.callers) > 0 && f.callers[0].gone {
+		f.callers = f.callers[1:]
+	}
+	if len(f.callers) == 0 {
+		delete(g.flights.byName, f.webhook.Fingerprint)
+		return false
+	}
+	f.candidate = f.callers[0]
+	return true
+}
+
+// land ends a flight: all its callers get what it found, and who comes later begins anew.
+func (g *Gate) land(f *flight, l landing) {
+	g.flights.mu.Lock()
+	delete(g.flights.byName, f.webhook.Fingerprint)
+	g.flights.mu.Unlock()
+	f.mu.Lock()
+	f.landing = l
+	f.callers = nil
+	close(f.done)
+	f.mu.Unlock()
+}
+
+// leave answers and counts a caller. Where the flight has not landed, early says what the caller is told instead.
+func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.gone = true
+	select {
+	case <-f.done:
+	default:
+		// The claim under way decides what a candidate is counted as (claimed, in claim.go).
+		if c != f.candidate {
+			g.count(f, c, early)
+		}
+		return Answer{Outcome: early, Attempt: f.attempt}
+	}
+	l := f.landing
+	outcome := l.outcome
+	if outcome == Executed && !c.executes {
+		outcome = Waited
+	}
+	g.count(f, c, outcome)
+	a := Answer{Outcome: outcome, Attempt: l.attempt}
+	if l.record.State == record.Done {
+		if !c.executes && l.record.Digest != c.digest {
+			g.counters.add(mismatch)
+		}
+		a.Result, a.Age = l.record.Result, g.age(&l.record)
+	}
+	return a
+}
+
+// count counts a caller as what it became.
+func (g *Gate) count(f *flight, c *caller, outcome Outcome) {
+	switch {
+	case c.executes:
+		g.counters.add(executed)
+		if outcome == Processing || outcome == Unavailable {
+			g.counters.add(lateAnswer)
+		}
+	case c.scripted:
+		g.counters.add(replayedByScript)
+	case outcome == Replayed:
+		g.counters.add(replayed)
+	case outcome == Waited || outcome == Failed:
+		g.counters.add(waited)
+	case outcome == Processing || f.known:
+		g.counters.add(stillProcessing)
+	default:
+		g.counters.add(unavailable)
+	}
+}
+
+// age is how long ago a result was stored.
+func (g *Gate) age(r *record.Record) time.Duration { return max(g.redisNow().Sub(r.Stored), 0) }
+
+// pause sleeps until the flight's record may have changed (true), d is over, or the gate closes.
+func (g *Gate) pause(f *flight, d time.Duration) (woken bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-f.wake:
+		return true
+	case <-timer.C:
+	case <-g.life.Done():
+	}
+	return false
+}
+
+// follow notes which attempt the flight waits for.
+func (f *flight) follow(attempt int64) {
+	f.mu.Lock()
+	f.attempt = attempt
+	f.mu.Unlock()
+}
+
+func (f *flight) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// rouse wakes the flight of a fingerprint.
+func (s *flights) rouse(name fingerprint.Fingerprint) {
+	s.mu.Lock()
+	f := s.byName[name]
+	s.mu.Unlock()
+	if f != nil {
+		f.rouse()
+	}
+}
+
+func (s *flights) rouseAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.byName {
+		f.rouse()
+	}
+}
+
+// close lets nobody begin a flight any more; who joins one that is in the air still gets its outcome.
+func (s *flights) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}

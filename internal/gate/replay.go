@@ -1,0 +1,73 @@
+package gate
+
+import (
+	"context"
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
+// it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
+// of a loss is open.
+func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
+	if !g.tracking || !g.seen.has(f) || g.signals.open() {
+		return a, false
+	}
+	sent := g.signals.raised.Load()
+	value, hit, err := g.cached(g.Keys.Record(f))
+	if err != nil {
+		return a, false
+	}
+	r, err := record.Parse(value)
+	if err != nil || r.State != record.Done || !g.redisNow().Before(r.Ends) {
+		return a, false
+	}
+	if g.signals.open() || g.signals.raised.Load() != sent {
+		return a, false
+	}
+	if hit {
+		g.counters.add(replayedLocal)
+	} else {
+		g.counters.add(replayed)
+	}
+	if r.Digest != digest {
+		g.counters.add(mismatch)
+	}
+	return Answer{Outcome: Replayed, Attempt: r.Attempt, Result: r.Result, Age: g.age(&r)}, true
+}
+
+// cached reads a record through the client-side cache, which it makes this connection track. The value is the cache's
+// own memory: it must not be changed. hit: there was no round trip.
+func (g *Gate) cached(key string) (value []byte, hit bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+	defer cancel()
+	// A static TTL spares the PTTL that would go with it; a record's end stands in the record.
+	get := g.client.B().Get().Key(key).Cache().ToStaticTTL()
+	reply := g.client.DoCache(ctx, get, g.ResultTTL)
+	value, err = reply.AsBytes()
+	return value, reply.IsCacheHit(), err
+}
+
+// seen is a small table of the fingerprints that were done here lately: only they are looked up in the cache, since
+// a miss there costs a first-time webhook a whole round trip. It forgets whom another one displaces, and may take one
+// for another (64 bits of each are kept): both cost a round trip, no more.
+type seen struct {
+	slots [1 << 16]atomic.Uint64
+}
+
+func (s *seen) slot(f fingerprint.Fingerprint) (*atomic.Uint64, uint64) {
+	return &s.slots[binary.LittleEndian.Uint16(f[:])], binary.LittleEndian.Uint64(f[8:])
+}
+
+func (s *seen) add(f fingerprint.Fingerprint) {
+	slot, tag := s.slot(f)
+	slot.Store(tag)
+}
+
+func (s *seen) has(f fingerprint.Fingerprint) bool {
+	slot, tag := s.slot(f)
+	return slot.Load() == tag
+}

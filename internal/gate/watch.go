@@ -1,0 +1,59 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+const (
+	// lookAgain is the net under lost tracking (a slot that moved): a waiter asks the script at the latest after it.
+	lookAgain = 2 * time.Second
+	// lookUntracked is how often a waiter asks where Redis tells no changes: the embedded store, which serves one
+	// process, needs it only after a claim was given up.
+	lookUntracked = 50 * time.Millisecond
+)
+
+// watch waits while another replica holds the record, left being what its lease has left. It returns the record where
+// it is done or forgotten; else ended is false: only a claim can tell what is to be done.
+//
+// The order closes a race: the cache is asked after the flight can be woken, so that a change is either seen or wakes;
+// asking makes Redis track the record for this connection. The wake-up is one for all who wait here.
+func (g *Gate) watch(f *flight, left time.Duration) (r record.Record, ended bool) {
+	if !g.tracking {
+		g.pause(f, min(left, lookUntracked))
+		return r, false
+	}
+	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
+	lease := time.Now().Add(left)
+	net := time.Now().Add(lookAgain)
+	for {
+		select {
+		case <-f.wake:
+		default:
+		}
+		signals := g.signals.raised.Load()
+		value, _, err := g.cached(f.key)
+		if err != nil {
+			return r, false
+		}
+		if r, err = record.Parse(value); err != nil {
+			return r, false
+		}
+		if r.State != record.InProgress {
+			ended = (r.State == record.Done || r.Forgotten()) && !g.signals.open() && g.believed(signals)
+			return r, ended
+		}
+		f.follow(r.Attempt)
+		if renewed := time.Now().Add(r.Deadline.Sub(g.redisNow())); renewed.After(lease) {
+			lease = renewed
+		}
+		until := lease
+		if net.Before(until) {
+			until = net
+		}
+		if !g.pause(f, time.Until(until)) {
+			return r, false
+		}
+	}
+}

@@ -1,0 +1,206 @@
+// Package record knows the bytes that Redis holds for a fingerprint, both ways. The script (scripts/idempotency.lua)
+// writes the same form; nobody else does.
+//
+// A record is one line of text and, where it is done, the result's bytes behind it:
+//
+//	P1 <attempt> <token> <deadline> <lease> <started>\n
+//	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type>\n<result>
+//	F1 <attempt> <token> <failed> <reason>\n
+//
+// The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
+// lease is a length in milliseconds. A reader ignores fields behind those that it knows.
+package record
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// State is a record's first byte.
+type State byte
+
+// The states of a record.
+const (
+	InProgress State = 'P'
+	Done       State = 'D'
+	Failed     State = 'F'
+)
+
+const version = '1'
+
+// maxHeader bounds the header line: what is longer is not ours.
+const maxHeader = 1024
+
+// Forgotten is the token of a failed record that a person left behind (`oncegate forget`). No execution has it.
+const Forgotten = "-"
+
+// ErrForeign says that no version of ours wrote the value.
+var ErrForeign = errors.New("not a record of oncegate")
+
+// Digest identifies a request body: the first 16 bytes of its SHA-256.
+type Digest [16]byte
+
+// Hex returns the 32 digits that stand in a record.
+func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
+
+// Result is what the logic returned and every duplicate gets.
+type Result struct {
+	Status      int    // HTTP status, 100 to 999
+	ContentType string // any text without control characters
+	Body        []byte
+}
+
+// Record is a parsed record. Fields that its state does not have are zero.
+type Record struct {
+	State   State
+	Attempt int64  // 1 for the first execution; 0 only in a failed record whose claim was never answered
+	Token   string // of the execution that wrote it, or Forgotten
+
+	Deadline time.Time     // in progress: the lease holds until then
+	Lease    time.Duration // in progress: its length when it was written
+	Started  time.Time     // in progress: when this attempt was claimed
+
+	Stored time.Time // done
+	Ends   time.Time // done: Redis drops the record then
+	Digest Digest    // done: of the body of the request that was executed
+	Result Result    // done; Body aliases the parsed value
+
+	FailedAt time.Time // failed
+	Reason   string    // failed: one word, no payload data
+}
+
+// Forgotten reports whether a person had this record forgotten.
+func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Forgotten }
+
+// Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
+func Parse(value []byte) (Record, error) {
+	line, body, found := bytes.Cut(value[:min(len(value), maxHeader)], []byte{'\n'})
+	if !found || len(line) < 3 || line[1] != version || line[2] != ' ' {
+		return Record{}, ErrForeign
+	}
+	body = value[len(line)+1:]
+	h := header{rest: line[3:]}
+	r := Record{State: State(line[0]), Attempt: h.integer(), Token: h.text()}
+	switch r.State {
+	case InProgress:
+		r.Deadline, r.Lease, r.Started = h.time(), time.Duration(h.integer())*time.Millisecond, h.time()
+	case Done:
+		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
+		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Body: body}
+	case Failed:
+		r.FailedAt, r.Reason = h.time(), h.text()
+	default:
+		return Record{}, ErrForeign
+	}
+	if h.err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrForeign, h.err)
+	}
+	return r, nil
+}
+
+// header reads space-separated fields from the left and remembers the first that was not what it should be.
+type header struct {
+	rest []byte
+	err  error
+}
+
+func (h *header) field() []byte {
+	field, rest, _ := bytes.Cut(h.rest, []byte{' '})
+	h.rest = rest
+	if len(field) == 0 {
+		h.fail("a field is missing")
+	}
+	return field
+}
+
+func (h *header) fail(what string) {
+	if h.err == nil {
+		h.err = errors.New(what)
+	}
+}
+
+// maxInteger is the largest integer that Lua's numbers hold exactly (2^53): the script writes no larger one.
+const maxInteger = 1 << 53
+
+func (h *header) integer() int64 {
+	var n int64
+	for _, c := range h.field() {
+		if c < '0' || c > '9' || n > maxInteger/10 {
+			h.fail("a number is malformed")
+			return 0
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n
+}
+
+func (h *header) time() time.Time { return time.UnixMilli(h.integer()) }
+
+func (h *header) text() string { return string(h.field()) }
+
+func (h *header) digest() (d Digest) {
+	field := h.field()
+	if len(field) != hex.EncodedLen(len(d)) {
+		h.fail("the digest is malformed")
+		return d
+	}
+	if _, err := hex.Decode(d[:], field); err != nil {
+		h.fail("the digest is malformed")
+	}
+	return d
+}
+
+// JSON is the content type of nearly every result: naming it here spares the replay path an allocation.
+const JSON = "application/json"
+
+func (h *header) contentType() string {
+	field := h.field()
+	if string(field) == JSON {
+		return JSON
+	}
+	text, err := url.PathUnescape(string(field)) // undoes any %XX
+	if err != nil {
+		h.fail("the content type is malformed")
+	}
+	return text
+}
+
+// spaces separate fields, so that a field has none; the rest stays as a person reads it.
+var escaper = strings.NewReplacer("%", "%25", " ", "%20")
+
+// EscapeField returns text as one field of a header.
+func EscapeField(text string) string { return escaper.Replace(text) }
+
+// Append appends a record's bytes, the same that the script writes. Times are cut to milliseconds.
+func Append(dst []byte, r Record) []byte {
+	dst = append(dst, byte(r.State), version)
+	dst = appendInteger(dst, r.Attempt)
+	dst = appendField(dst, r.Token)
+	switch r.State {
+	case InProgress:
+		dst = appendInteger(dst, r.Deadline.UnixMilli())
+		dst = appendInteger(dst, r.Lease.Milliseconds())
+		dst = appendInteger(dst, r.Started.UnixMilli())
+	case Done:
+		dst = appendInteger(dst, r.Stored.UnixMilli())
+		dst = appendInteger(dst, r.Ends.UnixMilli())
+		dst = appendField(dst, r.Digest.Hex())
+		dst = appendInteger(dst, int64(r.Result.Status))
+		dst = appendField(dst, EscapeField(r.Result.ContentType))
+	case Failed:
+		dst = appendInteger(dst, r.FailedAt.UnixMilli())
+		dst = appendField(dst, r.Reason)
+	}
+	dst = append(dst, '\n')
+	return append(dst, r.Result.Body...)
+}
+
+func appendField(dst []byte, text string) []byte { return append(append(dst, ' '), text...) }
+
+func appendInteger(dst []byte, n int64) []byte { return strconv.AppendInt(append(dst, ' '), n, 10) }

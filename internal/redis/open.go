@@ -1,0 +1,175 @@
+// Package redis opens the Redis that all replicas share, or the embedded one for trying out, and knows how our keys
+// are called.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Options say which Redis to open. Without URL and Host it is the embedded one.
+type Options struct {
+	URL string // redis://, rediss:// or unix://; it wins over the fields below
+
+	Host     string
+	Port     int
+	DB       int
+	Username string
+	Password string
+
+	Timeout time.Duration // of one round trip
+	Retries int           // of the first connection, after 1 s, 2 s, 4 s, …
+
+	// Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations). Without it nothing is tracked.
+	Invalidated func(keys []rueidis.RedisMessage)
+
+	Log *slog.Logger
+}
+
+// DialTimeout bounds the making of a connection.
+const DialTimeout = time.Second
+
+// cacheBytes bounds the client-side cache of each connection; rueidis keeps four.
+const cacheBytes = 64 << 20
+
+// Store is an open Redis.
+type Store struct {
+	Client   rueidis.Client
+	Embedded bool
+	Tracking bool   // it tells when a record that was read changes
+	Address  string // for a person, without secrets
+
+	close []func()
+}
+
+// Close closes the connections, and the embedded store.
+func (s *Store) Close() {
+	s.Client.Close()
+	for _, f := range s.close {
+		f()
+	}
+}
+
+// Open connects, and refuses or warns of a Redis that can't keep the promise.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.URL == "" && o.Host == "" {
+		return openEmbedded(o)
+	}
+	option, err := o.client()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
+	if s.Client, err = connect(ctx, option, o); errors.Is(err, rueidis.ErrNoCache) {
+		o.Log.Warn("this redis tells no changes (CLIENT TRACKING, RESP3): waiting replicas look again every so often, "+
+			"and every duplicate costs a round trip", "redis", s.Address)
+		option.DisableCache, s.Tracking = true, false
+		s.Client, err = connect(ctx, option, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.examine(ctx, o.Log); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// client returns rueidis' options. Its own retries are off: an answer that never came is asked for again by the gate,
+// which knows under which token.
+func (o Options) client() (rueidis.ClientOption, error) {
+	option := rueidis.ClientOption{
+		InitAddress: []string{net.JoinHostPort(o.Host, strconv.Itoa(o.Port))},
+		Username:    o.Username, Password: o.Password, SelectDB: o.DB,
+	}
+	if o.URL != "" {
+		var err error
+		if option, err = rueidis.ParseURL(o.URL); err != nil {
+			return option, fmt.Errorf("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or unix:///path")
+		}
+	}
+	option.ClientName = "oncegate"
+	option.Dialer.Timeout = DialTimeout
+	option.ConnWriteTimeout = o.Timeout
+	option.AlwaysPipelining = true // else a timeout of one call costs all of them their connection
+	option.DisableRetry = true
+	option.ForceSingleClient = option.Sentinel.MasterSet == ""
+	option.CacheSizeEachConn = cacheBytes
+	option.DisableCache = o.Invalidated == nil
+	option.OnInvalidations = o.Invalidated
+	return option, nil
+}
+
+func connect(ctx context.Context, option rueidis.ClientOption, o Options) (rueidis.Client, error) {
+	pause := time.Second
+	for try := 0; ; try++ {
+		client, err := rueidis.NewClient(option)
+		if err == nil {
+			return client, nil
+		}
+		if answered(err) {
+			return nil, fmt.Errorf("redis at %s: %w", strings.Join(option.InitAddress, ","), err)
+		}
+		if try == o.Retries {
+			return nil, fmt.Errorf("redis at %s can't be reached in %d tries: %w", strings.Join(option.InitAddress, ","), try+1, err)
+		}
+		o.Log.Warn("redis can't be reached", "try", try+1, "of", o.Retries+1, "again_in", pause, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("connecting to redis: %w", ctx.Err())
+		}
+		pause *= 2
+	}
+}
+
+// answered reports whether Redis itself said no (a wrong password, no tracking), which no retry changes. A Redis that
+// is still loading its data will answer otherwise.
+func answered(err error) bool {
+	if errors.Is(err, rueidis.ErrNoCache) {
+		return true
+	}
+	said, ok := rueidis.IsRedisErr(err)
+	return ok && !said.IsLoading()
+}
+
+// examine looks for what the promise rests on.
+func (s *Store) examine(ctx context.Context, log *slog.Logger) error {
+	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()
+	if err != nil {
+		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)
+		return nil
+	}
+	if field(info, "cluster_enabled") == "1" {
+		return fmt.Errorf("redis at %s is a cluster: Redis Cluster is not supported yet", s.Address)
+	}
+	if field(info, "role") == "slave" {
+		return fmt.Errorf("redis at %s is a read-only replica: connect to its primary, or through Sentinel", s.Address)
+	}
+	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
+		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set maxmemory-policy noeviction",
+			"maxmemory_policy", policy)
+	}
+	return nil
+}
+
+// field returns a field of INFO's reply, "" where there is none.
+func field(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return value
+		}
+	}
+	return ""
+}

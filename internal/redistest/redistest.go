@@ -1,0 +1,147 @@
+// Package redistest gives tests a Redis: a real redis-server of their own, or miniredis.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
+)
+
+// Server is a redis-server on a free port of loopback, in a directory of its own. It is stopped with the test.
+type Server struct {
+	t       testing.TB
+	dir     string
+	port    int
+	args    []string
+	process *exec.Cmd
+	log     *bytes.Buffer
+}
+
+// Start starts a redis-server without persistence; args are added to its command line. A machine without redis-server
+// fails the test: what it proves must not pass by being skipped.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatalf("this test needs redis-server (./test.sh installs it): %v", err)
+	}
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	for range 5 { // a free port may be taken by another before Redis has it
+		s.port = freePort(t)
+		if s.run() {
+			t.Cleanup(s.Kill)
+			return s
+		}
+	}
+	t.Fatalf("redis-server does not start:\n%s", s.log)
+	return nil
+}
+
+// Restart starts it again on the same port, after Kill. What was in memory is gone.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if !s.run() {
+		s.t.Fatalf("redis-server does not start again:\n%s", s.log)
+	}
+}
+
+func (s *Server) run() (up bool) {
+	s.log = new(bytes.Buffer)
+	s.process = exec.Command("redis-server", append([]string{
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+	}, s.args...)...)
+	s.process.Stdout, s.process.Stderr = s.log, s.log
+	if err := s.process.Start(); err != nil {
+		s.t.Fatalf("redis-server: %v", err)
+	}
+	for range 200 {
+		if conn, err := net.Dial("tcp", s.Addr()); err == nil {
+			_ = conn.Close()
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.Kill()
+	return false
+}
+
+// Addr is host:port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// URL is what REDIS_URL would be.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Kill ends it as kill -9 does.
+func (s *Server) Kill() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+	s.process = nil
+}
+
+// Pause stops it without closing its connections (SIGSTOP); Resume lets it go on.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.process.Process.Signal(sig); err != nil {
+		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
+	}
+}
+
+// Embedded starts a miniredis; its URL is returned. It is stopped with the test.
+func Embedded(t testing.TB) (server *miniredis.Miniredis, url string) {
+	m := miniredis.RunT(t)
+	return m, "redis://" + m.Addr()
+}
+
+// Client connects a plain client, without cache, closed with the test.
+func Client(t testing.TB, addr string) rueidis.Client {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true,
+	})
+	if err != nil {
+		t.Fatalf("client of %s: %v", addr, err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// Do runs a command and returns its reply as text, "" for nil.
+func Do(t testing.TB, c rueidis.Client, args ...string) string {
+	t.Helper()
+	reply := c.Do(context.Background(), c.B().Arbitrary(args...).Build())
+	if rueidis.IsRedisNil(reply.Error()) {
+		return ""
+	}
+	message, err := reply.ToAny()
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return fmt.Sprint(message)
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("a free port: %v", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,331 @@
+-- The one script on the request path: a list of operations on records, done atomically, with all counters in the
+-- same call. docs/design.md has the table of operations and why they are safe; this head has the call.
+--
+-- KEYS[1]    metrics hash: counters, and the history of this Redis (fields history, met_at, settled_at, settle)
+-- KEYS[2]    number of the last counter flush of the calling process
+-- KEYS[3..]  the record of operation 1, 2, … (the same key may come again)
+--
+-- ARGV[1]    SETTLE, ms; 0: no settling, and INFO is not asked for
+-- ARGV[2]    LOCK_TTL, ms: the lease that a claim or a renewal gets
+-- ARGV[3]    RESULT_TTL, ms: how long a record lives from its last write
+-- ARGV[4]    number of the counter flush that rides on this call; 0: none
+-- ARGV[5]    how many counters it has, then each as field, increment
+-- then the operations, each a name and its arguments:
+--   claim    token, first      first = 1: a request's first look, so that a result found is counted here
+--   renew    attempt, token
+--   store    attempt, token, digest, status, content type (as one field), result
+--   restore  record            a done or failed record, verbatim
+--   fail     attempt, token, reason     attempt 0: a claim whose reply never came
+--   forget   force             force = 1: also while it runs
+--
+-- Reply: { history ('' where none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0), answer 1, answer 2, … }
+-- Answers:
+--   { 'claimed', attempt }       run it                    { 'progress', ms left }     another one's lease holds
+--   { 'done', record }           replay it                 { 'cancelled' }             this token was failed before
+--   { 'settling', ms left }      decide nothing yet        { 'renewed' }, { 'stored' }, { 'failed' }, { 'forgotten' }
+--   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
+--   { 'refused', record }        another attempt stands    { 'expired' }               its end has come
+--   { 'missing' }                nothing to forget         { 'running' }               to forget it takes force
+--   { 'foreign' }                no version of ours wrote this value; it is left as it is
+--   { 'error', text }            Redis refused a command (full, read-only); nothing was changed or counted
+--
+-- Why it is safe. Attempts of a fingerprint only grow while Redis keeps its history, and a token belongs to one
+-- attempt. So an operation that meets a later attempt, or its own attempt done by another, came too late and is
+-- refused; one that meets less than its caller knows to have been there (nothing, or a lower attempt) proves that
+-- history was lost, and puts back what the caller knows. Every operation may be repeated: under the same token it
+-- finds its own work and says so, and counts it once. Time is this Redis' own.
+
+local call, try = redis.call, redis.pcall
+local METRICS, FLUSHED = KEYS[1], KEYS[2]
+local SETTLE, LEASE, TTL = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local DAY = 24 * 60 * 60 * 1000
+local FORGOTTEN = '-'
+
+-- Redis prints large numbers as 1.7e+12; every integer that leaves Lua as text goes through here.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+local clock = call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+-- Counters of transitions, written once at the end.
+local counts = {}
+local function count(field)
+  counts[field] = (counts[field] or 0) + 1
+end
+
+-- A write that Redis refuses (full, read-only, too few replicas) is an answer of its operation, not of the call.
+local function refusal(reply)
+  if type(reply) == 'table' and reply.err then return { 'error', reply.err } end
+end
+
+-- ---------------------------------------------------------------------------------------------------- history ----
+
+local history, met, settled, unsettled = '', 0, 0, nil
+
+-- settling says until when nothing new is decided, and notes a history that was not met before.
+local function look_at_history()
+  local known = call('HMGET', METRICS, 'history', 'met_at', 'settled_at', 'settle')
+  local server = string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
+  if known[1] == server then
+    history, met, settled = known[1], tonumber(known[2]) or 0, tonumber(known[3]) or 0
+    -- A clock that was stepped back must not settle for ever: the bound is the writer's.
+    if settled > now + 5 * (tonumber(known[4]) or 0) then settled = 0 end
+    return
+  end
+  unsettled = refusal(try('HSET', METRICS, 'history', server, 'met_at', int(now), 'settled_at', int(now + SETTLE),
+    'settle', int(SETTLE)))
+  if unsettled then return end
+  history, met, settled = server, now, now + SETTLE
+  count('settlings')
+end
+
+if SETTLE > 0 then look_at_history() end
+
+-- A claim, a store or a forget is answered this while Redis settles, whatever stands there.
+local function settling()
+  if unsettled then return unsettled end
+  if settled > now then return { 'settling', settled - now } end
+end
+
+-- What is put back while settling shows that others may still be about to: settling goes on, within its bound.
+local function put_back()
+  count('restored')
+  if settled > now then
+    settled = math.min(now + SETTLE, met + 5 * SETTLE)
+    try('HSET', METRICS, 'settled_at', int(settled))
+  end
+end
+
+-- ----------------------------------------------------------------------------------------------------- record ----
+
+-- parse returns a record's head, or nil where no version of ours wrote the value.
+local function parse(value)
+  local state, attempt, token, rest = string.match(value, '^([PDF])1 (%d+) (%S+) ([^\n]*)\n')
+  if not state then return nil end
+  local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
+  if state == 'P' then
+    local deadline, lease, started = string.match(rest, '^(%d+) (%d+) (%d+)')
+    if not deadline then return nil end
+    r.deadline, r.lease, r.started = tonumber(deadline), tonumber(lease), tonumber(started)
+  elseif state == 'D' then
+    local ends = string.match(rest, '^%d+ (%d+) ')
+    if not ends then return nil end
+    r.ends = tonumber(ends)
+  end
+  return r
+end
+
+local NOTHING = { state = 'nothing', attempt = 0 }
+
+-- read returns what stands at a key, or nil and the answer that says why that cannot be known.
+local function read(key)
+  local value = try('GET', key)
+  if not value then return NOTHING end
+  if type(value) == 'table' then
+    if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, { 'foreign' } end
+    return nil, refusal(value)
+  end
+  local r = parse(value)
+  if not r then return nil, { 'foreign' } end
+  return r
+end
+
+local function write(key, ttl, value)
+  return refusal(try('SET', key, value, 'PX', int(ttl)))
+end
+
+local function write_progress(key, attempt, token, started, lease)
+  return write(key, TTL, string.format('P1 %s %s %s %s %s\n', int(attempt), token, int(now + lease), int(lease),
+    int(started)))
+end
+
+local function write_failed(key, attempt, token, reason)
+  return write(key, TTL, string.format('F1 %s %s %s %s\n', int(attempt), token, int(now), reason))
+end
+
+-- ------------------------------------------------------------------------------------------------- operations ----
+
+local function start(key, attempt, token)
+  local refused = write_progress(key, attempt, token, now, LEASE)
+  if refused then return refused end
+  count('executed')
+  return { 'claimed', attempt }
+end
+
+local function claim(key, token, first)
+  local wait = settling()
+  if wait then return wait end
+  local r, unknown = read(key)
+  if unknown then return unknown end
+  local ours = r.token == token
+
+  if r.state == 'nothing' then return start(key, 1, token) end
+  if r.state == 'D' then
+    if first == '1' then
+      count('replayed')
+      count('duplicates')
+    end
+    return { 'done', r.value }
+  end
+  if r.state == 'F' then
+    if ours then return { 'cancelled' } end
+    return start(key, r.attempt + 1, token)
+  end
+  if ours then return write_progress(key, r.attempt, token, r.started, LEASE) or { 'claimed', r.attempt } end
+  if r.deadline <= now then
+    local answer = start(key, r.attempt + 1, token)
+    if answer[1] == 'claimed' then count('takeovers') end
+    return answer
+  end
+  if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
+    r.deadline = now + r.lease
+    local refused = write_progress(key, r.attempt, r.token, r.started, r.lease)
+    if refused then return refused end
+  end
+  return { 'progress', r.deadline - now }
+end
+
+local function renew(key, attempt, token)
+  attempt = tonumber(attempt)
+  local r, unknown = read(key)
+  if unknown then return unknown end
+  if r.token == token then
+    if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
+    return write_progress(key, r.attempt, token, r.started, LEASE) or { 'renewed' }
+  end
+  if r.attempt < attempt then
+    local refused = write_progress(key, attempt, token, now, LEASE)
+    if refused then return refused end
+    put_back()
+    return { 'restored' }
+  end
+  count('lost_leases')
+  return { 'refused', r.value }
+end
+
+-- may_end tells whether a result of this attempt may take the place of what another left there.
+local function may_end(r, attempt)
+  if r.state == 'D' then return r.attempt < attempt end
+  return r.attempt <= attempt
+end
+
+local function store(key, attempt, token, digest, status, content_type, result)
+  local wait = settling()
+  if wait then return wait end
+  attempt = tonumber(attempt)
+  local r, unknown = read(key)
+  if unknown then
+    if unknown[1] == 'foreign' then count('lost_stores') end
+    return unknown
+  end
+  local ours = r.token == token
+  if ours and r.state == 'D' then return { 'stored' } end
+  if ours and r.state == 'F' then return { 'refused', r.value } end
+  if not ours and not may_end(r, attempt) then
+    count('lost_stores')
+    return { 'refused', r.value }
+  end
+  local refused = write(key, TTL, string.format('D1 %s %s %s %s %s %s %s\n', int(attempt), token, int(now),
+    int(now + TTL), digest, status, content_type) .. result)
+  if refused then return refused end
+  count('stored')
+  if ours then return { 'stored' } end
+  put_back()
+  return { 'restored' }
+end
+
+local function restore(key, value)
+  local known = parse(value)
+  if not known or known.state == 'P' then return { 'foreign' } end
+  local done = known.state == 'D'
+  if done and known.ends <= now then return { 'expired' } end
+  local r, unknown = read(key)
+  if unknown then return unknown end
+  local ours = r.token == known.token
+
+  if done then
+    if ours and r.state == 'D' then return { 'stored' } end
+    if ours and r.state == 'F' then return { 'refused', r.value } end
+    if not ours and not may_end(r, known.attempt) then return { 'refused', r.value } end
+  elseif r.state ~= 'nothing' and r.attempt >= known.attempt then
+    return { 'refused', r.value }
+  end
+
+  local refused = write(key, done and known.ends - now or TTL, value)
+  if refused then return refused end
+  if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
+    count('stored')
+    return { 'stored' }
+  end
+  put_back()
+  return { 'restored' }
+end
+
+local function fail(key, attempt, token, reason)
+  attempt = tonumber(attempt)
+  local r, unknown = read(key)
+  if unknown then
+    if unknown[1] == 'foreign' and attempt > 0 then count('lost_stores') end
+    return unknown
+  end
+  if r.state == 'nothing' then return write_failed(key, attempt, token, reason) or { 'failed' } end
+  if r.token == token then
+    if r.state == 'F' then return { 'failed' } end
+    if r.state == 'D' then return { 'refused', r.value } end
+    local refused = write_failed(key, r.attempt, token, reason)
+    if refused then return refused end
+    count('failed')
+    return { 'failed' }
+  end
+  if attempt > 0 then count('lost_stores') end -- an execution whose end came too late
+  return { 'refused', r.value }
+end
+
+local function forget(key, force)
+  local wait = settling()
+  if wait then return wait end
+  local r, unknown = read(key)
+  if unknown then return unknown end
+  if r.state == 'nothing' then return { 'missing' } end
+  if r.state == 'P' and force ~= '1' then return { 'running' } end
+  return write_failed(key, r.attempt + 1, FORGOTTEN, 'forgotten') or { 'forgotten' }
+end
+
+-- ------------------------------------------------------------------------------------------------------- call ----
+
+local operations = {
+  claim = { claim, 2 }, renew = { renew, 2 }, store = { store, 6 },
+  restore = { restore, 1 }, fail = { fail, 3 }, forget = { forget, 1 },
+}
+
+local arg = 5
+
+-- A flush is taken once: a repeated one has a number that was taken before.
+local taken = 0
+local flush, pairs_left = tonumber(ARGV[4]), tonumber(ARGV[5])
+if flush > 0 then
+  local fresh = flush > tonumber(call('GET', FLUSHED) or '0')
+  if not refusal(try('SET', FLUSHED, int(flush), 'PX', int(DAY))) then
+    taken = 1
+    for i = 1, fresh and pairs_left or 0 do
+      try('HINCRBY', METRICS, ARGV[arg + 2 * i - 1], ARGV[arg + 2 * i])
+    end
+  end
+end
+arg = arg + 2 * pairs_left
+
+local answers = {}
+for i = 3, #KEYS do
+  local operation = operations[ARGV[arg + 1]]
+  local run, arity = operation[1], operation[2]
+  answers[i - 2] = run(KEYS[i], unpack(ARGV, arg + 2, arg + 1 + arity))
+  arg = arg + 1 + arity
+end
+
+for field, n in pairs(counts) do
+  try('HINCRBY', METRICS, field, n)
+end
+
+return { history, met, now, math.max(settled - now, 0), taken, unpack(answers) }

@@ -1,0 +1,251 @@
+// Package scripts holds the one Lua script on the request path and knows its call: keys and arguments on the way in,
+// answers on the way out. It decides nothing.
+package scripts
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+//go:embed idempotency.lua
+var source string
+
+// script is sent by its SHA-1; where Redis does not know it (a restart, a promotion, SCRIPT FLUSH), by its text.
+var script = rueidis.NewLuaScript(source)
+
+// Call is one call of the script: a list of operations that Redis does at once.
+type Call struct {
+	Metrics string // key of the metrics hash
+	Flushed string // key of the calling process's flush number
+
+	Settle time.Duration // 0: no settling
+	Lease  time.Duration // what a claim or a renewal gets
+	TTL    time.Duration // of a record, from its last write
+
+	Flush Flush
+	Ops   []Op
+}
+
+// Flush adds counters up in the metrics hash, once however often it is sent.
+type Flush struct {
+	Number   uint64 // grows by one with each flush of a process; 0: nothing to flush
+	Counters []Increment
+}
+
+// Increment is what one counter grows by.
+type Increment struct {
+	Field string
+	By    int64
+}
+
+// Op is one operation on one record, made by the functions below.
+type Op struct {
+	key  string
+	args []string
+}
+
+// Claim asks: mine, someone's, or done? First tells that a request looks for the first time, so that a result found is
+// counted by the script.
+func Claim(key, token string, first bool) Op {
+	return Op{key, []string{"claim", token, flag(first)}}
+}
+
+// Renew gives a running attempt another lease.
+func Renew(key string, attempt int64, token string) Op {
+	return Op{key, []string{"renew", strconv.FormatInt(attempt, 10), token}}
+}
+
+// Store ends an attempt with its result.
+func Store(key string, attempt int64, token string, digest record.Digest, result record.Result) Op {
+	return Op{key, []string{
+		"store", strconv.FormatInt(attempt, 10), token, digest.Hex(), strconv.Itoa(result.Status),
+		record.EscapeField(result.ContentType), rueidis.BinaryString(result.Body),
+	}}
+}
+
+// Restore puts a done or failed record back, as it was.
+func Restore(key string, value []byte) Op {
+	return Op{key, []string{"restore", rueidis.BinaryString(value)}}
+}
+
+// Fail ends an attempt without a result. Attempt 0 stands for a claim whose reply never came. The reason is one word.
+func Fail(key string, attempt int64, token, reason string) Op {
+	return Op{key, []string{"fail", strconv.FormatInt(attempt, 10), token, reason}}
+}
+
+// Forget makes the next webhook execute again; force also where one is running.
+func Forget(key string, force bool) Op {
+	return Op{key, []string{"forget", flag(force)}}
+}
+
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}
+
+// Verdict is the first word of an answer.
+type Verdict string
+
+// The verdicts; the script's head says what each means.
+const (
+	Claimed    Verdict = "claimed"
+	InProgress Verdict = "progress"
+	Done       Verdict = "done"
+	Cancelled  Verdict = "cancelled"
+	Settling   Verdict = "settling"
+	Renewed    Verdict = "renewed"
+	Stored     Verdict = "stored"
+	Failed     Verdict = "failed"
+	Forgotten  Verdict = "forgotten"
+	Restored   Verdict = "restored"
+	Refused    Verdict = "refused"
+	Expired    Verdict = "expired"
+	Missing    Verdict = "missing"
+	Running    Verdict = "running"
+	Foreign    Verdict = "foreign"
+	Error      Verdict = "error"
+)
+
+// Answer is what the script says to one operation.
+type Answer struct {
+	Verdict Verdict
+	Attempt int64         // Claimed
+	Left    time.Duration // InProgress: of the lease; Settling: of the settling
+	Record  []byte        // Done, Refused: what stands in Redis
+	Text    string        // Error: Redis' words
+}
+
+// Reply is what the script says to a call.
+type Reply struct {
+	History  History
+	Now      time.Time     // by Redis' clock, to the millisecond
+	Settling time.Duration // left of it; 0: settled
+	Flushed  bool          // the flush was taken, now or before
+	Answers  []Answer      // one an operation, in their order
+}
+
+// History names Redis' line of data. It changes when Redis may have forgotten: a promotion, a restart, FLUSHALL.
+// The zero History says nothing.
+type History struct {
+	ID  string
+	Met int64 // Unix ms
+}
+
+// Run sends the call. An error means that no answer is known: the operations may or may not have been done.
+func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
+	keys := make([]string, 2, 2+len(call.Ops))
+	keys[0], keys[1] = call.Metrics, call.Flushed
+	args := make([]string, 0, 5+2*len(call.Flush.Counters)+8*len(call.Ops))
+	args = append(args, millis(call.Settle), millis(call.Lease), millis(call.TTL),
+		strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
+	for _, c := range call.Flush.Counters {
+		args = append(args, c.Field, strconv.FormatInt(c.By, 10))
+	}
+	for _, op := range call.Ops {
+		keys = append(keys, op.key)
+		args = append(args, op.args...)
+	}
+	values, err := script.Exec(ctx, client, keys, args).ToArray()
+	if err != nil {
+		return Reply{}, fmt.Errorf("script on %d records: %w", len(call.Ops), err)
+	}
+	return parse(values, len(call.Ops))
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// head is how many values of a reply stand before the answers.
+const head = 5
+
+func parse(values []rueidis.RedisMessage, ops int) (Reply, error) {
+	if len(values) != head+ops {
+		return Reply{}, fmt.Errorf("script: %d values in its reply, not %d", len(values), head+ops)
+	}
+	r := reader{values: values}
+	reply := Reply{
+		History:  History{ID: r.text(), Met: r.integer()},
+		Now:      time.UnixMilli(r.integer()),
+		Settling: time.Duration(r.integer()) * time.Millisecond,
+		Flushed:  r.integer() == 1,
+		Answers:  make([]Answer, ops),
+	}
+	for i := range reply.Answers {
+		reply.Answers[i] = r.answer()
+	}
+	if r.err != nil {
+		return Reply{}, fmt.Errorf("script: its reply: %w", r.err)
+	}
+	return reply, nil
+}
+
+// reader takes values from the left and remembers the first that was not what it should be.
+type reader struct {
+	values []rueidis.RedisMessage
+	err    error
+}
+
+func (r *reader) next() *rueidis.RedisMessage {
+	if len(r.values) == 0 {
+		r.note(errors.New("it is too short"))
+		return &rueidis.RedisMessage{}
+	}
+	m := &r.values[0]
+	r.values = r.values[1:]
+	return m
+}
+
+func (r *reader) note(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *reader) text() string {
+	s, err := r.next().ToString()
+	if err != nil {
+		r.note(err)
+	}
+	return s
+}
+
+func (r *reader) integer() int64 {
+	n, err := r.next().AsInt64()
+	if err != nil {
+		r.note(err)
+	}
+	return n
+}
+
+func (r *reader) answer() Answer {
+	values, err := r.next().ToArray()
+	if err != nil {
+		r.note(err)
+		return Answer{}
+	}
+	words := reader{values: values}
+	a := Answer{Verdict: Verdict(words.text())}
+	switch a.Verdict {
+	case Claimed:
+		a.Attempt = words.integer()
+	case InProgress, Settling:
+		a.Left = time.Duration(words.integer()) * time.Millisecond
+	case Done, Refused:
+		a.Record = []byte(words.text())
+	case Error:
+		a.Text = words.text()
+	}
+	if words.err != nil {
+		r.note(words.err)
+	}
+	return a
+}

@@ -1,0 +1,679 @@
+package scripts_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redistest"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+const (
+	lease = 60 * time.Second
+	ttl   = time.Hour
+	key   = "cognigy:fp:test"
+)
+
+// engine is a Redis under the script, and the calls of a test.
+type engine struct {
+	testing.TB
+	client rueidis.Client
+	settle time.Duration
+}
+
+// onEach runs a test on miniredis and on a real redis-server.
+func onEach(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Run("miniredis", func(t *testing.T) {
+		_, url := redistest.Embedded(t)
+		test(t, &engine{TB: t, client: redistest.Client(t, url[len("redis://"):])})
+	})
+	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
+}
+
+func onReal(t testing.TB, args ...string) *engine {
+	server := redistest.Start(t, args...)
+	return &engine{TB: t, client: redistest.Client(t, server.Addr())}
+}
+
+func (e *engine) do(args ...string) string { e.Helper(); return redistest.Do(e, e.client, args...) }
+
+func (e *engine) now() time.Time {
+	e.Helper()
+	parts, err := e.client.Do(context.Background(), e.client.B().Time().Build()).AsStrSlice()
+	if err != nil {
+		e.Fatalf("TIME: %v", err)
+	}
+	s, _ := strconv.ParseInt(parts[0], 10, 64)
+	us, _ := strconv.ParseInt(parts[1], 10, 64)
+	return time.UnixMicro(s*1e6 + us)
+}
+
+func (e *engine) put(r record.Record) {
+	e.Helper()
+	e.do("SET", key, string(record.Append(nil, r)), "PX", "500000")
+}
+
+func (e *engine) call(flush scripts.Flush, ops ...scripts.Op) scripts.Reply {
+	e.Helper()
+	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test",
+		Settle: e.settle, Lease: lease, TTL: ttl, Flush: flush, Ops: ops,
+	})
+	if err != nil {
+		e.Fatalf("script: %v", err)
+	}
+	return reply
+}
+
+func (e *engine) run(op scripts.Op) scripts.Answer {
+	e.Helper()
+	return e.call(scripts.Flush{}, op).Answers[0]
+}
+
+func (e *engine) stands() record.Record {
+	e.Helper()
+	value := e.do("GET", key)
+	if value == "" {
+		return record.Record{}
+	}
+	r, err := record.Parse([]byte(value))
+	if err != nil {
+		e.Fatalf("what stands at the key, %q: %v", value, err)
+	}
+	return r
+}
+
+func (e *engine) metrics() map[string]string {
+	e.Helper()
+	m, err := e.client.Do(context.Background(), e.client.B().Hgetall().Key("cognigy:metrics").Build()).AsStrMap()
+	if err != nil {
+		e.Fatalf("HGETALL: %v", err)
+	}
+	return m
+}
+
+var (
+	digest = record.Digest{1, 2, 3}
+	result = record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{\"a\":\"line\\n\"}\n\x00")}
+	other  = record.Result{Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("other")}
+)
+
+// before are the states of a record that an operation of attempt 2 under token "ours" may meet. The number behind
+// "other" is that one's attempt.
+func before(now time.Time) map[string]record.Record {
+	running := func(attempt int64, token string) record.Record {
+		return record.Record{State: record.InProgress, Attempt: attempt, Token: token,
+			Deadline: now.Add(lease / 2), Lease: lease, Started: now.Add(-lease / 2)}
+	}
+	expired := func(attempt int64, token string) record.Record {
+		r := running(attempt, token)
+		r.Deadline = now.Add(-time.Second)
+		return r
+	}
+	done := func(attempt int64, token string) record.Record {
+		return record.Record{State: record.Done, Attempt: attempt, Token: token,
+			Stored: now.Add(-time.Second), Ends: now.Add(ttl), Digest: digest, Result: other}
+	}
+	failed := func(attempt int64, token string) record.Record {
+		return record.Record{State: record.Failed, Attempt: attempt, Token: token, FailedAt: now, Reason: "error"}
+	}
+	return map[string]record.Record{
+		"nothing": {},
+		"P ours":  running(2, "ours"), "P ours expired": expired(2, "ours"),
+		"P other 1": running(1, "other"), "P other 2": running(2, "other"), "P other 3": running(3, "other"),
+		"P other 1 expired": expired(1, "other"), "P other 2 expired": expired(2, "other"), "P other 3 expired": expired(3, "other"),
+		"D ours":    done(2, "ours"),
+		"D other 1": done(1, "other"), "D other 2": done(2, "other"), "D other 3": done(3, "other"),
+		"F ours":    failed(2, "ours"),
+		"F other 1": failed(1, "other"), "F other 2": failed(2, "other"), "F other 3": failed(3, "other"),
+	}
+}
+
+// cell is what an operation does in one state: its verdict, what stands afterwards ("as it was", or state, attempt and
+// token), and the counters that grew.
+type cell struct {
+	verdict scripts.Verdict
+	after   string
+	counts  string
+}
+
+const asItWas = "as it was"
+
+func TestEveryCellOfTheTable(t *testing.T) {
+	restored := func(after, counts string) cell { return cell{scripts.Restored, after, counts} }
+	refused := cell{scripts.Refused, asItWas, ""}
+	lateStore := cell{scripts.Refused, asItWas, "lost_stores:1"}
+	lostLease := cell{scripts.Refused, asItWas, "lost_leases:1"}
+	running := cell{scripts.InProgress, asItWas, ""}
+	found := cell{scripts.Done, asItWas, "duplicates:1 replayed:1"}
+
+	operations := map[string]struct {
+		op    func(now time.Time) scripts.Op
+		cells map[string]cell
+	}{
+		"claim": {
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true) },
+			map[string]cell{
+				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
+				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
+				"P other 1": running, "P other 2": running, "P other 3": running,
+				"P other 1 expired": {scripts.Claimed, "P 2 ours", "executed:1 takeovers:1"},
+				"P other 2 expired": {scripts.Claimed, "P 3 ours", "executed:1 takeovers:1"},
+				"P other 3 expired": {scripts.Claimed, "P 4 ours", "executed:1 takeovers:1"},
+				"D ours":            found, "D other 1": found, "D other 2": found, "D other 3": found,
+				"F ours":    {scripts.Cancelled, asItWas, ""},
+				"F other 1": {scripts.Claimed, "P 2 ours", "executed:1"},
+				"F other 2": {scripts.Claimed, "P 3 ours", "executed:1"},
+				"F other 3": {scripts.Claimed, "P 4 ours", "executed:1"},
+			},
+		},
+		"claim again": {
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false) },
+			map[string]cell{
+				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
+				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
+				"P other 1": running, "P other 2": running, "P other 3": running,
+				"P other 1 expired": {scripts.Claimed, "P 2 ours", "executed:1 takeovers:1"},
+				"P other 2 expired": {scripts.Claimed, "P 3 ours", "executed:1 takeovers:1"},
+				"P other 3 expired": {scripts.Claimed, "P 4 ours", "executed:1 takeovers:1"},
+				"D ours":            {scripts.Done, asItWas, ""}, "D other 1": {scripts.Done, asItWas, ""},
+				"D other 2": {scripts.Done, asItWas, ""}, "D other 3": {scripts.Done, asItWas, ""},
+				"F ours":    {scripts.Cancelled, asItWas, ""},
+				"F other 1": {scripts.Claimed, "P 2 ours", "executed:1"},
+				"F other 2": {scripts.Claimed, "P 3 ours", "executed:1"},
+				"F other 3": {scripts.Claimed, "P 4 ours", "executed:1"},
+			},
+		},
+		"renew": {
+			func(time.Time) scripts.Op { return scripts.Renew(key, 2, "ours") },
+			map[string]cell{
+				"nothing": restored("P 2 ours", "restored:1"),
+				"P ours":  {scripts.Renewed, "P 2 ours", ""}, "P ours expired": {scripts.Renewed, "P 2 ours", ""},
+				"P other 1": restored("P 2 ours", "restored:1"), "P other 2": lostLease, "P other 3": lostLease,
+				"P other 1 expired": restored("P 2 ours", "restored:1"), "P other 2 expired": lostLease, "P other 3 expired": lostLease,
+				"D ours":    refused,
+				"D other 1": restored("P 2 ours", "restored:1"), "D other 2": lostLease, "D other 3": lostLease,
+				"F ours":    refused,
+				"F other 1": restored("P 2 ours", "restored:1"), "F other 2": lostLease, "F other 3": lostLease,
+			},
+		},
+		"store": {
+			func(time.Time) scripts.Op { return scripts.Store(key, 2, "ours", digest, result) },
+			map[string]cell{
+				"nothing": restored("D 2 ours", "restored:1 stored:1"),
+				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
+				"P other 1": restored("D 2 ours", "restored:1 stored:1"), "P other 2": restored("D 2 ours", "restored:1 stored:1"),
+				"P other 3":         lateStore,
+				"P other 1 expired": restored("D 2 ours", "restored:1 stored:1"), "P other 2 expired": restored("D 2 ours", "restored:1 stored:1"),
+				"P other 3 expired": lateStore,
+				"D ours":            {scripts.Stored, asItWas, ""},
+				"D other 1":         restored("D 2 ours", "restored:1 stored:1"), "D other 2": lateStore, "D other 3": lateStore,
+				"F ours":    refused,
+				"F other 1": restored("D 2 ours", "restored:1 stored:1"), "F other 2": restored("D 2 ours", "restored:1 stored:1"),
+				"F other 3": lateStore,
+			},
+		},
+		"restore of a done record": {
+			func(now time.Time) scripts.Op {
+				return scripts.Restore(key, record.Append(nil, record.Record{State: record.Done, Attempt: 2, Token: "ours",
+					Stored: now.Add(-time.Minute), Ends: now.Add(time.Minute), Digest: digest, Result: result}))
+			},
+			map[string]cell{
+				"nothing": restored("D 2 ours", "restored:1"),
+				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
+				"P other 1": restored("D 2 ours", "restored:1"), "P other 2": restored("D 2 ours", "restored:1"), "P other 3": refused,
+				"P other 1 expired": restored("D 2 ours", "restored:1"), "P other 2 expired": restored("D 2 ours", "restored:1"),
+				"P other 3 expired": refused,
+				"D ours":            {scripts.Stored, asItWas, ""},
+				"D other 1":         restored("D 2 ours", "restored:1"), "D other 2": refused, "D other 3": refused,
+				"F ours":    refused,
+				"F other 1": restored("D 2 ours", "restored:1"), "F other 2": restored("D 2 ours", "restored:1"), "F other 3": refused,
+			},
+		},
+		"restore of a failed record": {
+			func(now time.Time) scripts.Op {
+				return scripts.Restore(key, record.Append(nil, record.Record{State: record.Failed, Attempt: 2, Token: "ours",
+					FailedAt: now, Reason: "error"}))
+			},
+			map[string]cell{
+				"nothing": restored("F 2 ours", "restored:1"),
+				"P ours":  refused, "P ours expired": refused,
+				"P other 1": restored("F 2 ours", "restored:1"), "P other 2": refused, "P other 3": refused,
+				"P other 1 expired": restored("F 2 ours", "restored:1"), "P other 2 expired": refused, "P other 3 expired": refused,
+				"D ours":    refused,
+				"D other 1": restored("F 2 ours", "restored:1"), "D other 2": refused, "D other 3": refused,
+				"F ours":    refused,
+				"F other 1": restored("F 2 ours", "restored:1"), "F other 2": refused, "F other 3": refused,
+			},
+		},
+		"fail": {
+			func(time.Time) scripts.Op { return scripts.Fail(key, 2, "ours", "error") },
+			map[string]cell{
+				"nothing": {scripts.Failed, "F 2 ours", ""},
+				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
+				"P other 1": lateStore, "P other 2": lateStore, "P other 3": lateStore,
+				"P other 1 expired": lateStore, "P other 2 expired": lateStore, "P other 3 expired": lateStore,
+				"D ours":    refused,
+				"D other 1": lateStore, "D other 2": lateStore, "D other 3": lateStore,
+				"F ours":    {scripts.Failed, asItWas, ""},
+				"F other 1": lateStore, "F other 2": lateStore, "F other 3": lateStore,
+			},
+		},
+		"fail of a claim that was never answered": {
+			func(time.Time) scripts.Op { return scripts.Fail(key, 0, "ours", "unanswered") },
+			map[string]cell{
+				"nothing": {scripts.Failed, "F 0 ours", ""},
+				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
+				"P other 1": refused, "P other 2": refused, "P other 3": refused,
+				"P other 1 expired": refused, "P other 2 expired": refused, "P other 3 expired": refused,
+				"D ours":    refused,
+				"D other 1": refused, "D other 2": refused, "D other 3": refused,
+				"F ours":    {scripts.Failed, asItWas, ""},
+				"F other 1": refused, "F other 2": refused, "F other 3": refused,
+			},
+		},
+		"forget": {
+			func(time.Time) scripts.Op { return scripts.Forget(key, false) },
+			forgets(cell{scripts.Running, asItWas, ""}),
+		},
+		"forget with force": {
+			func(time.Time) scripts.Op { return scripts.Forget(key, true) },
+			forgets(cell{verdict: scripts.Forgotten}),
+		},
+	}
+
+	onEach(t, func(t *testing.T, e *engine) {
+		for name, o := range operations {
+			for state := range before(time.Now()) {
+				t.Run(name+" finds "+state, func(t *testing.T) {
+					e := &engine{TB: t, client: e.client}
+					want, ok := o.cells[state]
+					if !ok {
+						t.Fatal("the table has no such cell")
+					}
+					e.check(o.op(e.now()), before(e.now())[state], want)
+				})
+			}
+		}
+	})
+}
+
+// forgets is the row of forget; running is what it does where an execution runs.
+func forgets(running cell) map[string]cell {
+	row := map[string]cell{"nothing": {scripts.Missing, asItWas, ""}}
+	for state, r := range before(time.Now()) {
+		if r.State == 0 {
+			continue
+		}
+		forgotten := cell{scripts.Forgotten, fmt.Sprintf("F %d -", r.Attempt+1), ""}
+		if r.State == record.InProgress && running.after == asItWas {
+			forgotten = running
+		}
+		row[state] = forgotten
+	}
+	return row
+}
+
+// check does an operation where stood stands, and holds what it did against the cell.
+func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
+	e.Helper()
+	e.do("FLUSHALL")
+	if stood.State != 0 {
+		e.put(stood)
+	}
+	bytesBefore := e.do("GET", key)
+	start := e.now().Truncate(time.Millisecond)
+
+	answer := e.run(op)
+
+	if answer.Verdict != want.verdict {
+		e.Errorf("verdict %q, want %q", answer.Verdict, want.verdict)
+	}
+	if got := fmt.Sprint(sorted(e.metrics())); got != "["+want.counts+"]" {
+		e.Errorf("counters %s, want [%s]", got, want.counts)
+	}
+	if want.after == asItWas {
+		if after := e.do("GET", key); after != bytesBefore {
+			e.Errorf("the record was %q and is %q", bytesBefore, after)
+		}
+	} else {
+		after := e.stands()
+		if got := fmt.Sprintf("%c %d %s", after.State, after.Attempt, after.Token); got != want.after {
+			e.Errorf("the record is %q, want %q", got, want.after)
+		}
+		e.checkTimes(after, stood, start)
+		if ms, _ := strconv.Atoi(e.do("PTTL", key)); ms <= 0 || time.Duration(ms)*time.Millisecond > ttl {
+			e.Errorf("PTTL is %d", ms)
+		}
+	}
+	switch answer.Verdict {
+	case scripts.Done, scripts.Refused:
+		if string(answer.Record) != bytesBefore {
+			e.Errorf("the answer carries %q, want %q", answer.Record, bytesBefore)
+		}
+	case scripts.Claimed:
+		if answer.Attempt != e.stands().Attempt {
+			e.Errorf("the answer says attempt %d", answer.Attempt)
+		}
+	case scripts.InProgress:
+		if answer.Left <= 0 || answer.Left > lease {
+			e.Errorf("the answer says %v left", answer.Left)
+		}
+	}
+}
+
+// checkTimes checks what a record that was written says of times and of its result.
+func (e *engine) checkTimes(after, stood record.Record, start time.Time) {
+	e.Helper()
+	switch after.State {
+	case record.InProgress:
+		if after.Lease != lease || after.Deadline.Before(start.Add(lease)) {
+			e.Errorf("its lease of %v holds until %v, %v after the call", after.Lease, after.Deadline, after.Deadline.Sub(start))
+		}
+		if after.Token == stood.Token && !after.Started.Equal(stood.Started.Truncate(time.Millisecond)) {
+			e.Errorf("a renewal moved its start from %v to %v", stood.Started, after.Started)
+		}
+	case record.Done:
+		if string(after.Result.Body) != string(result.Body) || after.Result.Status != 200 ||
+			after.Result.ContentType != record.JSON || after.Digest != digest {
+			e.Errorf("it holds %+v %x", after.Result, after.Digest)
+		}
+		if !after.Ends.After(start) {
+			e.Errorf("it ends at %v, before %v", after.Ends, start)
+		}
+	}
+}
+
+func sorted(m map[string]string) []string {
+	var lines []string
+	for _, field := range []string{"duplicates", "executed", "failed", "lost_leases", "lost_stores", "replayed", "restored", "settlings", "stored", "takeovers"} {
+		if n, ok := m[field]; ok {
+			lines = append(lines, field+":"+n)
+			delete(m, field)
+		}
+	}
+	for field := range maps.Keys(m) {
+		if field != "history" && field != "met_at" && field != "settled_at" && field != "settle" {
+			lines = append(lines, "unexpected "+field)
+		}
+	}
+	return lines
+}
+
+func TestRestoreOfARecordWhoseEndHasComeWritesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		ended := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now().Add(-ttl), Ends: e.now().Add(-time.Millisecond), Digest: digest, Result: result}
+		e.check(scripts.Restore(key, record.Append(nil, ended)), record.Record{}, cell{scripts.Expired, asItWas, ""})
+	})
+}
+
+func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		r := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now(), Ends: e.now().Add(time.Minute), Digest: digest, Result: result}
+		value := record.Append(nil, r)
+		e.run(scripts.Restore(key, value))
+		if got := e.do("GET", key); got != string(value) {
+			t.Errorf("restored as %q, want %q", got, value)
+		}
+		if ms, _ := strconv.Atoi(e.do("PTTL", key)); ms <= 0 || ms > 60_000 {
+			t.Errorf("PTTL is %d, want at most a minute", ms)
+		}
+	})
+}
+
+func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
+	operations := map[string]scripts.Op{
+		"claim": scripts.Claim(key, "ours", true), "renew": scripts.Renew(key, 1, "ours"),
+		"store": scripts.Store(key, 1, "ours", digest, result), "fail": scripts.Fail(key, 0, "ours", "error"),
+		"forget": scripts.Forget(key, true),
+		"restore": scripts.Restore(key, record.Append(nil, record.Record{
+			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
+	}
+	foreign := map[string][]string{
+		"a hash":              {"HSET", key, "a", "b"},
+		"rubbish":             {"SET", key, "rubbish"},
+		"nothing but a state": {"SET", key, "P"},
+		"an unknown state":    {"SET", key, "X1 1 token 1 1 1\n"},
+		"an unknown version":  {"SET", key, "D9 1 token 1 1 1\n"},
+		"no deadline":         {"SET", key, "P1 1 token\n"},
+		"an empty string":     {"SET", key, ""},
+		"binary":              {"SET", key, "\x00\xff\n\n"},
+	}
+	onEach(t, func(t *testing.T, e *engine) {
+		for what, set := range foreign {
+			for name, op := range operations {
+				t.Run(name+" finds "+what, func(t *testing.T) {
+					e := &engine{TB: t, client: e.client}
+					e.do("FLUSHALL")
+					e.do(set...)
+					dump := func() string { return e.do("TYPE", key) + e.do("STRLEN", "none") }
+					stood := dump()
+					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true))
+					if v := reply.Answers[0].Verdict; v != scripts.Foreign {
+						t.Errorf("verdict %q", v)
+					}
+					if v := reply.Answers[1].Verdict; v != scripts.Claimed {
+						t.Errorf("its neighbour's verdict is %q", v)
+					}
+					if dump() != stood {
+						t.Error("it was changed")
+					}
+					if set[0] == "SET" && e.do("GET", key) != set[2] {
+						t.Errorf("it is now %q", e.do("GET", key))
+					}
+				})
+			}
+		}
+	})
+}
+
+func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		flush := scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "total_requests", By: 3}, {Field: "waited", By: 2}}}
+		for range 3 {
+			if !e.call(flush).Flushed {
+				t.Fatal("it was not taken")
+			}
+		}
+		flush.Number = 2
+		e.call(flush, scripts.Claim(key, "t", true))
+		if m := e.metrics(); m["total_requests"] != "6" || m["waited"] != "4" {
+			t.Errorf("counted %v", m)
+		}
+		if ms, _ := strconv.Atoi(e.do("PTTL", "cognigy:flush:test")); ms <= 0 {
+			t.Errorf("the flush number lives for ever: PTTL %d", ms)
+		}
+	})
+}
+
+func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		reply := e.call(scripts.Flush{},
+			scripts.Claim(key, "a", true), scripts.Claim(key, "b", true), scripts.Store(key, 1, "a", digest, result), scripts.Claim(key, "b", true))
+		var got []scripts.Verdict
+		for _, a := range reply.Answers {
+			got = append(got, a.Verdict)
+		}
+		if want := "[claimed progress stored done]"; fmt.Sprint(got) != want {
+			t.Errorf("verdicts %v, want %s", got, want)
+		}
+	})
+}
+
+func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
+		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.InProgress || a.Left != time.Second {
+			t.Errorf("answer %+v, want in progress with its own length left", a)
+		}
+		r := e.stands()
+		if left := r.Deadline.Sub(e.now()); left > time.Second || r.Token != "other" || r.Lease != time.Second {
+			t.Errorf("it holds for %v still: %+v", left, r)
+		}
+	})
+}
+
+func TestNumbersStayExactPastWhatLuaPrints(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		const attempt = 1 << 50
+		e.run(scripts.Renew(key, attempt, "ours"))
+		if a := e.run(scripts.Claim(key, "ours", true)); a.Attempt != attempt || e.stands().Attempt != attempt {
+			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.stands().Attempt, int64(attempt))
+		}
+	})
+}
+
+func TestSettling(t *testing.T) {
+	const settle = 300 * time.Millisecond
+	begin := func(t *testing.T) *engine {
+		e := onReal(t)
+		e.settle = settle
+		return e
+	}
+	store := scripts.Store(key, 1, "ours", digest, result)
+
+	t.Run("a first history is met by any call", func(t *testing.T) {
+		e := begin(t)
+		reply := e.call(scripts.Flush{})
+		if reply.Settling != settle || reply.History.ID == "" || e.metrics()["settlings"] != "1" {
+			t.Errorf("reply %+v, metrics %v", reply, e.metrics())
+		}
+	})
+	t.Run("claim, store and forget are answered settling whatever stands there", func(t *testing.T) {
+		for name, stood := range before(time.Now()) {
+			e := begin(t)
+			if stood.State != 0 {
+				e.put(stood)
+			}
+			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true), store, scripts.Forget(key, true)).Answers {
+				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {
+					t.Errorf("%s: %+v", name, a)
+				}
+			}
+			if m := e.metrics(); m["executed"]+m["stored"]+m["replayed"] != "" {
+				t.Errorf("%s: counted %v", name, m)
+			}
+		}
+	})
+	t.Run("renewals, restores and fails are taken, and prolong it within its bound", func(t *testing.T) {
+		e := begin(t)
+		met := e.call(scripts.Flush{})
+		done := record.Append(nil, record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: met.Now, Ends: met.Now.Add(ttl), Digest: digest, Result: result})
+		var last scripts.Reply
+		for i := 0; ; i++ {
+			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), scripts.Fail(fmt.Sprint(key, "f", i), 1, "t", "error"))
+			if last.Settling == 0 || last.Now.Sub(met.Now) > 10*settle {
+				break
+			}
+			if last.Answers[0].Verdict != scripts.Restored || last.Answers[1].Verdict != scripts.Failed {
+				t.Fatalf("answers %+v", last.Answers)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if took := last.Now.Sub(met.Now); took < 4*settle || took > 6*settle {
+			t.Errorf("it settled after %v, want five times %v", took, settle)
+		}
+		if a := e.run(scripts.Claim(key+"0", "u", true)); a.Verdict != scripts.Done {
+			t.Errorf("then a claim finds %+v", a)
+		}
+	})
+	t.Run("a repeated renewal does not prolong it", func(t *testing.T) {
+		e := begin(t)
+		met := e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours"))
+		for reply := met; reply.Settling > 0; reply = e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours")) {
+			if reply.Now.Sub(met.Now) > 2*settle {
+				t.Fatal("it does not settle")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	t.Run("FLUSHALL begins it anew", func(t *testing.T) {
+		e := begin(t)
+		first := e.call(scripts.Flush{})
+		eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
+		e.do("FLUSHALL")
+		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true))
+		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History || reply.History.ID != first.History.ID {
+			t.Errorf("reply %+v after %+v", reply, first)
+		}
+	})
+	t.Run("a clock that was stepped back does not settle for ever", func(t *testing.T) {
+		e := begin(t)
+		e.call(scripts.Flush{})
+		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
+		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+			t.Errorf("answer %+v", a)
+		}
+	})
+	t.Run("rubbish in the history's fields is no error", func(t *testing.T) {
+		e := begin(t)
+		e.call(scripts.Flush{})
+		e.do("HSET", "cognigy:metrics", "settled_at", "rubbish", "settle", "rubbish", "met_at", "")
+		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+			t.Errorf("answer %+v", a)
+		}
+	})
+}
+
+func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
+	e := onReal(t)
+	e.run(scripts.Claim(key, "ours", true))
+	e.run(scripts.Store(key, 1, "ours", digest, result))
+	e.do("CONFIG", "SET", "maxmemory", "1")
+	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
+		scripts.Claim(key, "theirs", true), scripts.Claim(key+"2", "theirs", true), scripts.Renew(key+"3", 1, "x"),
+		scripts.Store(key+"4", 1, "x", digest, result), scripts.Fail(key+"5", 1, "x", "error"))
+	if a := reply.Answers[0]; a.Verdict != scripts.Done {
+		t.Errorf("a replay: %+v", a)
+	}
+	for _, a := range reply.Answers[1:] {
+		if a.Verdict != scripts.Error || a.Text == "" {
+			t.Errorf("a write: %+v", a)
+		}
+	}
+	if reply.Flushed {
+		t.Error("the flush was taken")
+	}
+	e.do("CONFIG", "SET", "maxmemory", "0")
+	if m := e.metrics(); m["executed"] != "1" || m["waited"] != "" || m["lost_stores"] != "" {
+		t.Errorf("counted %v", m)
+	}
+	if a := e.run(scripts.Claim(key+"2", "theirs", true)); a.Verdict != scripts.Claimed {
+		t.Errorf("with room again: %+v", a)
+	}
+}
+
+func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
+	e := onReal(t, "--maxmemory", "1")
+	e.settle = time.Second
+	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true))
+	if reply.Answers[0].Verdict != scripts.Error || reply.History != (scripts.History{}) {
+		t.Errorf("reply %+v", reply)
+	}
+}
+
+func TestTheScriptIsSentAgainAfterScriptFlush(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.run(scripts.Claim(key, "ours", true))
+		e.do("SCRIPT", "FLUSH")
+		if a := e.run(scripts.Claim(key, "ours", false)); a.Verdict != scripts.Claimed {
+			t.Errorf("answer %+v", a)
+		}
+	})
+}
+
+func eventually(t testing.TB, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never held")
+		}
+	}
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Runs every test of the project, as the README says:
+#
+#   ./test.sh          all tests with the race detector, then each fuzz target for a few seconds
+#   ./test.sh fuzz     the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
+#
+# A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests start
+# redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+export CGO_ENABLED=1 # for -race
+fuzztime=${FUZZTIME:-5s}
+step="arguments" # what the closing line blames
+scratch=$(mktemp -d)
+guard="" # the file that keeps apt from starting services, while it is there
+
+finish() {
+  local status=$?
+  release_services
+  rm -rf "$scratch"
+  if [ $status = 0 ]; then
+    echo "test.sh: passed in $SECONDS s"
+  else
+    echo "test.sh: FAILED ($step) after $SECONDS s"
+  fi
+}
+trap finish EXIT
+
+# provide brings what the tests need beside Go, and leaves a machine alone that has it.
+provide() {
+  step="what the tests need"
+  command -v go >/dev/null || { echo "Go is missing: install the version that go.mod names, or a newer one."; exit 1; }
+
+  local missing=()
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  # The race detector needs cgo, so a C compiler and the C library's headers. Trying it is the only sure test.
+  # shellcheck disable=SC2046 # CC may carry flags
+  echo '#include <stdlib.h>' | $(go env CC) -E -x c - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  echo "test.sh is about to install: ${missing[*]}"
+  echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo)"
+  command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
+  as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    sudo -n true 2>/dev/null || by_hand "you are not root, and sudo is missing or wants a password"
+    as_root=(sudo -n)
+  fi
+  install "${missing[@]}" >"$scratch/apt.log" 2>&1 || { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
+}
+
+by_hand() {
+  echo "Cannot install it: $1."
+  echo "Please install by hand: redis-server (6.2 or newer) and a C compiler with the C library's headers."
+  exit 1
+}
+
+# install is called where set -e does not hold, hence the chain.
+install() {
+  hold_services &&
+    "${as_root[@]}" apt-get update &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" &&
+    release_services &&
+    leave_disabled "$@"
+}
+
+# Debian starts a service as soon as it is installed, unless this file says no. Somebody else's is left as it is.
+hold_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [ ! -e $policy ] || return 0
+  guard=$policy
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy && "${as_root[@]}" chmod 755 $policy
+}
+
+release_services() {
+  [ -z "$guard" ] || "${as_root[@]}" rm -f "$guard"
+  guard=""
+}
+
+# A Redis that was installed for the tests does not come up with the machine either.
+leave_disabled() {
+  case " $* " in *" redis-server "*) "${as_root[@]}" update-rc.d redis-server disable ;; esac
+}
+
+race() {
+  step="go test -race"
+  echo "== go test -race ./..."
+  # -count=1: yesterday's pass from the cache says nothing about a race, nor about another redis-server.
+  go test -race -count=1 -timeout 5m ./...
+}
+
+fuzz() {
+  step="looking for fuzz targets"
+  local targets package name found=0
+  # With -race, to use what is compiled already. It prints a package's targets, then "ok <package> <time>".
+  targets=$(go test -race -list '^Fuzz' ./... |
+    awk '/^Fuzz/ { names[n++] = $1 } $1 == "ok" { for (i = 0; i < n; i++) print $2, names[i]; n = 0 }')
+  while read -r package name; do
+    [ -n "$name" ] || continue
+    step="$name in $package"
+    echo "== fuzz $name for $fuzztime ($package)"
+    fuzz_one "$package" "$name"
+    found=$((found + 1))
+  done <<<"$targets"
+  echo "$found fuzz targets found nothing"
+}
+
+# fuzz_one tries again when the time was up and Go took its own deadline for a failure (golang/go#75804, until Go 1.27).
+# A finding of ours is another message, and one that was written to testdata/fuzz fails the next try at once.
+fuzz_one() {
+  local try
+  for try in 1 2 3; do
+    if go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" </dev/null >"$scratch/fuzz.log" 2>&1; then
+      return 0
+    fi
+    grep -qx ' *context deadline exceeded' "$scratch/fuzz.log" || break
+    echo "   out of time in mid-run (a known fault of Go's fuzzer), try $try of 3"
+  done
+  cat "$scratch/fuzz.log"
+  return 1
+}
+
+case "$*" in
+  "") provide; race; fuzz ;;
+  fuzz) provide; fuzz ;;
+  *) sed -n '2,5p' "$0"; exit 2 ;;
+esac
