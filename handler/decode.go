@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxID bounds dialogId and nodeId, in bytes of UTF-8.
 const (
+	// maxID bounds dialogId and nodeId, in bytes of UTF-8.
 	maxID    = 512
 	wantedID = "a non-empty string of at most 512 bytes"
 )
@@ -19,11 +19,12 @@ type payload struct {
 	sequence         int64
 	variables        []byte // the object's JSON text as it stands in the body
 
-	scratch []byte // texts without their escapes; kept for the next decode, so that a pooled payload allocates nothing
+	// scratch holds texts without their escapes. The next decode uses it again: a pooled payload allocates nothing.
+	scratch []byte
 }
 
-// FieldError says what is wrong with one field of a payload, or with the whole: then the field is "body". The message is
-// a sentence for the author of a flow. It tells types and offsets but no values, since these may be private.
+// FieldError says what is wrong with one field of a payload, or with the whole: then the field is "body". The message
+// is a sentence for the author of a flow. It tells types and offsets but no values, since these may be private.
 type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
@@ -40,7 +41,7 @@ func (p *payload) decode(body []byte) []FieldError {
 	if problem != "" {
 		return []FieldError{newFieldError("body", "one JSON object in UTF-8", problem)}
 	}
-	p.scratch = p.scratch[:0]
+	p.scratch = p.scratch[:0] // find has left a name in it
 	var errs []FieldError
 	for _, check := range [...]struct{ field, wanted, found string }{
 		{"dialogId", wantedID, p.readID(found.dialogID, &p.dialogID)},
@@ -147,7 +148,7 @@ func (p *payload) readVariables(f field) (problem string) {
 	switch kind := kindOf(f.value); kind {
 	case anObject:
 		p.variables = f.value
-	case missing, null:
+	case missing, null: // a flow with nothing to say sends either
 		p.variables = emptyObject
 	default:
 		problem = kind
@@ -202,8 +203,8 @@ func (p *payload) text(raw []byte) (text []byte, whole bool) {
 
 const outOfRange = "a number out of range"
 
-// parseNumber reads a valid JSON number as the integer that it is, if it is one: 70e-1 is 7. It writes it in plain decimal
-// first, since floats merge sequences beyond 2^53, but only if that is short: 1e400 must not cost 400 zeros.
+// parseNumber reads a valid JSON number as the integer that it is, if it is one: 70e-1 is 7. It writes it in plain
+// decimal first, since floats merge sequences beyond 2^53, but only if that is short: 1e400 must not cost 400 zeros.
 func parseNumber(number []byte) (n int64, problem string) {
 	mantissa, exponent := number, 0
 	if e := bytes.IndexAny(number, "eE"); e >= 0 {

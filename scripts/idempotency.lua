@@ -18,7 +18,8 @@
 --   fail     attempt, token, reason     attempt 0: a claim whose reply never came
 --   forget   force             force = 1: also while it runs
 --
--- Reply: { history ('' where none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0), answer 1, answer 2, … }
+-- Reply: { history ('' where none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0), transitions counted (1) or
+-- not (0: Redis is full), answer 1, answer 2, … }
 -- Answers:
 --   { 'claimed', attempt }       run it                    { 'progress', ms left }     another one's lease holds
 --   { 'done', record }           replay it                 { 'cancelled' }             this token was failed before
@@ -324,8 +325,9 @@ for i = 3, #KEYS do
   arg = arg + 1 + arity
 end
 
+local counted = 1
 for field, n in pairs(counts) do
-  try('HINCRBY', METRICS, field, n)
+  if refusal(try('HINCRBY', METRICS, field, n)) then counted = 0 end
 end
 
-return { history, met, now, math.max(settled - now, 0), taken, unpack(answers) }
+return { history, met, now, math.max(settled - now, 0), taken, counted, unpack(answers) }

@@ -131,6 +131,7 @@ type Reply struct {
 	Now      time.Time     // by Redis' clock, to the millisecond
 	Settling time.Duration // left of it; 0: settled
 	Flushed  bool          // the flush was taken, now or before
+	Counted  bool          // the transitions were counted; false where Redis is full
 	Answers  []Answer      // one an operation, in their order
 }
 
@@ -165,7 +166,7 @@ func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // head is how many values of a reply stand before the answers.
-const head = 5
+const head = 6
 
 func parse(values []rueidis.RedisMessage, ops int) (Reply, error) {
 	if len(values) != head+ops {
@@ -177,6 +178,7 @@ func parse(values []rueidis.RedisMessage, ops int) (Reply, error) {
 		Now:      time.UnixMilli(r.integer()),
 		Settling: time.Duration(r.integer()) * time.Millisecond,
 		Flushed:  r.integer() == 1,
+		Counted:  r.integer() == 1,
 		Answers:  make([]Answer, ops),
 	}
 	for i := range reply.Answers {

@@ -82,6 +82,7 @@ func (r Redis) problems(e Execution) (p problems) {
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
 	p.unless(0 < r.Timeout && r.Timeout < e.LockTTL/3,
 		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time", r.Timeout, e.LockTTL)
+	p.unless(0 <= r.Retries && r.Retries <= 10, "REDIS_RETRIES is %d: must be 0 to 10", r.Retries)
 	p.unless(0 <= r.Patience && r.Patience < e.WaitTimeout,
 		"REDIS_PATIENCE is %v: must be 0 or more and below WAIT_TIMEOUT (%v)", r.Patience, e.WaitTimeout)
 	return p

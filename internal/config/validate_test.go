@@ -118,6 +118,12 @@ func TestRules(t *testing.T) {
 			[]env{{"REDIS_TIMEOUT": "999ms", "LOCK_TTL": "3s"}, {"REDIS_TIMEOUT": "1ms"}},
 		},
 		{
+			"a first connection is tried again a few times",
+			[]env{{"REDIS_RETRIES": "-1"}, {"REDIS_RETRIES": "11"}},
+			"REDIS_RETRIES is ",
+			[]env{{"REDIS_RETRIES": "0"}, {"REDIS_RETRIES": "10"}},
+		},
+		{
 			"patience ends before the caller's",
 			[]env{{"REDIS_PATIENCE": "7s"}, {"REDIS_PATIENCE": "-1ms"}},
 			"REDIS_PATIENCE is ",

@@ -124,7 +124,7 @@ func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok b
 				if reply.Answers[0].Verdict != scripts.Settling {
 					g.signals.settle(signals)
 				}
-				return claim{reply.Answers[0], held}, first, true, true
+				return claim{reply.Answers[0], held}, first && reply.Counted, true, true
 			}
 			pause = 0 // asked again at once
 		}

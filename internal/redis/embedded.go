@@ -8,13 +8,15 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/config"
 )
 
 // clockTick is how often the embedded store's TTLs advance: they do not by themselves.
 const clockTick = time.Second
 
 // openEmbedded starts a store in this process, reached over loopback like any other. It dies with the process.
-func openEmbedded(o Options) (*Store, error) {
+func openEmbedded(c config.Redis) (*Store, error) {
 	server := miniredis.NewMiniRedis()
 	password := rand.Text() // a port on loopback is open to all of the machine
 	server.RequireAuth(password)
@@ -25,7 +27,7 @@ func openEmbedded(o Options) (*Store, error) {
 		InitAddress: []string{server.Addr()}, Password: password,
 		ForceSingleClient: true, DisableCache: true, // it has no cluster commands and no tracking
 		AlwaysPipelining: true, DisableRetry: true,
-		ConnWriteTimeout: o.Timeout,
+		ConnWriteTimeout: c.Timeout,
 	})
 	if err != nil {
 		server.Close()

@@ -13,29 +13,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/config"
 )
-
-// Options say which Redis to open. Without URL and Host it is the embedded one.
-type Options struct {
-	URL string // redis://, rediss:// or unix://; it wins over the fields below
-
-	Host     string
-	Port     int
-	DB       int
-	Username string
-	Password string
-
-	Timeout time.Duration // of one round trip
-	Retries int           // of the first connection, after 1 s, 2 s, 4 s, …
-
-	// Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations). Without it nothing is tracked.
-	Invalidated func(keys []rueidis.RedisMessage)
-
-	Log *slog.Logger
-}
-
-// DialTimeout bounds the making of a connection.
-const DialTimeout = time.Second
 
 // cacheBytes bounds the client-side cache of each connection; rueidis keeps four.
 const cacheBytes = 64 << 20
@@ -58,58 +38,60 @@ func (s *Store) Close() {
 	}
 }
 
-// Open connects, and refuses or warns of a Redis that can't keep the promise.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.URL == "" && o.Host == "" {
-		return openEmbedded(o)
+// Open connects, and refuses or warns of a Redis that can't keep the promise. Where c names none, it is the embedded
+// store. Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations); without it nothing is tracked.
+func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.RedisMessage), log *slog.Logger) (*Store, error) {
+	if c.Embedded() {
+		return openEmbedded(c)
 	}
-	option, err := o.client()
+	option, err := clientOption(c)
 	if err != nil {
 		return nil, err
 	}
+	option.DisableCache = invalidated == nil
+	option.OnInvalidations = invalidated
 	s := &Store{Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
-	if s.Client, err = connect(ctx, option, o); errors.Is(err, rueidis.ErrNoCache) {
-		o.Log.Warn("this redis tells no changes (CLIENT TRACKING, RESP3): waiting replicas look again every so often, "+
+	if s.Client, err = connect(ctx, option, c.Retries, log); errors.Is(err, rueidis.ErrNoCache) {
+		log.Warn("this redis tells no changes (CLIENT TRACKING, RESP3): waiting replicas look again every so often, "+
 			"and every duplicate costs a round trip", "redis", s.Address)
 		option.DisableCache, s.Tracking = true, false
-		s.Client, err = connect(ctx, option, o)
+		s.Client, err = connect(ctx, option, c.Retries, log)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.examine(ctx, o.Log); err != nil {
+	if err := s.examine(ctx, log); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// client returns rueidis' options. Its own retries are off: an answer that never came is asked for again by the gate,
-// which knows under which token.
-func (o Options) client() (rueidis.ClientOption, error) {
+// clientOption returns rueidis' options. Its own retries are off: an answer that never came is asked for again by the
+// gate, which knows under which token.
+func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	option := rueidis.ClientOption{
-		InitAddress: []string{net.JoinHostPort(o.Host, strconv.Itoa(o.Port))},
-		Username:    o.Username, Password: o.Password, SelectDB: o.DB,
+		InitAddress: []string{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))},
+		Username:    c.Username, Password: string(c.Password), SelectDB: c.DB,
 	}
-	if o.URL != "" {
+	if c.URL != "" {
 		var err error
-		if option, err = rueidis.ParseURL(o.URL); err != nil {
-			return option, fmt.Errorf("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or unix:///path")
+		if option, err = rueidis.ParseURL(strings.TrimSuffix(string(c.URL), "/")); err != nil {
+			return option, errors.New("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or unix:///path")
 		}
 	}
 	option.ClientName = "oncegate"
-	option.Dialer.Timeout = DialTimeout
-	option.ConnWriteTimeout = o.Timeout
+	option.Dialer.Timeout = config.DialTimeout
+	option.ConnWriteTimeout = c.Timeout
 	option.AlwaysPipelining = true // else a timeout of one call costs all of them their connection
 	option.DisableRetry = true
 	option.ForceSingleClient = option.Sentinel.MasterSet == ""
 	option.CacheSizeEachConn = cacheBytes
-	option.DisableCache = o.Invalidated == nil
-	option.OnInvalidations = o.Invalidated
 	return option, nil
 }
 
-func connect(ctx context.Context, option rueidis.ClientOption, o Options) (rueidis.Client, error) {
+// connect tries again after 1 s, 2 s, 4 s, … where nobody answers.
+func connect(ctx context.Context, option rueidis.ClientOption, retries int, log *slog.Logger) (rueidis.Client, error) {
 	pause := time.Second
 	for try := 0; ; try++ {
 		client, err := rueidis.NewClient(option)
@@ -119,10 +101,10 @@ func connect(ctx context.Context, option rueidis.ClientOption, o Options) (rueid
 		if answered(err) {
 			return nil, fmt.Errorf("redis at %s: %w", strings.Join(option.InitAddress, ","), err)
 		}
-		if try == o.Retries {
+		if try == retries {
 			return nil, fmt.Errorf("redis at %s can't be reached in %d tries: %w", strings.Join(option.InitAddress, ","), try+1, err)
 		}
-		o.Log.Warn("redis can't be reached", "try", try+1, "of", o.Retries+1, "again_in", pause, "error", err)
+		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

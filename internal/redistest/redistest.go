@@ -57,7 +57,7 @@ func (s *Server) Restart() {
 func (s *Server) run() (up bool) {
 	s.log = new(bytes.Buffer)
 	s.process = exec.Command("redis-server", append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
 	}, s.args...)...)
 	s.process.Stdout, s.process.Stderr = s.log, s.log
 	if err := s.process.Start(); err != nil {
@@ -101,6 +101,17 @@ func (s *Server) signal(sig os.Signal) {
 	if err := s.process.Process.Signal(sig); err != nil {
 		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
 	}
+}
+
+// Config sets one of its settings while it runs.
+func (s *Server) Config(name, value string) {
+	s.t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
+	if err != nil {
+		s.t.Fatalf("client of %s: %v", s.Addr(), err)
+	}
+	defer c.Close()
+	Do(s.t, c, "CONFIG", "SET", name, value)
 }
 
 // Embedded starts a miniredis; its URL is returned. It is stopped with the test.

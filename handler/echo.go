@@ -1,0 +1,38 @@
+package handler
+
+import (
+	"context"
+	"time"
+
+	"github.com/goccy/go-json"
+)
+
+// Echo is the logic that runs when no other is built in: it answers with what it was sent, after Delay.
+type Echo struct {
+	Delay time.Duration
+}
+
+type echoed struct {
+	Processed bool            `json:"processed"`
+	DialogID  string          `json:"dialogId"`
+	NodeID    string          `json:"nodeId"`
+	Timestamp int64           `json:"timestamp"` // Unix seconds
+	Updated   json.RawMessage `json:"variables_updated"`
+}
+
+// Execute echoes.
+func (e Echo) Execute(ctx context.Context, w Webhook) (Result, error) {
+	if e.Delay > 0 {
+		timer := time.NewTimer(e.Delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return Result{}, context.Cause(ctx)
+		}
+	}
+	return JSON(echoed{
+		Processed: true, DialogID: w.DialogID, NodeID: w.NodeID,
+		Timestamp: time.Now().Unix(), Updated: w.Variables,
+	})
+}

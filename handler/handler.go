@@ -1,0 +1,140 @@
+// Package handler is where a webhook comes in and its answer goes out: HTTP on the outside, the gate on the inside. It
+// decodes and fingerprints a webhook (decode.go), lets the gate replay or execute it with the business logic
+// (logic.go), and words the answer (respond.go).
+package handler
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Handler answers HTTP requests.
+type Handler struct {
+	gate       *gate.Gate
+	logic      Logic
+	processing int
+	log        *slog.Logger
+	payloads   sync.Pool
+	draining   atomic.Bool
+}
+
+// New returns a handler of a started gate. processingStatus answers who waited in vain: 409, 202, 425 or 503.
+func New(g *gate.Gate, logic Logic, processingStatus int, log *slog.Logger) *Handler {
+	return &Handler{
+		gate: g, logic: logic, processing: processingStatus, log: log,
+		payloads: sync.Pool{New: func() any { return new(payload) }},
+	}
+}
+
+// Drain makes /readyz say no: the program is about to stop.
+func (h *Handler) Drain() { h.draining.Store(true) }
+
+// Serve answers one request.
+func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
+			ctx.Response.Reset()
+			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
+		}
+	}()
+	switch string(ctx.Path()) {
+	case "/webhook/cognigy":
+		if allow(ctx, fasthttp.MethodPost) {
+			h.webhook(ctx)
+		}
+	case "/healthz":
+		if allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) {
+			respond(ctx, fasthttp.StatusOK, `{"status":"alive"}`)
+		}
+	case "/readyz":
+		if allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) {
+			h.ready(ctx)
+		}
+	default:
+		respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to /webhook/cognigy")
+	}
+}
+
+func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
+	if h.draining.Load() {
+		respondRetry(ctx, "Shutting down")
+		return
+	}
+	if err := h.gate.Ready(); err != nil {
+		respondRetry(ctx, detailUnavailable)
+		return
+	}
+	respond(ctx, fasthttp.StatusOK, `{"status":"ready"}`)
+}
+
+func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
+	if problem := undecodable(&ctx.Request.Header); problem != "" {
+		respondDetail(ctx, fasthttp.StatusUnsupportedMediaType, problem)
+		return
+	}
+	body := ctx.PostBody()
+	p := h.payloads.Get().(*payload)
+	defer h.payloads.Put(p)
+	if errs := p.decode(body); errs != nil {
+		respondErrors(ctx, errs)
+		return
+	}
+	name := fingerprint.Of(p.dialogID, p.nodeID, p.sequence)
+	digest := digestOf(body)
+	answer, done := h.gate.Replay(name, digest)
+	if !done {
+		answer = h.gate.Do(h.own(p, body, name, digest))
+	}
+	h.respond(ctx, name, answer)
+}
+
+func digestOf(body []byte) record.Digest {
+	sum := sha256.Sum256(body)
+	return record.Digest(sum[:len(record.Digest{})])
+}
+
+// own makes of a payload a webhook that outlives its request, whose memory fasthttp uses again.
+func (h *Handler) own(p *payload, body []byte, name fingerprint.Fingerprint, digest record.Digest) gate.Webhook {
+	w := Webhook{
+		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
+		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
+	}
+	return gate.Webhook{
+		Fingerprint: name, Digest: digest,
+		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
+			w.Attempt = attempt
+			return checked(h.logic.Execute(ctx, w))
+		},
+	}
+}
+
+// undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that
+// is no form, is read as JSON: flows and tools often send text/plain.
+func undecodable(header *fasthttp.RequestHeader) (problem string) {
+	if len(header.ContentEncoding()) > 0 {
+		return "A body with a Content-Encoding is not read: send plain JSON"
+	}
+	kind, _, _ := bytes.Cut(header.ContentType(), []byte{';'})
+	kind = bytes.TrimSpace(kind)
+	if bytes.EqualFold(kind, formURLEncoded) || bytes.EqualFold(kind, formMultipart) {
+		return "A form is not read: send JSON, with Content-Type: application/json"
+	}
+	return ""
+}
+
+var (
+	formURLEncoded = []byte("application/x-www-form-urlencoded")
+	formMultipart  = []byte("multipart/form-data")
+)

@@ -1,0 +1,149 @@
+package handler
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// The sentences of errors.
+const (
+	detailMalformed   = "Missing or malformed Cognigy.AI payload"
+	detailFailed      = "Internal processing error"
+	detailUnavailable = "Cache service unavailable"
+	detailForeign     = "Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"
+	detailProcessing  = "This webhook is being processed: ask again"
+)
+
+// retryAfter is the Retry-After of all answers that have one, in seconds.
+const retryAfter = "1"
+
+// outcomes is the one table from what became of a webhook to HTTP. A status of 0 is the configured one for "processing".
+var outcomes = [...]struct {
+	code   int
+	header string // Idempotency-Status
+	status string // in the envelope; "" for a plain error
+	detail string
+	retry  bool
+}{
+	gate.Executed:    {code: 200, header: "executed", status: "success"},
+	gate.Replayed:    {code: 200, header: "replayed", status: "cached"},
+	gate.Waited:      {code: 200, header: "waited", status: "cached"},
+	gate.Processing:  {code: 0, header: "processing", status: "processing", detail: detailProcessing, retry: true},
+	gate.Failed:      {code: 500, header: "failed", detail: detailFailed},
+	gate.Unavailable: {code: 503, detail: detailUnavailable, retry: true},
+	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
+}
+
+// respond words the answer of a webhook that reached the gate.
+func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint, a gate.Answer) {
+	o := outcomes[a.Outcome]
+	header := &ctx.Response.Header
+	ctx.Response.SetStatusCode(o.code)
+	if o.code == 0 {
+		ctx.Response.SetStatusCode(h.processing)
+	}
+	header.SetContentType(record.JSON)
+	if o.retry {
+		header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	}
+	if o.header != "" {
+		header.Set("Idempotency-Status", o.header)
+	}
+	var onStack [len(fingerprint.Prefix) + fingerprint.HexSize]byte
+	named := name.AppendHex(append(onStack[:0], fingerprint.Prefix...))
+	header.SetBytesV("Idempotency-Fingerprint", named)
+	if a.Attempt > 0 {
+		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(nil, a.Attempt, 10))
+	}
+	if o.status == "cached" {
+		header.Set("Idempotency-Replayed", "true")
+		header.SetBytesV("Age", strconv.AppendInt(nil, int64(a.Age/time.Second), 10))
+	}
+	if o.status == "" {
+		appendError(ctx, o.detail, named, a.Outcome == gate.Failed)
+		return
+	}
+	appendEnvelope(ctx, o.status, a.Result.Body, named, o.detail)
+}
+
+// appendEnvelope builds the answer around data, which is JSON and goes out byte for byte.
+func appendEnvelope(ctx *fasthttp.RequestCtx, status string, data, named []byte, detail string) {
+	r := &ctx.Response
+	r.AppendBodyString(`{"status":"`)
+	r.AppendBodyString(status)
+	r.AppendBodyString(`","data":`)
+	if data == nil {
+		r.AppendBodyString("null")
+	}
+	r.AppendBody(data)
+	r.AppendBodyString(`,"fingerprint":"`)
+	r.AppendBody(named)
+	r.AppendBodyString(`"`)
+	if detail != "" {
+		r.AppendBodyString(`,"detail":"`)
+		r.AppendBodyString(detail)
+		r.AppendBodyString(`"`)
+	}
+	r.AppendBodyString(`}`)
+}
+
+// appendError builds an error; the fingerprint is told where a retry executes again.
+func appendError(ctx *fasthttp.RequestCtx, detail string, named []byte, tellName bool) {
+	r := &ctx.Response
+	r.AppendBodyString(`{"detail":"`)
+	r.AppendBodyString(detail)
+	if tellName {
+		r.AppendBodyString(`","fingerprint":"`)
+		r.AppendBody(named)
+	}
+	r.AppendBodyString(`"}`)
+}
+
+// respondErrors names all that is wrong with a payload.
+func respondErrors(ctx *fasthttp.RequestCtx, errs []FieldError) {
+	body, err := json.MarshalWithOption(struct {
+		Detail string       `json:"detail"`
+		Errors []FieldError `json:"errors"`
+	}{detailMalformed, errs}, json.DisableHTMLEscape())
+	if err != nil {
+		panic(err) // strings can't fail
+	}
+	respond(ctx, fasthttp.StatusBadRequest, string(body))
+}
+
+// allow answers 405 to other methods.
+func allow(ctx *fasthttp.RequestCtx, methods ...string) bool {
+	for _, m := range methods {
+		if string(ctx.Method()) == m {
+			return true
+		}
+	}
+	allowed := strings.Join(methods, ", ")
+	ctx.Response.Header.Set(fasthttp.HeaderAllow, allowed)
+	respondDetail(ctx, fasthttp.StatusMethodNotAllowed, "Method not allowed: use "+allowed)
+	return false
+}
+
+func respondRetry(ctx *fasthttp.RequestCtx, detail string) {
+	ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	respondDetail(ctx, fasthttp.StatusServiceUnavailable, detail)
+}
+
+// respondDetail answers {"detail":…}; detail must need no escapes.
+func respondDetail(ctx *fasthttp.RequestCtx, code int, detail string) {
+	respond(ctx, code, `{"detail":"`+detail+`"}`)
+}
+
+func respond(ctx *fasthttp.RequestCtx, code int, body string) {
+	ctx.Response.SetStatusCode(code)
+	ctx.Response.Header.SetContentType(record.JSON)
+	ctx.Response.SetBodyString(body)
+}

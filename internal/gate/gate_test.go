@@ -1,0 +1,288 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// house is one Redis with several replicas before it, and a logic that all share.
+type house struct {
+	testing.TB
+	server   *redistest.Server // nil on miniredis
+	url      string
+	client   rueidis.Client
+	replicas []*replica
+
+	executions atomic.Int64
+	logic      atomic.Pointer[func(ctx context.Context, attempt int64) (record.Result, error)]
+}
+
+// replica is one gate with its own connections.
+type replica struct {
+	*gate.Gate
+	house *house
+	proxy *redistest.Proxy // nil where it needs none
+}
+
+var keys = redis.NewKeys("cognigy")
+
+// options are short enough for a test and long enough for a busy machine.
+func options() gate.Options {
+	return gate.Options{
+		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, WaitTimeout: 10 * time.Second,
+		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
+		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
+	}
+}
+
+// onEach runs a test on miniredis and on a real redis-server.
+func onEach(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Run("miniredis", func(t *testing.T) {
+		_, url := redistest.Embedded(t)
+		test(t, &house{TB: t, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
+	})
+	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
+}
+
+func onReal(t testing.TB) *house {
+	server := redistest.Start(t)
+	return &house{TB: t, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
+}
+
+// open adds a replica. It is closed with the test, and the counters are then checked, unless a test has said why they
+// can't add up (forgive).
+func (h *house) open(o gate.Options) *replica {
+	h.Helper()
+	return h.openAt(o, h.url)
+}
+
+// openBehindProxy adds a replica that can be cut off.
+func (h *house) openBehindProxy(o gate.Options) *replica {
+	h.Helper()
+	p := redistest.NewProxy(h, strings.TrimPrefix(h.url, "redis://"))
+	r := h.openAt(o, p.URL())
+	r.proxy = p
+	return r
+}
+
+func (h *house) openAt(o gate.Options, url string) *replica {
+	h.Helper()
+	o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	g := gate.New(o)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	if err != nil {
+		h.Fatalf("open: %v", err)
+	}
+	if err := g.Start(context.Background(), store.Client, store.Tracking); err != nil {
+		h.Fatalf("start: %v", err)
+	}
+	r := &replica{Gate: g, house: h}
+	h.replicas = append(h.replicas, r)
+	h.Cleanup(func() { // before the server's own, which came first
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := g.Close(ctx); err != nil && h.server != nil {
+			h.Errorf("close: %v", err)
+		}
+		store.Close()
+	})
+	return r
+}
+
+// testLog writes to the test's log.
+type testLog struct{ testing.TB }
+
+func (l testLog) Write(line []byte) (int, error) {
+	l.Log(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+func (h *house) setLogic(f func(ctx context.Context, attempt int64) (record.Result, error)) {
+	h.logic.Store(&f)
+}
+
+// hook is a webhook by number; body tells bodies of one fingerprint apart.
+func (h *house) hook(n int, body string) gate.Webhook {
+	return gate.Webhook{
+		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
+		Digest:      digestOf(body),
+		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
+			execution := h.executions.Add(1)
+			if logic := h.logic.Load(); logic != nil {
+				return (*logic)(ctx, attempt)
+			}
+			return answer(fmt.Sprintf(`{"execution":%d}`, execution)), nil
+		},
+	}
+}
+
+func digestOf(body string) (d record.Digest) {
+	copy(d[:], body)
+	return d
+}
+
+func answer(json string) record.Result {
+	return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(json)}
+}
+
+// send is what the handler does with a webhook.
+func (r *replica) send(n int) gate.Answer { return r.sendBody(n, "body") }
+
+func (r *replica) sendBody(n int, body string) gate.Answer {
+	w := r.house.hook(n, body)
+	if a, ok := r.Replay(w.Fingerprint, w.Digest); ok {
+		return a
+	}
+	return r.Do(w)
+}
+
+// later sends in a goroutine of its own.
+func (r *replica) later(n int) <-chan gate.Answer {
+	answered := make(chan gate.Answer, 1)
+	go func() { answered <- r.send(n) }()
+	return answered
+}
+
+func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
+	h.Helper()
+	if a.Outcome != outcome || string(a.Result.Body) != body {
+		h.Errorf("answer %s %s, want %s %s", name(a.Outcome), a.Result.Body, name(outcome), body)
+	}
+}
+
+func name(o gate.Outcome) string {
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign"}[o]
+}
+
+func (h *house) expectExecutions(n int64) {
+	h.Helper()
+	if got := h.executions.Load(); got != n {
+		h.Errorf("the logic ran %d times, want %d", got, n)
+	}
+}
+
+// metrics reads the counters.
+func (h *house) metrics() map[string]int64 {
+	h.Helper()
+	m, err := h.client.Do(context.Background(), h.client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
+	if err != nil {
+		h.Fatalf("HGETALL: %v", err)
+	}
+	counters := make(map[string]int64)
+	for field, value := range m {
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			counters[field] = n
+		}
+	}
+	return counters
+}
+
+// expectCounts waits until the counters named say so and the sums of docs/design.md hold: in the end they do exactly.
+func (h *house) expectCounts(want map[string]int64) {
+	h.Helper()
+	h.wait(want, func(m map[string]int64) bool {
+		return m["total_requests"] == m["executed"]+m["duplicates"]+m["unavailable"] &&
+			m["duplicates"] == m["replayed"]+m["waited"]+m["still_processing"] &&
+			m["executed"] == m["stored"]+m["failed"]+m["lost_stores"]
+	})
+}
+
+// expectSome is for where replies are lost or Redis forgets, so that the sums need not hold.
+func (h *house) expectSome(want map[string]int64) {
+	h.Helper()
+	h.wait(want, func(map[string]int64) bool { return true })
+}
+
+func (h *house) wait(want map[string]int64, sums func(map[string]int64) bool) {
+	h.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got := h.metrics()
+		differ := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(f string) bool { return got[f] == want[f] })
+		if len(differ) == 0 && sums(got) {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.Errorf("counters %v, want %v and the sums to hold", got, want)
+			return
+		}
+	}
+}
+
+func (h *house) eventually(what string, holds func() bool) {
+	h.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (h *house) stands(n int) record.Record {
+	h.Helper()
+	value := redistest.Do(h, h.client, "GET", keys.Record(h.hook(n, "").Fingerprint))
+	if value == "" {
+		return record.Record{}
+	}
+	r, err := record.Parse([]byte(value))
+	if err != nil {
+		h.Fatalf("record %q: %v", value, err)
+	}
+	return r
+}
+
+var errLogic = errors.New("the logic fails")
+
+// blocked makes the logic wait until release is closed, or its context ends; entered gets one for each execution.
+func (h *house) blocked() (entered chan int64, release chan struct{}) {
+	entered, release = make(chan int64, 100), make(chan struct{})
+	h.setLogic(func(ctx context.Context, attempt int64) (record.Result, error) {
+		entered <- attempt
+		select {
+		case <-release:
+			return answer(fmt.Sprintf(`{"attempt":%d}`, attempt)), nil
+		case <-ctx.Done():
+			return record.Result{}, context.Cause(ctx)
+		}
+	})
+	return entered, release
+}
+
+// all sends n webhooks of one fingerprint at once, spread over the replicas.
+func (h *house) all(n, number int) []gate.Answer {
+	answers := make([]gate.Answer, n)
+	var sent sync.WaitGroup
+	for i := range answers {
+		sent.Go(func() { answers[i] = h.replicas[i%len(h.replicas)].send(number) })
+	}
+	sent.Wait()
+	return answers
+}
+
+func outcomes(answers []gate.Answer) map[string]int {
+	counted := make(map[string]int)
+	for _, a := range answers {
+		counted[name(a.Outcome)+" "+string(a.Result.Body)]++
+	}
+	return counted
+}
+
+func lines(text string) func(func(string) bool) { return strings.SplitSeq(text, "\r\n") }

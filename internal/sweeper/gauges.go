@@ -1,0 +1,44 @@
+package sweeper
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// publish works out the detection rate and writes the gauges into the metrics hash, all at once.
+func (s *Sweeper) publish(ctx context.Context, r *Report) error {
+	ctx, cancel := context.WithTimeout(ctx, s.RedisTimeout)
+	defer cancel()
+	key := s.Keys.Metrics()
+	counters, err := s.client.Do(ctx, s.client.B().Hmget().Key(key).Field("duplicates", "total_requests").Build()).AsStrSlice()
+	if err != nil {
+		return fmt.Errorf("counters of %s: %w", key, err)
+	}
+	r.DetectionRate = share(counters[0], counters[1])
+	gauges := s.client.B().Hset().Key(key).FieldValue().
+		FieldValue("active_fingerprints", strconv.Itoa(r.Active)).
+		FieldValue("in_progress", strconv.Itoa(r.InProgress)).
+		FieldValue("overdue", strconv.Itoa(r.Overdue)).
+		FieldValue("detection_rate", rate(r.DetectionRate)).
+		FieldValue("swept_at", strconv.FormatInt(r.SweptAt.Unix(), 10)).
+		Build()
+	if err := s.client.Do(ctx, gauges).Error(); err != nil {
+		return fmt.Errorf("gauges in %s: %w", key, err)
+	}
+	return nil
+}
+
+// share is the part of all requests that were duplicates; 0 where there were none yet. A duplicate that the script
+// counted may be there a moment before its request is, hence the bound.
+func share(duplicates, requests string) float64 {
+	part, _ := strconv.ParseFloat(duplicates, 64)
+	all, _ := strconv.ParseFloat(requests, 64)
+	if all <= 0 {
+		return 0
+	}
+	return min(part/all, 1)
+}
+
+// rate writes a share as it stands in the metrics hash.
+func rate(share float64) string { return strconv.FormatFloat(share, 'f', 4, 64) }

@@ -1,0 +1,81 @@
+package sweeper
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Of a value no more than its head is read, never a whole result.
+const (
+	shortHead = 256  // bytes; they hold nearly every record's header
+	longHead  = 1024 // they hold any record's header (package record)
+)
+
+// What PTTL says where there is no time to tell.
+const (
+	endless = -1
+	gone    = -2
+)
+
+// look counts what stands at keys and clears the orphans among it.
+func (w *walk) look(ctx context.Context, conn rueidis.CoreClient, keys []string) error {
+	commands := make(rueidis.Commands, 0, 2*len(keys))
+	for _, key := range keys {
+		commands = append(commands, getHead(conn, key, shortHead), conn.B().Pttl().Key(key).Build())
+	}
+	replies := conn.DoMulti(ctx, commands...)
+
+	var orphans []orphan
+	for i, key := range keys {
+		ttl, err := replies[2*i+1].AsInt64()
+		if err != nil {
+			return fmt.Errorf("PTTL of %s: %w", key, err)
+		}
+		if ttl == gone {
+			continue
+		}
+		head, err := replies[2*i].ToString()
+		if err == nil && len(head) == shortHead && !strings.Contains(head, "\n") {
+			head, err = conn.Do(ctx, getHead(conn, key, longHead)).ToString()
+		}
+		if err != nil && !wrongType(err) {
+			return fmt.Errorf("head of %s: %w", key, err)
+		}
+		r, unreadable := record.Parse([]byte(head))
+		if _, named := w.Keys.Fingerprint(key); !named || unreadable != nil {
+			w.report.Foreign++
+			w.report.ForeignKey = key
+			continue
+		}
+		w.count(r)
+		if ttl == endless {
+			orphans = append(orphans, orphan{key, head})
+		}
+	}
+	return w.clear(ctx, conn, orphans)
+}
+
+func getHead(conn rueidis.CoreClient, key string, bytes int64) rueidis.Completed {
+	return conn.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
+}
+
+func wrongType(err error) bool {
+	said, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(said.Error(), "WRONGTYPE")
+}
+
+func (w *walk) count(r record.Record) {
+	w.report.Active++
+	if r.State != record.InProgress {
+		return
+	}
+	w.report.InProgress++
+	if w.clock.now().Sub(r.Started) > w.ExecutionTimeout {
+		w.report.Overdue++
+	}
+}

@@ -1,0 +1,57 @@
+package sweeper
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// turn is the right to sweep: a key with a TTL, which belongs to the sweep whose token stands in it. It is never given
+// back but left to expire, so that however many replicas try, one sweeps in an interval. It guards no data: two sweeps
+// at once would cost time and nothing else, so that looking and prolonging need not be one step.
+type turn struct {
+	*Sweeper
+	token string
+	won   time.Time // or prolonged
+}
+
+func (s *Sweeper) newTurn() *turn { return &turn{Sweeper: s, token: rand.Text()} }
+
+// length is a little shorter than the interval: a lone replica must find its last turn over when it comes again, also
+// where its clock runs faster than Redis'.
+func (t *turn) length() time.Duration { return t.Interval - t.Interval/50 }
+
+// hold takes the turn, or prolongs it when a third of it is over; between, it costs nothing. Once it is another's, the
+// error is ErrNotOurTurn.
+func (t *turn) hold(ctx context.Context) error {
+	if time.Since(t.won) < t.length()/3 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.RedisTimeout)
+	defer cancel()
+	asked := time.Now()
+	if err := t.take(ctx); err != nil {
+		return fmt.Errorf("turn at %s: %w", t.Keys.Sweeper(), err)
+	}
+	t.won = asked
+	return nil
+}
+
+func (t *turn) take(ctx context.Context) error {
+	key, milliseconds := t.Keys.Sweeper(), t.length().Milliseconds()
+	err := t.client.Do(ctx, t.client.B().Set().Key(key).Value(t.token).Nx().PxMilliseconds(milliseconds).Build()).Error()
+	if !rueidis.IsRedisNil(err) {
+		return err // nobody had it, or Redis does not say
+	}
+	holder, err := t.client.Do(ctx, t.client.B().Get().Key(key).Build()).ToString()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return err
+	}
+	if holder != t.token {
+		return ErrNotOurTurn
+	}
+	return t.client.Do(ctx, t.client.B().Pexpire().Key(key).Milliseconds(milliseconds).Build()).Error()
+}

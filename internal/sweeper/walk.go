@@ -1,0 +1,54 @@
+package sweeper
+
+import (
+	"context"
+	"slices"
+
+	"github.com/redis/rueidis"
+)
+
+// batchSize is how many keys SCAN walks over, and how many values are looked at, in one batch.
+const batchSize = 250
+
+// walk is one sweep on its way through the records.
+type walk struct {
+	*Sweeper
+	turn   *turn
+	clock  clock
+	report Report
+}
+
+// visit walks over all keys of one server, on a connection of its own: a cursor means something to that server only,
+// and webhooks' calls do not queue behind a batch.
+func (w *walk) visit(ctx context.Context, server rueidis.Client) error {
+	conn, release := server.Dedicate()
+	defer release()
+	for cursor := uint64(0); ; {
+		var entry rueidis.ScanEntry
+		err := w.batch(ctx, func(ctx context.Context) (err error) {
+			entry, err = conn.Do(ctx, conn.B().Scan().Cursor(cursor).Match(w.Keys.Records()).Count(batchSize).Build()).AsScanEntry()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for keys := range slices.Chunk(entry.Elements, batchSize) { // SCAN may name more than it was asked for
+			if err := w.batch(ctx, func(ctx context.Context) error { return w.look(ctx, conn, keys) }); err != nil {
+				return err
+			}
+		}
+		if cursor = entry.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// batch does one batch at the sweep's pace, as long as the sweep has its turn.
+func (w *walk) batch(ctx context.Context, do func(context.Context) error) error {
+	if err := w.turn.hold(ctx); err != nil {
+		return err
+	}
+	took, err := pace{timeout: w.RedisTimeout, rest: w.rest}.do(ctx, do)
+	w.report.Busy += took
+	return err
+}
