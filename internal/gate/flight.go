@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,8 @@ type flight struct {
 	done    chan struct{} // closed when it has landed
 
 	mu        sync.Mutex
-	callers   []*caller // who waits here, in the order they came; who has left is dropped at the next claim
+	callers   []*caller // who waits here, in the order they came; of those who left, some are still in it
+	left      int       // how many of them left
 	candidate *caller   // for whom a claim is under way
 	known     bool      // the fingerprint was claimed: who joins now is a duplicate
 	attempt   int64     // of the execution that it runs or waits for; 0: not known
@@ -101,14 +103,12 @@ func (g *Gate) nominate(f *flight) bool {
 	defer g.flights.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.callers) > 0 && f.callers[0].gone {
-		f.callers = f.callers[1:]
-	}
-	if len(f.callers) == 0 {
+	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.gone })
+	if waits < 0 {
 		delete(g.flights.byName, f.webhook.Fingerprint)
 		return false
 	}
-	f.candidate = f.callers[0]
+	f.candidate = f.callers[waits]
 	return true
 }
 
@@ -136,6 +136,7 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 		if c != f.candidate {
 			g.count(f, c, early)
 		}
+		f.drop()
 		return Answer{Outcome: early, Attempt: f.attempt}
 	}
 	l := f.landing
@@ -152,6 +153,15 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 		a.Result, a.Age = l.record.Result, g.age(&l.record)
 	}
 	return a
+}
+
+// drop forgets the callers who left, once they are more than those who wait: logic that runs for hours must not gather
+// all whom it kept waiting. The lock is held.
+func (f *flight) drop() {
+	if f.left++; f.left > len(f.callers)/2 {
+		f.callers = slices.DeleteFunc(f.callers, func(c *caller) bool { return c.gone })
+		f.left = 0
+	}
 }
 
 // count counts a caller as what it became.

@@ -108,8 +108,8 @@ func (g *Gate) Start(ctx context.Context, client rueidis.Client, tracking bool) 
 
 // explainStart says what a person can do where the first call failed for a reason that we know.
 func (g *Gate) explainStart(err error) error {
-	refused, ok := rueidis.IsRedisErr(err)
-	if ok && g.Settle > 0 && (strings.Contains(refused.Error(), "NOPERM") || strings.Contains(refused.Error(), "can't run this command")) {
+	var refused *rueidis.RedisError
+	if errors.As(err, &refused) && g.Settle > 0 && strings.Contains(refused.Error(), "can't run this command") {
 		return fmt.Errorf("first call of the script: %w (it needs INFO inside scripts to notice a failover; "+
 			"allow INFO to this user, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
 	}
