@@ -112,13 +112,14 @@ func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
 }
 
 // ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been
-// silent for that long. scripted: the script counted a replay. sent: Redis may have executed the claim.
+// silent for that long. scripted: the script counted a replay, in this call or in one whose reply was lost (a call that
+// was sent is executed in all likelihood). sent: Redis may have executed the claim.
 func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok bool) {
 	giveUp := time.Now().Add(g.RedisPatience)
 	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = min(2*pause, retryMost) {
 		signals := g.signals.raised.Load()
 		held := newLease(g.LockTTL) // counts from before the claim is sent
-		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first)})
+		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first && !sent)})
 		if err == nil && reply.Answers[0].Verdict != scripts.Error {
 			if g.believed(signals) && !(reply.Answers[0].Verdict == scripts.Claimed && held.over()) {
 				if reply.Answers[0].Verdict != scripts.Settling {
@@ -129,7 +130,7 @@ func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok b
 			pause = 0 // asked again at once
 		}
 		if err == nil || !errors.Is(err, errNotSent) {
-			first, sent = false, true
+			sent = true
 		}
 		if time.Now().After(giveUp) || g.health.refusing.over(g.RedisPatience) || sleep(g.life, pause) != nil {
 			break

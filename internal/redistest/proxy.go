@@ -17,7 +17,7 @@ type Proxy struct {
 	closed  bool
 	down    bool // connections are refused
 	mute    bool // what Redis answers is lost
-	frozen  bool // nothing gets through, but nothing is lost
+	held    bool // what Redis answers is held up
 	conns   map[net.Conn]struct{}
 }
 
@@ -67,8 +67,8 @@ func (p *Proxy) Cut() {
 // Mute loses all that Redis answers, from now on.
 func (p *Proxy) Mute() { p.set(func() { p.mute = true }) }
 
-// Freeze holds all up in both directions.
-func (p *Proxy) Freeze() { p.set(func() { p.frozen = true }) }
+// Hold holds up all that Redis answers, until Mend.
+func (p *Proxy) Hold() { p.set(func() { p.held = true }) }
 
 // Mend passes all on again. What was held up goes through; a connection that lost answers is closed.
 func (p *Proxy) Mend() {
@@ -78,7 +78,7 @@ func (p *Proxy) Mend() {
 				_ = c.Close()
 			}
 		}
-		p.down, p.mute, p.frozen = false, false, false
+		p.down, p.mute, p.held = false, false, false
 	})
 }
 
@@ -106,36 +106,37 @@ func (p *Proxy) serve(client net.Conn) {
 	defer p.set(func() { delete(p.conns, client); delete(p.conns, server) })
 
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(server, client, func() bool { return false }) })
-	both.Go(func() { p.copy(client, server, func() bool { return p.mute }) })
+	both.Go(func() { p.copy(server, client, p.ask) })
+	both.Go(func() { p.copy(client, server, p.answer) })
 	both.Wait()
 }
 
-// copy passes bytes on until either side ends; lost tells whether they are thrown away.
-func (p *Proxy) copy(to, from net.Conn, lost func() bool) {
+// copy passes bytes on until either side ends.
+func (p *Proxy) copy(to, from net.Conn, pass func(to io.Writer, bytes []byte) error) {
 	defer func() { _ = to.Close(); _ = from.Close() }()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !p.pass(to, buffer[:n], lost) {
-			return
-		}
-		if err != nil {
+		if n > 0 && pass(to, buffer[:n]) != nil || err != nil {
 			return
 		}
 	}
 }
 
-func (p *Proxy) pass(to io.Writer, bytes []byte, lost func() bool) bool {
+func (p *Proxy) ask(to io.Writer, bytes []byte) error {
+	_, err := to.Write(bytes)
+	return err
+}
+
+func (p *Proxy) answer(to io.Writer, bytes []byte) error {
 	p.mu.Lock()
-	for p.frozen && !p.closed && !p.down {
+	for p.held && !p.closed && !p.down {
 		p.passing.Wait()
 	}
-	drop := lost()
+	lost := p.mute
 	p.mu.Unlock()
-	if drop {
-		return true
+	if lost {
+		return nil
 	}
-	_, err := to.Write(bytes)
-	return err == nil
+	return p.ask(to, bytes)
 }
