@@ -325,21 +325,38 @@ func TestScriptFlushIsNotNoticed(t *testing.T) {
 	})
 }
 
-func TestResultsExpireWithTheirTTL(t *testing.T) {
-	t.Run("redis", func(t *testing.T) {
-		h := onReal(t)
-		o := options()
-		o.ResultTTL = 300 * time.Millisecond
-		o.LockTTL = 100 * time.Millisecond
-		a, b := h.open(o), h.open(o)
-		a.send(1)
-		a.send(1)
-		b.send(1)
-		for _, r := range h.replicas {
-			h.eventually("it executes again", func() bool { return string(r.send(1).Result.Body) != `{"execution":1}` })
-		}
-		h.eventually("counters add up", func() bool { m := h.metrics(); return m["executed"] == h.executions.Load() })
-	})
+func TestAResultEndsWithItsTTLAlsoWhereRedisTellsItLate(t *testing.T) {
+	h := onReal(t)
+	redistest.Do(t, h.client, "DEBUG", "SET-ACTIVE-EXPIRE", "0") // nobody hears that a record has expired
+	o := options()
+	o.ResultTTL = 400 * time.Millisecond
+	o.LockTTL = 200 * time.Millisecond
+	a, b := h.open(o), h.open(o)
+	a.send(1)
+	for _, r := range h.replicas {
+		h.eventually("it is cached", func() bool { r.send(1); return calls(redistest.Do(t, h.client, "INFO", "commandstats"), "client|caching") > 0 })
+	}
+	time.Sleep(o.ResultTTL)
+	h.expect(b.send(1), gate.Executed, `{"execution":2}`)
+	h.expect(a.send(1), gate.Replayed, `{"execution":2}`)
+	h.expectExecutions(2)
+}
+
+func TestACallerWhoLeavesWhileItsClaimIsUnderWayIsCountedAsWhatTheClaimFinds(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.WaitTimeout = 100 * time.Millisecond
+	o.RedisTimeout = 5 * time.Second
+	a, b := h.openBehindProxy(o), h.open(options())
+	a.proxy.Hold()
+	h.expect(a.send(1), gate.Processing, "") // it will have executed
+	a.proxy.Mend()
+	h.eventually("the result is stored", func() bool { return h.stands(1).State == record.Done })
+	b.send(2)
+	a.proxy.Hold()
+	h.expect(a.send(2), gate.Processing, "") // it will have been replayed
+	a.proxy.Mend()
+	h.expectCounts(map[string]int64{"total_requests": 3, "executed": 2, "late_answers": 1, "replayed": 1, "duplicates": 1})
 }
 
 func TestACloseLetsExecutionsFinishAndFlushesCounters(t *testing.T) {

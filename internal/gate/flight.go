@@ -60,6 +60,7 @@ func (g *Gate) Do(w Webhook) Answer {
 		g.counters.add(unavailable)
 		return Answer{Outcome: Unavailable}
 	}
+	defer g.running.Done()
 	timer := time.NewTimer(g.WaitTimeout)
 	defer timer.Stop()
 	select {
@@ -92,6 +93,7 @@ func (g *Gate) join(w Webhook, c *caller) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.stalled = f.stalled
+	g.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
 	return f
 }

@@ -64,7 +64,7 @@ type Gate struct {
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc
-	running sync.WaitGroup // flights
+	running sync.WaitGroup // flights, and callers until they are counted
 	keeper  sync.WaitGroup
 	stop    context.CancelFunc // the keeper
 }
