@@ -39,23 +39,61 @@ func NewServer(h *Handler, maxBodyBytes int, log *slog.Logger) *fasthttp.Server 
 
 // respondUnreadable answers what fasthttp could not read as a request.
 func respondUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	status, detail := unreadable(err)
+	if status == fasthttp.StatusRequestEntityTooLarge {
+		drain(ctx.Conn())
+	}
+	respondDetail(ctx, status, detail)
+}
+
+func unreadable(err error) (status int, detail string) {
 	var small *fasthttp.ErrSmallBuffer
 	var timeout net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		respondDetail(ctx, fasthttp.StatusRequestEntityTooLarge, "The body is too large")
+		return fasthttp.StatusRequestEntityTooLarge, "The body is too large"
 	case errors.As(err, &small):
-		respondDetail(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "The headers are too large")
+		return fasthttp.StatusRequestHeaderFieldsTooLarge, "The headers are too large"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		respondDetail(ctx, fasthttp.StatusRequestTimeout, "The request came too slowly")
-	default:
-		respondDetail(ctx, fasthttp.StatusBadRequest, "The request is not valid HTTP")
+		return fasthttp.StatusRequestTimeout, "The request came too slowly"
+	}
+	return fasthttp.StatusBadRequest, "The request is not valid HTTP"
+}
+
+// How much of a body that is too large is read and dropped.
+const (
+	drainBytes = 64 << 20
+	drainTime  = 2 * time.Second
+	drainPause = 200 * time.Millisecond // without a byte for that long: it was sent
+)
+
+// drain lets the sender of a body that is too large come to its end. Most read nothing before that, and a connection
+// that is closed with bytes unread is reset: they would never see the answer.
+func drain(c net.Conn) {
+	dropped := make([]byte, 32<<10)
+	start := time.Now()
+	for left := drainBytes; left > 0 && time.Since(start) < drainTime; {
+		if c.SetReadDeadline(time.Now().Add(drainPause)) != nil {
+			return
+		}
+		n, err := c.Read(dropped)
+		if err != nil {
+			return
+		}
+		left -= n
 	}
 }
 
 // serverLog takes what fasthttp has to say of connections: nothing that a person must act on.
 type serverLog struct{ log *slog.Logger }
 
+// Printf tells an error by its kind: fasthttp quotes what it could not read, which may be private.
 func (l serverLog) Printf(format string, args ...any) {
+	for i, arg := range args {
+		var network *net.OpError
+		if err, ok := arg.(error); ok && !errors.As(err, &network) {
+			_, args[i] = unreadable(err)
+		}
+	}
 	l.log.Debug("connection", "message", fmt.Sprintf(format, args...))
 }

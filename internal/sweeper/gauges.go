@@ -8,7 +8,7 @@ import (
 
 // publish works out the detection rate and writes the gauges into the metrics hash, all at once.
 func (s *Sweeper) publish(ctx context.Context, r *Report) error {
-	ctx, cancel := context.WithTimeout(ctx, s.RedisTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.Keys.Metrics()
 	counters, err := s.client.Do(ctx, s.client.B().Hmget().Key(key).Field("duplicates", "total_requests").Build()).AsStrSlice()
@@ -32,12 +32,12 @@ func (s *Sweeper) publish(ctx context.Context, r *Report) error {
 // share is the part of all requests that were duplicates; 0 where there were none yet. A duplicate that the script
 // counted may be there a moment before its request is, hence the bound.
 func share(duplicates, requests string) float64 {
-	part, _ := strconv.ParseFloat(duplicates, 64)
-	all, _ := strconv.ParseFloat(requests, 64)
+	part, _ := strconv.ParseInt(duplicates, 10, 64)
+	all, _ := strconv.ParseInt(requests, 10, 64)
 	if all <= 0 {
 		return 0
 	}
-	return min(part/all, 1)
+	return min(float64(part)/float64(all), 1)
 }
 
 // rate writes a share as it stands in the metrics hash.

@@ -23,12 +23,12 @@ const (
 )
 
 // look counts what stands at keys and clears the orphans among it.
-func (w *walk) look(ctx context.Context, conn rueidis.CoreClient, keys []string) error {
+func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) error {
 	commands := make(rueidis.Commands, 0, 2*len(keys))
 	for _, key := range keys {
-		commands = append(commands, getHead(conn, key, shortHead), conn.B().Pttl().Key(key).Build())
+		commands = append(commands, getHead(server, key, shortHead), server.B().Pttl().Key(key).Build())
 	}
-	replies := conn.DoMulti(ctx, commands...)
+	replies := server.DoMulti(ctx, commands...)
 
 	var orphans []orphan
 	for i, key := range keys {
@@ -41,7 +41,7 @@ func (w *walk) look(ctx context.Context, conn rueidis.CoreClient, keys []string)
 		}
 		head, err := replies[2*i].ToString()
 		if err == nil && len(head) == shortHead && !strings.Contains(head, "\n") {
-			head, err = conn.Do(ctx, getHead(conn, key, longHead)).ToString()
+			head, err = server.Do(ctx, getHead(server, key, longHead)).ToString()
 		}
 		if err != nil && !wrongType(err) {
 			return fmt.Errorf("head of %s: %w", key, err)
@@ -57,11 +57,11 @@ func (w *walk) look(ctx context.Context, conn rueidis.CoreClient, keys []string)
 			orphans = append(orphans, orphan{key, head})
 		}
 	}
-	return w.clear(ctx, conn, orphans)
+	return w.clear(ctx, server, orphans)
 }
 
-func getHead(conn rueidis.CoreClient, key string, bytes int64) rueidis.Completed {
-	return conn.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
+func getHead(server rueidis.Client, key string, bytes int64) rueidis.Completed {
+	return server.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
 }
 
 func wrongType(err error) bool {

@@ -19,18 +19,18 @@ type orphan struct {
 }
 
 // clear gives orphans a TTL, and counts those that got it: at once, so that a sweep that breaks off loses none.
-func (w *walk) clear(ctx context.Context, conn rueidis.CoreClient, orphans []orphan) error {
+func (w *walk) clear(ctx context.Context, server rueidis.Client, orphans []orphan) error {
 	if len(orphans) == 0 {
 		return nil
 	}
 	ttl := strconv.FormatInt(w.ResultTTL.Milliseconds(), 10)
 	commands := make(rueidis.Commands, len(orphans))
 	for i, o := range orphans {
-		commands[i] = conn.B().Eval().Script(clearing).Numkeys(1).Key(o.key).Arg(o.head, ttl).Build()
+		commands[i] = server.B().Eval().Script(clearing).Numkeys(1).Key(o.key).Arg(o.head, ttl).Build()
 	}
 	var cleared int64
 	var broken error
-	for i, reply := range conn.DoMulti(ctx, commands...) {
+	for i, reply := range server.DoMulti(ctx, commands...) {
 		n, err := reply.AsInt64()
 		if err != nil {
 			broken = fmt.Errorf("a TTL for %s: %w", orphans[i].key, err)

@@ -16,14 +16,14 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Options are a sweeper's settings. All must be set but RedisTimeout.
+// Options are a sweeper's settings. All must be set but Timeout.
 type Options struct {
 	Keys redis.Keys
 
 	Interval         time.Duration // from the end of a sweep to the next; over all replicas there is one sweep in it
 	ResultTTL        time.Duration // what a record without a TTL gets
 	ExecutionTimeout time.Duration // a run that was claimed longer ago is overdue
-	RedisTimeout     time.Duration // one round trip; 0: a second
+	Timeout          time.Duration // of a batch, or of another call; 0: 5 s, since nobody waits for a sweep
 
 	Log *slog.Logger
 }
@@ -37,7 +37,7 @@ type Sweeper struct {
 
 // New returns a sweeper that does nothing before Run or Sweep. It does not close the client.
 func New(client rueidis.Client, o Options) *Sweeper {
-	o.RedisTimeout = cmp.Or(o.RedisTimeout, time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	return &Sweeper{Options: o, client: client, rest: sleep}
 }
 
@@ -135,7 +135,7 @@ type clock struct {
 func (c clock) now() time.Time { return c.redis.Add(time.Since(c.ours)) }
 
 func (s *Sweeper) redisClock(ctx context.Context) (clock, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.RedisTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	parts, err := s.client.Do(ctx, s.client.B().Time().Build()).AsIntSlice()
 	if err != nil {

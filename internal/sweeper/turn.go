@@ -30,7 +30,7 @@ func (t *turn) hold(ctx context.Context) error {
 	if time.Since(t.won) < t.length()/3 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.RedisTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	asked := time.Now()
 	if err := t.take(ctx); err != nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// batchSize is how many keys SCAN walks over, and how many values are looked at, in one batch.
-const batchSize = 250
+// batchSize is how many keys SCAN walks over, and how many values are looked at, in one batch. Others' calls wait that
+// long at the worst: at 100 their 99th percentile was 0.7 ms during a sweep (0.3 without one), at 250 it was 1.2 ms.
+const batchSize = 100
 
 // walk is one sweep on its way through the records.
 type walk struct {
@@ -18,22 +19,20 @@ type walk struct {
 	report Report
 }
 
-// visit walks over all keys of one server, on a connection of its own: a cursor means something to that server only,
-// and webhooks' calls do not queue behind a batch.
+// visit walks over all keys of one server.
 func (w *walk) visit(ctx context.Context, server rueidis.Client) error {
-	conn, release := server.Dedicate()
-	defer release()
 	for cursor := uint64(0); ; {
 		var entry rueidis.ScanEntry
 		err := w.batch(ctx, func(ctx context.Context) (err error) {
-			entry, err = conn.Do(ctx, conn.B().Scan().Cursor(cursor).Match(w.Keys.Records()).Count(batchSize).Build()).AsScanEntry()
+			scan := server.B().Scan().Cursor(cursor).Match(w.Keys.Records()).Count(batchSize).Build()
+			entry, err = server.Do(ctx, scan).AsScanEntry()
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		for keys := range slices.Chunk(entry.Elements, batchSize) { // SCAN may name more than it was asked for
-			if err := w.batch(ctx, func(ctx context.Context) error { return w.look(ctx, conn, keys) }); err != nil {
+			if err := w.batch(ctx, func(ctx context.Context) error { return w.look(ctx, server, keys) }); err != nil {
 				return err
 			}
 		}
@@ -48,7 +47,7 @@ func (w *walk) batch(ctx context.Context, do func(context.Context) error) error 
 	if err := w.turn.hold(ctx); err != nil {
 		return err
 	}
-	took, err := pace{timeout: w.RedisTimeout, rest: w.rest}.do(ctx, do)
+	took, err := pace{timeout: w.Timeout, rest: w.rest}.do(ctx, do)
 	w.report.Busy += took
 	return err
 }

@@ -1,0 +1,212 @@
+package handler_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		got := make(chan handler.Webhook, 10)
+		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+			got <- w
+			if w.Attempt == 1 {
+				return handler.Result{}, errLogic
+			}
+			return handler.JSON(nil)
+		})
+		const body = ` {"more":[1], "sequence":"-7", "dialogId":"Zo\u00eb:\\", "variables": {"b":1,"a":2} , "nodeId":"n"}`
+		r.post(body)
+		r.post(body)
+		r.post(`{"dialogId":"d","nodeId":"n","sequence":1}`)
+		for attempt := int64(1); attempt <= 2; attempt++ {
+			w := <-got
+			if w.DialogID != `Zoë:\` || w.NodeID != "n" || w.Sequence != -7 || string(w.Variables) != `{"b":1,"a":2}` || string(w.Body) != body ||
+				w.Fingerprint != fingerprint.Of([]byte(`Zoë:\`), []byte("n"), -7) || w.Attempt != attempt {
+				t.Errorf("attempt %d gets %+v", attempt, w)
+			}
+		}
+		if w := <-got; string(w.Variables) != `{}` {
+			t.Errorf("no variables are %q", w.Variables)
+		}
+	})
+}
+
+func TestACallerThatHangsUpChangesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		entered, release := h.blocked()
+		c, err := dial(r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, request("POST", "/webhook/cognigy", webhook)); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		c.Close()
+		retry := r.later(webhook)
+		h.eventually("both wait", func() bool { return waiting() == 2 })
+		close(release)
+		h.expect(fresh(<-retry), 200, cached(`{"attempt":1}`), "Idempotency-Status: waited", named, first, replayed, "Age: 0")
+		h.expectExecutions(1)
+		h.expectCounts(map[string]int64{"total_requests": 2, "executed": 1, "stored": 1, "waited": 1})
+	})
+}
+
+func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		a, b := h.open(options()), h.open(options())
+		entered, release := h.blocked()
+		c, err := dial(a.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, request("POST", "/webhook/cognigy", webhook)); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		c.Close()
+		close(release)
+		h.eventually("the result is stored", func() bool { return h.stands().State == record.Done })
+		h.expect(fresh(b.post(webhook)), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
+		h.expectExecutions(1)
+	})
+}
+
+// fasthttp uses a request's memory again for the next one on its connection. Here the callers are answered and send
+// others while the logic still has what the first ones sent.
+func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(impatient())
+		release := make(chan struct{})
+		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+			<-release
+			return echo(w)
+		})
+		const connections, webhooks = 8, 6
+		forAll(connections, func(n int) {
+			c, err := dial(r.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for i := range webhooks {
+				if got := c.exchange(request("POST", "/webhook/cognigy", numbered(n, i))); got.status != 409 {
+					t.Errorf("%d.%d is told\n%v", n, i, got)
+				}
+			}
+		})
+		close(release)
+		forAll(connections, func(n int) {
+			for i := range webhooks {
+				var got response
+				h.eventually("it is stored", func() bool { got = r.post(numbered(n, i)); return got.status != 409 })
+				expectEcho(t, got, n, i)
+			}
+		})
+		h.expectExecutions(connections * webhooks)
+	})
+}
+
+// Replays read what the cache and other requests share: nothing of one webhook may show up in another's answer.
+func TestAnswersAreNeverMixedUp(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		a, b := h.open(options()), h.open(options())
+		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) { return echo(w) })
+		const connections, webhooks, rounds = 8, 5, 6
+		forAll(connections, func(n int) {
+			c, err := dial([]string{a.addr, b.addr}[n%2])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for round := range rounds {
+				for i := range webhooks {
+					other := (n + round) % connections // in time all send all
+					expectEcho(t, c.exchange(request("POST", "/webhook/cognigy", numbered(other, i))), other, i)
+				}
+			}
+		})
+		h.expectExecutions(connections * webhooks)
+		h.expectCounts(map[string]int64{"total_requests": connections * webhooks * rounds, "executed": connections * webhooks, "mismatches": 0})
+	})
+}
+
+// numbered is a webhook that differs from the others in every field, and also in length.
+func numbered(n, i int) string {
+	fill := strings.Repeat(string(rune('a'+n)), 10+7*i)
+	return fmt.Sprintf(`{"dialogId":"d-%d-%d-%s","nodeId":"n\u002d%d-%d","sequence":%d,"variables":{"fill":"%s"}}`, n, i, fill, n, i, 100*n+i, fill)
+}
+
+// echo answers with all that the logic was given.
+func echo(w handler.Webhook) (handler.Result, error) {
+	return handler.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body), w.Fingerprint.String()})
+}
+
+func expectEcho(t *testing.T, got response, n, i int) {
+	t.Helper()
+	fill := strings.Repeat(string(rune('a'+n)), 10+7*i)
+	dialog, node, sequence := fmt.Sprintf("d-%d-%d-%s", n, i, fill), fmt.Sprintf("n-%d-%d", n, i), 100*n+i
+	want, err := json.Marshal([]any{dialog, node, sequence, map[string]string{"fill": fill}, numbered(n, i),
+		fingerprint.Of([]byte(dialog), []byte(node), int64(sequence)).String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(got.body, `"data":`+string(want)+`,"fingerprint":`) {
+		t.Errorf("%d.%d is answered\n%v, want\n%s", n, i, got, want)
+	}
+}
+
+// forAll calls f with 0 to n-1 at the same time.
+func forAll(n int, f func(int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
+
+func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		var replicas []*replica
+		for range 3 {
+			replicas = append(replicas, h.open(options()))
+		}
+		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+			time.Sleep(200 * time.Millisecond) // the storm comes meanwhile
+			return handler.JSON(map[string]any{"booked": true, "attempt": w.Attempt})
+		})
+		const storm = 500
+		answers := make([]response, storm)
+		forAll(storm, func(i int) { answers[i] = replicas[i%3].post(webhook) })
+
+		const data = `{"attempt":1,"booked":true}`
+		bodies := make(map[string]int)
+		for _, a := range answers {
+			bodies[a.body]++
+			if a.status != 200 || (a.body == success(data)) != (a.header("Idempotency-Status") == "executed") {
+				t.Errorf("answer\n%v", a)
+			}
+		}
+		if bodies[success(data)] != 1 || bodies[cached(data)] != storm-1 {
+			t.Errorf("answers %v", bodies)
+		}
+		h.expectExecutions(1)
+		h.expectCounts(map[string]int64{"total_requests": storm, "executed": 1, "stored": 1, "duplicates": storm - 1, "mismatches": 0})
+	})
+}

@@ -1,0 +1,386 @@
+package handler_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// webhook is what most tests send, and name its fingerprint.
+const (
+	webhook = `{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}`
+	name    = "cognigy:fp:9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
+)
+
+// house is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all share.
+type house struct {
+	testing.TB
+	server *redistest.Server    // nil on miniredis
+	mini   *miniredis.Miniredis // nil on a real one
+	addr   string
+	client rueidis.Client
+
+	executions atomic.Int64
+	logic      atomic.Pointer[handler.LogicFunc]
+}
+
+// replica is a gateway: HTTP, gate and connections of its own.
+type replica struct {
+	*handler.Handler
+	house  *house
+	server *fasthttp.Server
+	addr   string
+}
+
+var keys = redis.NewKeys("cognigy")
+
+// options are short enough for a test and long enough for a busy machine.
+func options() gate.Options {
+	return gate.Options{
+		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, WaitTimeout: 10 * time.Second,
+		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
+		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
+	}
+}
+
+// impatient are options under which a caller, and a Redis that is away, are given up soon.
+func impatient() gate.Options {
+	o := options()
+	o.WaitTimeout, o.RedisTimeout, o.RedisPatience = 200*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	return o
+}
+
+// onEach runs a test on miniredis and on a real redis-server.
+func onEach(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Run("miniredis", func(t *testing.T) {
+		m, url := redistest.Embedded(t)
+		addr := strings.TrimPrefix(url, "redis://")
+		test(t, &house{TB: t, mini: m, addr: addr, client: redistest.Client(t, addr)})
+	})
+	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
+}
+
+func onReal(t testing.TB) *house {
+	s := redistest.Start(t)
+	return &house{TB: t, server: s, addr: s.Addr(), client: redistest.Client(t, s.Addr())}
+}
+
+// open adds a replica that answers 409 to who waited in vain.
+func (h *house) open(o gate.Options) *replica {
+	h.Helper()
+	return h.openWith(o, http.StatusConflict, func(*fasthttp.Server) {})
+}
+
+// openWith adds a replica whose server is changed before it serves. It is closed with the test.
+func (h *house) openWith(o gate.Options, processing int, change func(*fasthttp.Server)) *replica {
+	h.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	g := gate.New(o)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	if err != nil {
+		h.Fatalf("open: %v", err)
+	}
+	if err := g.Start(context.Background(), store.Client, store.Tracking); err != nil {
+		h.Fatalf("start: %v", err)
+	}
+	r := serve(h, handler.New(g, handler.LogicFunc(h.execute), processing, o.Log), o.Log, change)
+	r.house = h
+	h.Cleanup(func() { // the HTTP server's own is over, Redis' comes next
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = g.Close(ctx) // what it could not tell Redis is the gate's tests' matter
+		store.Close()
+	})
+	h.Cleanup(r.shutdown)
+	return r
+}
+
+// serve puts a handler on a free port of loopback.
+func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(*fasthttp.Server)) *replica {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("a free port: %v", err)
+	}
+	r := &replica{Handler: served, server: handler.NewServer(served, small, log), addr: l.Addr().String()}
+	change(r.server)
+	go func() { _ = r.server.Serve(l) }()
+	return r
+}
+
+func (r *replica) shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := r.server.ShutdownWithContext(ctx); err != nil {
+		r.house.Errorf("shutdown: %v", err)
+	}
+}
+
+// testLog writes to the test's log.
+type testLog struct{ testing.TB }
+
+func (l testLog) Write(line []byte) (int, error) {
+	l.Log(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// execute is the logic of all replicas: what a test has set, or an answer that tells executions apart.
+func (h *house) execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+	n := h.executions.Add(1)
+	if logic := h.logic.Load(); logic != nil {
+		return (*logic)(ctx, w)
+	}
+	return handler.JSON(map[string]int64{"execution": n})
+}
+
+func (h *house) setLogic(f handler.LogicFunc) { h.logic.Store(&f) }
+
+// blocked makes the logic wait until release is closed; entered gets one for each execution.
+func (h *house) blocked() (entered chan handler.Webhook, release chan struct{}) {
+	entered, release = make(chan handler.Webhook, 100), make(chan struct{})
+	h.setLogic(func(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+		entered <- w
+		select {
+		case <-release:
+			return handler.JSON(map[string]int64{"attempt": w.Attempt})
+		case <-ctx.Done():
+			return handler.Result{}, context.Cause(ctx)
+		}
+	})
+	return entered, release
+}
+
+var errLogic = errors.New("the logic fails")
+
+// response is an answer of HTTP: its status, its headers as "Name: value", sorted, and its body. Of the headers, those
+// that say nothing of ours are left out: Date, Content-Length (which is checked) and Connection.
+type response struct {
+	status  int
+	headers []string
+	body    string
+}
+
+func (r response) String() string {
+	return fmt.Sprintf("%d\n%s\n\n%s", r.status, strings.Join(r.headers, "\n"), r.body)
+}
+
+// header returns a header's value, "" where there is none.
+func (r response) header(name string) string {
+	for _, h := range r.headers {
+		if value, ok := strings.CutPrefix(h, name+": "); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// post sends a webhook as a flow does.
+func (r *replica) post(body string) response {
+	r.house.Helper()
+	return r.exchange(request("POST", "/webhook/cognigy", body, "Content-Type: application/json"))
+}
+
+// later posts in a goroutine of its own.
+func (r *replica) later(body string) <-chan response {
+	answered := make(chan response, 1)
+	go func() { answered <- r.post(body) }()
+	return answered
+}
+
+func request(method, path, body string, headers ...string) string {
+	text := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n"
+	for _, h := range headers {
+		text += h + "\r\n"
+	}
+	if body != "" {
+		text += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	}
+	return text + "\r\n" + body
+}
+
+// exchange sends a request, byte for byte, on a connection of its own.
+func (r *replica) exchange(request string) response {
+	c, err := dial(r.addr)
+	if err != nil {
+		return response{body: err.Error()}
+	}
+	defer c.Close()
+	return c.exchange(request)
+}
+
+// connection is one to a replica; requests that follow each other keep it.
+type connection struct {
+	net.Conn
+	read *bufio.Reader
+}
+
+func dial(addr string) (*connection, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(30 * time.Second))
+}
+
+// exchange returns a response with an error for its body where none came.
+func (c *connection) exchange(request string) response {
+	if _, err := io.WriteString(c, request); err != nil {
+		return response{body: err.Error()}
+	}
+	method, _, _ := strings.Cut(request, " ")
+	read, err := http.ReadResponse(c.read, &http.Request{Method: method})
+	for err == nil && read.StatusCode == http.StatusContinue {
+		read, err = http.ReadResponse(c.read, &http.Request{Method: method})
+	}
+	if err != nil {
+		return response{body: err.Error()}
+	}
+	body, err := io.ReadAll(read.Body)
+	if err != nil {
+		return response{body: err.Error()}
+	}
+	for _, ours := range []string{"Date", "Content-Length"} {
+		if read.Header.Get(ours) == "" {
+			return response{body: "no " + ours}
+		}
+		read.Header.Del(ours)
+	}
+	read.Header.Del("Connection")
+	r := response{status: read.StatusCode, body: string(body)}
+	for name, values := range read.Header {
+		for _, value := range values {
+			r.headers = append(r.headers, name+": "+value)
+		}
+	}
+	slices.Sort(r.headers)
+	return r
+}
+
+// expect compares a whole answer. All of ours are JSON; other headers than those named must not be there.
+func (h *house) expect(got response, status int, body string, headers ...string) {
+	h.Helper()
+	expect(h, got, status, body, headers...)
+}
+
+func expect(t testing.TB, got response, status int, body string, headers ...string) {
+	t.Helper()
+	want := response{status, slices.Sorted(slices.Values(append(headers, "Content-Type: application/json"))), body}
+	if got.String() != want.String() {
+		t.Errorf("answer\n%v\n\nwant\n%v", got, want)
+	}
+}
+
+// fresh replaces an age of less than five seconds by 0: the machine may be busy.
+func fresh(r response) response {
+	for i, header := range r.headers {
+		if age, ok := strings.CutPrefix(header, "Age: "); ok && len(age) == 1 && age < "5" {
+			r.headers = slices.Clone(r.headers)
+			r.headers[i] = "Age: 0"
+		}
+	}
+	return r
+}
+
+func (h *house) expectExecutions(n int64) {
+	h.Helper()
+	if got := h.executions.Load(); got != n {
+		h.Errorf("the logic ran %d times, want %d", got, n)
+	}
+}
+
+// expectCounts waits until the counters named say so and the sums of docs/design.md hold: in the end they do exactly.
+func (h *house) expectCounts(want map[string]int64) {
+	h.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		m, err := h.client.Do(context.Background(), h.client.B().Hgetall().Key(keys.Metrics()).Build()).AsIntMap()
+		if err != nil {
+			h.Fatalf("HGETALL: %v", err)
+		}
+		differ := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(f string) bool { return m[f] == want[f] })
+		if len(differ) == 0 && m["total_requests"] == m["executed"]+m["duplicates"]+m["unavailable"] &&
+			m["duplicates"] == m["replayed"]+m["waited"]+m["still_processing"] &&
+			m["executed"] == m["stored"]+m["failed"]+m["lost_stores"] {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.Errorf("counters %v, want %v and the sums to hold", m, want)
+			return
+		}
+	}
+}
+
+func (h *house) eventually(what string, holds func() bool) {
+	h.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// waiting counts the callers that wait in gates of this process. No gate tells, but their stacks do.
+func waiting() (n int) {
+	stacks := make([]byte, 16<<20)
+	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		head, frames, _ := strings.Cut(stack, "\n")
+		if strings.Contains(head, "[select") && strings.HasPrefix(frames, "github.com/oncegate/oncegate/internal/gate.(*Gate).Do(") {
+			n++
+		}
+	}
+	return n
+}
+
+// stands returns the webhook's record.
+func (h *house) stands() record.Record {
+	h.Helper()
+	value := redistest.Do(h, h.client, "GET", name)
+	if value == "" {
+		return record.Record{}
+	}
+	r, err := record.Parse([]byte(value))
+	if err != nil {
+		h.Fatalf("record %q: %v", value, err)
+	}
+	return r
+}
+
+// put makes a record stand for the webhook.
+func (h *house) put(r record.Record) {
+	h.Helper()
+	redistest.Do(h, h.client, "SET", name, string(record.Append(nil, r)), "PX", "60000")
+}
+
+// kill ends Redis as kill -9 does.
+func (h *house) kill() {
+	if h.server != nil {
+		h.server.Kill()
+	} else {
+		h.mini.Close()
+	}
+}

@@ -1,0 +1,105 @@
+package command_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+var update = flag.Bool("update", false, "write what came out to testdata")
+
+const (
+	lease = time.Minute
+	ttl   = time.Hour
+
+	dialog, node = "d-0001", "n-0001"
+	sequence     = 7
+)
+
+var (
+	keys = redis.NewKeys("cognigy")
+	key  = keys.Record(fingerprint.Of([]byte(dialog), []byte(node), sequence))
+)
+
+// engine is a Redis under the commands.
+type engine struct {
+	*testing.T
+	client rueidis.Client
+	mini   *miniredis.Miniredis // or nil
+}
+
+// onEach runs a test on miniredis and on a real redis-server.
+func onEach(t *testing.T, test func(e *engine)) {
+	t.Run("miniredis", func(t *testing.T) { test(onMini(t)) })
+	t.Run("redis", func(t *testing.T) { test(onReal(t)) })
+}
+
+func onMini(t *testing.T) *engine {
+	mini, url := redistest.Embedded(t)
+	return &engine{T: t, mini: mini, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))}
+}
+
+func onReal(t *testing.T) *engine {
+	return &engine{T: t, client: redistest.Client(t, redistest.Start(t).Addr())}
+}
+
+func (e *engine) do(args ...string) string { e.Helper(); return redistest.Do(e.T, e.client, args...) }
+
+func (e *engine) now() time.Time {
+	e.Helper()
+	parts, err := e.client.Do(context.Background(), e.client.B().Time().Build()).AsIntSlice()
+	if err != nil {
+		e.Fatalf("TIME: %v", err)
+	}
+	return time.Unix(parts[0], parts[1]*1000)
+}
+
+// plant leaves a record; a life of 0 is one without end.
+func (e *engine) plant(key string, r record.Record, life time.Duration) {
+	e.Helper()
+	args := []string{"SET", key, string(record.Append(nil, r))}
+	if life > 0 {
+		args = append(args, "PX", strconv.FormatInt(life.Milliseconds(), 10))
+	}
+	e.do(args...)
+}
+
+func (e *engine) stands() record.Record {
+	e.Helper()
+	r, err := record.Parse([]byte(e.do("GET", key)))
+	if err != nil {
+		e.Fatalf("what stands at the key: %v", err)
+	}
+	return r
+}
+
+// golden holds text against a file of testdata.
+func golden(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != string(want) {
+		t.Errorf("%s: it prints\n%s\nwant\n%s", name, text, want)
+	}
+}

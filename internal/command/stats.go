@@ -1,0 +1,174 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/redis"
+)
+
+// group is a part of the table.
+type group struct {
+	title string
+	about func(metrics map[string]string) string
+	rows  []row
+}
+
+// row is a field of the metrics hash. What is deeper counts a part of what the row above it counts.
+type row struct {
+	depth   int
+	field   string
+	meaning string
+}
+
+var groups = []group{
+	{"Requests", says("each is counted once, by what it first became"), []row{
+		{0, "total_requests", "webhooks with a valid payload"},
+		{1, "duplicates", "of a webhook that another request had brought before"},
+		{2, "replayed", "found its result"},
+		{3, "replayed_local", "without asking Redis"},
+		{2, "waited", "waited for its execution and got the outcome"},
+		{2, "still_processing", "waited in vain and were told to ask again"},
+		{2, "mismatches", "had another body than the first one"},
+		{1, "late_answers", "were answered before their own execution was stored"},
+		{1, "unavailable", "answered 503: neither executed nor a duplicate"},
+	}},
+	{"Executions", says("of the business logic"), []row{
+		{0, "executed", "started"},
+		{1, "takeovers", "after the lease of an earlier one had run out"},
+		{1, "stored", "ended with a result"},
+		{1, "failed", "ended without one: the next webhook executes again"},
+		{1, "lost_stores", "ended too late: what they brought was refused"},
+		{0, "lost_leases", "renewals refused, since a later execution had begun"},
+	}},
+	{"Redis", history, []row{
+		{0, "settlings", "histories met: a first start, a failover, a restart, FLUSHALL"},
+		{0, "restored", "records put back after Redis had forgotten them"},
+	}},
+	{"Gauges", sweptAt, []row{
+		{0, "active_fingerprints", "webhooks that Redis has a record of"},
+		{1, "in_progress", "being executed"},
+		{2, "overdue", "for longer than EXECUTION_TIMEOUT"},
+		{0, "orphans_cleared", "records without a TTL that were given one, so far"},
+		{0, "detection_rate", "share of duplicates among all requests"},
+	}},
+}
+
+// besides are the fields that no row counts: times, and what the script knows of the history of Redis.
+var besides = []string{"swept_at", "history", "met_at", "settled_at", "settle"}
+
+func says(text string) func(map[string]string) string {
+	return func(map[string]string) string { return text }
+}
+
+func history(metrics map[string]string) string {
+	met, err := strconv.ParseInt(metrics["met_at"], 10, 64)
+	if err != nil || metrics["history"] == "" {
+		return "no history was noted yet"
+	}
+	return "history " + plain(metrics["history"]) + " since " + date(time.UnixMilli(met))
+}
+
+func sweptAt(metrics map[string]string) string {
+	at, err := strconv.ParseInt(metrics["swept_at"], 10, 64)
+	if err != nil {
+		return "no sweep has ended yet"
+	}
+	return "swept at " + date(time.Unix(at, 0))
+}
+
+// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers. Counters that nothing has
+// added to yet are 0, and fields that this version does not know are there too.
+func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
+	metrics, err := client.Do(ctx, client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
+	if err != nil {
+		return fmt.Errorf("metrics at %s: %w", keys.Metrics(), err)
+	}
+	if asJSON {
+		return object(out, metrics)
+	}
+	return table(out, metrics)
+}
+
+func table(out io.Writer, metrics map[string]string) error {
+	parts := groups
+	if unknown := others(metrics); len(unknown) > 0 {
+		parts = append(slices.Clone(groups), group{"Others", says("this version knows nothing of them"), unknown})
+	}
+	var names, values int // widths
+	for _, g := range parts {
+		for _, r := range g.rows {
+			names = max(names, len(r.name()))
+			values = max(values, len(r.value(metrics)))
+		}
+	}
+	var text strings.Builder
+	for i, g := range parts {
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		fmt.Fprintf(&text, "%s: %s\n", g.title, g.about(metrics))
+		for _, r := range g.rows {
+			line := fmt.Sprintf("%-*s  %*s  %s", names, r.name(), values, r.value(metrics), r.meaning)
+			text.WriteString(strings.TrimRight(line, " ") + "\n")
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func (r row) name() string { return strings.Repeat("  ", r.depth+1) + plain(r.field) }
+
+func (r row) value(metrics map[string]string) string {
+	return plain(cmp.Or(metrics[r.field], "0"))
+}
+
+// others are the fields that nothing above knows.
+func others(metrics map[string]string) []row {
+	known := slices.Clone(besides)
+	for _, g := range groups {
+		for _, r := range g.rows {
+			known = append(known, r.field)
+		}
+	}
+	var unknown []row
+	for _, field := range slices.Sorted(maps.Keys(metrics)) {
+		if !slices.Contains(known, field) {
+			unknown = append(unknown, row{field: field})
+		}
+	}
+	return unknown
+}
+
+// number is what JSON takes for one.
+var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+
+func object(out io.Writer, metrics map[string]string) error {
+	values := map[string]any{}
+	for _, g := range groups {
+		for _, r := range g.rows {
+			values[r.field] = 0
+		}
+	}
+	for field, text := range metrics {
+		values[field] = text
+		if number.MatchString(text) && field != "history" { // an id, also where it has no letter
+			values[field] = json.Number(text)
+		}
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(values)
+}

@@ -1,0 +1,46 @@
+// Package command is what a person types beside a running gateway: stats, inspect and forget. The commands look into the
+// Redis that the replicas share, and put into words what stands there; only forget changes something, and by the script.
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// ErrNotFound says that there is no record of the webhook: it never came, or its time is over.
+var ErrNotFound = errors.New("no record")
+
+// webhook is the identity that a person gave.
+type webhook struct {
+	dialog, node string
+	sequence     int64
+}
+
+func (w webhook) fingerprint() fingerprint.Fingerprint {
+	return fingerprint.Of([]byte(w.dialog), []byte(w.node), w.sequence)
+}
+
+func (w webhook) String() string {
+	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.dialog), plain(w.node), w.sequence)
+}
+
+func (w webhook) notFound() error {
+	return fmt.Errorf("%w of %v (%v): it never came, or its time is over", ErrNotFound, w, w.fingerprint())
+}
+
+// plain returns text for a terminal: what could be mistaken there, or play tricks on it, is quoted.
+func plain(text string) string {
+	odd := func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`"'\,`, r) || r == utf8.RuneError
+	}
+	if text == "" || strings.ContainsFunc(text, odd) {
+		return strconv.Quote(text)
+	}
+	return text
+}

@@ -1,0 +1,134 @@
+package fingerprint_test
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// These values are a promise: other programs compute them too, and replicas of two versions must agree.
+func TestKnownValues(t *testing.T) {
+	for _, c := range []struct {
+		dialogID, nodeID string
+		sequence         int64
+		want             string
+	}{
+		{"d-0001", "n-0001", 7, "9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"},
+		{"a:b", "c", 1, "c8ad8c238d23e6b21152f767f8ed8f7a9cecf05cb6299bc28c8276d36d9ae34b"},
+		{"a", "b:c", 1, "f0e936888d549d620f33a06693fce770e37a927df97ebe36b02867eef92dbd09"},
+		{`a\`, "b", 0, "0d5d8fb21f9b0a28df436eb924b47828511933578cd287d7259a44c34c4c38ec"},
+		{"ünïcode", "節点", math.MinInt64, "c04dcb2ec126b9d42e8f30d3eebf43363d6f61bb7dadb813c7765dca0c7bcdce"},
+	} {
+		f := fingerprint.Of([]byte(c.dialogID), []byte(c.nodeID), c.sequence)
+		if f.Hex() != c.want || string(f.AppendHex([]byte("x"))) != "x"+c.want || f.String() != "cognigy:fp:"+c.want {
+			t.Errorf("%q %q %d is %s, want %s", c.dialogID, c.nodeID, c.sequence, f, c.want)
+		}
+	}
+}
+
+func TestLongIDsCountToTheirLastByte(t *testing.T) {
+	long := bytes.Repeat([]byte{':'}, 512) // the longest that a payload may have, and all of it escaped
+	f := fingerprint.Of(long, long, 1)
+	for _, i := range []int{0, 255, 256, 511} {
+		other := bytes.Clone(long)
+		other[i] = 'x'
+		if fingerprint.Of(other, long, 1) == f || fingerprint.Of(long, other, 1) == f {
+			t.Errorf("byte %d does not count", i)
+		}
+	}
+}
+
+func TestOfAllocatesNothing(t *testing.T) {
+	dialogID, nodeID := []byte("b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8"), []byte("7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2")
+	if n := testing.AllocsPerRun(100, func() { fingerprint.Of(dialogID, nodeID, math.MinInt64) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestParseReadsBothForms(t *testing.T) {
+	want := fingerprint.Of([]byte("d"), []byte("n"), 1)
+	for _, text := range []string{want.Hex(), want.String()} {
+		if f, err := fingerprint.Parse(text); err != nil || f != want {
+			t.Errorf("%s is read as %v, %v", text, f, err)
+		}
+	}
+}
+
+func TestParseRefusesWhatIsNoFingerprint(t *testing.T) {
+	hex := fingerprint.Of([]byte("d"), []byte("n"), 1).Hex()
+	for name, text := range map[string]string{
+		"nothing":            "",
+		"the prefix alone":   fingerprint.Prefix,
+		"a digit too few":    hex[1:],
+		"a digit too many":   hex + "0",
+		"a letter beyond f":  hex[:63] + "g",
+		"another prefix":     "other:fp:" + hex,
+		"the prefix twice":   fingerprint.Prefix + fingerprint.Prefix + hex,
+		"white space":        hex + "\n",
+		"a very long text":   strings.Repeat("0", 1<<20),
+		"a prefix as a tail": hex + fingerprint.Prefix,
+	} {
+		f, err := fingerprint.Parse(text)
+		if err == nil {
+			t.Errorf("%s is read as %v", name, f)
+		} else if len(err.Error()) > 200 {
+			t.Errorf("%s gives a message of %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// Two identities may only share a fingerprint where they are one. What is hashed cannot be seen from outside, so the
+// fuzzer looks for two that do.
+func FuzzOf(f *testing.F) {
+	f.Add([]byte("a:b"), []byte("c"), int64(1), []byte("a"), []byte("b:c"), int64(1))
+	f.Add([]byte(`a\`), []byte("b"), int64(0), []byte(`a`), []byte(`\:b`), int64(0))
+	f.Add([]byte(`a\`), []byte("b:c"), int64(7), []byte(`a:b\`), []byte("c"), int64(7)) // one, if only colons were escaped
+	f.Add([]byte("a"), []byte("b:1"), int64(2), []byte("a:b"), []byte("1"), int64(2))
+	f.Add([]byte("a"), []byte("b"), int64(12), []byte("a"), []byte("b1"), int64(2))
+	f.Add([]byte(""), []byte(""), int64(-1), []byte(":"), []byte(""), int64(1))
+	f.Fuzz(func(t *testing.T, d1, n1 []byte, s1 int64, d2, n2 []byte, s2 int64) {
+		one, two := fingerprint.Of(d1, n1, s1), fingerprint.Of(d2, n2, s2)
+		same := bytes.Equal(d1, d2) && bytes.Equal(n1, n2) && s1 == s2
+		if (one == two) != same {
+			t.Errorf("%q %q %d is %s, %q %q %d is %s", d1, n1, s1, one, d2, n2, s2, two)
+		}
+		// The fuzzer hardly ever meets two texts that differ at the seams alone: here they are.
+		text := strings.Join([]string{string(d1), string(n1), strconv.FormatInt(s1, 10)}, ":")
+		for _, other := range splits(text[max(0, len(text)-100):]) {
+			same := other == identity{string(d1), string(n1), s1}
+			if got := fingerprint.Of([]byte(other.dialogID), []byte(other.nodeID), other.sequence); (got == one) != same {
+				t.Errorf("%q %q %d and %+v", d1, n1, s1, other)
+			}
+		}
+		for _, text := range []string{one.Hex(), one.String()} {
+			if back, err := fingerprint.Parse(text); err != nil || back != one {
+				t.Errorf("%s is read as %v, %v", text, back, err)
+			}
+		}
+	})
+}
+
+type identity struct {
+	dialogID, nodeID string
+	sequence         int64
+}
+
+// splits returns all identities that a text would stand for if nothing in it were escaped.
+func splits(text string) (all []identity) {
+	for i := range text {
+		for j := i + 1; j < len(text); j++ {
+			if text[i] != ':' || text[j] != ':' {
+				continue
+			}
+			n, err := strconv.ParseInt(text[j+1:], 10, 64)
+			if err == nil && strconv.FormatInt(n, 10) == text[j+1:] {
+				all = append(all, identity{text[:i], text[i+1 : j], n})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,230 @@
+package record_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+func at(millis int64) time.Time { return time.UnixMilli(millis) }
+
+func done(contentType, body string) record.Record {
+	return record.Record{
+		State: record.Done, Attempt: 2, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I",
+		Stored: at(1700000000123), Ends: at(1700003600123), Digest: record.Digest{0: 0xab, 15: 0x01},
+		Result: record.Result{Status: 200, ContentType: contentType, Body: []byte(body)},
+	}
+}
+
+// goldens are the records whose bytes stand in testdata: what is in somebody's Redis, byte for byte. A change there
+// is a new version of the form.
+func goldens() map[string]record.Record {
+	return map[string]record.Record{
+		"progress": {
+			State: record.InProgress, Attempt: 1, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I",
+			Deadline: at(1700000060123), Lease: time.Minute, Started: at(1700000000123),
+		},
+		"done":      done(record.JSON, `{"booked":true,"seats":[1,2],"note":"two`+"\n"+`lines"}`),
+		"done-text": done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
+		"failed":    {State: record.Failed, Attempt: 3, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", FailedAt: at(1700000000123), Reason: "timeout"},
+		"abandoned": {State: record.Failed, Attempt: 0, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", FailedAt: at(1700000000123), Reason: "unanswered"},
+		"forgotten": {State: record.Failed, Attempt: 4, Token: record.Forgotten, FailedAt: at(1700000000123), Reason: "forgotten"},
+	}
+}
+
+func golden(t testing.TB, name string) []byte {
+	t.Helper()
+	value, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestRecordsAreTheGoldenBytes(t *testing.T) {
+	for name, r := range goldens() {
+		t.Run(name, func(t *testing.T) {
+			value := golden(t, name)
+			if got := record.Append([]byte("before"), r); string(got) != "before"+string(value) {
+				t.Errorf("appended\n%q, want\n%q", got, value)
+			}
+			got, err := record.Parse(value)
+			if len(got.Result.Body) == 0 {
+				got.Result.Body = nil
+			}
+			if err != nil || !reflect.DeepEqual(got, r) {
+				t.Errorf("parsed\n%+v, %v, want\n%+v", got, err, r)
+			}
+			if got.Forgotten() != (name == "forgotten") {
+				t.Errorf("forgotten: %v", got.Forgotten())
+			}
+		})
+	}
+}
+
+func TestTimesAreCutToMilliseconds(t *testing.T) {
+	r := goldens()["progress"]
+	r.Started = r.Started.Add(999 * time.Microsecond)
+	r.Lease += 999 * time.Microsecond
+	if got := record.Append(nil, r); string(got) != string(golden(t, "progress")) {
+		t.Errorf("appended %q", got)
+	}
+}
+
+func TestFieldsOfALaterVersionAreIgnored(t *testing.T) {
+	for name, want := range goldens() {
+		line, body, _ := bytes.Cut(golden(t, name), []byte{'\n'})
+		got, err := record.Parse([]byte(string(line) + " more 17 é%\n" + string(body)))
+		if err != nil || !bytes.Equal(record.Append(nil, got), record.Append(nil, want)) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestForeignValuesAreToldApart(t *testing.T) {
+	const token = "DFJRGK2HLQ3ZJN4MZUWVKXEB5I"
+	for name, value := range map[string]string{
+		"nothing":                    "",
+		"rubbish":                    "rubbish",
+		"JSON":                       `{"status":"done"}`,
+		"a line end alone":           "\n",
+		"a state alone":              "D",
+		"a head without fields":      "D1\n",
+		"a head and a space":         "D1 \n",
+		"an unknown state":           "X1 1 " + token + " 1 1 1\n",
+		"a state in lower case":      "p1 1 " + token + " 1 1 1\n",
+		"another version":            "P2 1 " + token + " 1 1 1\n",
+		"no space behind the head":   "P1-1 " + token + " 1 1 1\n",
+		"no line end":                "P1 1 " + token + " 1 1 1",
+		"too few fields":             "P1 1 " + token + " 1 1\n",
+		"an empty field":             "P1 1  1 1 1\n",
+		"a negative number":          "P1 -1 " + token + " 1 1 1\n",
+		"a number with a fraction":   "P1 1.5 " + token + " 1 1 1\n",
+		"a number as Lua prints it":  "P1 1 " + token + " 1.7e+12 1 1\n",
+		"a number beyond Lua's":      "P1 1 " + token + " 90071992547409930 1 1\n",
+		"a number beyond all":        "P1 1 " + token + " " + strings.Repeat("9", 100) + " 1 1\n",
+		"a short digest":             "D1 1 " + token + " 1 1 ab 200 application/json\n{}",
+		"a digest that is no hex":    "D1 1 " + token + " 1 1 " + strings.Repeat("g", 32) + " 200 application/json\n{}",
+		"no content type":            "D1 1 " + token + " 1 1 " + strings.Repeat("0", 32) + " 200\n{}",
+		"half an escaped character":  "D1 1 " + token + " 1 1 " + strings.Repeat("0", 32) + " 200 text%\n{}",
+		"a failure without a reason": "F1 1 " + token + " 1\n",
+		"a head without an end":      "F1 1 " + token + " 1 " + strings.Repeat("x", 1024) + "\n",
+	} {
+		r, err := record.Parse([]byte(value))
+		if !errors.Is(err, record.ErrForeign) || !reflect.DeepEqual(r, record.Record{}) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
+func TestNumbersHoldWhatLuaHoldsExactly(t *testing.T) {
+	const most = 1 << 53
+	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0\n"
+	r, err := record.Parse([]byte(value))
+	if err != nil || r.Attempt != most || r.Deadline.UnixMilli() != most || string(record.Append(nil, r)) != value {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestALargeResultIsNotCopied(t *testing.T) {
+	value := record.Append(nil, done(record.JSON, strings.Repeat("\n", 16<<20)))
+	var r record.Record
+	n := testing.AllocsPerRun(10, func() {
+		var err error
+		if r, err = record.Parse(value); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(r.Result.Body) != 16<<20 || &r.Result.Body[0] != &value[len(value)-16<<20] {
+		t.Errorf("%d bytes, not those of the value", len(r.Result.Body))
+	}
+	if n > 1 { // the token
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestAHeadMayBeAKilobyteLong(t *testing.T) {
+	line := len(record.Append(nil, done("", ""))) - len("\n")
+	longest := done(strings.Repeat("x", 1023-line), "{}")
+	if r, err := record.Parse(record.Append(nil, longest)); err != nil || !reflect.DeepEqual(r, longest) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	longest.Result.ContentType += "x"
+	if r, err := record.Parse(record.Append(nil, longest)); !errors.Is(err, record.ErrForeign) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// FuzzParse: nothing makes Parse panic; what it takes for ours, Append writes so that it is read as the same.
+func FuzzParse(f *testing.F) {
+	for name := range goldens() {
+		f.Add(golden(f, name))
+	}
+	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 a%20b%25%2520\n\n{}"))
+	f.Add([]byte("F1 007 t 01 reason more\n{}"))
+	f.Add([]byte("P1 1 t 1 9007199254740992 1\n"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		before := bytes.Clone(value)
+		r, err := record.Parse(value)
+		if !bytes.Equal(value, before) {
+			t.Fatalf("%q was changed to %q", before, value)
+		}
+		if err != nil {
+			if !errors.Is(err, record.ErrForeign) {
+				t.Fatalf("%q: %v", value, err)
+			}
+			return
+		}
+		if !writable(r) {
+			return
+		}
+		again := record.Append(nil, r)
+		if len(again) > 1024 { // escapes may make a head too long that was not
+			return
+		}
+		back, err := record.Parse(again)
+		if err != nil || !reflect.DeepEqual(back, r) {
+			t.Fatalf("%q is read as\n%+v, written as\n%q, and read as\n%+v, %v", value, r, again, back, err)
+		}
+		if third := record.Append(nil, back); !bytes.Equal(third, again) {
+			t.Fatalf("%q is written as\n%q, then as\n%q", value, again, third)
+		}
+	})
+}
+
+// writable reports whether Append may be given r: a content type has no control characters, and a lease is a length that
+// a duration can hold (which a larger one shows by being no whole millisecond).
+func writable(r record.Record) bool {
+	control := strings.ContainsFunc(r.Result.ContentType, func(c rune) bool { return c < ' ' })
+	return !control && r.Lease%time.Millisecond == 0
+}
+
+// FuzzAppend: what is written is read back, whatever the result is.
+func FuzzAppend(f *testing.F) {
+	f.Add(int64(1), "text/plain; a=b%", []byte("{}\n"), int64(1700000000123), 200)
+	f.Add(int64(1<<53), "%%20 ", []byte(nil), int64(0), 999)
+	f.Fuzz(func(t *testing.T, attempt int64, contentType string, body []byte, millis int64, status int) {
+		const most = 1 << 53
+		inRange := func(n int64) bool { return 0 <= n && n <= most }
+		if !inRange(attempt) || !inRange(millis) || !inRange(int64(status)) || contentType == "" || len(contentType) > 300 {
+			t.Skip()
+		}
+		r := done(contentType, string(body))
+		r.Attempt, r.Stored, r.Result.Status = attempt, at(millis), status
+		if !writable(r) {
+			t.Skip()
+		}
+		back, err := record.Parse(record.Append(nil, r))
+		if err != nil || !reflect.DeepEqual(back, r) {
+			t.Fatalf("%+v is read as %+v, %v", r, back, err)
+		}
+	})
+}

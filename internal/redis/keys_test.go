@@ -1,0 +1,54 @@
+package redis_test
+
+import (
+	"path"
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redis"
+)
+
+var seven = fingerprint.Of([]byte("d-0001"), []byte("n-0001"), 7)
+
+const sevenHex = "9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
+
+// The layout is a promise: people look into Redis by it, and replicas of two versions share it.
+func TestTheLayoutOfKeys(t *testing.T) {
+	for _, prefix := range []string{"cognigy", "shop:eu"} {
+		keys := redis.NewKeys(prefix)
+		for got, want := range map[string]string{
+			keys.Record(seven):   prefix + ":fp:" + sevenHex,
+			keys.Records():       prefix + ":fp:*",
+			keys.Metrics():       prefix + ":metrics",
+			keys.Flush("ABC123"): prefix + ":flush:ABC123",
+			keys.Sweeper():       prefix + ":sweeper",
+		} {
+			if got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		if f, ok := keys.Fingerprint(keys.Record(seven)); !ok || f != seven {
+			t.Errorf("%s is read as %v, %v", keys.Record(seven), f, ok)
+		}
+		for _, other := range []string{
+			"", prefix, prefix + ":fp:", prefix + ":fp:" + sevenHex[1:], prefix + ":fp:" + sevenHex + "0", "x" + keys.Record(seven),
+			"other:fp:" + sevenHex, sevenHex, keys.Metrics(), keys.Sweeper(), keys.Flush(sevenHex),
+		} {
+			if f, ok := keys.Fingerprint(other); ok {
+				t.Errorf("%q is taken for the record of %v", other, f)
+			}
+		}
+	}
+}
+
+func TestOnlyRecordsMatchThePatternOfRecords(t *testing.T) {
+	keys := redis.NewKeys("cognigy")
+	for key, want := range map[string]bool{
+		keys.Record(seven): true, keys.Metrics(): false, keys.Sweeper(): false, keys.Flush("fp"): false,
+		redis.NewKeys("cognigy:eu").Record(seven): false,
+	} {
+		if got, err := path.Match(keys.Records(), key); err != nil || got != want {
+			t.Errorf("%s: %v, %v", key, got, err)
+		}
+	}
+}

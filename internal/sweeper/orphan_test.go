@@ -1,0 +1,118 @@
+package sweeper_test
+
+import (
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/sweeper"
+)
+
+func TestOrphansGetATTLAndStayAsTheyAre(t *testing.T) {
+	onEach(t, func(e *engine) {
+		values := map[string]string{}
+		for _, r := range records(e.now()) {
+			k := key(len(values))
+			values[k] = e.plant(k, r, 0)
+		}
+
+		if r := e.sweep(); r.OrphansCleared != len(values) || r.Active != len(values) || r.Foreign != 0 {
+			t.Errorf("reported %+v", r)
+		}
+		for k, value := range values {
+			if ttl := e.pttl(k); ttl <= resultTTL-time.Minute || ttl > resultTTL {
+				t.Errorf("an orphan's TTL is %v: %.60q", ttl, value)
+			}
+			if e.do("GET", k) != value {
+				t.Errorf("an orphan was changed: %.60q", value)
+			}
+		}
+		if r := e.sweep(); r.OrphansCleared != 0 || r.Active != len(values) {
+			t.Errorf("the next sweep reported %+v", r)
+		}
+		e.do("PERSIST", key(0))
+		e.sweep()
+		if got := e.metrics()["orphans_cleared"]; got != strconv.Itoa(len(values)+1) {
+			t.Errorf("orphans_cleared is %s after %d and one more", got, len(values))
+		}
+	})
+}
+
+func TestARecordWithATTLIsNotTouched(t *testing.T) {
+	onEach(t, func(e *engine) {
+		values, ttls := map[string]string{}, map[string]time.Duration{}
+		for _, r := range records(e.now()) {
+			k := key(len(values))
+			values[k] = e.plant(k, r, time.Duration(len(values)+1)*100*time.Minute)
+			ttls[k] = e.pttl(k)
+		}
+		e.sweep()
+		for k, value := range values {
+			if ttl := e.pttl(k); ttl > ttls[k] || ttl < ttls[k]-time.Minute {
+				t.Errorf("its TTL was %v and is %v: %.60q", ttls[k], ttl, value)
+			}
+			if e.do("GET", k) != value {
+				t.Errorf("it was changed: %.60q", value)
+			}
+		}
+		if m := e.metrics(); m["orphans_cleared"] != "" {
+			t.Errorf("counted %v", m)
+		}
+	})
+}
+
+func TestAForeignValueIsNotTouchedAndTold(t *testing.T) {
+	onEach(t, func(e *engine) {
+		for what, set := range foreign(key(1)) {
+			e.do("DEL", key(1))
+			e.do(set...)
+			stood := e.do("TYPE", key(1)) + e.content(key(1))
+			if r := e.sweep(); r.Foreign != 1 || r.ForeignKey != key(1) || r.Active != 0 || r.OrphansCleared != 0 {
+				t.Errorf("%s: reported %+v", what, r)
+			}
+			if e.do("TYPE", key(1))+e.content(key(1)) != stood || e.pttl(key(1)) != endless {
+				t.Errorf("%s was changed", what)
+			}
+		}
+		misnamed := "shop:fp:" + strings.Repeat("z", 64)
+		e.plant(misnamed, running(e.now()), 0)
+		if r := e.sweep(); r.Foreign != 2 || r.Active != 0 || e.pttl(misnamed) != endless {
+			t.Errorf("a record at a key that is no fingerprint's: reported %+v, TTL %v", r, e.pttl(misnamed))
+		}
+	})
+}
+
+// TestAnOrphanThatIsWrittenBeforeItIsClearedIsLeft forces what may happen between looking and clearing: a proxy holds
+// the sweeper's clearing back until the key was written.
+func TestAnOrphanThatIsWrittenBeforeItIsClearedIsLeft(t *testing.T) {
+	onEach(t, func(e *engine) {
+		now := e.now()
+		for what, write := range map[string]func(){
+			"given a TTL":          func() { e.do("PEXPIRE", key(1), "5000") },
+			"written by a claim":   func() { e.plant(key(1), running(now), 5*time.Second) },
+			"replaced by rubbish":  func() { e.do("SET", key(1), "rubbish") },
+			"replaced by a hash":   func() { e.do("DEL", key(1)); e.do("HSET", key(1), "a", "b") },
+			"replaced by another":  func() { e.plant(key(1), failed(now), 0) },
+			"deleted":              func() { e.do("DEL", key(1)) },
+			"deleted and returned": func() { e.do("DEL", key(1)); e.plant(key(1), done(now, small), 5*time.Second) },
+		} {
+			e.do("DEL", key(1), keys.Sweeper(), keys.Metrics())
+			e.plant(key(1), done(now, small), 0)
+			var stood string
+			var ttl time.Duration
+			between := &meddler{Client: e.client, before: "EVAL", do: func() {
+				write()
+				stood, ttl = e.do("TYPE", key(1))+e.content(key(1)), e.pttl(key(1))
+			}}
+			r, err := sweeper.New(between, sweeper.Options{Keys: keys, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)}).Sweep(t.Context())
+			if err != nil || !between.done {
+				t.Fatalf("%s: meddled: %v, error %v", what, between.done, err)
+			}
+			if r.OrphansCleared != 0 || e.do("TYPE", key(1))+e.content(key(1)) != stood || e.pttl(key(1)) > ttl {
+				t.Errorf("%s: reported %+v; TTL %v, was %v", what, r, e.pttl(key(1)), ttl)
+			}
+		}
+	})
+}
