@@ -58,7 +58,7 @@ var groups = []group{
 	}},
 	{"Gauges", sweptAt, []row{
 		{0, "active_fingerprints", "webhooks that Redis has a record of"},
-		{1, "in_progress", "being executed"},
+		{1, "in_progress", "without an outcome yet: running, or left so by a crash"},
 		{2, "overdue", "for longer than EXECUTION_TIMEOUT"},
 		{0, "orphans_cleared", "records without a TTL that were given one, so far"},
 		{0, "detection_rate", "share of duplicates among all requests"},
