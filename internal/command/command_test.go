@@ -86,6 +86,13 @@ func (e *engine) stands() record.Record {
 	return r
 }
 
+// elsewhere moves this machine out of UTC: what is printed must not show it.
+func elsewhere(t *testing.T) {
+	here := time.Local
+	time.Local = time.FixedZone("elsewhere", 5*60*60)
+	t.Cleanup(func() { time.Local = here })
+}
+
 // golden holds text against a file of testdata.
 func golden(t *testing.T, name, text string) {
 	t.Helper()

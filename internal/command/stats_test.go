@@ -37,6 +37,7 @@ func (e *engine) count(metrics map[string]string) {
 }
 
 func TestStats(t *testing.T) {
+	elsewhere(t)
 	onEach(t, func(e *engine) {
 		golden(e.T, "stats-nothing.txt", e.stats(false))
 		golden(e.T, "stats-nothing.json", e.stats(true))
@@ -44,7 +45,7 @@ func TestStats(t *testing.T) {
 		golden(e.T, "stats.txt", e.stats(false))
 		golden(e.T, "stats.json", e.stats(true))
 		e.count(map[string]string{
-			"from_a_later_version": "42", "two words": "\x1b[31mred", "executed": "rubbish", "waited": "", "swept_at": "x", "met_at": "x",
+			"from_a_later_version": "42", "two words": "\x1b[31mred", "<markup>": "<&>", "executed": "rubbish", "waited": "", "swept_at": "x", "met_at": "x",
 		})
 		golden(e.T, "stats-odd.txt", e.stats(false))
 		golden(e.T, "stats-odd.json", e.stats(true))

@@ -30,7 +30,7 @@ func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) e
 	}
 	replies := server.DoMulti(ctx, commands...)
 
-	var orphans []orphan
+	var orphans []string
 	for i, key := range keys {
 		ttl, err := replies[2*i+1].AsInt64()
 		if err != nil {
@@ -54,7 +54,7 @@ func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) e
 		}
 		w.count(r)
 		if ttl == endless {
-			orphans = append(orphans, orphan{key, head})
+			orphans = append(orphans, key)
 		}
 	}
 	return w.clear(ctx, server, orphans)

@@ -2,38 +2,27 @@ package sweeper
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
-	"strconv"
 
 	"github.com/redis/rueidis"
 )
 
-//go:embed orphan.lua
-var clearing string
-
-// orphan is a record of ours that had no TTL when it was looked at.
-type orphan struct {
-	key  string
-	head string // its first bytes, by which it is known again
-}
-
-// clear gives orphans a TTL, and counts those that got it: at once, so that a sweep that breaks off loses none.
-func (w *walk) clear(ctx context.Context, server rueidis.Client, orphans []orphan) error {
+// clear gives orphans, records of ours without a TTL, one, and counts those that got it: at once, so that a sweep that
+// breaks off loses none. A record that is written between the look and this gets what the write gave it, once more.
+func (w *walk) clear(ctx context.Context, server rueidis.Client, orphans []string) error {
 	if len(orphans) == 0 {
 		return nil
 	}
-	ttl := strconv.FormatInt(w.ResultTTL.Milliseconds(), 10)
 	commands := make(rueidis.Commands, len(orphans))
-	for i, o := range orphans {
-		commands[i] = server.B().Eval().Script(clearing).Numkeys(1).Key(o.key).Arg(o.head, ttl).Build()
+	for i, key := range orphans {
+		commands[i] = server.B().Pexpire().Key(key).Milliseconds(w.ResultTTL.Milliseconds()).Build()
 	}
 	var cleared int64
 	var broken error
 	for i, reply := range server.DoMulti(ctx, commands...) {
-		n, err := reply.AsInt64()
+		n, err := reply.AsInt64() // 0: it is gone
 		if err != nil {
-			broken = fmt.Errorf("a TTL for %s: %w", orphans[i].key, err)
+			broken = fmt.Errorf("a TTL for %s: %w", orphans[i], err)
 		}
 		cleared += n
 	}

@@ -1,13 +1,10 @@
 package sweeper_test
 
 import (
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
 func TestOrphansGetATTLAndStayAsTheyAre(t *testing.T) {
@@ -80,39 +77,6 @@ func TestAForeignValueIsNotTouchedAndTold(t *testing.T) {
 		e.plant(misnamed, running(e.now()), 0)
 		if r := e.sweep(); r.Foreign != 2 || r.Active != 0 || e.pttl(misnamed) != endless {
 			t.Errorf("a record at a key that is no fingerprint's: reported %+v, TTL %v", r, e.pttl(misnamed))
-		}
-	})
-}
-
-// TestAnOrphanThatIsWrittenBeforeItIsClearedIsLeft forces what may happen between looking and clearing: a proxy holds
-// the sweeper's clearing back until the key was written.
-func TestAnOrphanThatIsWrittenBeforeItIsClearedIsLeft(t *testing.T) {
-	onEach(t, func(e *engine) {
-		now := e.now()
-		for what, write := range map[string]func(){
-			"given a TTL":          func() { e.do("PEXPIRE", key(1), "5000") },
-			"written by a claim":   func() { e.plant(key(1), running(now), 5*time.Second) },
-			"replaced by rubbish":  func() { e.do("SET", key(1), "rubbish") },
-			"replaced by a hash":   func() { e.do("DEL", key(1)); e.do("HSET", key(1), "a", "b") },
-			"replaced by another":  func() { e.plant(key(1), failed(now), 0) },
-			"deleted":              func() { e.do("DEL", key(1)) },
-			"deleted and returned": func() { e.do("DEL", key(1)); e.plant(key(1), done(now, small), 5*time.Second) },
-		} {
-			e.do("DEL", key(1), keys.Sweeper(), keys.Metrics())
-			e.plant(key(1), done(now, small), 0)
-			var stood string
-			var ttl time.Duration
-			between := &meddler{Client: e.client, before: "EVAL", do: func() {
-				write()
-				stood, ttl = e.do("TYPE", key(1))+e.content(key(1)), e.pttl(key(1))
-			}}
-			r, err := sweeper.New(between, sweeper.Options{Keys: keys, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)}).Sweep(t.Context())
-			if err != nil || !between.done {
-				t.Fatalf("%s: meddled: %v, error %v", what, between.done, err)
-			}
-			if r.OrphansCleared != 0 || e.do("TYPE", key(1))+e.content(key(1)) != stood || e.pttl(key(1)) > ttl {
-				t.Errorf("%s: reported %+v; TTL %v, was %v", what, r, e.pttl(key(1)), ttl)
-			}
 		}
 	})
 }
