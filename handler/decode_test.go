@@ -364,7 +364,7 @@ func reference(body []byte) (want string, wrong []string) {
 		raw = values[field][0]
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber()
-		decoder.Decode(&value)
+		_ = decoder.Decode(&value)
 		return value, raw
 	}
 	var ids [2]string
@@ -403,7 +403,7 @@ func cutsACharacter(raw []byte) bool {
 	var units []uint16
 	for _, c := range character.FindAllString(string(raw), -1) {
 		var unit uint16
-		if fmt.Sscanf(c, `\u%4x`, &unit); unit == utf8.RuneError {
+		if _, _ = fmt.Sscanf(c, `\u%4x`, &unit); unit == utf8.RuneError {
 			unit = 0
 		}
 		units = append(units, unit)

@@ -85,7 +85,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	body := ctx.PostBody()
-	p := h.payloads.Get().(*payload)
+	p, _ := h.payloads.Get().(*payload) // the pool holds nothing else
 	defer h.payloads.Put(p)
 	if errs := p.decode(body); errs != nil {
 		respondErrors(ctx, errs)

@@ -334,7 +334,10 @@ func TestAResultEndsWithItsTTLAlsoWhereRedisTellsItLate(t *testing.T) {
 	a, b := h.open(o), h.open(o)
 	a.send(1)
 	for _, r := range h.replicas {
-		h.eventually("it is cached", func() bool { r.send(1); return calls(redistest.Do(t, h.client, "INFO", "commandstats"), "client|caching") > 0 })
+		h.eventually("it is cached", func() bool {
+			r.send(1)
+			return calls(redistest.Do(t, h.client, "INFO", "commandstats"), "client|caching") > 0
+		})
 	}
 	time.Sleep(o.ResultTTL)
 	h.expect(b.send(1), gate.Executed, `{"execution":2}`)

@@ -19,12 +19,12 @@ func TestAnExecutionIsCancelledWhenItsLeaseIsOver(t *testing.T) {
 		s := leases{running: make(map[*execution]struct{})}
 		e := running(time.Minute)
 		s.add(e)
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		synctest.Wait()
 		if e.ctx.Err() != nil {
 			t.Fatal("cancelled before its lease was over")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !errors.Is(context.Cause(e.ctx), ErrLeaseLost) {
 			t.Errorf("its cause is %v", context.Cause(e.ctx))
@@ -44,12 +44,12 @@ func TestARenewalCountsFromWhenItWasSent(t *testing.T) {
 		sent := newLease(time.Minute)
 		time.Sleep(30 * time.Second) // its answer takes that long
 		s.renewed(e, sent)
-		time.Sleep(30*time.Second - 1)
+		time.Sleep(30*time.Second - time.Nanosecond)
 		synctest.Wait()
 		if e.ctx.Err() != nil {
 			t.Fatal("cancelled before the renewed lease was over")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if e.ctx.Err() == nil {
 			t.Error("it goes on past the renewed lease")

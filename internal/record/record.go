@@ -80,11 +80,11 @@ func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Forgo
 
 // Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
 func Parse(value []byte) (Record, error) {
-	line, body, found := bytes.Cut(value[:min(len(value), maxHeader)], []byte{'\n'})
+	line, _, found := bytes.Cut(value[:min(len(value), maxHeader)], []byte{'\n'})
 	if !found || len(line) < 3 || line[1] != version || line[2] != ' ' {
 		return Record{}, ErrForeign
 	}
-	body = value[len(line)+1:]
+	body := value[len(line)+1:]
 	h := header{rest: line[3:]}
 	r := Record{State: State(line[0]), Attempt: h.integer(), Token: h.text()}
 	switch r.State {

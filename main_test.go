@@ -1,0 +1,304 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// program is the built binary; TestMain owns its directory.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "oncegate")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	program = filepath.Join(dir, "oncegate")
+	if out, err := exec.Command("go", "build", "-race", "-o", program, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// replica is a process of the gateway.
+type replica struct {
+	t       *testing.T
+	command *exec.Cmd
+	stdout  bytes.Buffer
+	url     string
+	logged  chan struct{} // closed when its log has ended
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+// start starts a replica on a free port and waits until it listens.
+func start(t *testing.T, env ...string) *replica {
+	t.Helper()
+	r := &replica{t: t, command: exec.Command(program), logged: make(chan struct{})}
+	r.command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	r.command.Stdout = &r.stdout
+	stderr, err := r.command.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.command.Process.Kill(); <-r.logged; _ = r.command.Wait() })
+	address := make(chan string, 1)
+	go func() {
+		defer close(r.logged)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			r.mu.Lock()
+			fmt.Fprintln(&r.log, lines.Text())
+			r.mu.Unlock()
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				address <- m[1]
+			}
+		}
+	}()
+	select {
+	case at := <-address:
+		r.url = "http://" + at
+	case <-r.logged:
+		t.Fatalf("it ended before it listened:\n%s", r.logs())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("it does not listen:\n%s", r.logs())
+	}
+	return r
+}
+
+func (r *replica) logs() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.String()
+}
+
+func (r *replica) signal(s os.Signal) {
+	r.t.Helper()
+	if err := r.command.Process.Signal(s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// exit waits until it ends and returns its status.
+func (r *replica) exit() int {
+	r.t.Helper()
+	select {
+	case <-r.logged:
+	case <-time.After(30 * time.Second):
+		r.t.Fatalf("it does not end:\n%s", r.logs())
+	}
+	_ = r.command.Wait()
+	return r.command.ProcessState.ExitCode()
+}
+
+// answer is what a webhook got.
+type answer struct {
+	code   int
+	Status string
+	Data   json.RawMessage
+}
+
+func (r *replica) send(sequence int) (answer, error) {
+	body := fmt.Sprintf(`{"dialogId":"d","nodeId":"n","sequence":%d}`, sequence)
+	reply, err := http.Post(r.url+"/webhook/cognigy", "application/json", strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = reply.Body.Close() }()
+	text, err := io.ReadAll(reply.Body)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{code: reply.StatusCode}
+	return a, json.Unmarshal(text, &a)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// metrics reads a counter through the program's own command.
+func metrics(t *testing.T, redis string) map[string]any {
+	t.Helper()
+	out, err := exec.Command(program, "stats", "--json", "--redis-url", redis).Output()
+	if err != nil {
+		t.Fatalf("stats: %v", err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(out, &m); err != nil {
+		t.Fatalf("stats: %v in %s", err, out)
+	}
+	return m
+}
+
+func TestAStormOverThreeProcessesExecutesOnce(t *testing.T) {
+	const storm = 500
+	redis := redistest.Start(t).URL()
+	replicas := make([]*replica, 3)
+	for i := range replicas {
+		replicas[i] = start(t, "REDIS_URL="+redis, "ECHO_DELAY=500ms", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s")
+	}
+	answers := make([]answer, storm)
+	var sent sync.WaitGroup
+	for i := range answers {
+		sent.Go(func() {
+			var err error
+			if answers[i], err = replicas[i%3].send(1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sent.Wait()
+	counted := make(map[string]int)
+	for _, a := range answers {
+		counted[a.Status]++
+		if a.code != 200 || !bytes.Equal(a.Data, answers[0].Data) {
+			t.Fatalf("answers differ: %d %s %s, %s", a.code, a.Status, a.Data, answers[0].Data)
+		}
+	}
+	if counted["success"] != 1 || counted["cached"] != storm-1 {
+		t.Errorf("answers %v", counted)
+	}
+	eventually(t, "the counters add up", func() bool {
+		m := metrics(t, redis)
+		return m["total_requests"] == float64(storm) && m["executed"] == 1. && m["stored"] == 1. && m["duplicates"] == storm-1.
+	})
+}
+
+func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s"}
+	dies := start(t, append(env, "ECHO_DELAY=60s", "EXECUTION_TIMEOUT=2m")...)
+	takes := start(t, env...)
+	go func() { _, _ = dies.send(1) }()
+	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
+	dies.signal(syscall.SIGKILL)
+	if a, err := takes.send(1); err != nil || a.Status != "success" {
+		t.Errorf("answer %+v, %v", a, err)
+	}
+	if m := metrics(t, redis); m["takeovers"] != 1. {
+		t.Errorf("counters %v", m)
+	}
+}
+
+func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=1s", "METRICS_FLUSH=1m")
+	answered := make(chan answer, 1)
+	go func() {
+		a, err := r.send(1)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- a
+	}()
+	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
+	r.signal(syscall.SIGTERM)
+	if a := <-answered; a.Status != "success" {
+		t.Errorf("answer %+v", a)
+	}
+	if code := r.exit(); code != 0 {
+		t.Errorf("exit status %d:\n%s", code, r.logs())
+	}
+	if m := metrics(t, redis); m["total_requests"] != 1. || m["stored"] != 1. {
+		t.Errorf("counters %v", m)
+	}
+}
+
+func TestASecondSignalEndsItAtOnce(t *testing.T) {
+	r := start(t, "ECHO_DELAY=20s")
+	go func() { _, _ = r.send(1) }()
+	eventually(t, "it executes", func() bool { // a duplicate that waits shows it
+		client := http.Client{Timeout: 100 * time.Millisecond}
+		_, err := client.Post(r.url+"/webhook/cognigy", "application/json", strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
+		return err != nil
+	})
+	r.signal(syscall.SIGTERM)
+	eventually(t, "it shuts down", func() bool { return strings.Contains(r.logs(), "shutting down") })
+	start := time.Now()
+	r.signal(syscall.SIGTERM)
+	if code := r.exit(); code == 0 || time.Since(start) > 5*time.Second {
+		t.Errorf("exit status %d after %v", code, time.Since(start))
+	}
+}
+
+func TestTheEmbeddedStartSaysWhatToTry(t *testing.T) {
+	r := start(t)
+	if !strings.Contains(r.logs(), "EMBEDDED") {
+		eventually(t, "it warns of the embedded store", func() bool { return strings.Contains(r.logs(), "EMBEDDED") })
+	}
+	for _, want := range []string{"success", "cached"} {
+		if a, err := r.send(7); err != nil || a.Status != want {
+			t.Errorf("answer %+v %v, want %s", a, err, want)
+		}
+	}
+	r.signal(syscall.SIGINT)
+	if code := r.exit(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if !strings.Contains(r.stdout.String(), "curl -i localhost:") {
+		t.Errorf("its output is %q", r.stdout.String())
+	}
+}
+
+func TestBadStartsSayWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"a setting that makes no sense": {[]string{"--lock-ttl", "1ms"}, 2, "LOCK_TTL"},
+		"an unknown flag":               {[]string{"--nope"}, 2, "--nope"},
+		"a redis that is away":          {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1, "127.0.0.1:1"},
+		"stats without a redis":         {[]string{"stats"}, 1, "REDIS_URL"},
+		"a port that is taken":          {[]string{"--listen", "256.0.0.1:1"}, 1, "LISTEN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			command := exec.Command(program, c.args...)
+			command.Env = []string{}
+			out, _ := command.CombinedOutput()
+			if code := command.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
+				t.Errorf("exit status %d, want %d; it says %s", code, c.code, out)
+			}
+		})
+	}
+}
+
+func TestACommandFindsNothing(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	command := exec.Command(program, "inspect", "--redis-url", redis, "d", "n", "-5")
+	out, _ := command.CombinedOutput()
+	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "no record") {
+		t.Errorf("exit status %d, it says %s", code, out)
+	}
+}
