@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,12 +45,12 @@ func run(m *testing.M) int {
 type replica struct {
 	t       *testing.T
 	command *exec.Cmd
-	stdout  bytes.Buffer
 	url     string
 	logged  chan struct{} // closed when its log has ended
 
-	mu  sync.Mutex
-	log strings.Builder
+	mu     sync.Mutex
+	log    strings.Builder // stderr
+	stdout strings.Builder
 }
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
@@ -59,7 +60,7 @@ func start(t *testing.T, env ...string) *replica {
 	t.Helper()
 	r := &replica{t: t, command: exec.Command(program), logged: make(chan struct{})}
 	r.command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
-	r.command.Stdout = &r.stdout
+	r.command.Stdout = r
 	stderr, err := r.command.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +98,19 @@ func (r *replica) logs() string {
 	return r.log.String()
 }
 
+// Write takes what it prints.
+func (r *replica) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stdout.Write(text)
+}
+
+func (r *replica) printed() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stdout.String()
+}
+
 func (r *replica) signal(s os.Signal) {
 	r.t.Helper()
 	if err := r.command.Process.Signal(s); err != nil {
@@ -125,7 +139,15 @@ type answer struct {
 
 func (r *replica) send(sequence int) (answer, error) {
 	body := fmt.Sprintf(`{"dialogId":"d","nodeId":"n","sequence":%d}`, sequence)
-	reply, err := http.Post(r.url+"/webhook/cognigy", "application/json", strings.NewReader(body))
+	request, err := http.NewRequest(http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	return answerTo(request)
+}
+
+func answerTo(request *http.Request) (answer, error) {
+	reply, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return answer{}, err
 	}
@@ -206,14 +228,18 @@ func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 	if a, err := takes.send(1); err != nil || a.Status != "success" {
 		t.Errorf("answer %+v, %v", a, err)
 	}
-	if m := metrics(t, redis); m["takeovers"] != 1. {
-		t.Errorf("counters %v", m)
+	eventually(t, "the takeover is counted", func() bool {
+		m := metrics(t, redis)
+		return m["takeovers"] == 1. && m["executed"] == 2. && m["stored"] == 1.
+	})
+	if a, err := takes.send(1); err != nil || a.Status != "cached" {
+		t.Errorf("a duplicate's answer %+v, %v", a, err)
 	}
 }
 
 func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	redis := redistest.Start(t).URL()
-	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=1s", "METRICS_FLUSH=1m")
+	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=1s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes
 	answered := make(chan answer, 1)
 	go func() {
 		a, err := r.send(1)
@@ -252,13 +278,20 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	}
 }
 
+var curl = regexp.MustCompile(`(?m)^  curl -i (localhost:\d+/webhook/cognigy) -H '(.+): (.+)' -d '(.+)'$`)
+
 func TestTheEmbeddedStartSaysWhatToTry(t *testing.T) {
 	r := start(t)
-	if !strings.Contains(r.logs(), "EMBEDDED") {
-		eventually(t, "it warns of the embedded store", func() bool { return strings.Contains(r.logs(), "EMBEDDED") })
-	}
+	eventually(t, "it warns of the embedded store", func() bool { return strings.Contains(r.logs(), "THE STORE IS EMBEDDED") })
+	var line []string
+	eventually(t, "it says what to try", func() bool { line = curl.FindStringSubmatch(r.printed()); return line != nil })
 	for _, want := range []string{"success", "cached"} {
-		if a, err := r.send(7); err != nil || a.Status != want {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+line[1], strings.NewReader(line[4]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set(line[2], line[3])
+		if a, err := answerTo(request); err != nil || a.Status != want || string(a.Data) == "null" {
 			t.Errorf("answer %+v %v, want %s", a, err, want)
 		}
 	}
@@ -266,12 +299,43 @@ func TestTheEmbeddedStartSaysWhatToTry(t *testing.T) {
 	if code := r.exit(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	if !strings.Contains(r.stdout.String(), "curl -i localhost:") {
-		t.Errorf("its output is %q", r.stdout.String())
+}
+
+func TestAPasswordIsNeverShown(t *testing.T) {
+	const secret = "correct-horse"
+	s := redistest.Start(t, "--requirepass", secret)
+	r := start(t, "REDIS_URL=redis://:"+secret+"@"+s.Addr(), "LOG_LEVEL=debug", "SETTLE=0")
+	s.Kill()
+	eventually(t, "it misses redis", func() bool {
+		if _, err := r.send(1); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(r.logs(), "redis does not answer")
+	})
+	r.signal(syscall.SIGTERM)
+	r.exit()
+	if shown := r.logs() + r.printed(); strings.Contains(shown, secret) {
+		t.Errorf("it says:\n%s", shown)
+	}
+}
+
+func TestHelpAndVersionExitWithZero(t *testing.T) {
+	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>", "--version": "oncegate development\n"} {
+		command := exec.Command(program, arg)
+		command.Env = []string{"LOCK_TTL=rubbish"} // who asks for help may have settings that make no sense
+		out, err := command.CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(out), says) {
+			t.Errorf("%s: %v, it says %s", arg, err, out)
+		}
 	}
 }
 
 func TestBadStartsSayWhy(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -281,7 +345,7 @@ func TestBadStartsSayWhy(t *testing.T) {
 		"an unknown flag":               {[]string{"--nope"}, 2, "--nope"},
 		"a redis that is away":          {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1, "127.0.0.1:1"},
 		"stats without a redis":         {[]string{"stats"}, 1, "REDIS_URL"},
-		"a port that is taken":          {[]string{"--listen", "256.0.0.1:1"}, 1, "LISTEN"},
+		"a port that is taken":          {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := exec.Command(program, c.args...)

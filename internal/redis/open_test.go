@@ -214,16 +214,26 @@ func TestARedisThatComesUpMeanwhileIsOpened(t *testing.T) {
 	}
 }
 
-func TestOpenEndsWithItsContext(t *testing.T) {
+func TestTheWaitBetweenTriesGrowsAndEndsWithTheContext(t *testing.T) {
 	s := redistest.Start(t)
 	s.Kill()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	logged := new(journal)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	opened := make(chan error, 1)
 	c := at(s.Addr())
 	c.Retries = 10
+	go func() {
+		_, err := redis.Open(ctx, c, ignore, logged.logger())
+		opened <- err
+	}()
+	eventually(t, "it waits for two seconds", func() bool { return strings.Contains(logged.String(), "again_in=2s") })
+	if !strings.Contains(logged.String(), "again_in=1s") {
+		t.Errorf("logged: %s", logged)
+	}
 	start := time.Now()
-	_, err := redis.Open(ctx, c, ignore, new(journal).logger())
-	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 500*time.Millisecond {
+	cancel()
+	if err, took := <-opened, time.Since(start); !errors.Is(err, context.Canceled) || took > time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}
 }
