@@ -95,7 +95,9 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	digest := digestOf(body)
 	answer, done := h.gate.Replay(name, digest)
 	if !done {
-		answer = h.gate.Do(h.own(p, body, name, digest))
+		webhook := h.own(p, body, name, digest)
+		webhook.Arrived = ctx.Time()
+		answer = h.gate.Do(webhook)
 	}
 	h.respond(ctx, name, answer)
 }

@@ -12,6 +12,7 @@ import (
 type Webhook struct {
 	Fingerprint fingerprint.Fingerprint
 	Digest      record.Digest // of the request's body
+	Arrived     time.Time     // WaitTimeout counts from then
 
 	// Execute runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
 	// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease

@@ -192,6 +192,21 @@ func TestACallerIsAnsweredInTimeAndItsExecutionGoesOn(t *testing.T) {
 	})
 }
 
+func TestWaitTimeoutCountsFromTheArrival(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		_, release := h.blocked()
+		defer close(release)
+		w := h.hook(1, "body")
+		w.Arrived = time.Now().Add(-options().WaitTimeout) // the look into the cache took all of it
+		start := time.Now()
+		h.expect(r.Do(w), gate.Processing, "")
+		if took := time.Since(start); took > options().WaitTimeout/2 {
+			t.Errorf("answered %v later", took)
+		}
+	})
+}
+
 func TestADuplicateWithAnotherBodyIsCounted(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		a, b := h.open(options()), h.open(options())

@@ -61,7 +61,7 @@ func (g *Gate) Do(w Webhook) Answer {
 		return Answer{Outcome: Unavailable}
 	}
 	defer g.running.Done()
-	timer := time.NewTimer(g.WaitTimeout)
+	timer := time.NewTimer(g.WaitTimeout - time.Since(w.Arrived))
 	defer timer.Stop()
 	select {
 	case <-f.done:

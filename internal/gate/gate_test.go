@@ -125,6 +125,7 @@ func (h *house) hook(n int, body string) gate.Webhook {
 	return gate.Webhook{
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
+		Arrived:     time.Now(),
 		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
 			execution := h.executions.Add(1)
 			if logic := h.logic.Load(); logic != nil {
