@@ -84,6 +84,8 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 
 // serve runs the gateway until ctx ends, then lets what runs finish.
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	settle := c.Execution.Settle
 	if c.Redis.Embedded() {
 		settle = 0 // its only history is this process'
@@ -131,6 +133,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 
 	log.Info("shutting down", "at_most", c.HTTP.ShutdownTimeout)
+	stop()
 	h.Drain()
 	last, cancel := context.WithTimeout(context.Background(), c.HTTP.ShutdownTimeout)
 	defer cancel()

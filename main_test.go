@@ -239,7 +239,7 @@ func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 
 func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	redis := redistest.Start(t).URL()
-	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=1s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes
+	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes
 	answered := make(chan answer, 1)
 	go func() {
 		a, err := r.send(1)
@@ -250,6 +250,19 @@ func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	}()
 	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
 	r.signal(syscall.SIGTERM)
+	eventually(t, "nobody new gets in", func() bool {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	select {
+	case a := <-answered:
+		t.Errorf("only after answer %+v", a)
+		return
+	default:
+	}
 	if a := <-answered; a.Status != "success" {
 		t.Errorf("answer %+v", a)
 	}

@@ -12,7 +12,8 @@ import (
 
 // Logic is the business logic behind the gate: what must happen once for a webhook.
 type Logic interface {
-	// Execute does it. An error leaves the webhook retryable: the next delivery executes again, as attempt + 1. The
+	// Execute does it. An error leaves the webhook retryable: the next delivery executes again, as attempt + 1. Its text
+	// goes into the log: keep payload values out of it. The
 	// context ends after EXECUTION_TIMEOUT, when the lease is lost, or when the gateway shuts down; logic that goes on
 	// regardless keeps its webhook's lease until it returns.
 	//

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -93,7 +94,14 @@ type panicked struct {
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
+// Error tells a value's text only where the runtime made it: any other may hold a webhook's variables, which must not
+// get into a log.
+func (p *panicked) Error() string {
+	if err, ok := p.value.(runtime.Error); ok {
+		return fmt.Sprintf("panic: %v\n%s", err, p.stack)
+	}
+	return fmt.Sprintf("panic with a %T\n%s", p.value, p.stack)
+}
 
 func (e *execution) run() (result record.Result, err error) {
 	defer func() {

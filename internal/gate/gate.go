@@ -25,7 +25,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Options are a gate's settings; docs/configuration in the README has their meaning. All must be set but Settle and
+// Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle and
 // RedisPatience, where 0 means "none".
 type Options struct {
 	Keys redis.Keys
