@@ -36,19 +36,19 @@ func main() {
 	context.AfterFunc(ctx, stop)
 
 	log := newLog(line.Log)
-	if line.Command == "serve" {
-		err = serve(ctx, &line.Config, log)
-	} else {
-		err = run(ctx, line, log)
+	if line.Command != "serve" {
+		if err := run(ctx, line, log); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
-	switch {
-	case errors.Is(err, command.ErrNotFound):
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	case err != nil:
+	// A signal before it listens ends it as well as any other: there is nothing to finish.
+	if err := serve(ctx, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
 		os.Exit(1)
 	}
+	log.Info("bye")
 }
 
 func newLog(c config.Log) *slog.Logger {
@@ -74,11 +74,10 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 	case "stats":
 		return command.Stats(ctx, store.Client, keys, os.Stdout, line.Stats.JSON)
 	case "inspect":
-		w := line.Inspect
-		return command.Inspect(ctx, store.Client, keys, w.Dialog, w.Node, w.Sequence, os.Stdout)
+		return command.Inspect(ctx, store.Client, keys, command.Webhook(line.Inspect.Identity), os.Stdout)
 	default:
-		w, e := line.Forget, line.Execution
-		return command.Forget(ctx, store.Client, keys, w.Dialog, w.Node, w.Sequence, w.Force, e.Settle, e.LockTTL, e.ResultTTL, os.Stdout)
+		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL}
+		return command.Forget(ctx, store.Client, keys, command.Webhook(line.Forget.Identity), line.Forget.Force, of, os.Stdout)
 	}
 }
 
@@ -139,7 +138,6 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	defer cancel()
 	err = errors.Join(err, server.ShutdownWithContext(last), g.Close(last))
 	<-sweeping
-	log.Info("bye")
 	return err
 }
 

@@ -90,7 +90,7 @@ func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
 // others while the logic still has what the first ones sent.
 func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r := h.open(impatient())
+		r := h.open(shortWait())
 		release := make(chan struct{})
 		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
 			<-release

@@ -70,7 +70,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 	for _, status := range []int{409, 202, 425, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
-				r := h.openWith(impatient(), status, func(*fasthttp.Server) {})
+				r := h.openWith(shortWait(), status, func(*fasthttp.Server) {})
 				entered, release := h.blocked()
 				executed := r.later(webhook)
 				<-entered
@@ -158,7 +158,7 @@ func TestWhoWaitsForAFailureIsToldOfIt(t *testing.T) {
 
 func TestWithoutRedisIs503(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r := h.open(impatient())
+		r := h.open(shortPatience())
 		h.kill()
 		h.expect(r.post(webhook), 503, unavailable, named, retryAfter)
 		h.expect(r.post(webhook), 503, unavailable, named, retryAfter)
@@ -168,7 +168,7 @@ func TestWithoutRedisIs503(t *testing.T) {
 
 func TestAFullRedisIs503(t *testing.T) {
 	h := onReal(t)
-	r := h.open(impatient())
+	r := h.open(shortPatience())
 	h.server.Config("maxmemory", "1")
 	h.expect(r.post(webhook), 503, unavailable, named, retryAfter)
 	h.server.Config("maxmemory", "0")
@@ -318,7 +318,7 @@ func TestOtherMethodsAndPaths(t *testing.T) {
 func TestHealthAndReadiness(t *testing.T) {
 	const alive, ready = `{"status":"alive"}`, `{"status":"ready"}`
 	onEach(t, func(t *testing.T, h *house) {
-		r := h.open(impatient())
+		r := h.open(shortPatience())
 		h.expect(r.exchange(request("GET", "/healthz", "")), 200, alive)
 		h.expect(r.exchange(request("GET", "/readyz", "")), 200, ready)
 		h.expect(r.exchange(request("HEAD", "/healthz", "")), 200, "")
@@ -344,7 +344,7 @@ func TestWhileDrainingWebhooksAreStillAnswered(t *testing.T) {
 
 func TestReadinessComesBackWithRedis(t *testing.T) {
 	h := onReal(t)
-	r := h.open(impatient())
+	r := h.open(shortPatience())
 	readiness := func() int { return r.exchange(request("GET", "/readyz", "")).status }
 	h.server.Kill()
 	h.eventually("it is not ready", func() bool { return readiness() == 503 })

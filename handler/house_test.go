@@ -67,10 +67,17 @@ func options() gate.Options {
 	}
 }
 
-// impatient are options under which a caller, and a Redis that is away, are given up soon.
-func impatient() gate.Options {
+// shortWait are options under which a caller is soon told to ask again.
+func shortWait() gate.Options {
 	o := options()
-	o.WaitTimeout, o.RedisTimeout, o.RedisPatience = 200*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	o.WaitTimeout = 200 * time.Millisecond
+	return o
+}
+
+// shortPatience are options under which a Redis that is away is given up soon.
+func shortPatience() gate.Options {
+	o := options()
+	o.RedisTimeout, o.RedisPatience = 100*time.Millisecond, 100*time.Millisecond
 	return o
 }
 

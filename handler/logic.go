@@ -12,10 +12,9 @@ import (
 
 // Logic is the business logic behind the gate: what must happen once for a webhook.
 type Logic interface {
-	// Execute does it. An error leaves the webhook retryable: the next delivery executes again, as attempt + 1. Its text
-	// goes into the log: keep payload values out of it. The
-	// context ends after EXECUTION_TIMEOUT, when the lease is lost, or when the gateway shuts down; logic that goes on
-	// regardless keeps its webhook's lease until it returns.
+	// Execute does it. An error leaves the webhook retryable: the next delivery executes again, as a later attempt. Its
+	// text goes into the log: keep payload values out of it. The context ends after EXECUTION_TIMEOUT, when the lease is
+	// lost, or when the gateway shuts down; logic that goes on regardless keeps its webhook's lease until it returns.
 	//
 	// Logic that crashes after it had an effect runs again: give w.Fingerprint to what it calls, as an idempotency key.
 	Execute(ctx context.Context, w Webhook) (Result, error)
@@ -35,7 +34,7 @@ type Webhook struct {
 	Body             []byte // the whole body, with fields that Oncegate does not know
 
 	Fingerprint fingerprint.Fingerprint
-	Attempt     int64 // 1 for the first execution, +1 for each later one
+	Attempt     int64 // 1 for the first execution, more for each later one
 }
 
 // Result is what every delivery of the webhook gets. Body must not be changed any more.

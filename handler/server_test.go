@@ -129,9 +129,9 @@ func TestPayloadsAreNotLogged(t *testing.T) {
 	const secret = "4111-1111-1111-1111"
 	h := onReal(t)
 	var lines lines
-	o := impatient()
+	o := shortPatience()
 	o.Log = slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := h.openWith(o, http.StatusConflict, func(s *fasthttp.Server) { s.ReadTimeout = 100 * time.Millisecond })
+	r := h.openWith(o, http.StatusConflict, func(s *fasthttp.Server) { s.ReadTimeout = 500 * time.Millisecond })
 	inside := `{"dialogId":"` + secret + `","nodeId":"` + secret + `","sequence":7,"variables":{"card":"` + secret + `"}}`
 	statuses := make(map[int]bool)
 	send := func(text string) { statuses[r.exchange(text).status] = true }

@@ -23,17 +23,20 @@ const (
 	wasForced = "An execution that was running may finish its work, but its result is dropped.\n"
 )
 
+// Gateway is what forget must know of the gateway's settings.
+type Gateway struct {
+	Settle, LockTTL, ResultTTL time.Duration
+}
+
 // Forget makes the next webhook of this identity execute again, on every replica; force, also where one is being
-// executed. While Redis settles it waits, until ctx ends. Settle, lockTTL and resultTTL are the gateway's.
+// executed. While Redis settles it waits, until ctx ends.
 //
 // Errors: ErrNotFound, ErrRunning, record.ErrForeign where another program's value stands at the key, which is left as
 // it is. After another error the webhook may be forgotten or not; to ask again does no harm.
-func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, dialog, node string, sequence int64, force bool,
-	settle, lockTTL, resultTTL time.Duration, out io.Writer) error {
-	w := webhook{dialog, node, sequence}
+func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webhook, force bool, of Gateway, out io.Writer) error {
 	call := scripts.Call{
 		Metrics: keys.Metrics(), Flushed: keys.Flush("command"), // where nothing is ever flushed
-		Settle: settle, Lease: lockTTL, TTL: resultTTL,
+		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL,
 		Ops: []scripts.Op{scripts.Forget(keys.Record(w.fingerprint()), force)},
 	}
 	for {
@@ -54,7 +57,7 @@ func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, dialog,
 }
 
 // report words a verdict.
-func report(w webhook, answer scripts.Answer, force bool, out io.Writer) error {
+func report(w Webhook, answer scripts.Answer, force bool, out io.Writer) error {
 	switch answer.Verdict {
 	case scripts.Forgotten:
 		text := fmt.Sprintf("Forgotten: %v (%v).\nThe next such webhook executes again, on whichever replica.\n", w, w.fingerprint())

@@ -16,7 +16,7 @@ import (
 
 func (e *engine) forget(ctx context.Context, force bool, settle time.Duration) (printed string, err error) {
 	var out strings.Builder
-	err = command.Forget(ctx, e.client, keys, dialog, node, sequence, force, settle, lease, ttl, &out)
+	err = command.Forget(ctx, e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, force, command.Gateway{Settle: settle, LockTTL: lease, ResultTTL: ttl}, &out)
 	return out.String(), err
 }
 
@@ -147,7 +147,7 @@ func TestARedisThatIsAwayIsAnErrorOfEachCommand(t *testing.T) {
 	_, forgetting := e.forget(ctx, false, 0)
 	for name, err := range map[string]error{
 		"stats":   command.Stats(ctx, e.client, keys, new(strings.Builder), false),
-		"inspect": command.Inspect(ctx, e.client, keys, dialog, node, sequence, new(strings.Builder)),
+		"inspect": command.Inspect(ctx, e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, new(strings.Builder)),
 		"forget":  forgetting,
 	} {
 		if err == nil || errors.Is(err, command.ErrNotFound) {

@@ -16,8 +16,7 @@ import (
 
 // Inspect puts a webhook's record into words. The result is payload: its size is told, not its content. Where there is
 // no record, the error is ErrNotFound.
-func Inspect(ctx context.Context, client rueidis.Client, keys redis.Keys, dialog, node string, sequence int64, out io.Writer) error {
-	w := webhook{dialog, node, sequence}
+func Inspect(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webhook, out io.Writer) error {
 	key := keys.Record(w.fingerprint())
 	found, err := look(ctx, client, key)
 	if rueidis.IsRedisNil(err) {

@@ -19,7 +19,7 @@ import (
 func (e *engine) inspect() string {
 	e.Helper()
 	var out strings.Builder
-	if err := command.Inspect(e.Context(), e.client, keys, dialog, node, sequence, &out); err != nil {
+	if err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, &out); err != nil {
 		e.Fatal(err)
 	}
 	return out.String()
@@ -107,7 +107,7 @@ func TestInspectSaysWhatIsForeign(t *testing.T) {
 func TestInspectFindsNothing(t *testing.T) {
 	onEach(t, func(e *engine) {
 		var out strings.Builder
-		err := command.Inspect(e.Context(), e.client, keys, dialog, node, sequence+1, &out)
+		err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence + 1}, &out)
 		if !errors.Is(err, command.ErrNotFound) || out.Len() > 0 {
 			t.Errorf("error %v, printed %q", err, &out)
 		}
@@ -123,7 +123,7 @@ func TestInspectNamesTheKeyWhereItIsNotTheFingerprint(t *testing.T) {
 		name := fingerprint.Of([]byte(dialog), []byte(node), sequence)
 		e.plant(shop.Record(name), found(e.now())["failed"].record, ttl)
 		var out strings.Builder
-		if err := command.Inspect(e.Context(), e.client, shop, dialog, node, sequence, &out); err != nil {
+		if err := command.Inspect(e.Context(), e.client, shop, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, line := range []string{"fingerprint  " + name.String() + "\n", "key          " + shop.Record(name) + "\n"} {
@@ -150,7 +150,7 @@ func TestOddTextIsQuoted(t *testing.T) {
 		"right\u202eto":  `dialog "right\u202eto", `,
 		"cut\xff":        `dialog "cut\xff", `,
 	} {
-		err := command.Inspect(e.Context(), e.client, keys, id, node, 1, new(strings.Builder))
+		err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: id, Node: node, Sequence: 1}, new(strings.Builder))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", id, err)
 		}

@@ -16,21 +16,22 @@ import (
 // ErrNotFound says that there is no record of the webhook: it never came, or its time is over.
 var ErrNotFound = errors.New("no record")
 
-// webhook is the identity that a person gave.
-type webhook struct {
-	dialog, node string
-	sequence     int64
+// Webhook is the identity that a person gave.
+type Webhook struct {
+	Dialog, Node string
+	Sequence     int64
 }
 
-func (w webhook) fingerprint() fingerprint.Fingerprint {
-	return fingerprint.Of([]byte(w.dialog), []byte(w.node), w.sequence)
+func (w Webhook) fingerprint() fingerprint.Fingerprint {
+	return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
 }
 
-func (w webhook) String() string {
-	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.dialog), plain(w.node), w.sequence)
+// String names it, safe for a terminal.
+func (w Webhook) String() string {
+	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.Dialog), plain(w.Node), w.Sequence)
 }
 
-func (w webhook) notFound() error {
+func (w Webhook) notFound() error {
 	return fmt.Errorf("%w of %v (%v): it never came, or its time is over", ErrNotFound, w, w.fingerprint())
 }
 

@@ -64,8 +64,8 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
 	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
-		"SETTLE is %v: must be 0 (off), or have room for SETTLE/4 to notice, %v to connect and REDIS_TIMEOUT (%v) to put back",
-		e.Settle, DialTimeout, redisTimeout)
+		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
+		e.Settle, ((DialTimeout + redisTimeout) * 4 / 3).Round(time.Millisecond), DialTimeout, redisTimeout)
 	return p
 }
 

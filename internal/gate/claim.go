@@ -40,7 +40,7 @@ func (g *Gate) fly(f *flight) {
 		case scripts.Settling:
 			_ = sleep(g.life, c.Left)
 		case scripts.Foreign:
-			g.landOnForeign(f, nil)
+			g.landOnForeign(f, record.ErrForeign)
 			return
 		default: // cancelled: the token was given up
 			g.land(f, landing{outcome: Unavailable})

@@ -80,7 +80,7 @@ func (g *Gate) execute(f *flight, token string, attempt int64, held lease) {
 	case scripts.Refused:
 		g.goOn(f, answer.Record)
 	case scripts.Foreign:
-		g.landOnForeign(f, nil)
+		g.landOnForeign(f, record.ErrForeign)
 	default: // the gate closes and Redis does not answer
 		g.land(f, landing{outcome: Unavailable, attempt: attempt})
 	}

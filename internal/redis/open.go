@@ -137,7 +137,7 @@ func (s *Store) examine(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("redis at %s is a cluster: Redis Cluster is not supported yet", s.Address)
 	}
 	if field(info, "role") == "slave" {
-		return fmt.Errorf("redis at %s is a read-only replica: connect to its primary, or through Sentinel", s.Address)
+		return fmt.Errorf("redis at %s is a read-only replica: connect to its primary", s.Address)
 	}
 	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set maxmemory-policy noeviction",
