@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // State is a record's first byte.
@@ -89,7 +90,7 @@ func Parse(value []byte) (Record, error) {
 	r := Record{State: State(line[0]), Attempt: h.integer(), Token: h.text()}
 	switch r.State {
 	case InProgress:
-		r.Deadline, r.Lease, r.Started = h.time(), time.Duration(h.integer())*time.Millisecond, h.time()
+		r.Deadline, r.Lease, r.Started = h.time(), h.length(), h.time()
 	case Done:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
 		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Body: body}
@@ -142,6 +143,18 @@ func (h *header) integer() int64 {
 
 func (h *header) time() time.Time { return time.UnixMilli(h.integer()) }
 
+// maxLength is far above any lease, and a time.Duration holds it.
+const maxLength = 100 * 365 * 24 * time.Hour
+
+func (h *header) length() time.Duration {
+	ms := h.integer()
+	if ms > maxLength.Milliseconds() {
+		h.fail("a length of time is too long")
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
 func (h *header) text() string { return string(h.field()) }
 
 func (h *header) digest() (d Digest) {
@@ -165,7 +178,7 @@ func (h *header) contentType() string {
 		return JSON
 	}
 	text, err := url.PathUnescape(string(field)) // undoes any %XX
-	if err != nil {
+	if err != nil || strings.ContainsFunc(text, unicode.IsControl) {
 		h.fail("the content type is malformed")
 	}
 	return text

@@ -94,7 +94,7 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 func connect(ctx context.Context, option rueidis.ClientOption, retries int, log *slog.Logger) (rueidis.Client, error) {
 	pause := time.Second
 	for try := 0; ; try++ {
-		client, err := rueidis.NewClient(option)
+		client, err := dial(ctx, option)
 		if err == nil {
 			return client, nil
 		}
@@ -114,6 +114,22 @@ func connect(ctx context.Context, option rueidis.ClientOption, retries int, log 
 		}
 		pause *= 2
 	}
+}
+
+// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read.
+func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, option.ConnWriteTimeout)
+	defer cancel()
+	err = client.Do(ctx, client.B().Exists().Key("oncegate").Build()).Error()
+	if said, ok := rueidis.IsRedisErr(err); ok && said.IsLoading() {
+		client.Close()
+		return nil, err
+	}
+	return client, nil // what else it refuses shows where it is needed
 }
 
 // answered reports whether Redis itself said no (a wrong password, no tracking), which no retry changes. A Redis that

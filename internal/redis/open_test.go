@@ -347,3 +347,23 @@ func eventually(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
+
+func TestARedisThatStillLoadsIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	full := redistest.Start(t, "--dir", dir)
+	c := redistest.Client(t, full.Addr())
+	for n := range 40 {
+		redistest.Do(t, c, "SET", fmt.Sprint("key", n), strings.Repeat("x", 4096))
+	}
+	redistest.Do(t, c, "SAVE")
+	full.Kill()
+	loading := redistest.Start(t, "--dir", dir, "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(loading.URL()), Timeout: time.Second, Retries: 3}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Client.Do(t.Context(), store.Client.B().Get().Key("key1").Build()).Error(); err != nil {
+		t.Errorf("it was opened while it cannot be read: %v", err)
+	}
+}
