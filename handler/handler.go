@@ -111,13 +111,15 @@ func digestOf(body []byte) record.Digest {
 func (h *Handler) own(p *payload, body []byte, name fingerprint.Fingerprint, digest record.Digest) gate.Webhook {
 	w := Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
-		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
+		Fingerprint: name,
 	}
+	variables, body := bytes.Clone(p.variables), bytes.Clone(body)
 	return gate.Webhook{
 		Fingerprint: name, Digest: digest,
 		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
-			w.Attempt = attempt
-			return checked(h.logic.Execute(ctx, w))
+			own := w // it may run again while one that lost its lease has not returned
+			own.Attempt, own.Variables, own.Body = attempt, bytes.Clone(variables), bytes.Clone(body)
+			return checked(h.logic.Execute(ctx, own))
 		},
 	}
 }

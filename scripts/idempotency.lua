@@ -72,7 +72,7 @@ local function look_at_history()
   if known[1] == server then
     history, met, settled = known[1], tonumber(known[2]) or 0, tonumber(known[3]) or 0
     -- A clock that was stepped back must not settle for ever: the bound is the writer's.
-    if settled > now + 5 * (tonumber(known[4]) or 0) then settled = 0 end
+    if settled > now + 5 * math.min(tonumber(known[4]) or 0, DAY) then settled = 0 end
     return
   end
   unsettled = refusal(try('HSET', METRICS, 'history', server, 'met_at', int(now), 'settled_at', int(now + SETTLE),
@@ -104,7 +104,7 @@ end
 -- parse returns a record's head, or nil where no version of ours wrote the value.
 local function parse(value)
   local state, attempt, token, rest = string.match(value, '^([PDF])1 (%d+) (%S+) ([^\n]*)\n')
-  if not state then return nil end
+  if not state or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
   local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
   if state == 'P' then
     local deadline, lease, started = string.match(rest, '^(%d+) (%d+) (%d+)')
@@ -307,7 +307,8 @@ local arg = 5
 local taken = 0
 local flush, pairs_left = tonumber(ARGV[4]), tonumber(ARGV[5])
 if flush > 0 then
-  local fresh = flush > tonumber(call('GET', FLUSHED) or '0')
+  local last = try('GET', FLUSHED)
+  local fresh = flush > (type(last) == 'string' and tonumber(last) or 0) -- a foreign value there is no number of ours
   if not refusal(try('SET', FLUSHED, int(flush), 'PX', int(DAY))) then
     taken = 1
     for i = 1, fresh and pairs_left or 0 do

@@ -25,6 +25,11 @@ type signals struct {
 
 func (s *signals) raise() {
 	s.raised.Add(1)
+	s.wake()
+}
+
+// wake makes the keeper heal.
+func (s *signals) wake() {
 	select {
 	case s.poke <- struct{}{}:
 	default:

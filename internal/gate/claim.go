@@ -22,12 +22,15 @@ func (g *Gate) fly(f *flight) {
 	for first := true; g.nominate(f); first = false {
 		c, ok := g.claim(f, token, first)
 		if !ok || g.life.Err() != nil {
+			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
+				_, _ = g.call([]scripts.Op{scripts.Fail(f.key, c.Attempt, token, "shutdown")})
+			}
 			g.land(f, landing{outcome: Unavailable})
 			return
 		}
 		switch c.Verdict {
 		case scripts.Claimed:
-			g.execute(f, token, c.Attempt, c.lease)
+			g.execute(f, token, c)
 			return
 		case scripts.Done:
 			g.landOn(f, c.Record)
@@ -83,7 +86,8 @@ func (g *Gate) landOnForeign(f *flight, err error) {
 // claim is the script's answer to one, and the lease by our own clock where it was won.
 type claim struct {
 	scripts.Answer
-	lease lease
+	lease   lease
+	signals uint64 // raised when it was sent
 }
 
 // claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
@@ -112,20 +116,23 @@ func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
 }
 
 // ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been
-// silent for that long. scripted: the script counted a replay, in this call or in one whose reply was lost (a call that
-// was sent is executed in all likelihood). sent: Redis may have executed the claim.
+// silent for that long. scripted: the script counted a replay; also where the first reply was lost, since a call that was
+// sent is executed in all likelihood. sent: Redis may have executed the claim.
 func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok bool) {
 	giveUp := time.Now().Add(g.RedisPatience)
-	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = min(2*pause, retryMost) {
+	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = longer(pause) {
 		signals := g.signals.raised.Load()
 		held := newLease(g.LockTTL) // counts from before the claim is sent
-		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first && !sent)})
+		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first)})
+		if lost := err != nil && !errors.Is(err, errNotSent); first && (lost || err == nil && reply.Answers[0].Verdict == scripts.Done) {
+			first, scripted = false, lost || reply.Counted
+		}
 		if err == nil && reply.Answers[0].Verdict != scripts.Error {
 			if g.believed(signals) && !(reply.Answers[0].Verdict == scripts.Claimed && held.over()) {
 				if reply.Answers[0].Verdict != scripts.Settling {
 					g.signals.settle(signals)
 				}
-				return claim{reply.Answers[0], held}, first && reply.Counted, true, true
+				return claim{reply.Answers[0], held, signals}, scripted, true, true
 			}
 			pause = 0 // asked again at once
 		}
@@ -138,6 +145,9 @@ func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok b
 	}
 	return c, false, sent, false
 }
+
+// longer is the next pause; the first one follows none.
+func longer(pause time.Duration) time.Duration { return min(max(2*pause, retryFirst), retryMost) }
 
 // believed reports whether no signal of a loss has come since there were as many.
 func (g *Gate) believed(signals uint64) bool { return g.signals.raised.Load() == signals }

@@ -8,10 +8,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// errNotSent says that Redis can't have seen a call.
+// errNotSent says that Redis can't have done anything of a call.
 var errNotSent = errors.New("not sent")
 
 // call commits operations in one call of the script, with the counters that are due. Its answers are in the order of
@@ -42,7 +44,8 @@ func (g *Gate) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 		if g.health.silent.begin() {
 			g.Log.Warn("redis does not answer", "error", err)
 		}
-		if neverConnected(err) {
+		var refused *rueidis.RedisError // whatever raises in the script stands before the first operation
+		if neverConnected(err) || errors.As(err, &refused) {
 			err = errors.Join(err, errNotSent)
 		}
 		return reply, err

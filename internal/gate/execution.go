@@ -40,8 +40,9 @@ type execution struct {
 // execute runs the logic under a lease that was won, stores how it ended, and lands. The lease is renewed (keep.go)
 // from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
 // one that knows that it has stopped.
-func (g *Gate) execute(f *flight, token string, attempt int64, held lease) {
-	e := &execution{flight: f, token: token, attempt: attempt, lease: held}
+func (g *Gate) execute(f *flight, token string, won claim) {
+	attempt := won.Attempt
+	e := &execution{flight: f, token: token, attempt: attempt, lease: won.lease}
 	fenced, cancel := context.WithCancelCause(g.life)
 	e.cancel = cancel
 	defer cancel(nil)
@@ -50,6 +51,9 @@ func (g *Gate) execute(f *flight, token string, attempt int64, held lease) {
 	e.ctx = ctx
 
 	g.leases.add(e)
+	if !g.believed(won.signals) {
+		g.signals.wake() // a healing since the claim was sent has not seen this one
+	}
 	result, err := e.run()
 	if err == nil && len(result.Body) > g.MaxResultBytes {
 		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
@@ -133,7 +137,10 @@ func reason(ctx context.Context, err error) string {
 // finish repeats a store or a fail until it has an answer that can be believed: no caller is told of a success before
 // Redis has it. After RedisPatience without one its callers are let go; their retries find the result.
 func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+	for pause := retryFirst; ; pause = longer(pause) {
+		if e.ended.Load() { // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
+			end = scripts.Fail(e.flight.key, e.attempt, e.token, "lease-lost")
+		}
 		signals := g.signals.raised.Load()
 		reply, err := g.call([]scripts.Op{end})
 		if err == nil {

@@ -58,7 +58,8 @@ type Gate struct {
 	health    health
 	abandoned abandoned
 
-	slots    chan struct{} // bounds what is in flight towards Redis
+	slots    chan struct{} // bounds the calls in flight towards Redis
+	looks    atomic.Int64  // into the cache, under way
 	lastCall atomic.Int64  // when the script last answered, Unix ns
 	offset   atomic.Int64  // Redis' clock minus ours, ns
 
@@ -69,7 +70,7 @@ type Gate struct {
 	stop    context.CancelFunc // the keeper
 }
 
-// maxInFlight bounds the script calls under way at once, well below the slots of a connection's ring (1024): a full
+// maxInFlight bounds the script calls, and the looks into the cache, under way at once, well below the slots of a connection's ring (1024): a full
 // ring holds a caller past its deadline.
 const maxInFlight = 512
 
@@ -137,6 +138,7 @@ func (g *Gate) Close(ctx context.Context) error {
 	}
 	g.stop()
 	g.keeper.Wait()
+	g.failAbandoned()
 	return errors.Join(err, g.flushAll())
 }
 

@@ -51,6 +51,7 @@ func (g *Gate) tick() time.Duration {
 
 // renew renews the leases that are at least age old. ok is false where Redis did not answer for all.
 func (g *Gate) renew(age time.Duration) (ok bool) {
+	ok = true
 	for group := range slices.Chunk(g.leases.due(age), maxGroup) {
 		ops := make([]scripts.Op, len(group))
 		for i, e := range group {
@@ -72,10 +73,12 @@ func (g *Gate) renew(age time.Duration) (ok bool) {
 				if r, err := record.Parse(answer.Record); err != nil || r.Token != e.token {
 					g.lose(e, answer.Record)
 				} // else its own end came first
+			case scripts.Error:
+				ok = false // Redis refused to write: it may not be put back yet
 			}
 		}
 	}
-	return true
+	return ok
 }
 
 // touch makes the call that is due when nothing else calls: counters; a probe where Redis is in trouble; and, while
@@ -101,9 +104,15 @@ func (g *Gate) failAbandoned() {
 		for i, c := range claims {
 			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered")
 		}
-		if _, err := g.call(ops); err != nil {
+		reply, err := g.call(ops)
+		if err != nil {
 			g.abandoned.add(claims...)
 			return
+		}
+		for i, answer := range reply.Answers {
+			if answer.Verdict == scripts.Error {
+				g.abandoned.add(claims[i])
+			}
 		}
 	}
 }

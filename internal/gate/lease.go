@@ -60,6 +60,9 @@ func (s *leases) due(age time.Duration) (due []*execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e := range s.running {
+		if e.ended.Load() {
+			continue // lost: it must not put itself back
+		}
 		if e.lease.over() {
 			e.cancel(ErrLeaseLost)
 		}

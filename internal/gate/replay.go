@@ -16,6 +16,11 @@ func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer
 	if !g.tracking || !g.seen.has(f) || g.signals.open() {
 		return a, false
 	}
+	if g.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
+		g.looks.Add(-1)
+		return a, false
+	}
+	defer g.looks.Add(-1)
 	sent := g.signals.raised.Load()
 	value, hit, err := g.cached(g.Keys.Record(f))
 	if err != nil {

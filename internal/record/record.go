@@ -126,7 +126,7 @@ func (h *header) fail(what string) {
 	}
 }
 
-// maxInteger is the largest integer that Lua's numbers hold exactly (2^53): the script writes no larger one.
+// maxInteger is where Lua's numbers stop counting exactly (2^53): the script writes smaller ones only.
 const maxInteger = 1 << 53
 
 func (h *header) integer() int64 {
@@ -137,6 +137,9 @@ func (h *header) integer() int64 {
 			return 0
 		}
 		n = 10*n + int64(c-'0')
+	}
+	if n >= maxInteger {
+		h.fail("a number is too large")
 	}
 	return n
 }
