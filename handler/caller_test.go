@@ -14,6 +14,7 @@ import (
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redistest"
 )
 
 func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
@@ -209,4 +210,31 @@ func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": storm, "executed": 1, "stored": 1, "duplicates": storm - 1, "mismatches": 0})
 	})
+}
+
+func TestAnExecutionThatLostItsLeaseSharesNothingWithTheNextOne(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.LockTTL = 300 * time.Millisecond
+	r := h.open(o)
+	entered, stop := make(chan struct{}), make(chan struct{})
+	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		if w.Attempt == 1 {
+			close(entered)
+			<-stop
+			if w.Attempt != 1 {
+				t.Errorf("the first execution is now attempt %d", w.Attempt)
+			}
+		}
+		clear(w.Body) // it is the logic's own
+		return handler.JSON(map[string]int64{"attempt": w.Attempt})
+	})
+	answered := r.later(webhook)
+	<-entered
+	failed := record.Record{State: record.Failed, Attempt: 2, Token: "another", FailedAt: time.Now(), Reason: "error"}
+	redistest.Do(t, h.client, "SET", name, string(record.Append(nil, failed)))
+	if a := <-answered; !strings.Contains(a.String(), `{"attempt":3}`) {
+		t.Errorf("answer %s", a)
+	}
+	close(stop)
 }

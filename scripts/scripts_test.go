@@ -437,14 +437,15 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
 	}
 	foreign := map[string][]string{
-		"a hash":              {"HSET", key, "a", "b"},
-		"rubbish":             {"SET", key, "rubbish"},
-		"nothing but a state": {"SET", key, "P"},
-		"an unknown state":    {"SET", key, "X1 1 token 1 1 1\n"},
-		"an unknown version":  {"SET", key, "D9 1 token 1 1 1\n"},
-		"no deadline":         {"SET", key, "P1 1 token\n"},
-		"an empty string":     {"SET", key, ""},
-		"binary":              {"SET", key, "\x00\xff\n\n"},
+		"a hash":                 {"HSET", key, "a", "b"},
+		"rubbish":                {"SET", key, "rubbish"},
+		"nothing but a state":    {"SET", key, "P"},
+		"an unknown state":       {"SET", key, "X1 1 token 1 1 1\n"},
+		"an unknown version":     {"SET", key, "D9 1 token 1 1 1\n"},
+		"no deadline":            {"SET", key, "P1 1 token\n"},
+		"an empty string":        {"SET", key, ""},
+		"an uncountable attempt": {"SET", key, "F1 9007199254740992 token 1 error\n"},
+		"binary":                 {"SET", key, "\x00\xff\n\n"},
 	}
 	onEach(t, func(t *testing.T, e *engine) {
 		for what, set := range foreign {
@@ -491,6 +492,18 @@ func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 			t.Errorf("the flush number lives for ever: PTTL %d", ms)
 		}
 	})
+}
+
+func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
+	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"}, "a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
+		onEach(t, func(t *testing.T, e *engine) {
+			e.do(set...)
+			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true))
+			if !reply.Flushed || reply.Answers[0].Verdict != scripts.Claimed || e.metrics()["waited"] != "1" {
+				t.Errorf("%s: reply %+v, metrics %v", what, reply, e.metrics())
+			}
+		})
+	}
 }
 
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
@@ -608,6 +621,14 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
+		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+			t.Errorf("answer %+v", a)
+		}
+	})
+	t.Run("a length that nobody wrote does not make it settle for ever", func(t *testing.T) {
+		e := begin(t)
+		e.call(scripts.Flush{})
+		e.do("HSET", "cognigy:metrics", "settled_at", "99999999999999999", "settle", "99999999999999999")
 		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
