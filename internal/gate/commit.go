@@ -44,8 +44,7 @@ func (g *Gate) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 		if g.health.silent.begin() {
 			g.Log.Warn("redis does not answer", "error", err)
 		}
-		var refused *rueidis.RedisError // whatever raises in the script stands before the first operation
-		if neverConnected(err) || errors.As(err, &refused) {
+		if notDone(err) {
 			err = errors.Join(err, errNotSent)
 		}
 		return reply, err
@@ -83,10 +82,13 @@ func (g *Gate) heard(reply scripts.Reply, wrote bool) {
 	}
 }
 
-// neverConnected reports whether a call failed before anything could be sent.
-func neverConnected(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+// notDone reports whether a call failed before any of its operations: no connection could be made (refused, or not
+// set up, which rueidis calls ErrNoCache), or Redis said no to the whole of it. Whatever raises in the script stands
+// before the first operation.
+func notDone(err error) bool {
+	var dial *net.OpError
+	var refused *rueidis.RedisError
+	return errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &refused)
 }
 
 // health tells since when Redis does not do what it should.
