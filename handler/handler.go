@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -49,6 +50,11 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
 		}
 	}()
+	if problem := ambiguous(&ctx.Request.Header); problem != "" {
+		ctx.SetConnectionClose() // where this request ends is not certain: nothing behind it is read as another one
+		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
+		return
+	}
 	switch string(ctx.Path()) {
 	case "/webhook/cognigy":
 		if allow(ctx, fasthttp.MethodPost) {
@@ -122,6 +128,22 @@ func (h *Handler) own(p *payload, body []byte, name fingerprint.Fingerprint, dig
 			return checked(h.logic.Execute(ctx, own))
 		},
 	}
+}
+
+// ambiguous tells of headers that a proxy before us may read otherwise than we do, which would let one request hide in
+// another: obsolete line folding, and an encoding that does not say where the body ends (RFC 9112, 5.2 and 6.1).
+func ambiguous(header *fasthttp.RequestHeader) (problem string) {
+	const encoding = "Transfer-Encoding:"
+	for line := range bytes.Lines(header.RawHeaders()) { // fasthttp hides the encodings that it ignores
+		switch {
+		case line[0] == ' ' || line[0] == '\t':
+			return "A folded header is not read: send each on one line"
+		case len(line) > len(encoding) && strings.EqualFold(string(line[:len(encoding)]), encoding) &&
+			!strings.EqualFold(string(bytes.TrimSpace(line[len(encoding):])), "chunked"):
+			return "A Transfer-Encoding other than chunked is not read"
+		}
+	}
+	return ""
 }
 
 // undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,13 +103,14 @@ func TestFailedLogicLeavesTheWebhookRetryable(t *testing.T) {
 	failures := map[string]func(ctx context.Context) (record.Result, error){
 		"an error":         func(context.Context) (record.Result, error) { return record.Result{}, errLogic },
 		"a panic":          func(context.Context) (record.Result, error) { panic("the logic panics") },
+		"an exit":          func(context.Context) (record.Result, error) { runtime.Goexit(); return record.Result{}, nil },
 		"too large result": func(context.Context) (record.Result, error) { return answer(string(make([]byte, 2<<20))), nil },
 		"a timeout": func(ctx context.Context) (record.Result, error) {
 			<-ctx.Done()
 			return record.Result{}, context.Cause(ctx)
 		},
 	}
-	reasons := map[string]string{"an error": "error", "a panic": "panic", "too large result": "too-large", "a timeout": "timeout"}
+	reasons := map[string]string{"an error": "error", "a panic": "panic", "an exit": "exited", "too large result": "too-large", "a timeout": "timeout"}
 	onEach(t, func(t *testing.T, h *house) {
 		o := options()
 		o.ExecutionTimeout = 100 * time.Millisecond

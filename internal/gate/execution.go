@@ -54,7 +54,20 @@ func (g *Gate) execute(f *flight, token string, won claim) {
 	if !g.believed(won.signals) {
 		g.signals.wake() // a healing since the claim was sent has not seen this one
 	}
+	returned := false
+	defer func() {
+		if !returned { // the logic ended this goroutine (runtime.Goexit): another one sees its execution off
+			g.running.Go(func() { g.conclude(e, record.Result{}, errExited) })
+		}
+	}()
 	result, err := e.run()
+	returned = true
+	g.conclude(e, result, err)
+}
+
+// conclude stores how an execution ended, and lands.
+func (g *Gate) conclude(e *execution, result record.Result, err error) {
+	f, attempt, token := e.flight, e.attempt, e.token
 	if err == nil && len(result.Body) > g.MaxResultBytes {
 		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
 	}
@@ -63,7 +76,7 @@ func (g *Gate) execute(f *flight, token string, won claim) {
 		end = scripts.Store(f.key, attempt, token, f.webhook.Digest, result)
 	} else {
 		g.Log.Error("execution failed", "fingerprint", f.webhook.Fingerprint, "attempt", attempt, "error", err)
-		end = scripts.Fail(f.key, attempt, token, reason(ctx, err))
+		end = scripts.Fail(f.key, attempt, token, reason(e.ctx, err))
 	}
 	answer := g.finish(e, end)
 	g.leases.remove(e)
@@ -90,7 +103,10 @@ func (g *Gate) execute(f *flight, token string, won claim) {
 	}
 }
 
-var errTooLarge = errors.New("the result is too large")
+var (
+	errTooLarge = errors.New("the result is too large")
+	errExited   = errors.New("the logic ended its goroutine (runtime.Goexit)")
+)
 
 // panicked is a panic of the logic.
 type panicked struct {
@@ -124,6 +140,8 @@ func reason(ctx context.Context, err error) string {
 		return "panic"
 	case errors.Is(err, errTooLarge):
 		return "too-large"
+	case errors.Is(err, errExited):
+		return "exited"
 	case errors.Is(cause, ErrTimeout):
 		return "timeout"
 	case errors.Is(cause, ErrLeaseLost):
