@@ -81,6 +81,11 @@ func (h *house) openBehindProxy(o gate.Options) *replica {
 	p := redistest.NewProxy(h, strings.TrimPrefix(h.url, "redis://"))
 	r := h.openAt(o, p.URL())
 	r.proxy = p
+	for range 40 { // rueidis makes its connections when it first needs them: a fault is to meet calls, not handshakes
+		if err := r.Ready(); err != nil {
+			h.Fatalf("not ready: %v", err)
+		}
+	}
 	return r
 }
 
