@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-json"
+
+	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // Echo is the logic that runs when no other is built in: it answers with what it was sent, after Delay.
@@ -22,14 +24,8 @@ type echoed struct {
 
 // Execute echoes.
 func (e Echo) Execute(ctx context.Context, w Webhook) (Result, error) {
-	if e.Delay > 0 {
-		timer := time.NewTimer(e.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return Result{}, context.Cause(ctx)
-		}
+	if e.Delay > 0 && sleep.For(ctx, e.Delay) != nil {
+		return Result{}, context.Cause(ctx)
 	}
 	return JSON(echoed{
 		Processed: true, DialogID: w.DialogID, NodeID: w.NodeID,

@@ -60,12 +60,13 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	var onStack [len(fingerprint.Prefix) + fingerprint.HexSize]byte
 	named := name.AppendHex(append(onStack[:0], fingerprint.Prefix...))
 	header.SetBytesV("Idempotency-Fingerprint", named)
+	var digits [20]byte
 	if a.Attempt > 0 {
-		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(nil, a.Attempt, 10))
+		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(digits[:0], a.Attempt, 10))
 	}
 	if o.status == "cached" {
 		header.Set("Idempotency-Replayed", "true")
-		header.SetBytesV("Age", strconv.AppendInt(nil, int64(a.Age/time.Second), 10))
+		header.SetBytesV("Age", strconv.AppendInt(digits[:0], int64(a.Age/time.Second), 10))
 	}
 	if o.status == "" {
 		appendError(ctx, o.detail, named, a.Outcome == gate.Failed)

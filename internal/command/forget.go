@@ -11,6 +11,7 @@ import (
 
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -50,7 +51,7 @@ func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webho
 		}
 		_, _ = fmt.Fprintf(out, "Redis has a history that was not met before: waiting %s, until the replicas have put back what it lost.\n",
 			length(answer.Left))
-		if err := sleep(ctx, answer.Left); err != nil {
+		if err := sleep.For(ctx, answer.Left); err != nil {
 			return fmt.Errorf("forgetting %v: not done, redis is settling: %w", w, err)
 		}
 	}
@@ -76,16 +77,5 @@ func report(w Webhook, answer scripts.Answer, force bool, out io.Writer) error {
 		return fmt.Errorf("%v is not forgotten: redis says %s", w, answer.Text)
 	default:
 		return fmt.Errorf("forgetting %v: the script says %q", w, answer.Verdict)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

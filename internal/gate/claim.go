@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -41,7 +42,7 @@ func (g *Gate) fly(f *flight) {
 				return
 			}
 		case scripts.Settling:
-			_ = sleep(g.life, c.Left)
+			_ = sleep.For(g.life, c.Left)
 		case scripts.Foreign:
 			g.landOnForeign(f, record.ErrForeign)
 			return
@@ -124,22 +125,25 @@ func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok b
 		signals := g.signals.raised.Load()
 		held := newLease(g.LockTTL) // counts from before the claim is sent
 		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first)})
-		if lost := err != nil && !errors.Is(err, errNotSent); first && (lost || err == nil && reply.Answers[0].Verdict == scripts.Done) {
+		var answer scripts.Answer // has no verdict where there was no reply
+		if err == nil {
+			answer = reply.Answers[0]
+		}
+		lost := err != nil && !errors.Is(err, errNotSent)
+		sent = sent || lost || err == nil
+		if first && (lost || answer.Verdict == scripts.Done) {
 			first, scripted = false, lost || reply.Counted
 		}
-		if err == nil && reply.Answers[0].Verdict != scripts.Error {
-			if g.believed(signals) && !(reply.Answers[0].Verdict == scripts.Claimed && held.over()) {
-				if reply.Answers[0].Verdict != scripts.Settling {
+		if err == nil && answer.Verdict != scripts.Error {
+			if g.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
+				if answer.Verdict != scripts.Settling {
 					g.signals.settle(signals)
 				}
-				return claim{reply.Answers[0], held, signals}, scripted, true, true
+				return claim{answer, held, signals}, scripted, true, true
 			}
 			pause = 0 // asked again at once
 		}
-		if err == nil || !errors.Is(err, errNotSent) {
-			sent = true
-		}
-		if time.Now().After(giveUp) || g.health.refusing.over(g.RedisPatience) || sleep(g.life, pause) != nil {
+		if time.Now().After(giveUp) || g.health.refusing.over(g.RedisPatience) || sleep.For(g.life, pause) != nil {
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -136,7 +137,7 @@ func (g *Gate) flushAll() error {
 		if g.counters.empty() {
 			return nil
 		}
-		if late := sleep(ctx, retryFirst); late != nil {
+		if late := sleep.For(ctx, retryFirst); late != nil {
 			return fmt.Errorf("counters that redis did not take are lost: %w", errors.Join(err, late))
 		}
 	}

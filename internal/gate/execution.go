@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -175,7 +176,7 @@ func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
 		if g.health.over(g.RedisPatience) {
 			e.flight.stall()
 		}
-		if sleep(g.life, pause) != nil {
+		if sleep.For(g.life, pause) != nil {
 			return scripts.Answer{Verdict: scripts.Error}
 		}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle and
@@ -70,8 +71,8 @@ type Gate struct {
 	stop    context.CancelFunc // the keeper
 }
 
-// maxInFlight bounds the script calls, and the looks into the cache, under way at once, well below the slots of a connection's ring (1024): a full
-// ring holds a caller past its deadline.
+// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots of
+// a connection's ring (1024): a full ring holds a caller past its deadline.
 const maxInFlight = 512
 
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
@@ -97,7 +98,7 @@ func (g *Gate) Start(ctx context.Context, client rueidis.Client, tracking bool) 
 			break
 		}
 		g.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling)
-		if err := sleep(ctx, reply.Settling); err != nil {
+		if err := sleep.For(ctx, reply.Settling); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
 		}
 	}
@@ -147,17 +148,6 @@ func wait(ctx context.Context, group *sync.WaitGroup) error {
 	go func() { group.Wait(); close(done) }()
 	select {
 	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

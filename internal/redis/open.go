@@ -15,6 +15,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // cacheBytes bounds the client-side cache of each connection; rueidis keeps four.
@@ -105,12 +106,8 @@ func connect(ctx context.Context, option rueidis.ClientOption, retries int, log 
 			return nil, fmt.Errorf("redis at %s can't be reached in %d tries: %w", strings.Join(option.InitAddress, ","), try+1, err)
 		}
 		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", err)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("connecting to redis: %w", ctx.Err())
+		if err := sleep.For(ctx, pause); err != nil {
+			return nil, fmt.Errorf("connecting to redis: %w", err)
 		}
 		pause *= 2
 	}

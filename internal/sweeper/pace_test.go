@@ -6,13 +6,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 func TestAPauseIsFourTimesAsLongAsItsBatch(t *testing.T) {
 	for _, batch := range []time.Duration{0, time.Microsecond, 3 * time.Millisecond, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
-			took, err := pace{timeout: time.Minute, rest: sleep}.do(t.Context(), func(context.Context) error {
+			took, err := pace{timeout: time.Minute, rest: sleep.For}.do(t.Context(), func(context.Context) error {
 				time.Sleep(batch)
 				return nil
 			})
@@ -26,7 +28,7 @@ func TestAPauseIsFourTimesAsLongAsItsBatch(t *testing.T) {
 func TestABatchHasADeadlineAndNoPauseBehindIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		_, err := pace{timeout: time.Second, rest: sleep}.do(t.Context(), func(ctx context.Context) error {
+		_, err := pace{timeout: time.Second, rest: sleep.For}.do(t.Context(), func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})
@@ -41,7 +43,7 @@ func TestAPauseEndsWithTheSweep(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
-		_, err := pace{timeout: time.Minute, rest: sleep}.do(ctx, func(context.Context) error {
+		_, err := pace{timeout: time.Minute, rest: sleep.For}.do(ctx, func(context.Context) error {
 			time.Sleep(time.Second)
 			return nil
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // Options are a sweeper's settings. All must be set but Timeout.
@@ -38,7 +39,7 @@ type Sweeper struct {
 // New returns a sweeper that does nothing before Run or Sweep. It does not close the client.
 func New(client rueidis.Client, o Options) *Sweeper {
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
-	return &Sweeper{Options: o, client: client, rest: sleep}
+	return &Sweeper{Options: o, client: client, rest: sleep.For}
 }
 
 // Report is what a sweep found and did. Counts are of records.
@@ -73,7 +74,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 			return
 		}
 		s.log(ctx, report, err)
-		if sleep(ctx, s.Interval) != nil {
+		if sleep.For(ctx, s.Interval) != nil {
 			return
 		}
 	}
@@ -145,15 +146,4 @@ func (s *Sweeper) redisClock(ctx context.Context) (clock, error) {
 		return clock{}, fmt.Errorf("redis' clock: %d values in its reply", len(parts))
 	}
 	return clock{redis: time.Unix(parts[0], parts[1]*1000), ours: time.Now()}, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
