@@ -1,6 +1,6 @@
 // Oncegate stands in front of a webhook's business logic: it runs once, and every duplicate gets the same answer.
 //
-// main reads the configuration, builds the parts, and runs until a signal. README.md shows how to use it,
+// main reads the configuration, chooses the logic, and runs a gateway before it until a signal. README.md shows how to use it,
 // docs/design.md how it works.
 package main
 
@@ -13,13 +13,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
-	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/sweeper"
+	"github.com/oncegate/oncegate/internal/upstream"
 )
 
 // version is set by the linker (-ldflags "-X main.version=…").
@@ -43,6 +45,7 @@ func main() {
 		}
 		return
 	}
+	log.Info("starting", "version", version)
 	// A signal before it listens ends it as well as any other: there is nothing to finish.
 	if err := serve(ctx, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
@@ -83,71 +86,53 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 
 // serve runs the gateway until ctx ends, then lets what runs finish.
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	settle := c.Execution.Settle
-	if c.Redis.Embedded() {
-		settle = 0 // its only history is this process'
+	var gateway *handler.Gateway
+	var logic handler.Logic = handler.Echo{Delay: c.Echo.Delay}
+	if c.Upstream.URL != "" {
+		backend, err := newBackend(c, log)
+		if err != nil {
+			return err
+		}
+		defer backend.Close()
+		backend.OnTrip = func(until time.Time) { gateway.Gauge("breaker_open_until", until.Unix()) }
+		logic = backend
 	}
-	keys := redis.NewKeys(c.Redis.KeyPrefix)
-	g := gate.New(gate.Options{
-		Keys:    keys,
-		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, WaitTimeout: c.Execution.WaitTimeout,
-		ExecutionTimeout: c.Execution.Timeout, MaxResultBytes: int(c.Execution.MaxResultBytes), Settle: settle,
-		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
-		Log: log,
-	})
-	store, err := redis.Open(ctx, c.Redis, g.Invalidated, log)
+	gateway, err := handler.Open(ctx, *c, logic, log)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	if err := g.Start(ctx, store.Client, store.Tracking); err != nil {
-		return err
-	}
-
 	listener, err := net.Listen("tcp", c.HTTP.Listen)
 	if err != nil {
-		return fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err)
+		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
 	}
-	h := handler.New(g, handler.Echo{Delay: c.Echo.Delay}, c.HTTP.ProcessingStatus, log)
-	server := handler.NewServer(h, int(c.HTTP.MaxBodyBytes), log)
-	serving := make(chan error, 1)
-	go func() { serving <- server.Serve(listener) }()
-
-	sweeping := make(chan struct{})
-	go func() {
-		defer close(sweeping)
-		sweeper.New(store.Client, sweeper.Options{
-			Keys: keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
-			ExecutionTimeout: c.Execution.Timeout, Log: log,
-		}).Run(ctx)
-	}()
-
-	greet(listener.Addr(), store, log)
-	select {
-	case err = <-serving:
-		err = fmt.Errorf("serving %s: %w", listener.Addr(), err)
-	case <-ctx.Done():
+	if c.Redis.Embedded() {
+		invite(listener.Addr())
 	}
-
-	log.Info("shutting down", "at_most", c.HTTP.ShutdownTimeout)
-	stop()
-	h.Drain()
-	last, cancel := context.WithTimeout(context.Background(), c.HTTP.ShutdownTimeout)
-	defer cancel()
-	err = errors.Join(err, server.ShutdownWithContext(last), g.Close(last))
-	<-sweeping
-	return err
+	return gateway.Serve(ctx, listener)
 }
 
-// greet says where we listen and what to try.
-func greet(addr net.Addr, store *redis.Store, log *slog.Logger) {
-	log.Info("listening", "address", addr.String(), "redis", store.Address, "version", version)
-	if !store.Embedded {
-		return
+// newBackend returns the logic that forwards webhooks to the configured backend.
+func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) {
+	u := c.Upstream
+	secured, err := upstream.LoadTLS(u.TLSCA, u.TLSCert, u.TLSKey)
+	if err != nil {
+		return nil, err
 	}
-	log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
+	o := upstream.Options{
+		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
+		Passthrough: c.HTTP.ResponseMode == "passthrough", MaxResultBytes: int(c.Execution.MaxResultBytes),
+		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, TLS: secured, Log: log,
+	}
+	if u.OAuthTokenURL != "" {
+		o.OAuth = &clientcredentials.Config{
+			TokenURL: u.OAuthTokenURL, ClientID: u.OAuthClientID, ClientSecret: string(u.OAuthClientSecret), Scopes: u.Scopes(),
+		}
+	}
+	return upstream.New(o)
+}
+
+// invite says what to try.
+func invite(addr net.Addr) {
 	_, port, _ := net.SplitHostPort(addr.String())
 	fmt.Printf(`Try it, twice:
   curl -i localhost:%s/webhook/cognigy -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'

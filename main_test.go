@@ -24,7 +24,13 @@ import (
 // program is the built binary; TestMain owns its directory.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv("BACKEND_DIR") != "" {
+		serveBackend()
+		return
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "oncegate")

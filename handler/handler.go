@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,18 +23,28 @@ import (
 
 // Handler answers HTTP requests.
 type Handler struct {
-	gate       *gate.Gate
-	logic      Logic
-	processing int
-	log        *slog.Logger
-	payloads   sync.Pool
-	draining   atomic.Bool
+	Options
+	gate     *gate.Gate
+	logic    Logic
+	door     door
+	payloads sync.Pool
+	draining atomic.Bool
 }
 
-// New returns a handler of a started gate. processingStatus answers who waited in vain: 409, 202, 425 or 503.
-func New(g *gate.Gate, logic Logic, processingStatus int, log *slog.Logger) *Handler {
+// Options are a handler's settings.
+type Options struct {
+	ProcessingStatus int      // answers who waited in vain: 409, 202, 425 or 503
+	Passthrough      bool     // results are answered as they are, not in an envelope
+	APIKeys          []string // one of them opens; none: it is open to all
+	ForwardHeaders   []string // of a request, that the logic gets
+
+	Log *slog.Logger
+}
+
+// New returns a handler of a started gate.
+func New(g *gate.Gate, logic Logic, o Options) *Handler {
 	return &Handler{
-		gate: g, logic: logic, processing: processingStatus, log: log,
+		Options: o, gate: g, logic: logic, door: newDoor(o.APIKeys),
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
@@ -45,7 +56,7 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
+			h.Log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
 			ctx.Response.Reset()
 			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
 		}
@@ -55,9 +66,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
 		return
 	}
-	switch string(ctx.Path()) {
-	case "/webhook/cognigy":
-		if allow(ctx, fasthttp.MethodPost) {
+	switch path := ctx.Path(); string(path) {
+	case webhookPath:
+		if allow(ctx, fasthttp.MethodPost) && h.identified(ctx) {
 			h.webhook(ctx)
 		}
 	case "/healthz":
@@ -69,7 +80,39 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			h.ready(ctx)
 		}
 	default:
-		respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to /webhook/cognigy")
+		named, ok := bytes.CutPrefix(path, []byte(webhookPath+"/"))
+		switch {
+		case !ok || len(named) == 0:
+			respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to "+webhookPath)
+		case allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) && h.identified(ctx):
+			h.find(ctx, string(named))
+		}
+	}
+}
+
+const webhookPath = "/webhook/cognigy"
+
+// identified answers 401 to who shows no key.
+func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
+	if h.door.admits(&ctx.Request.Header) {
+		return true
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="oncegate", Basic realm="oncegate"`)
+	respondDetail(ctx, fasthttp.StatusUnauthorized, "An API key is missing or wrong")
+	return false
+}
+
+// find answers with what has become of a webhook. It executes nothing and counts nothing.
+func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
+	name, err := fingerprint.Parse(named)
+	if err != nil {
+		respondDetail(ctx, fasthttp.StatusBadRequest, "A fingerprint is 64 hex digits, with or without cognigy:fp: before them")
+		return
+	}
+	answer := h.gate.Find(name)
+	h.respond(ctx, name, answer)
+	if answer.Outcome == gate.Processing {
+		ctx.Response.SetStatusCode(fasthttp.StatusAccepted) // the question was answered, whatever a flow is told of its webhook
 	}
 }
 
@@ -101,7 +144,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	digest := digestOf(body)
 	answer, done := h.gate.Replay(name, digest)
 	if !done {
-		webhook := h.own(p, body, name, digest)
+		webhook := h.own(p, &ctx.Request.Header, body, name, digest)
 		webhook.Arrived = ctx.Time()
 		answer = h.gate.Do(webhook)
 	}
@@ -114,17 +157,23 @@ func digestOf(body []byte) record.Digest {
 }
 
 // own makes of a payload a webhook that outlives its request, whose memory fasthttp uses again.
-func (h *Handler) own(p *payload, body []byte, name fingerprint.Fingerprint, digest record.Digest) gate.Webhook {
+func (h *Handler) own(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint, digest record.Digest) gate.Webhook {
 	w := Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
 		Fingerprint: name,
 	}
+	for _, name := range h.ForwardHeaders {
+		for _, value := range header.PeekAll(name) {
+			w.Headers = append(w.Headers, Header{Name: name, Value: string(value)})
+		}
+	}
 	variables, body := bytes.Clone(p.variables), bytes.Clone(body)
 	return gate.Webhook{
 		Fingerprint: name, Digest: digest,
-		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
+		Execute: func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 			own := w // it may run again while one that lost its lease has not returned
-			own.Attempt, own.Variables, own.Body = attempt, bytes.Clone(variables), bytes.Clone(body)
+			own.Attempt, own.InDoubt, own.Variables, own.Body = attempt, inDoubt, bytes.Clone(variables), bytes.Clone(body)
+			own.Headers = slices.Clone(w.Headers)
 			return checked(h.logic.Execute(ctx, own))
 		},
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +69,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 	for _, status := range []int{409, 202, 425, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
-				r := h.openWith(shortWait(), status, func(*fasthttp.Server) {})
+				r := h.openWith(shortWait(), handler.Options{ProcessingStatus: status}, func(*fasthttp.Server) {})
 				entered, release := h.blocked()
 				executed := r.later(webhook)
 				<-entered
@@ -107,12 +106,13 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 		"two JSON values":        {func() (handler.Result, error) { return json("{}\n{}"), nil }, "error"},
 		"half an object":         {func() (handler.Result, error) { return json(`{"a":1`), nil }, "error"},
 		"a line end in a string": {func() (handler.Result, error) { return json("\"a\nb\""), nil }, "error"},
-		"another status": {func() (handler.Result, error) {
-			return handler.Result{Status: 201, ContentType: record.JSON, Body: []byte(`{}`)}, nil
+		"a status that is not final": {func() (handler.Result, error) {
+			return handler.Result{Status: 302, ContentType: record.JSON, Body: []byte(`{}`)}, nil
 		}, "error"},
-		"another content type": {func() (handler.Result, error) {
-			return handler.Result{Status: 200, ContentType: "text/html", Body: []byte(`{}`)}, nil
-		}, "error"},
+		"no content type": {func() (handler.Result, error) { return handler.Result{Status: 200, Body: []byte(`{}`)}, nil }, "error"},
+		"an unknown outcome": {func() (handler.Result, error) {
+			return handler.Result{}, fmt.Errorf("cut: %w", handler.ErrOutcomeUnknown)
+		}, "unknown"},
 		"more than MAX_RESULT_BYTES": {func() (handler.Result, error) { return handler.JSON(strings.Repeat("x", 2<<20)) }, "too-large"},
 	}
 	for what, c := range failures {
@@ -306,6 +306,7 @@ func TestOtherMethodsAndPaths(t *testing.T) {
 		{"DELETE", "/readyz", 405, `{"detail":"Method not allowed: use GET, HEAD"}`, []string{"Allow: GET, HEAD"}},
 		{"POST", "/", 404, notFound, nil},
 		{"POST", "/webhook/cognigy/", 404, notFound, nil},
+		{"POST", "/webhook/cognigy/" + name, 405, `{"detail":"Method not allowed: use GET, HEAD"}`, []string{"Allow: GET, HEAD"}},
 		{"POST", "/webhook/Cognigy", 404, notFound, nil},
 		{"GET", "/metrics", 404, notFound, nil},
 	} {
@@ -356,7 +357,7 @@ func TestReadinessComesBackWithRedis(t *testing.T) {
 func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	var lines lines
 	log := slog.New(slog.NewJSONHandler(&lines, nil))
-	r := serve(t, handler.New(nil, nil, http.StatusConflict, log), log, func(*fasthttp.Server) {})
+	r := serve(t, handler.New(nil, nil, handler.Options{Log: log}), log, func(*fasthttp.Server) {})
 	r.house = &house{TB: t}
 	t.Cleanup(r.shutdown)
 	for range 2 {

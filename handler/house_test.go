@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, WaitTimeout: 10 * time.Second,
+		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
@@ -99,15 +100,16 @@ func onReal(t testing.TB) *house {
 // open adds a replica that answers 409 to who waited in vain.
 func (h *house) open(o gate.Options) *replica {
 	h.Helper()
-	return h.openWith(o, http.StatusConflict, func(*fasthttp.Server) {})
+	return h.openWith(o, handler.Options{}, func(*fasthttp.Server) {})
 }
 
-// openWith adds a replica whose server is changed before it serves. It is closed with the test.
-func (h *house) openWith(o gate.Options, processing int, change func(*fasthttp.Server)) *replica {
+// openWith adds a replica whose HTTP and server differ from what they are. It is closed with the test.
+func (h *house) openWith(o gate.Options, http handler.Options, change func(*fasthttp.Server)) *replica {
 	h.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	http.ProcessingStatus, http.Log = cmp.Or(http.ProcessingStatus, 409), o.Log
 	g := gate.New(o)
 	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
@@ -116,7 +118,7 @@ func (h *house) openWith(o gate.Options, processing int, change func(*fasthttp.S
 	if err := g.Start(context.Background(), store.Client, store.Tracking); err != nil {
 		h.Fatalf("start: %v", err)
 	}
-	r := serve(h, handler.New(g, handler.LogicFunc(h.execute), processing, o.Log), o.Log, change)
+	r := serve(h, handler.New(g, handler.LogicFunc(h.execute), http), o.Log, change)
 	r.house = h
 	h.Cleanup(func() { // the HTTP server's own is over, Redis' comes next
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -213,6 +215,11 @@ func (r *replica) post(body string) response {
 	return r.exchange(request("POST", "/webhook/cognigy", body, "Content-Type: application/json"))
 }
 
+func sorted(headers []string) []string {
+	slices.Sort(headers)
+	return headers
+}
+
 // later posts in a goroutine of its own.
 func (r *replica) later(body string) <-chan response {
 	answered := make(chan response, 1)
@@ -297,7 +304,7 @@ func (h *house) expect(got response, status int, body string, headers ...string)
 
 func expect(t testing.TB, got response, status int, body string, headers ...string) {
 	t.Helper()
-	want := response{status, slices.Sorted(slices.Values(append(headers, "Content-Type: application/json"))), body}
+	want := response{status, sorted(append(slices.Clone(headers), "Content-Type: application/json")), body}
 	if got.String() != want.String() {
 		t.Errorf("answer\n%v\n\nwant\n%v", got, want)
 	}

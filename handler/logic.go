@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -33,11 +34,37 @@ type Webhook struct {
 	Variables        []byte // JSON text of an object
 	Body             []byte // the whole body, with fields that Oncegate does not know
 
+	Headers []Header // those of the request that the gateway was told to hand on (FORWARD_HEADERS)
+
 	Fingerprint fingerprint.Fingerprint
 	Attempt     int64 // 1 for the first execution, more for each later one
+
+	// InDoubt says that nobody knows what became of an earlier attempt: it crashed, was cut off, or ended with
+	// ErrOutcomeUnknown. Logic that can find out should, before it acts again.
+	InDoubt bool
 }
 
-// Result is what every delivery of the webhook gets. Body must not be changed any more.
+// Header is one header of a request or a result.
+type Header = record.Header
+
+// Errors that say more of a failed execution than that it failed. Wrap them.
+var (
+	// ErrOutcomeUnknown says that the execution may have had its effect: the next attempt is told so (InDoubt). Without
+	// it an error means that the failure is certain.
+	ErrOutcomeUnknown = gate.ErrOutcomeUnknown
+	// ErrRefused says that nothing was done, and may be tried again soon: callers get 503 rather than 500.
+	ErrRefused = gate.ErrRefused
+)
+
+// Admitter is a Logic that can tell beforehand that it would refuse: then nothing is claimed, and a webhook that would
+// have to be executed is answered 503. Replays go on.
+type Admitter interface {
+	// Admit is called for each webhook that is not replayed: it must be fast.
+	Admit() bool
+}
+
+// Result is what every delivery of the webhook gets: with a status of 2xx a success, with 4xx a final refusal
+// (REJECTED_TTL). Its body must not be changed any more.
 type Result = record.Result
 
 // JSON makes a result of what go-json can marshal.
@@ -49,13 +76,11 @@ func JSON(v any) (Result, error) {
 	return Result{Status: 200, ContentType: record.JSON, Body: body}, nil
 }
 
-// checked makes sure that a result can stand as data in an answer.
+// checked makes sure that a result can stand as data in an envelope: what is declared as JSON is (respond.go quotes the
+// rest).
 func checked(r Result, err error) (Result, error) {
-	if err != nil {
-		return r, err
+	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
+		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes", record.JSON, len(r.Body))
 	}
-	if r.Status != 200 || r.ContentType != record.JSON || !json.Valid(r.Body) {
-		return r, fmt.Errorf("the logic's result must be valid JSON with status 200, but is %q with status %d, %d bytes", r.ContentType, r.Status, len(r.Body))
-	}
-	return r, nil
+	return r, err
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ const (
 	detailUnavailable = "Cache service unavailable"
 	detailForeign     = "Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"
 	detailProcessing  = "This webhook is being processed: ask again"
+	detailRefused     = "Upstream unavailable: nothing was executed, ask again"
+	detailMismatch    = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"
+	detailMissing     = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
 // retryAfter is the Retry-After of all answers that have one, in seconds.
@@ -40,6 +44,9 @@ var outcomes = [...]struct {
 	gate.Failed:      {code: 500, header: "failed", detail: detailFailed},
 	gate.Unavailable: {code: 503, detail: detailUnavailable, retry: true},
 	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
+	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
+	gate.Mismatched:  {code: 422, header: "mismatch", detail: detailMismatch},
+	gate.Missing:     {code: 404, detail: detailMissing},
 }
 
 // respond words the answer of a webhook that reached the gate.
@@ -48,7 +55,7 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	header := &ctx.Response.Header
 	ctx.Response.SetStatusCode(o.code)
 	if o.code == 0 {
-		ctx.Response.SetStatusCode(h.processing)
+		ctx.Response.SetStatusCode(h.ProcessingStatus)
 	}
 	header.SetContentType(record.JSON)
 	if o.retry {
@@ -68,11 +75,46 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 		header.Set("Idempotency-Replayed", "true")
 		header.SetBytesV("Age", strconv.AppendInt(digits[:0], int64(a.Age/time.Second), 10))
 	}
-	if o.status == "" {
+	switch {
+	case o.status == "":
 		appendError(ctx, o.detail, named, a.Outcome == gate.Failed)
-		return
+	case o.code != http.StatusOK:
+		appendEnvelope(ctx, o.status, nullJSON, named, o.detail)
+	case h.Passthrough:
+		passOn(&ctx.Response, &a.Result)
+	case a.Result.Status >= http.StatusBadRequest:
+		ctx.Response.SetStatusCode(a.Result.Status)
+		appendEnvelope(ctx, "rejected", data(&a.Result), named, "")
+	default:
+		appendEnvelope(ctx, o.status, data(&a.Result), named, "")
 	}
-	appendEnvelope(ctx, o.status, a.Result.Body, named, o.detail)
+}
+
+// passOn answers with a result as the logic gave it.
+func passOn(response *fasthttp.Response, r *Result) {
+	response.SetStatusCode(r.Status)
+	response.Header.SetContentType(r.ContentType)
+	for _, header := range r.Headers {
+		response.Header.Set(header.Name, header.Value)
+	}
+	response.AppendBody(r.Body)
+}
+
+var nullJSON = []byte("null")
+
+// data is a result as JSON: itself where it is, a string of it where it is not, and null where there is nothing.
+func data(r *Result) []byte {
+	switch {
+	case len(r.Body) == 0:
+		return nullJSON
+	case r.ContentType == record.JSON:
+		return r.Body
+	}
+	quoted, err := json.MarshalWithOption(string(r.Body), json.DisableHTMLEscape())
+	if err != nil {
+		panic(err) // strings can't fail
+	}
+	return quoted
 }
 
 // appendEnvelope builds the answer around data, which is JSON and goes out byte for byte.
@@ -81,9 +123,6 @@ func appendEnvelope(ctx *fasthttp.RequestCtx, status string, data, named []byte,
 	r.AppendBodyString(`{"status":"`)
 	r.AppendBodyString(status)
 	r.AppendBodyString(`","data":`)
-	if data == nil {
-		r.AppendBodyString("null")
-	}
 	r.AppendBody(data)
 	r.AppendBodyString(`,"fingerprint":"`)
 	r.AppendBody(named)

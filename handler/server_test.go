@@ -3,6 +3,7 @@ package handler_test
 import (
 	"bytes"
 	"fmt"
+	"github.com/oncegate/oncegate/handler"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -88,7 +89,7 @@ func TestHeadersThatAreTooLargeAre431(t *testing.T) {
 
 func TestARequestThatComesTooSlowlyIs408(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), http.StatusConflict, func(s *fasthttp.Server) { s.ReadTimeout = 100 * time.Millisecond })
+	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.ReadTimeout = 100 * time.Millisecond })
 	for name, begun := range map[string]string{
 		"in its head": "POST /webhook/cognigy HTTP/1.1\r\nHost: loc",
 		"in its body": "POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n" + webhook,
@@ -131,7 +132,7 @@ func TestPayloadsAreNotLogged(t *testing.T) {
 	var lines lines
 	o := shortPatience()
 	o.Log = slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := h.openWith(o, http.StatusConflict, func(s *fasthttp.Server) { s.ReadTimeout = 500 * time.Millisecond })
+	r := h.openWith(o, handler.Options{}, func(s *fasthttp.Server) { s.ReadTimeout = 500 * time.Millisecond })
 	inside := `{"dialogId":"` + secret + `","nodeId":"` + secret + `","sequence":7,"variables":{"card":"` + secret + `"}}`
 	statuses := make(map[int]bool)
 	send := func(text string) { statuses[r.exchange(text).status] = true }

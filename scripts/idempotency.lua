@@ -11,9 +11,11 @@
 -- ARGV[4]    number of the counter flush that rides on this call; 0: none
 -- ARGV[5]    how many counters it has, then each as field, increment
 -- then the operations, each a name and its arguments:
---   claim    token, first      first = 1: a request's first look, so that a result found is counted here
---   renew    attempt, token
---   store    attempt, token, digest, status, content type (as one field), result
+--   claim    token, first, digest     first = 1: a request's first look, so that a result found is counted here;
+--                                     digest: of the body that would be executed
+--   look     first                    as claim, but nothing is claimed
+--   renew    attempt, token, digest
+--   store    attempt, token, TTL in ms, digest, status, content type and headers (as fields of a record), result
 --   restore  record            a done or failed record, verbatim
 --   fail     attempt, token, reason     attempt 0: a claim whose reply never came
 --   forget   force             force = 1: also while it runs
@@ -21,7 +23,9 @@
 -- Reply: { history ('' where none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0), transitions counted (1) or
 -- not (0: Redis is full), answer 1, answer 2, … }
 -- Answers:
---   { 'claimed', attempt }       run it                    { 'progress', ms left }     another one's lease holds
+--   { 'claimed', attempt, before }       run it; before: why the attempt before failed, '' where that is not known
+--   { 'free', before }                   to a look: a claim would win; before, also 'nothing' or 'expired'
+--   { 'progress', ms left, digest }      another one's lease holds
 --   { 'done', record }           replay it                 { 'cancelled' }             this token was failed before
 --   { 'settling', ms left }      decide nothing yet        { 'renewed' }, { 'stored' }, { 'failed' }, { 'forgotten' }
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
@@ -107,13 +111,15 @@ local function parse(value)
   if not state or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
   local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
   if state == 'P' then
-    local deadline, lease, started = string.match(rest, '^(%d+) (%d+) (%d+)')
+    local deadline, lease, started, digest = string.match(rest, '^(%d+) (%d+) (%d+) (%x+)')
     if not deadline then return nil end
-    r.deadline, r.lease, r.started = tonumber(deadline), tonumber(lease), tonumber(started)
+    r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), tonumber(started), digest
   elseif state == 'D' then
     local ends = string.match(rest, '^%d+ (%d+) ')
     if not ends then return nil end
     r.ends = tonumber(ends)
+  else
+    r.reason = string.match(rest, '^%d+ (%S+)')
   end
   return r
 end
@@ -137,9 +143,9 @@ local function write(key, ttl, value)
   return refusal(try('SET', key, value, 'PX', int(ttl)))
 end
 
-local function write_progress(key, attempt, token, started, lease)
-  return write(key, TTL, string.format('P1 %s %s %s %s %s\n', int(attempt), token, int(now + lease), int(lease),
-    int(started)))
+local function write_progress(key, attempt, token, started, lease, digest)
+  return write(key, TTL, string.format('P1 %s %s %s %s %s %s\n', int(attempt), token, int(now + lease), int(lease),
+    int(started), digest))
 end
 
 local function write_failed(key, attempt, token, reason)
@@ -148,21 +154,15 @@ end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
 
-local function start(key, attempt, token)
-  local refused = write_progress(key, attempt, token, now, LEASE)
-  if refused then return refused end
-  count('executed')
-  return { 'claimed', attempt }
-end
-
-local function claim(key, token, first)
+-- look answers for what stands at a key; where a claim would win it also returns the record that stands there.
+local function look(key, first)
   local wait = settling()
   if wait then return wait end
   local r, unknown = read(key)
   if unknown then return unknown end
-  local ours = r.token == token
 
-  if r.state == 'nothing' then return start(key, 1, token) end
+  if r.state == 'nothing' then return { 'free', 'nothing' }, r end
+  if r.state == 'F' then return { 'free', r.reason or '' }, r end
   if r.state == 'D' then
     if first == '1' then
       count('replayed')
@@ -170,34 +170,42 @@ local function claim(key, token, first)
     end
     return { 'done', r.value }
   end
-  if r.state == 'F' then
-    if ours then return { 'cancelled' } end
-    return start(key, r.attempt + 1, token)
-  end
-  if ours then return write_progress(key, r.attempt, token, r.started, LEASE) or { 'claimed', r.attempt } end
-  if r.deadline <= now then
-    local answer = start(key, r.attempt + 1, token)
-    if answer[1] == 'claimed' then count('takeovers') end
-    return answer
-  end
+  if r.deadline <= now then return { 'free', 'expired' }, r end
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
     r.deadline = now + r.lease
-    local refused = write_progress(key, r.attempt, r.token, r.started, r.lease)
+    local refused = write_progress(key, r.attempt, r.token, r.started, r.lease, r.digest)
     if refused then return refused end
   end
-  return { 'progress', r.deadline - now }
+  return { 'progress', r.deadline - now, r.digest }, r
 end
 
-local function renew(key, attempt, token)
+local function claim(key, token, first, digest)
+  local answer, r = look(key, first)
+  if not r then return answer end
+
+  if r.token == token then
+    if r.state == 'F' then return { 'cancelled' } end
+    return write_progress(key, r.attempt, token, r.started, LEASE, r.digest) or { 'claimed', r.attempt, '' }
+  end
+  if answer[1] ~= 'free' then return answer end
+  local attempt = r.attempt + 1
+  local refused = write_progress(key, attempt, token, now, LEASE, digest)
+  if refused then return refused end
+  count('executed')
+  if r.state == 'P' then count('takeovers') end
+  return { 'claimed', attempt, r.reason or '' }
+end
+
+local function renew(key, attempt, token, digest)
   attempt = tonumber(attempt)
   local r, unknown = read(key)
   if unknown then return unknown end
   if r.token == token then
     if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_progress(key, r.attempt, token, r.started, LEASE) or { 'renewed' }
+    return write_progress(key, r.attempt, token, r.started, LEASE, r.digest) or { 'renewed' }
   end
   if r.attempt < attempt then
-    local refused = write_progress(key, attempt, token, now, LEASE)
+    local refused = write_progress(key, attempt, token, now, LEASE, digest)
     if refused then return refused end
     put_back()
     return { 'restored' }
@@ -212,10 +220,10 @@ local function may_end(r, attempt)
   return r.attempt <= attempt
 end
 
-local function store(key, attempt, token, digest, status, content_type, result)
+local function store(key, attempt, token, ttl, digest, status, kind, result)
   local wait = settling()
   if wait then return wait end
-  attempt = tonumber(attempt)
+  attempt, ttl = tonumber(attempt), tonumber(ttl)
   local r, unknown = read(key)
   if unknown then
     if unknown[1] == 'foreign' then count('lost_stores') end
@@ -228,8 +236,8 @@ local function store(key, attempt, token, digest, status, content_type, result)
     count('lost_stores')
     return { 'refused', r.value }
   end
-  local refused = write(key, TTL, string.format('D1 %s %s %s %s %s %s %s\n', int(attempt), token, int(now),
-    int(now + TTL), digest, status, content_type) .. result)
+  local refused = write(key, ttl, string.format('D1 %s %s %s %s %s %s %s\n', int(attempt), token, int(now),
+    int(now + ttl), digest, status, kind) .. result)
   if refused then return refused end
   count('stored')
   if ours then return { 'stored' } end
@@ -297,7 +305,7 @@ end
 -- ------------------------------------------------------------------------------------------------------- call ----
 
 local operations = {
-  claim = { claim, 2 }, renew = { renew, 2 }, store = { store, 6 },
+  claim = { claim, 3 }, look = { look, 1 }, renew = { renew, 3 }, store = { store, 7 },
   restore = { restore, 1 }, fail = { fail, 3 }, forget = { forget, 1 },
 }
 

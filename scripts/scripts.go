@@ -53,21 +53,26 @@ type Op struct {
 }
 
 // Claim asks: mine, someone's, or done? First tells that a request looks for the first time, so that a result found is
-// counted by the script.
-func Claim(key, token string, first bool) Op {
-	return Op{key, []string{"claim", token, flag(first)}}
+// counted by the script. The digest is that of the body that would be executed.
+func Claim(key, token string, first bool, digest record.Digest) Op {
+	return Op{key, []string{"claim", token, flag(first), digest.Hex()}}
+}
+
+// Look asks the same and claims nothing.
+func Look(key string, first bool) Op {
+	return Op{key, []string{"look", flag(first)}}
 }
 
 // Renew gives a running attempt another lease.
-func Renew(key string, attempt int64, token string) Op {
-	return Op{key, []string{"renew", strconv.FormatInt(attempt, 10), token}}
+func Renew(key string, attempt int64, token string, digest record.Digest) Op {
+	return Op{key, []string{"renew", strconv.FormatInt(attempt, 10), token, digest.Hex()}}
 }
 
-// Store ends an attempt with its result.
-func Store(key string, attempt int64, token string, digest record.Digest, result record.Result) Op {
+// Store ends an attempt with its result, which answers duplicates for ttl.
+func Store(key string, attempt int64, token string, digest record.Digest, result record.Result, ttl time.Duration) Op {
 	return Op{key, []string{
-		"store", strconv.FormatInt(attempt, 10), token, digest.Hex(), strconv.Itoa(result.Status),
-		record.EscapeField(result.ContentType), rueidis.BinaryString(result.Body),
+		"store", strconv.FormatInt(attempt, 10), token, millis(ttl), digest.Hex(), strconv.Itoa(result.Status),
+		result.Kind(), rueidis.BinaryString(result.Body),
 	}}
 }
 
@@ -99,6 +104,7 @@ type Verdict string
 // The verdicts; the script's head says what each means.
 const (
 	Claimed    Verdict = "claimed"
+	Free       Verdict = "free"
 	InProgress Verdict = "progress"
 	Done       Verdict = "done"
 	Cancelled  Verdict = "cancelled"
@@ -120,7 +126,9 @@ const (
 type Answer struct {
 	Verdict Verdict
 	Attempt int64         // Claimed
+	Before  string        // Claimed: why the attempt before failed, one word; Free: also "nothing" or "expired"; "" unknown
 	Left    time.Duration // InProgress: of the lease; Settling: of the settling
+	Digest  record.Digest // InProgress: of the body that is executed
 	Record  []byte        // Done, Refused: what stands in Redis
 	Text    string        // Error: Redis' words
 }
@@ -228,6 +236,16 @@ func (r *reader) integer() int64 {
 	return n
 }
 
+func (r *reader) length() time.Duration { return time.Duration(r.integer()) * time.Millisecond }
+
+func (r *reader) digest() (d record.Digest) {
+	d, err := record.ParseDigest(r.text())
+	if err != nil {
+		r.note(err)
+	}
+	return d
+}
+
 func (r *reader) answer() Answer {
 	values, err := r.next().ToArray()
 	if err != nil {
@@ -238,9 +256,13 @@ func (r *reader) answer() Answer {
 	a := Answer{Verdict: Verdict(words.text())}
 	switch a.Verdict {
 	case Claimed:
-		a.Attempt = words.integer()
-	case InProgress, Settling:
-		a.Left = time.Duration(words.integer()) * time.Millisecond
+		a.Attempt, a.Before = words.integer(), words.text()
+	case Free:
+		a.Before = words.text()
+	case InProgress:
+		a.Left, a.Digest = words.length(), words.digest()
+	case Settling:
+		a.Left = words.length()
 	case Done, Refused:
 		a.Record = []byte(words.text())
 	case Error:

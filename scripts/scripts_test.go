@@ -100,9 +100,10 @@ func (e *engine) metrics() map[string]string {
 }
 
 var (
-	digest = record.Digest{1, 2, 3}
-	result = record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{\"a\":\"line\\n\"}\n\x00")}
-	other  = record.Result{Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("other")}
+	digest  = record.Digest{1, 2, 3}
+	another = record.Digest{4, 5, 6}
+	result  = record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{\"a\":\"line\\n\"}\n\x00")}
+	other   = record.Result{Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("other")}
 )
 
 // before are the states of a record that an operation of attempt 2 under token "ours" may meet. The number behind
@@ -110,7 +111,7 @@ var (
 func before(now time.Time) map[string]record.Record {
 	running := func(attempt int64, token string) record.Record {
 		return record.Record{State: record.InProgress, Attempt: attempt, Token: token,
-			Deadline: now.Add(lease / 2), Lease: lease, Started: now.Add(-lease / 2)}
+			Deadline: now.Add(lease / 2), Lease: lease, Started: now.Add(-lease / 2), Digest: another}
 	}
 	expired := func(attempt int64, token string) record.Record {
 		r := running(attempt, token)
@@ -152,6 +153,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 	lateStore := cell{scripts.Refused, asItWas, "lost_stores:1"}
 	lostLease := cell{scripts.Refused, asItWas, "lost_leases:1"}
 	running := cell{scripts.InProgress, asItWas, ""}
+	free := cell{scripts.Free, asItWas, ""}
 	found := cell{scripts.Done, asItWas, "duplicates:1 replayed:1"}
 
 	operations := map[string]struct {
@@ -159,7 +161,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 		cells map[string]cell
 	}{
 		"claim": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true) },
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true, digest) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -175,7 +177,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			},
 		},
 		"claim again": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false) },
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false, digest) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -191,8 +193,19 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"F other 3": {scripts.Claimed, "P 4 ours", "executed:1"},
 			},
 		},
+		"look": {
+			func(time.Time) scripts.Op { return scripts.Look(key, true) },
+			map[string]cell{
+				"nothing": free,
+				"P ours":  running, "P ours expired": free,
+				"P other 1": running, "P other 2": running, "P other 3": running,
+				"P other 1 expired": free, "P other 2 expired": free, "P other 3 expired": free,
+				"D ours": found, "D other 1": found, "D other 2": found, "D other 3": found,
+				"F ours": free, "F other 1": free, "F other 2": free, "F other 3": free,
+			},
+		},
 		"renew": {
-			func(time.Time) scripts.Op { return scripts.Renew(key, 2, "ours") },
+			func(time.Time) scripts.Op { return scripts.Renew(key, 2, "ours", digest) },
 			map[string]cell{
 				"nothing": restored("P 2 ours", "restored:1"),
 				"P ours":  {scripts.Renewed, "P 2 ours", ""}, "P ours expired": {scripts.Renewed, "P 2 ours", ""},
@@ -205,7 +218,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			},
 		},
 		"store": {
-			func(time.Time) scripts.Op { return scripts.Store(key, 2, "ours", digest, result) },
+			func(time.Time) scripts.Op { return scripts.Store(key, 2, "ours", digest, result, ttl) },
 			map[string]cell{
 				"nothing": restored("D 2 ours", "restored:1 stored:1"),
 				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
@@ -362,9 +375,20 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 		if answer.Attempt != e.stands().Attempt {
 			e.Errorf("the answer says attempt %d", answer.Attempt)
 		}
+		if answer.Before != stood.Reason {
+			e.Errorf("the attempt before failed for %q, but the answer says %q", stood.Reason, answer.Before)
+		}
+	case scripts.Free:
+		before := map[record.State]string{0: "nothing", record.InProgress: "expired", record.Failed: "error"}
+		if answer.Before != before[stood.State] {
+			e.Errorf("the answer says %q of what stood", answer.Before)
+		}
 	case scripts.InProgress:
 		if answer.Left <= 0 || answer.Left > lease {
 			e.Errorf("the answer says %v left", answer.Left)
+		}
+		if answer.Digest != another {
+			e.Errorf("the answer says that %x is executed", answer.Digest)
 		}
 	}
 }
@@ -379,6 +403,9 @@ func (e *engine) checkTimes(after, stood record.Record, start time.Time) {
 		}
 		if after.Token == stood.Token && !after.Started.Equal(stood.Started.Truncate(time.Millisecond)) {
 			e.Errorf("a renewal moved its start from %v to %v", stood.Started, after.Started)
+		}
+		if want := map[bool]record.Digest{true: another, false: digest}[after.Token == stood.Token]; after.Digest != want {
+			e.Errorf("it says that %x is executed, want %x", after.Digest, want)
 		}
 	case record.Done:
 		if string(after.Result.Body) != string(result.Body) || after.Result.Status != 200 ||
@@ -414,6 +441,18 @@ func TestRestoreOfARecordWhoseEndHasComeWritesNothing(t *testing.T) {
 	})
 }
 
+func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.run(scripts.Claim(key, "ours", true, digest))
+		refusal := record.Result{Status: 404, ContentType: "text/plain", Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
+		e.run(scripts.Store(key, 1, "ours", digest, refusal, time.Minute))
+		ms, _ := strconv.Atoi(e.do("PTTL", key))
+		if r := e.stands(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute || fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
+			t.Errorf("PTTL %d, record %+v", ms, r)
+		}
+	})
+}
+
 func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		r := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now(), Ends: e.now().Add(time.Minute), Digest: digest, Result: result}
@@ -430,9 +469,9 @@ func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 
 func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 	operations := map[string]scripts.Op{
-		"claim": scripts.Claim(key, "ours", true), "renew": scripts.Renew(key, 1, "ours"),
-		"store": scripts.Store(key, 1, "ours", digest, result), "fail": scripts.Fail(key, 0, "ours", "error"),
-		"forget": scripts.Forget(key, true),
+		"claim": scripts.Claim(key, "ours", true, digest), "renew": scripts.Renew(key, 1, "ours", digest),
+		"store": scripts.Store(key, 1, "ours", digest, result, ttl), "fail": scripts.Fail(key, 0, "ours", "error"),
+		"forget": scripts.Forget(key, true), "look": scripts.Look(key, true),
 		"restore": scripts.Restore(key, record.Append(nil, record.Record{
 			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
 	}
@@ -456,7 +495,7 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 					e.do(set...)
 					dump := func() string { return e.do("TYPE", key) + e.do("STRLEN", "none") }
 					stood := dump()
-					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true))
+					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true, digest))
 					if v := reply.Answers[0].Verdict; v != scripts.Foreign {
 						t.Errorf("verdict %q", v)
 					}
@@ -484,7 +523,7 @@ func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 			}
 		}
 		flush.Number = 2
-		e.call(flush, scripts.Claim(key, "t", true))
+		e.call(flush, scripts.Claim(key, "t", true, digest))
 		if m := e.metrics(); m["total_requests"] != "6" || m["waited"] != "4" {
 			t.Errorf("counted %v", m)
 		}
@@ -498,7 +537,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"}, "a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
 		onEach(t, func(t *testing.T, e *engine) {
 			e.do(set...)
-			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true))
+			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true, digest))
 			if !reply.Flushed || reply.Answers[0].Verdict != scripts.Claimed || e.metrics()["waited"] != "1" {
 				t.Errorf("%s: reply %+v, metrics %v", what, reply, e.metrics())
 			}
@@ -509,7 +548,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		reply := e.call(scripts.Flush{},
-			scripts.Claim(key, "a", true), scripts.Claim(key, "b", true), scripts.Store(key, 1, "a", digest, result), scripts.Claim(key, "b", true))
+			scripts.Claim(key, "a", true, digest), scripts.Claim(key, "b", true, digest), scripts.Store(key, 1, "a", digest, result, ttl), scripts.Claim(key, "b", true, digest))
 		var got []scripts.Verdict
 		for _, a := range reply.Answers {
 			got = append(got, a.Verdict)
@@ -523,7 +562,7 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
-		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.InProgress || a.Left != time.Second {
+		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.InProgress || a.Left != time.Second {
 			t.Errorf("answer %+v, want in progress with its own length left", a)
 		}
 		r := e.stands()
@@ -536,8 +575,8 @@ func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 func TestNumbersStayExactPastWhatLuaPrints(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		const attempt = 1 << 50
-		e.run(scripts.Renew(key, attempt, "ours"))
-		if a := e.run(scripts.Claim(key, "ours", true)); a.Attempt != attempt || e.stands().Attempt != attempt {
+		e.run(scripts.Renew(key, attempt, "ours", digest))
+		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Attempt != attempt || e.stands().Attempt != attempt {
 			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.stands().Attempt, int64(attempt))
 		}
 	})
@@ -550,7 +589,7 @@ func TestSettling(t *testing.T) {
 		e.settle = settle
 		return e
 	}
-	store := scripts.Store(key, 1, "ours", digest, result)
+	store := scripts.Store(key, 1, "ours", digest, result, ttl)
 
 	t.Run("a first history is met by any call", func(t *testing.T) {
 		e := begin(t)
@@ -565,7 +604,7 @@ func TestSettling(t *testing.T) {
 			if stood.State != 0 {
 				e.put(stood)
 			}
-			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true), store, scripts.Forget(key, true)).Answers {
+			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest), store, scripts.Forget(key, true)).Answers {
 				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {
 					t.Errorf("%s: %+v", name, a)
 				}
@@ -593,14 +632,14 @@ func TestSettling(t *testing.T) {
 		if took := last.Now.Sub(met.Now); took < 4*settle || took > 6*settle {
 			t.Errorf("it settled after %v, want five times %v", took, settle)
 		}
-		if a := e.run(scripts.Claim(key+"0", "u", true)); a.Verdict != scripts.Done {
+		if a := e.run(scripts.Claim(key+"0", "u", true, digest)); a.Verdict != scripts.Done {
 			t.Errorf("then a claim finds %+v", a)
 		}
 	})
 	t.Run("a repeated renewal does not prolong it", func(t *testing.T) {
 		e := begin(t)
-		met := e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours"))
-		for reply := met; reply.Settling > 0; reply = e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours")) {
+		met := e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours", digest))
+		for reply := met; reply.Settling > 0; reply = e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours", digest)) {
 			if reply.Now.Sub(met.Now) > 2*settle {
 				t.Fatal("it does not settle")
 			}
@@ -612,7 +651,7 @@ func TestSettling(t *testing.T) {
 		first := e.call(scripts.Flush{})
 		eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
 		e.do("FLUSHALL")
-		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true))
+		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest))
 		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History || reply.History.ID != first.History.ID {
 			t.Errorf("reply %+v after %+v", reply, first)
 		}
@@ -621,7 +660,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
-		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -629,7 +668,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "99999999999999999", "settle", "99999999999999999")
-		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -637,7 +676,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "rubbish", "settle", "rubbish", "met_at", "")
-		if a := e.run(scripts.Claim(key, "ours", true)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -645,12 +684,12 @@ func TestSettling(t *testing.T) {
 
 func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e := onReal(t)
-	e.run(scripts.Claim(key, "ours", true))
-	e.run(scripts.Store(key, 1, "ours", digest, result))
+	e.run(scripts.Claim(key, "ours", true, digest))
+	e.run(scripts.Store(key, 1, "ours", digest, result, ttl))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
-		scripts.Claim(key, "theirs", true), scripts.Claim(key+"2", "theirs", true), scripts.Renew(key+"3", 1, "x"),
-		scripts.Store(key+"4", 1, "x", digest, result), scripts.Fail(key+"5", 1, "x", "error"))
+		scripts.Claim(key, "theirs", true, digest), scripts.Claim(key+"2", "theirs", true, digest), scripts.Renew(key+"3", 1, "x", digest),
+		scripts.Store(key+"4", 1, "x", digest, result, ttl), scripts.Fail(key+"5", 1, "x", "error"))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)
 	}
@@ -666,7 +705,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	if m := e.metrics(); m["executed"] != "1" || m["waited"] != "" || m["lost_stores"] != "" {
 		t.Errorf("counted %v", m)
 	}
-	if a := e.run(scripts.Claim(key+"2", "theirs", true)); a.Verdict != scripts.Claimed {
+	if a := e.run(scripts.Claim(key+"2", "theirs", true, digest)); a.Verdict != scripts.Claimed {
 		t.Errorf("with room again: %+v", a)
 	}
 }
@@ -674,7 +713,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 	e := onReal(t, "--maxmemory", "1")
 	e.settle = time.Second
-	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true))
+	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest))
 	if reply.Answers[0].Verdict != scripts.Error || reply.History != (scripts.History{}) {
 		t.Errorf("reply %+v", reply)
 	}
@@ -682,9 +721,9 @@ func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 
 func TestTheScriptIsSentAgainAfterScriptFlush(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Claim(key, "ours", true))
+		e.run(scripts.Claim(key, "ours", true, digest))
 		e.do("SCRIPT", "FLUSH")
-		if a := e.run(scripts.Claim(key, "ours", false)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", false, digest)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})

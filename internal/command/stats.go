@@ -43,15 +43,18 @@ var groups = []group{
 		{2, "mismatches", "had another body than the first one"},
 		{1, "late_answers", "were answered before their own execution was stored"},
 		{1, "unavailable", "answered 503: neither executed nor a duplicate"},
+		{2, "refused", "since the backend was left alone for a while"},
 	}},
 	{"Executions", says("of the business logic"), []row{
 		{0, "executed", "started"},
 		{1, "takeovers", "after the lease of an earlier one had run out"},
 		{1, "stored", "ended with a result"},
+		{2, "reconciled", "only asked the backend what an earlier one had brought"},
 		{1, "failed", "ended without one: the next webhook executes again"},
 		{1, "lost_stores", "ended too late: what they brought was refused"},
 		{0, "lost_leases", "renewals refused, since a later execution had begun"},
 	}},
+	{"Backend", breaker, nil},
 	{"Redis", history, []row{
 		{0, "settlings", "histories met: a first start, a failover, a restart, FLUSHALL"},
 		{0, "restored", "records put back after Redis had forgotten them"},
@@ -66,7 +69,7 @@ var groups = []group{
 }
 
 // besides are the fields that no row counts: times, and what the script knows of the history of Redis.
-var besides = []string{"swept_at", "history", "met_at", "settled_at", "settle"}
+var besides = []string{"swept_at", "breaker_open_until", "history", "met_at", "settled_at", "settle"}
 
 func says(text string) func(map[string]string) string {
 	return func(map[string]string) string { return text }
@@ -78,6 +81,18 @@ func history(metrics map[string]string) string {
 		return "no history was noted yet"
 	}
 	return "history " + plain(metrics["history"]) + " since " + date(time.UnixMilli(met))
+}
+
+// breaker tells of the circuit breakers of all replicas: each writes when it opens, and again when a probe failed.
+func breaker(metrics map[string]string) string {
+	until, err := strconv.ParseInt(metrics["breaker_open_until"], 10, 64)
+	switch {
+	case err != nil:
+		return "its circuit breaker has never opened"
+	case time.Now().Before(time.Unix(until, 0)):
+		return "LEFT ALONE: a replica's circuit breaker is open until " + date(time.Unix(until, 0))
+	}
+	return "its circuit breaker is closed, and was last open until " + date(time.Unix(until, 0))
 }
 
 func sweptAt(metrics map[string]string) string {

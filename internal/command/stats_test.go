@@ -12,12 +12,12 @@ import (
 // busy is a metrics hash of a day.
 var busy = map[string]string{
 	"total_requests": "1208", "duplicates": "1100", "replayed": "1000", "replayed_local": "900", "waited": "90",
-	"still_processing": "10", "mismatches": "2", "late_answers": "4", "unavailable": "5",
+	"still_processing": "10", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "reconciled": "1",
 	"executed": "103", "takeovers": "1", "stored": "99", "failed": "2", "lost_stores": "1", "lost_leases": "3",
 	"settlings": "2", "restored": "12", "history": "8f3c2a519bd1a3a0a4d6c7e8f90123456789abcd", "met_at": "1785306984123",
 	"settled_at": "1785306987123", "settle": "3000",
 	"active_fingerprints": "2500000", "in_progress": "17", "overdue": "1", "orphans_cleared": "6",
-	"detection_rate": "0.9106", "swept_at": "1785310584",
+	"detection_rate": "0.9106", "swept_at": "1785310584", "breaker_open_until": "1785310000",
 }
 
 func (e *engine) stats(asJSON bool) string {
@@ -49,6 +49,15 @@ func TestStats(t *testing.T) {
 		})
 		golden(e.T, "stats-odd.txt", e.stats(false))
 		golden(e.T, "stats-odd.json", e.stats(true))
+	})
+}
+
+func TestStatsTellOfAnOpenBreaker(t *testing.T) {
+	onEach(t, func(e *engine) {
+		e.count(map[string]string{"breaker_open_until": "99999999999"})
+		if text := e.stats(false); !strings.Contains(text, "Backend: LEFT ALONE: a replica's circuit breaker is open until") {
+			t.Errorf("it prints\n%s", text)
+		}
 	})
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -85,9 +84,6 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 		return nil, inOurWords(err, args)
 	}
 	line.Command = parsed.Selected().Name
-	if line.Redis.Host != "" {
-		line.Redis.Port = cmp.Or(line.Redis.Port, defaultRedisPort)
-	}
 	return &line, nil
 }
 
@@ -104,7 +100,11 @@ func upperSnake(name string) string { return strings.ToUpper(strings.ReplaceAll(
 
 func environment(getenv func(string) string) kong.ResolverFunc {
 	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if name, ok := variable(flag); ok && getenv(name) != "" {
+		switch name, ok := variable(flag); {
+		case !ok:
+		case isSecret(flag) && getenv(name+fileSuffix) != "":
+			return secretFromFile(name, getenv)
+		case getenv(name) != "":
 			return getenv(name), nil
 		}
 		return nil, nil // absent
@@ -121,6 +121,9 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 
 func withVariable(value *kong.Value) string {
 	if name, ok := variable(value.Flag); ok {
+		if isSecret(value.Flag) {
+			name += ", $" + name + fileSuffix
+		}
 		return value.Help + " [$" + name + "]"
 	}
 	return value.Help
@@ -151,8 +154,8 @@ func takesValue(model *kong.Application, arg string) bool {
 	return slices.ContainsFunc(model.Flags, func(f *kong.Flag) bool { return arg == "--"+f.Name && !f.IsBool() })
 }
 
-// secretive matches arguments that may hold a secret where none belongs (oncegate REDIS_PASSWORD=…).
-var secretive = regexp.MustCompile(`(?i)password=|://`)
+// secretive matches text that may hold a secret where none belongs (oncegate REDIS_PASSWORD=…).
+var secretive = regexp.MustCompile(`(?i)(password|secret|url|keys?|headers?)=|://`)
 
 // inOurWords drops kong's wrapping from a bad value, and hides secrets that kong repeats from the arguments.
 func inOurWords(err error, args []string) error {

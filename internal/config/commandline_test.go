@@ -21,12 +21,17 @@ func TestTheHelpNamesEverySettingOnceAndNoOther(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^ +--([a-z-]+)=`).FindAllStringSubmatch(out, -1) {
 		flags = append(flags, strings.ToUpper(strings.ReplaceAll(match[1], "-", "_")))
 	}
-	var variables []string
-	for _, match := range regexp.MustCompile(`\[\$([A-Z_]+)\]`).FindAllStringSubmatch(out, -1) {
+	var variables, files []string
+	for _, match := range regexp.MustCompile(`\[\$([A-Z_]+)(?:,\s+\$([A-Z_]+)_FILE)?\]`).FindAllStringSubmatch(out, -1) {
 		variables = append(variables, match[1])
+		if match[2] != "" {
+			equal(t, match[2], match[1])
+			files = append(files, match[2])
+		}
 	}
 	equal(t, flags, variables)
 	equal(t, slices.Sorted(slices.Values(flags)), slices.Sorted(maps.Keys(setting)))
+	equal(t, files, secrets)
 	contains(t, out, "Try it, with two commands:\n  oncegate", "curl -i localhost:8000/webhook/cognigy")
 }
 
@@ -116,7 +121,7 @@ func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 func TestAValueThatCannotBeReadIsNamedWithWhatItMustBe(t *testing.T) {
 	for name, value := range map[string]string{
 		"LOCK_TTL": "60", "SETTLE": "soon", "MAX_BODY_BYTES": "1MB", "MAX_RESULT_BYTES": "36028797018963969KiB",
-		"PROCESSING_STATUS": "conflict", "LOG_LEVEL": "loud", "REDIS_DB": "x", "REDIS_PORT": "tcp://10.0.0.1:6379",
+		"PROCESSING_STATUS": "conflict", "REJECTED_TTL": "5", "UPSTREAM_BREAKER_FAILURES": "20s", "UPSTREAM_BREAKER_PAUSE": "10", "LOG_LEVEL": "loud", "REDIS_DB": "x", "REDIS_PORT": "tcp://10.0.0.1:6379",
 	} {
 		message := refused(t, nil, env{name: value})
 		contains(t, message, fmt.Sprintf("%s is %q: must be ", name, value))

@@ -14,14 +14,26 @@ const defaultRedisPort Port = 6379
 const DialTimeout = time.Second
 
 // Config holds the settings by topic. A setting is a flag and an environment variable of the same name (--lock-ttl,
-// LOCK_TTL); the flag wins, and an empty variable counts as absent.
+// LOCK_TTL); the flag wins, and an empty variable counts as absent. A Secret may also stand in a file that a variable
+// names (REDIS_PASSWORD_FILE).
 type Config struct {
 	HTTP      HTTP      `embed:"" group:"HTTP"`
 	Execution Execution `embed:"" group:"Executions"`
 	Redis     Redis     `embed:"" group:"Redis (with neither URL nor host: an embedded store, for trying out only)"`
 	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
 	Log       Log       `embed:"" group:"Logs"`
+	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
+}
+
+// Default returns the settings that hold where a person names none, for who changes some of them by hand and then calls
+// Validate.
+func Default() Config {
+	line, err := Parse(nil, func(string) string { return "" }, "")
+	if err != nil { // no default breaks a rule: a test says so
+		panic(err)
+	}
+	return line.Config
 }
 
 // HTTP is how webhooks come in and answers go out.
@@ -32,9 +44,21 @@ type HTTP struct {
 	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
 	// ProcessingStatus answers who waited in vain: 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
+	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
+	ResponseMode string `default:"envelope" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
+	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces; empty lets everybody in.
+	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
+	// ForwardHeaders, separated by commas, are request headers that the logic gets; none that Upstream writes itself.
+	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
 	// ShutdownTimeout, above 0, is the time that running executions have to finish and store.
 	ShutdownTimeout time.Duration `default:"30s" help:"How long a shutdown waits for running executions."`
 }
+
+// APIKeys returns the keys, each as callers show it.
+func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") }
+
+// Forwarded returns the names of the headers that are handed on, as they were written.
+func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
 // Execution is how often the logic runs, for how long, and who waits for it.
 type Execution struct {
@@ -42,6 +66,10 @@ type Execution struct {
 	LockTTL time.Duration `default:"60s" help:"Lease of an execution, renewed while it runs: after a crash the next webhook takes over when it ends."`
 	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
 	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
+	// RejectedTTL, at least twice LockTTL, is how long the record of a final refusal lives.
+	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL."`
+	// Mismatch is serve or reject: what a webhook gets whose identity was stored with another body.
+	Mismatch string `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
 	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
 	WaitTimeout time.Duration `default:"7s" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
 	// Timeout, above 0, is the deadline of the logic's context.
@@ -59,7 +87,7 @@ type Redis struct {
 	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket."`
 	// Host is a name or an address, without a port.
 	Host string `name:"redis-host" placeholder:"HOST" help:"Host, in place of a URL."`
-	// Port is 1 to 65535; Parse fills in 6379 where only Host is given, and 0 stays where neither is.
+	// Port is 1 to 65535; Validate fills in 6379 where only Host is given, and 0 stays where neither is.
 	Port Port `name:"redis-port" placeholder:"6379" help:"Port of that host."`
 	// DB is the database's number, 0 or more.
 	DB int `name:"redis-db" placeholder:"0" help:"Database number on that host."`

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/record"
 )
 
 // setting is a value for a setting that is valid, but not its default.
@@ -22,38 +23,103 @@ var setting = map[string]string{
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
+	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2", "FORWARD_HEADERS": "X-Request-Id, Authorization",
+	"REJECTED_TTL": "10m", "MISMATCH": "reject",
+	"UPSTREAM_URL": "https://backend.example:8443/run?tenant=1", "UPSTREAM_STATUS_URL": "http://backend.example/runs/{key}/outcome",
+	"UPSTREAM_KEY_HEADER": "X-Key", "UPSTREAM_HEADERS": "X-Api-Key: s3cret\nX-Tenant: 1", "UPSTREAM_RESPONSE_HEADERS": "ETag",
+	"UPSTREAM_BREAKER_FAILURES": "0", "UPSTREAM_BREAKER_PAUSE": "1m", "UPSTREAM_OAUTH_TOKEN_URL": "https://login.example/token",
+	"UPSTREAM_OAUTH_CLIENT_ID": "gate", "UPSTREAM_OAUTH_CLIENT_SECRET": "s3cret", "UPSTREAM_OAUTH_SCOPES": "run ask",
+	"UPSTREAM_TLS_CA": "/run/tls/ca.pem", "UPSTREAM_TLS_CERT": "/run/tls/cert.pem", "UPSTREAM_TLS_KEY": "/run/tls/key.pem",
+}
+
+// secrets are the settings that files can hold, in the order of the help.
+var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "UPSTREAM_HEADERS", "UPSTREAM_OAUTH_CLIENT_SECRET"}
+
+// backend is what a setting of the backend needs beside it.
+var backend = env{
+	"UPSTREAM_URL": "http://h", "UPSTREAM_OAUTH_TOKEN_URL": "http://h", "UPSTREAM_OAUTH_CLIENT_ID": "i", "UPSTREAM_OAUTH_CLIENT_SECRET": "s",
+	"UPSTREAM_TLS_CERT": "c", "UPSTREAM_TLS_KEY": "k",
+}
+
+// with returns the environment with others beside or in place of its variables.
+func (e env) with(others env) env {
+	all := maps.Clone(e)
+	maps.Copy(all, others)
+	return all
+}
+
+// companions are what a setting needs beside it.
+func companions(name string) env {
+	switch {
+	case strings.HasPrefix(name, "REDIS_") && name != "REDIS_URL":
+		return env{"REDIS_HOST": "localhost"}
+	case strings.HasPrefix(name, "UPSTREAM_"):
+		return maps.Clone(backend)
+	}
+	return env{}
 }
 
 func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	want := config.Config{
-		HTTP: config.HTTP{Listen: ":8000", MaxBodyBytes: config.MiB, ProcessingStatus: 409, ShutdownTimeout: 30 * time.Second},
+		HTTP: config.HTTP{Listen: ":8000", MaxBodyBytes: config.MiB, ProcessingStatus: 409, ShutdownTimeout: 30 * time.Second,
+			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
 			LockTTL: time.Minute, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
-			MaxResultBytes: config.MiB, Settle: 3 * time.Second,
+			MaxResultBytes: config.MiB, Settle: 3 * time.Second, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
 		},
 		Redis:  config.Redis{KeyPrefix: "cognigy", Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},
 		Log:    config.Log{Format: "text", Level: slog.LevelInfo},
+		Upstream: config.Upstream{
+			KeyHeader: "Idempotency-Key", ResponseHeaders: "Location,Content-Language", BreakerFailures: 20, BreakerPause: 10 * time.Second,
+		},
 	}
 	got := mustParse(t, nil, nil)
 	equal(t, got.Config, want)
 	equal(t, got.Command, "serve")
 	equal(t, got.Validate(), nil)
+	equal(t, config.Default(), want)
+}
+
+func TestAConfigOfOnesOwn(t *testing.T) {
+	c := config.Default()
+	c.Redis.Host = "localhost"
+	equal(t, c.Validate(), nil)
+	equal(t, c.Redis.Port, config.Port(6379))
+	c.Redis.Port, c.Execution.LockTTL = 6380, time.Millisecond
+	contains(t, fmt.Sprint(c.Validate()), "LOCK_TTL is 1ms")
+	equal(t, c.Redis.Port, config.Port(6380))
 }
 
 func TestEverySettingIsAFlagAndTheVariableOfItsName(t *testing.T) {
 	for name, value := range setting {
-		var host []string
-		if strings.HasPrefix(name, "REDIS_") && name != "REDIS_URL" {
-			host = []string{"--redis-host=localhost"}
-		}
-		flag := "--" + strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		byDefault := mustParse(t, host, nil)
-		byFlag := mustParse(t, append(host, flag+"="+value), nil)
-		byVariable := mustParse(t, slices.DeleteFunc(host, func(string) bool { return name == "REDIS_HOST" }), env{name: value})
+		byDefault := mustParse(t, nil, companions(name))
+		byFlag := mustParse(t, []string{flag(name) + "=" + value}, companions(name))
+		byVariable := mustParse(t, nil, companions(name).with(env{name: value}))
 		equal(t, byFlag.Config, byVariable.Config)
 		differ(t, name, byFlag.Config, byDefault.Config)
 	}
+}
+
+func flag(name string) string { return "--" + strings.ToLower(strings.ReplaceAll(name, "_", "-")) }
+
+func TestLists(t *testing.T) {
+	line := mustParse(t, nil, backend.with(env{
+		"INBOUND_API_KEYS": " a,b!\n\n~c ,\r\n", "FORWARD_HEADERS": "X-A, ,x-b,", "UPSTREAM_RESPONSE_HEADERS": ",",
+		"UPSTREAM_HEADERS":      "\nX-A: 1\r\n  X-B:http://h:1 2\t\nX-A:\n",
+		"UPSTREAM_OAUTH_SCOPES": "a b, c:d\n",
+	}))
+	equal(t, line.HTTP.APIKeys(), []string{"a", "b!", "~c"})
+	equal(t, line.HTTP.Forwarded(), []string{"X-A", "x-b"})
+	equal(t, len(line.Upstream.KeptHeaders()), 0)
+	equal(t, line.Upstream.StaticHeaders(), []record.Header{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "http://h:1 2"}, {Name: "X-A"}})
+	equal(t, line.Upstream.Scopes(), []string{"a", "b", "c:d"})
+
+	byDefault := config.Default()
+	equal(t, len(byDefault.HTTP.APIKeys()), 0)
+	equal(t, byDefault.HTTP.Forwarded(), []string{"traceparent", "tracestate"})
+	equal(t, byDefault.Upstream.KeptHeaders(), []string{"Location", "Content-Language"})
+	equal(t, len(byDefault.Upstream.StaticHeaders())+len(byDefault.Upstream.Scopes()), 0)
 }
 
 func TestSecretsStayHidden(t *testing.T) {
@@ -66,7 +132,9 @@ func TestSecretsStayHidden(t *testing.T) {
 		}
 	}
 	t.Run("in the help", func(t *testing.T) {
-		hides(t, exits(t, []string{"--redis-password=s3cret", "--help"}, env{"REDIS_URL": "redis://:s3cret@h"}))
+		for _, name := range secrets {
+			hides(t, exits(t, []string{flag(name) + "=s3cret", "--help"}, env{name: "s3cret"}))
+		}
 	})
 	t.Run("in the errors", func(t *testing.T) {
 		for _, url := range []string{"http://:s3cret@h", "redis://:s3cret@", "redis://:%s3cret@h", "redis://u:s3cret/@h", ":s3cret@h:1"} {
@@ -75,19 +143,45 @@ func TestSecretsStayHidden(t *testing.T) {
 		}
 		hides(t, refused(t, nil, env{"REDIS_PASSWORD": "s3cret"}), refused(t, []string{"REDIS_PASSWORD=s3cret"}, nil),
 			refused(t, []string{"--redis-password", "-s3cret"}, nil), refused(t, []string{"--redis-pasword=s3cret"}, nil))
+		for _, name := range secrets {
+			hides(t, refused(t, []string{flag(name), "-s3cret"}, nil), refused(t, []string{flag(name) + "x=s3cret"}, nil),
+				refused(t, []string{name + "=s3cret"}, nil), refused(t, []string{strings.ToLower(name) + "=s3cret"}, nil))
+		}
+		for _, name := range []string{"UPSTREAM_URL", "UPSTREAM_STATUS_URL", "UPSTREAM_OAUTH_TOKEN_URL"} {
+			for _, url := range []string{
+				"http://u:s3cret@h", "http://u:%s3cret@h", "http://h/?k=s3cret#", "h?s3cret", "http://h/ s3cret", "ftp://h/s3cret", "http://h/\ns3cret",
+			} {
+				hides(t, refused(t, nil, backend.with(env{name: url})), refused(t, []string{flag(name), url}, backend))
+			}
+		}
+		hides(t, refused(t, nil, backend.with(env{"UPSTREAM_STATUS_URL": "http://h/{key}/{key}?k=s3cret"})))
+		for _, keys := range []string{"a,s3cret b", "s3crét", "s3cret\x00"} {
+			hides(t, refused(t, nil, env{"INBOUND_API_KEYS": keys}))
+		}
+		for _, lines := range []string{
+			"s3cret", "s3cret\nX-A: 1", "X-A: s3cret\x00", "X-A : s3cret", ": s3cret", "Host: s3cret", "Authorization: s3cret", "Proxy-s3cret: 1", "X-A: 1\n\ts3cret",
+		} {
+			hides(t, refused(t, nil, backend.with(env{"UPSTREAM_HEADERS": lines})))
+		}
+		for _, name := range []string{"FORWARD_HEADERS", "UPSTREAM_RESPONSE_HEADERS", "UPSTREAM_KEY_HEADER"} {
+			hides(t, refused(t, nil, env{name: "Authorization: s3cret"}), refused(t, nil, env{name: "Proxy-Authorization: s3cret"}))
+		}
 	})
 	t.Run("in print and logs", func(t *testing.T) {
-		for _, variables := range []env{{"REDIS_URL": "redis://:s3cret@h"}, {"REDIS_HOST": "h", "REDIS_PASSWORD": "s3cret"}} {
+		for _, variables := range []env{
+			{"REDIS_URL": "redis://:s3cret@h"}, {"REDIS_HOST": "h", "REDIS_PASSWORD": "s3cret"}, {"INBOUND_API_KEYS": "s3cret"},
+			backend.with(env{"UPSTREAM_HEADERS": "X-A: s3cret"}), backend.with(env{"UPSTREAM_OAUTH_CLIENT_SECRET": "s3cret"}),
+		} {
 			line := mustParse(t, nil, variables)
 			var log bytes.Buffer
 			slog.New(slog.NewJSONHandler(&log, nil)).Info("", "config", line.Config, "url", line.Redis.URL)
 			slog.New(slog.NewTextHandler(&log, nil)).Info("", "config", line.Config, "password", line.Redis.Password)
 			asJSON, err := json.Marshal(line)
 			equal(t, err, nil)
-			shown := []string{fmt.Sprint(line), fmt.Sprintf("%+v", *line), fmt.Sprintf("%#v", line.Redis), string(asJSON), log.String()}
+			shown := []string{fmt.Sprint(line), fmt.Sprintf("%+v", *line), fmt.Sprintf("%#v", line.Config), string(asJSON), log.String()}
 			hides(t, shown...)
 			contains(t, strings.Join(shown, ""), "[hidden]")
-			contains(t, string(line.Redis.URL+line.Redis.Password), "s3cret")
+			contains(t, string(line.Redis.URL+line.Redis.Password+line.HTTP.InboundAPIKeys+line.Upstream.Headers+line.Upstream.OAuthClientSecret), "s3cret")
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -21,17 +22,22 @@ const (
 var (
 	keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 	database  = regexp.MustCompile(`^(/[0-9]*)?$`) // a URL's path
+	apiKey    = regexp.MustCompile(`^[!-~]+$`)     // printable ASCII without spaces
 )
 
 // Validate reports everything that makes no sense, one sentence a line, each with the setting, its value and the rule.
-// kong calls it in Parse; who builds a Config by hand calls it too.
+// kong calls it in Parse; who builds a Config by hand calls it too. A host without a port gets Redis' own.
 func (c *Config) Validate() error {
+	if c.Redis.Host != "" {
+		c.Redis.Port = cmp.Or(c.Redis.Port, defaultRedisPort)
+	}
 	return errors.Join(slices.Concat(
-		c.HTTP.problems(),
+		c.HTTP.problems(c.Upstream),
 		c.Execution.problems(c.Redis.Timeout),
 		c.Redis.problems(c.Execution),
 		c.Upkeep.problems(),
 		c.Log.problems(),
+		c.Upstream.problems(),
 		c.Echo.problems(),
 	)...)
 }
@@ -45,11 +51,35 @@ func (p *problems) unless(holds bool, format string, args ...any) {
 	}
 }
 
-func (h HTTP) problems() (p problems) {
+// setting is one that stands or falls with another.
+type setting struct {
+	name  string
+	given bool
+}
+
+// given names those that were given.
+func given(settings ...setting) (names []string) {
+	for _, s := range settings {
+		if s.given {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+func (h HTTP) problems(u Upstream) (p problems) {
 	p.unless(isAddress(h.Listen), "LISTEN is %q: must be host:port or :port, such as :8000", h.Listen)
 	p.unless(fits(h.MaxBodyBytes), "MAX_BODY_BYTES is %v: must be from %v to %v", h.MaxBodyBytes, minBytes, maxBytes)
 	p.unless(slices.Contains([]int{409, 202, 425, 503}, h.ProcessingStatus),
 		"PROCESSING_STATUS is %d: must be 409, 202, 425 or 503", h.ProcessingStatus)
+	p.unless(h.ResponseMode == "envelope" || h.ResponseMode == "passthrough",
+		"RESPONSE_MODE is %q: must be envelope or passthrough", h.ResponseMode)
+	keys := h.APIKeys()
+	p.unless(h.InboundAPIKeys == "" || len(keys) > 0, "INBOUND_API_KEYS holds no key: leave it empty to let everybody in")
+	for i, key := range keys {
+		p.unless(apiKey.MatchString(key), "INBOUND_API_KEYS, key %d (not shown): must be printable ASCII without spaces", i+1)
+	}
+	p.names("FORWARD_HEADERS", h.Forwarded(), u.writes, writtenHere)
 	p.unless(h.ShutdownTimeout > 0, "SHUTDOWN_TIMEOUT is %v: must be above 0", h.ShutdownTimeout)
 	return p
 }
@@ -59,6 +89,9 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 		"LOCK_TTL is %v: must be from 100ms to 24h", e.LockTTL)
 	p.unless(e.ResultTTL/2 >= e.LockTTL,
 		"RESULT_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.ResultTTL, e.LockTTL)
+	p.unless(e.RejectedTTL/2 >= e.LockTTL,
+		"REJECTED_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.RejectedTTL, e.LockTTL)
+	p.unless(e.Mismatch == "serve" || e.Mismatch == "reject", "MISMATCH is %q: must be serve or reject", e.Mismatch)
 	p.unless(0 < e.WaitTimeout && e.WaitTimeout <= 10*time.Minute,
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
@@ -89,21 +122,13 @@ func (r Redis) problems(e Execution) (p problems) {
 }
 
 // partsOfHost names the settings that mean nothing without a host.
-func (r Redis) partsOfHost() (given []string) {
-	for _, part := range []struct {
-		name  string
-		given bool
-	}{
-		{"REDIS_PORT", r.Port != 0},
-		{"REDIS_DB", r.DB != 0},
-		{"REDIS_USERNAME", r.Username != ""},
-		{"REDIS_PASSWORD", r.Password != ""},
-	} {
-		if part.given {
-			given = append(given, part.name)
-		}
-	}
-	return given
+func (r Redis) partsOfHost() []string {
+	return given(
+		setting{"REDIS_PORT", r.Port != 0},
+		setting{"REDIS_DB", r.DB != 0},
+		setting{"REDIS_USERNAME", r.Username != ""},
+		setting{"REDIS_PASSWORD", r.Password != ""},
+	)
 }
 
 func (u Upkeep) problems() (p problems) {

@@ -1,17 +1,30 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
+// rule is one that settings keep: what breaks it, what is said then, and what does not break it.
+type rule struct {
+	name    string
+	refused []env
+	says    string
+	allowed []env
+}
+
+func (r rule) holds(t *testing.T) {
+	for _, variables := range r.refused {
+		contains(t, refused(t, nil, variables), r.says)
+	}
+	for _, variables := range r.allowed {
+		mustParse(t, nil, variables)
+	}
+}
+
 func TestRules(t *testing.T) {
-	for _, rule := range []struct {
-		name    string
-		refused []env
-		says    string
-		allowed []env
-	}{
+	for _, rule := range []rule{
 		{
 			"LISTEN is host:port",
 			[]env{{"LISTEN": "8000"}, {"LISTEN": "localhost"}, {"LISTEN": "localhost:"}, {"LISTEN": ":65536"}, {"LISTEN": "::1:80"}},
@@ -46,13 +59,56 @@ func TestRules(t *testing.T) {
 			"a lease lasts 100ms to 24h",
 			[]env{{"LOCK_TTL": "99ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h1ms", "RESULT_TTL": "72h"}},
 			"LOCK_TTL is ",
-			[]env{{"LOCK_TTL": "100ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h", "RESULT_TTL": "48h"}},
+			[]env{{"LOCK_TTL": "100ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h", "RESULT_TTL": "48h", "REJECTED_TTL": "48h"}},
 		},
 		{
 			"a record outlives two leases",
 			[]env{{"RESULT_TTL": "119s"}, {"RESULT_TTL": "0s"}},
 			"RESULT_TTL is ",
 			[]env{{"RESULT_TTL": "120s"}},
+		},
+		{
+			"the record of a final refusal outlives two leases",
+			[]env{{"REJECTED_TTL": "119s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
+			"REJECTED_TTL is ",
+			[]env{{"REJECTED_TTL": "120s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
+		},
+		{
+			"a mismatch is served or rejected",
+			[]env{{"MISMATCH": "ignore"}, {"MISMATCH": "Serve"}},
+			"MISMATCH is ",
+			[]env{{"MISMATCH": "serve"}, {"MISMATCH": "reject"}},
+		},
+		{
+			"an answer is an envelope or the result",
+			[]env{{"RESPONSE_MODE": "raw"}},
+			"RESPONSE_MODE is ",
+			[]env{{"RESPONSE_MODE": "envelope"}, {"RESPONSE_MODE": "passthrough"}},
+		},
+		{
+			"keys are printable",
+			[]env{{"INBOUND_API_KEYS": "a b"}, {"INBOUND_API_KEYS": "a,é"}, {"INBOUND_API_KEYS": "a\nb\x7f"}, {"INBOUND_API_KEYS": "a\tb"}},
+			"must be printable ASCII without spaces",
+			[]env{{"INBOUND_API_KEYS": "a\r\nb"}, {"INBOUND_API_KEYS": "!~"}},
+		},
+		{
+			"keys that are none let nobody in",
+			[]env{{"INBOUND_API_KEYS": ","}, {"INBOUND_API_KEYS": " \n"}},
+			"INBOUND_API_KEYS holds no key",
+			nil,
+		},
+		{
+			"headers are handed on by their names",
+			[]env{{"FORWARD_HEADERS": "X-A X-B"}, {"FORWARD_HEADERS": "X-A: 1"}, {"FORWARD_HEADERS": "X-A,X-%"}, {"FORWARD_HEADERS": "X-Ä"}},
+			"FORWARD_HEADERS holds something that is no header's name",
+			[]env{{"FORWARD_HEADERS": ","}, {"FORWARD_HEADERS": "X-A,x_b"}},
+		},
+		{
+			"no header is handed on that the gateway writes itself",
+			slices.Concat(each("FORWARD_HEADERS", framing...), each("FORWARD_HEADERS", "Idempotency-Key", "Idempotency-Attempt"),
+				[]env{{"FORWARD_HEADERS": "x-key", "UPSTREAM_KEY_HEADER": "X-Key"}, backend.with(env{"FORWARD_HEADERS": "X-A,authorization"})}),
+			"FORWARD_HEADERS names ",
+			[]env{{"FORWARD_HEADERS": "Authorization,Cookie"}, {"FORWARD_HEADERS": "Idempotency-Key", "UPSTREAM_KEY_HEADER": "X-Key"}},
 		},
 		{
 			"a caller waits up to 10m",
@@ -154,21 +210,32 @@ func TestRules(t *testing.T) {
 			[]env{{"ECHO_DELAY": "0s"}},
 		},
 	} {
-		t.Run(rule.name, func(t *testing.T) {
-			for _, variables := range rule.refused {
-				contains(t, refused(t, nil, variables), rule.says)
-			}
-			for _, variables := range rule.allowed {
-				mustParse(t, nil, variables)
-			}
-		})
+		t.Run(rule.name, rule.holds)
 	}
+}
+
+// framing are headers of one message or connection, written by the gateway alone.
+var framing = []string{
+	"Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
+	"Proxy-Authorization", "proxy-connection", "Accept-Encoding",
+}
+
+// each returns an environment for each value of a variable.
+func each(name string, values ...string) []env { return eachWith(env{}, name, values...) }
+
+func eachWith(others env, name string, values ...string) (all []env) {
+	for _, value := range values {
+		all = append(all, others.with(env{name: value}))
+	}
+	return all
 }
 
 func TestAllBrokenRulesAreReportedAtOnce(t *testing.T) {
 	message := refused(t, nil, env{
 		"LISTEN": "nowhere", "LOCK_TTL": "48h", "REDIS_URL": "http://h", "SWEEP_INTERVAL": "1ms", "LOG_FORMAT": "xml", "ECHO_DELAY": "-1s",
+		"RESPONSE_MODE": "raw", "MISMATCH": "ignore", "UPSTREAM_TLS_CA": "c", "UPSTREAM_BREAKER_PAUSE": "0s",
 	})
-	contains(t, message, "LISTEN", "LOCK_TTL", "RESULT_TTL", "REDIS_URL", "SWEEP_INTERVAL", "LOG_FORMAT", "ECHO_DELAY")
-	equal(t, strings.Count(message, "\n"), 6)
+	contains(t, message, "LISTEN", "LOCK_TTL", "RESULT_TTL", "REDIS_URL", "SWEEP_INTERVAL", "LOG_FORMAT", "ECHO_DELAY",
+		"REJECTED_TTL", "RESPONSE_MODE", "MISMATCH", "UPSTREAM_TLS_CA given", "UPSTREAM_BREAKER_PAUSE")
+	equal(t, strings.Count(message, "\n"), 11)
 }

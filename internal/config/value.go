@@ -91,6 +91,16 @@ func readers() []kong.Option {
 	}
 }
 
+// list splits text at any of the separators, and drops white space around its items and those that are empty.
+func list(text, separators string) (items []string) {
+	for item := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
 func asItIs[T ~string](text string) (T, error) { return T(text), nil }
 
 // sequence reads canonical decimal, as the webhook's decoder does for a sequence that is a string.

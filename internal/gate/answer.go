@@ -16,8 +16,9 @@ type Webhook struct {
 
 	// Execute runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
 	// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
-	// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable.
-	Execute func(ctx context.Context, attempt int64) (record.Result, error)
+	// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
+	// ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
+	Execute func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
 }
 
 // Outcome says what became of a webhook.
@@ -32,12 +33,15 @@ const (
 	Failed                     // the execution failed; a retry executes again
 	Unavailable                // Redis does not answer, or refuses to write
 	Foreign                    // a value that no version of ours wrote stands at the record's key
+	Refused                    // nothing is executed at the moment (Admit, ErrRefused)
+	Mismatched                 // another body than the one that is, or was, executed (RejectMismatch)
+	Missing                    // to Find: there is no record
 )
 
 // Answer is what a webhook gets.
 type Answer struct {
 	Outcome Outcome
 	Attempt int64         // of the execution that it tells of; 0 where that is not known
-	Result  record.Result // Executed, Replayed, Waited; Body must not be changed
+	Result  record.Result // Executed, Replayed, Waited; must not be changed
 	Age     time.Duration // since the result was stored, by Redis' clock; never negative
 }

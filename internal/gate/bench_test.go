@@ -37,7 +37,7 @@ func BenchmarkFirstTime(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			w := h.hook(int(n.Add(1)), "body")
-			w.Execute = func(context.Context, int64) (record.Result, error) { return result, nil }
+			w.Execute = func(context.Context, int64, bool) (record.Result, error) { return result, nil }
 			if a := r.Do(w); a.Outcome != gate.Executed {
 				b.Errorf("it was %s", name(a.Outcome))
 			}

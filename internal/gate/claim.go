@@ -20,8 +20,12 @@ const (
 // fly claims until this flight executes, or finds what another one left, or has nobody left to fly for.
 func (g *Gate) fly(f *flight) {
 	token := rand.Text()
-	for first := true; g.nominate(f); first = false {
-		c, ok := g.claim(f, token, first)
+	for first := true; ; first = false {
+		w, waits := g.nominate(f)
+		if !waits {
+			return
+		}
+		c, ok := g.claim(f, w, token, first)
 		if !ok || g.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
 				_, _ = g.call([]scripts.Op{scripts.Fail(f.key, c.Attempt, token, "shutdown")})
@@ -31,7 +35,7 @@ func (g *Gate) fly(f *flight) {
 		}
 		switch c.Verdict {
 		case scripts.Claimed:
-			g.execute(f, token, c)
+			g.execute(f, w, token, c)
 			return
 		case scripts.Done:
 			g.landOn(f, c.Record)
@@ -43,6 +47,9 @@ func (g *Gate) fly(f *flight) {
 			}
 		case scripts.Settling:
 			_ = sleep.For(g.life, c.Left)
+		case scripts.Free:
+			g.land(f, landing{outcome: Refused})
+			return
 		case scripts.Foreign:
 			g.landOnForeign(f, record.ErrForeign)
 			return
@@ -69,7 +76,7 @@ func (g *Gate) landOnRecord(f *flight, r record.Record) {
 		g.land(f, landing{outcome: Processing, attempt: r.Attempt})
 		return
 	}
-	g.seen.add(f.webhook.Fingerprint)
+	g.seen.add(f.fingerprint)
 	outcome := Replayed
 	f.mu.Lock()
 	if f.known {
@@ -93,8 +100,8 @@ type claim struct {
 
 // claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
 // Redis had none for RedisPatience; the token is then failed as soon as it is back.
-func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
-	c, scripted, sent, ok := g.ask(f.key, token, first)
+func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, ok bool) {
+	c, scripted, sent, ok := g.ask(f.key, w.Digest, token, first)
 	if !ok && sent {
 		g.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(g.LockTTL)})
 	}
@@ -105,8 +112,10 @@ func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
 	switch {
 	case ok && c.Verdict == scripts.Claimed:
 		candidate.executes, f.known, f.attempt = true, true, c.Attempt
+		f.name(w.Digest)
 	case ok && c.Verdict == scripts.InProgress:
 		f.known = true
+		f.name(c.Digest)
 	case ok && c.Verdict == scripts.Done:
 		candidate.scripted = scripted
 	}
@@ -119,18 +128,25 @@ func (g *Gate) claim(f *flight, token string, first bool) (c claim, ok bool) {
 // ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been
 // silent for that long. scripted: the script counted a replay; also where the first reply was lost, since a call that was
 // sent is executed in all likelihood. sent: Redis may have executed the claim.
-func (g *Gate) ask(key, token string, first bool) (c claim, scripted, sent, ok bool) {
+//
+// While nothing may be executed it only looks: what is done or in progress is served as ever.
+func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (c claim, scripted, sent, ok bool) {
 	giveUp := time.Now().Add(g.RedisPatience)
+	claims := g.Admit == nil || g.Admit() // the same for all tries: one may have been executed
 	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = longer(pause) {
 		signals := g.signals.raised.Load()
 		held := newLease(g.LockTTL) // counts from before the claim is sent
-		reply, err := g.call([]scripts.Op{scripts.Claim(key, token, first)})
+		op := scripts.Look(key, first)
+		if claims {
+			op = scripts.Claim(key, token, first, digest)
+		}
+		reply, err := g.call([]scripts.Op{op})
 		var answer scripts.Answer // has no verdict where there was no reply
 		if err == nil {
 			answer = reply.Answers[0]
 		}
 		lost := err != nil && !errors.Is(err, errNotSent)
-		sent = sent || lost || err == nil
+		sent = sent || claims && (lost || err == nil)
 		if first && (lost || answer.Verdict == scripts.Done) {
 			first, scripted = false, lost || reply.Counted
 		}

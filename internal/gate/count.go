@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,10 @@ const (
 	waited                       // waited for another's execution and got its outcome
 	stillProcessing              // waited in vain
 	unavailable                  // neither an execution nor a duplicate
+	refused                      // of those: since nothing is executed at the moment
 	lateAnswer                   // remark: a first caller left before its own execution ended
 	mismatch                     // remark: a duplicate with another body than the first
+	reconciled                   // remark: an execution that only asked what an earlier one had brought
 	kinds
 )
 
@@ -37,8 +40,10 @@ var fields = [kinds][]string{
 	waited:           {"total_requests", "duplicates", "waited"},
 	stillProcessing:  {"total_requests", "duplicates", "still_processing"},
 	unavailable:      {"total_requests", "unavailable"},
+	refused:          {"total_requests", "unavailable", "refused"},
 	lateAnswer:       {"late_answers"},
 	mismatch:         {"mismatches"},
+	reconciled:       {"reconciled"},
 }
 
 // counters add up in memory what no script call saw. It rides on a script call as a numbered flush: one at a time is on
@@ -141,4 +146,16 @@ func (g *Gate) flushAll() error {
 			return fmt.Errorf("counters that redis did not take are lost: %w", errors.Join(err, late))
 		}
 	}
+}
+
+// Gauge writes a field of the metrics hash that is no counter, in the background: what it tells may be late or lost.
+func (g *Gate) Gauge(field string, value int64) {
+	g.running.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+		defer cancel()
+		set := g.client.B().Hset().Key(g.Keys.Metrics()).FieldValue().FieldValue(field, strconv.FormatInt(value, 10)).Build()
+		if err := g.client.Do(ctx, set).Error(); err != nil {
+			g.Log.Warn("a gauge was not written", "field", field, "error", err)
+		}
+	})
 }

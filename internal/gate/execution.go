@@ -21,13 +21,21 @@ var ErrLeaseLost = errors.New("lease lost")
 // ErrTimeout is the cause for which an execution is cancelled after ExecutionTimeout.
 var ErrTimeout = errors.New("execution timeout")
 
+// ErrOutcomeUnknown is wrapped by an error of logic that may have had its effect all the same: the next attempt is told.
+var ErrOutcomeUnknown = errors.New("outcome unknown")
+
+// ErrRefused is wrapped by an error of logic that did nothing and would not now: its callers are told to come again.
+var ErrRefused = errors.New("refused")
+
 var errShutdown = errors.New("shutdown")
 
 // execution is one attempt of a fingerprint that this process won.
 type execution struct {
 	flight  *flight
+	webhook Webhook
 	token   string
 	attempt int64
+	inDoubt bool // what became of an attempt before this one is not known
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -41,9 +49,8 @@ type execution struct {
 // execute runs the logic under a lease that was won, stores how it ended, and lands. The lease is renewed (keep.go)
 // from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
 // one that knows that it has stopped.
-func (g *Gate) execute(f *flight, token string, won claim) {
-	attempt := won.Attempt
-	e := &execution{flight: f, token: token, attempt: attempt, lease: won.lease}
+func (g *Gate) execute(f *flight, w Webhook, token string, won claim) {
+	e := &execution{flight: f, webhook: w, token: token, attempt: won.Attempt, inDoubt: won.inDoubt(), lease: won.lease}
 	fenced, cancel := context.WithCancelCause(g.life)
 	e.cancel = cancel
 	defer cancel(nil)
@@ -69,14 +76,17 @@ func (g *Gate) execute(f *flight, token string, won claim) {
 // conclude stores how an execution ended, and lands.
 func (g *Gate) conclude(e *execution, result record.Result, err error) {
 	f, attempt, token := e.flight, e.attempt, e.token
+	if err == nil {
+		err = result.Check()
+	}
 	if err == nil && len(result.Body) > g.MaxResultBytes {
 		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
 	}
 	var end scripts.Op
 	if err == nil {
-		end = scripts.Store(f.key, attempt, token, f.webhook.Digest, result)
+		end = scripts.Store(f.key, attempt, token, e.webhook.Digest, result, g.ttl(result))
 	} else {
-		g.Log.Error("execution failed", "fingerprint", f.webhook.Fingerprint, "attempt", attempt, "error", err)
+		g.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
 		end = scripts.Fail(f.key, attempt, token, reason(e.ctx, err))
 	}
 	answer := g.finish(e, end)
@@ -87,14 +97,21 @@ func (g *Gate) conclude(e *execution, result record.Result, err error) {
 	}
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
-		g.seen.add(f.webhook.Fingerprint)
+		g.seen.add(f.fingerprint)
+		if result.Reconciled {
+			g.counters.add(reconciled)
+		}
 		now := g.redisNow()
 		g.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
 			State: record.Done, Attempt: attempt, Token: token,
-			Stored: now, Ends: now.Add(g.ResultTTL), Digest: f.webhook.Digest, Result: result,
+			Stored: now, Ends: now.Add(g.ttl(result)), Digest: e.webhook.Digest, Result: result,
 		}})
 	case scripts.Failed:
-		g.land(f, landing{outcome: Failed, attempt: attempt})
+		outcome := Failed
+		if errors.Is(err, ErrRefused) {
+			outcome = Refused
+		}
+		g.land(f, landing{outcome: outcome, attempt: attempt})
 	case scripts.Refused:
 		g.goOn(f, answer.Record)
 	case scripts.Foreign:
@@ -102,6 +119,14 @@ func (g *Gate) conclude(e *execution, result record.Result, err error) {
 	default: // the gate closes and Redis does not answer
 		g.land(f, landing{outcome: Unavailable, attempt: attempt})
 	}
+}
+
+// ttl is how long a result answers duplicates: a refusal not as long, lest a wrong one stick.
+func (g *Gate) ttl(r record.Result) time.Duration {
+	if r.Status >= 400 {
+		return g.RejectedTTL
+	}
+	return g.ResultTTL
 }
 
 var (
@@ -130,7 +155,24 @@ func (e *execution) run() (result record.Result, err error) {
 			err = &panicked{value, debug.Stack()}
 		}
 	}()
-	return e.flight.webhook.Execute(e.ctx, e.attempt)
+	return e.webhook.Execute(e.ctx, e.attempt, e.inDoubt)
+}
+
+// The reasons of a failed record that leave no doubt of what became of its execution.
+const (
+	reasonError     = "error"     // its logic said so
+	reasonRefused   = "refused"   // it did nothing
+	reasonForgotten = "forgotten" // a person wants it executed again
+)
+
+// inDoubt reports whether an attempt before the one that was won may have had its effect. It crashed, or was given up;
+// or the reply that told of it was lost.
+func (c claim) inDoubt() bool {
+	switch c.Before {
+	case reasonError, reasonRefused, reasonForgotten:
+		return false
+	}
+	return c.Attempt > 1
 }
 
 // reason is the word that a failed record keeps of an error.
@@ -149,8 +191,12 @@ func reason(ctx context.Context, err error) string {
 		return "lease-lost"
 	case cause != nil:
 		return "shutdown"
+	case errors.Is(err, ErrOutcomeUnknown):
+		return "unknown"
+	case errors.Is(err, ErrRefused):
+		return reasonRefused
 	}
-	return "error"
+	return reasonError
 }
 
 // finish repeats a store or a fail until it has an answer that can be believed: no caller is told of a success before
@@ -188,7 +234,7 @@ func (g *Gate) lose(e *execution, value []byte) {
 	if !e.ended.CompareAndSwap(false, true) {
 		return
 	}
-	g.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.webhook.Fingerprint, "attempt", e.attempt)
+	g.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
 	e.cancel(ErrLeaseLost)
 	g.running.Go(func() { g.goOn(e.flight, value) })
 }

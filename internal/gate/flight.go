@@ -12,24 +12,26 @@ import (
 // flight is what this process does for one fingerprint at a time: claim, then execute or wait. It belongs to the gate;
 // the callers that joined it come and go.
 type flight struct {
-	webhook Webhook // of the caller that began it: the one that is executed
-	key     string
-	wake    chan struct{} // holds one: the record has changed, or may have
-	done    chan struct{} // closed when it has landed
+	fingerprint fingerprint.Fingerprint
+	key         string
+	wake        chan struct{} // holds one: the record has changed, or may have
+	done        chan struct{} // closed when it has landed
 
 	mu        sync.Mutex
-	callers   []*caller // who waits here, in the order they came; of those who left, some are still in it
-	left      int       // how many of them left
-	candidate *caller   // for whom a claim is under way
-	known     bool      // the fingerprint was claimed: who joins now is a duplicate
-	attempt   int64     // of the execution that it runs or waits for; 0: not known
+	callers   []*caller     // who waits here, in the order they came; of those who left, some are still in it
+	left      int           // how many of them left
+	candidate *caller       // for whom a claim is under way
+	known     bool          // the fingerprint was claimed: who joins now is a duplicate
+	attempt   int64         // of the execution that it runs or waits for; 0: not known
+	executing record.Digest // of the body that is executed, once named is closed
+	named     chan struct{}
 	stalled   chan struct{}
 	landing   landing // set before done is closed
 }
 
 // caller is one request that waits for a flight. The flight's lock guards it.
 type caller struct {
-	digest   record.Digest
+	webhook  Webhook
 	stalled  <-chan struct{} // closed while an execution that has ended can't be stored for want of Redis
 	executes bool            // a claim won for it: it is counted as an execution, once and for all
 	scripted bool            // the script has counted it as a replay
@@ -37,7 +39,7 @@ type caller struct {
 }
 
 // landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found, Processing where a
-// person had it forgotten, or Failed, Unavailable, Foreign.
+// person had it forgotten, or Failed, Refused, Unavailable, Foreign.
 type landing struct {
 	outcome Outcome
 	attempt int64
@@ -54,8 +56,8 @@ type flights struct {
 // Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
 // its caller is answered earlier.
 func (g *Gate) Do(w Webhook) Answer {
-	c := &caller{digest: w.Digest}
-	f := g.join(w, c)
+	c := &caller{webhook: w}
+	f := g.join(c)
 	if f == nil {
 		g.counters.add(unavailable)
 		return Answer{Outcome: Unavailable}
@@ -63,31 +65,43 @@ func (g *Gate) Do(w Webhook) Answer {
 	defer g.running.Done()
 	timer := time.NewTimer(g.WaitTimeout - time.Since(w.Arrived))
 	defer timer.Stop()
-	select {
-	case <-f.done:
-		return g.leave(f, c, Executed)
-	case <-c.stalled:
-		return g.leave(f, c, Unavailable)
-	case <-timer.C:
-		return g.leave(f, c, Processing)
+	named := f.named
+	if !g.RejectMismatch {
+		named = nil
+	}
+	for {
+		select {
+		case <-f.done:
+			return g.leave(f, c, Executed)
+		case <-c.stalled:
+			return g.leave(f, c, Unavailable)
+		case <-timer.C:
+			return g.leave(f, c, Processing)
+		case <-named:
+			if f.differs(c) {
+				return g.leave(f, c, Mismatched)
+			}
+			named = nil
+		}
 	}
 }
 
 // join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil when the gate is
 // closing.
-func (g *Gate) join(w Webhook, c *caller) *flight {
+func (g *Gate) join(c *caller) *flight {
 	g.flights.mu.Lock()
 	defer g.flights.mu.Unlock()
-	f := g.flights.byName[w.Fingerprint]
+	name := c.webhook.Fingerprint
+	f := g.flights.byName[name]
 	if f == nil {
 		if g.flights.closed {
 			return nil
 		}
 		f = &flight{
-			webhook: w, key: g.Keys.Record(w.Fingerprint),
-			wake: make(chan struct{}, 1), done: make(chan struct{}), stalled: make(chan struct{}),
+			fingerprint: name, key: g.Keys.Record(name),
+			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), stalled: make(chan struct{}),
 		}
-		g.flights.byName[w.Fingerprint] = f
+		g.flights.byName[name] = f
 		g.running.Go(func() { g.fly(f) })
 	}
 	f.mu.Lock()
@@ -98,26 +112,26 @@ func (g *Gate) join(w Webhook, c *caller) *flight {
 	return f
 }
 
-// nominate chooses for whom the flight claims next: the one who has waited longest. Where nobody waits any more the
-// flight is over.
-func (g *Gate) nominate(f *flight) bool {
+// nominate chooses for whom the flight claims next, and whose webhook is executed: the one who has waited longest. Where
+// nobody waits any more the flight is over.
+func (g *Gate) nominate(f *flight) (w Webhook, ok bool) {
 	g.flights.mu.Lock()
 	defer g.flights.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.gone })
 	if waits < 0 {
-		delete(g.flights.byName, f.webhook.Fingerprint)
-		return false
+		delete(g.flights.byName, f.fingerprint)
+		return w, false
 	}
 	f.candidate = f.callers[waits]
-	return true
+	return f.candidate.webhook, true
 }
 
 // land ends a flight: all its callers get what it found, and who comes later begins anew.
 func (g *Gate) land(f *flight, l landing) {
 	g.flights.mu.Lock()
-	delete(g.flights.byName, f.webhook.Fingerprint)
+	delete(g.flights.byName, f.fingerprint)
 	g.flights.mu.Unlock()
 	f.mu.Lock()
 	f.landing = l
@@ -138,6 +152,9 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 		if c != f.candidate {
 			g.count(f, c, early)
 		}
+		if early == Mismatched {
+			g.counters.add(mismatch)
+		}
 		f.drop()
 		return Answer{Outcome: early, Attempt: f.attempt}
 	}
@@ -147,14 +164,21 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 		outcome = Waited
 	}
 	g.count(f, c, outcome)
-	a := Answer{Outcome: outcome, Attempt: l.attempt}
 	if l.record.State == record.Done {
-		if !c.executes && l.record.Digest != c.digest {
-			g.counters.add(mismatch)
-		}
-		a.Result, a.Age = l.record.Result, g.age(&l.record)
+		return g.answer(outcome, &l.record, !c.executes && l.record.Digest != c.webhook.Digest)
 	}
-	return a
+	return Answer{Outcome: outcome, Attempt: l.attempt}
+}
+
+// answer is a done record's; differs: its body was another one.
+func (g *Gate) answer(outcome Outcome, r *record.Record, differs bool) Answer {
+	if differs {
+		g.counters.add(mismatch)
+		if g.RejectMismatch {
+			return Answer{Outcome: Mismatched, Attempt: r.Attempt}
+		}
+	}
+	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: g.age(r)}
 }
 
 // drop forgets the callers who left, once they are more than those who wait: logic that runs for hours must not gather
@@ -182,6 +206,8 @@ func (g *Gate) count(f *flight, c *caller, outcome Outcome) {
 		g.counters.add(waited)
 	case outcome == Processing || f.known:
 		g.counters.add(stillProcessing)
+	case outcome == Refused:
+		g.counters.add(refused)
 	default:
 		g.counters.add(unavailable)
 	}
@@ -204,10 +230,28 @@ func (g *Gate) pause(f *flight, d time.Duration) (woken bool) {
 }
 
 // follow notes which attempt the flight waits for.
-func (f *flight) follow(attempt int64) {
+func (f *flight) follow(attempt int64, executing record.Digest) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.attempt = attempt
-	f.mu.Unlock()
+	f.name(executing)
+}
+
+// name notes whose body is executed. The lock is held.
+func (f *flight) name(executing record.Digest) {
+	f.executing = executing
+	select {
+	case <-f.named:
+	default:
+		close(f.named)
+	}
+}
+
+// differs reports whether a caller has another body than the one that is executed.
+func (f *flight) differs(c *caller) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !c.executes && f.executing != c.webhook.Digest
 }
 
 func (f *flight) rouse() {

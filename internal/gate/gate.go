@@ -27,12 +27,13 @@ import (
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle and
-// RedisPatience, where 0 means "none".
+// RedisPatience, where 0 means "none", RejectMismatch and Admit.
 type Options struct {
 	Keys redis.Keys
 
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
+	RejectedTTL      time.Duration // how long one lives whose result has a status of 4xx
 	WaitTimeout      time.Duration // every caller's answer comes within it
 	ExecutionTimeout time.Duration // the logic's deadline
 	Settle           time.Duration // 0: nothing is decided later because Redis may have forgotten
@@ -40,6 +41,10 @@ type Options struct {
 	RedisPatience    time.Duration // how long a caller is kept while Redis does not answer; below WaitTimeout
 	MetricsFlush     time.Duration // counters reach Redis within it
 	MaxResultBytes   int
+	RejectMismatch   bool // a duplicate with another body than the first is not served
+
+	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
+	Admit func() bool
 
 	Log *slog.Logger
 }

@@ -33,6 +33,7 @@ type house struct {
 	replicas []*replica
 
 	executions atomic.Int64
+	inDoubt    atomic.Bool // what the last one was told
 	logic      atomic.Pointer[func(ctx context.Context, attempt int64) (record.Result, error)]
 }
 
@@ -48,7 +49,7 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, WaitTimeout: 10 * time.Second,
+		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
@@ -131,8 +132,9 @@ func (h *house) hook(n int, body string) gate.Webhook {
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
 		Arrived:     time.Now(),
-		Execute: func(ctx context.Context, attempt int64) (record.Result, error) {
+		Execute: func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 			execution := h.executions.Add(1)
+			h.inDoubt.Store(inDoubt)
 			if logic := h.logic.Load(); logic != nil {
 				return (*logic)(ctx, attempt)
 			}
@@ -162,9 +164,11 @@ func (r *replica) sendBody(n int, body string) gate.Answer {
 }
 
 // later sends in a goroutine of its own.
-func (r *replica) later(n int) <-chan gate.Answer {
+func (r *replica) later(n int) <-chan gate.Answer { return r.laterBody(n, "body") }
+
+func (r *replica) laterBody(n int, body string) <-chan gate.Answer {
 	answered := make(chan gate.Answer, 1)
-	go func() { answered <- r.send(n) }()
+	go func() { answered <- r.sendBody(n, body) }()
 	return answered
 }
 
@@ -176,7 +180,7 @@ func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
 }
 
 func name(o gate.Outcome) string {
-	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign"}[o]
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "mismatched", "missing"}[o]
 }
 
 func (h *house) expectExecutions(n int64) {

@@ -55,7 +55,7 @@ func (g *Gate) renew(age time.Duration) (ok bool) {
 	for group := range slices.Chunk(g.leases.due(age), maxGroup) {
 		ops := make([]scripts.Op, len(group))
 		for i, e := range group {
-			ops[i] = scripts.Renew(e.flight.key, e.attempt, e.token)
+			ops[i] = scripts.Renew(e.flight.key, e.attempt, e.token, e.webhook.Digest)
 		}
 		held := newLease(g.LockTTL)
 		reply, err := g.call(ops)

@@ -7,30 +7,15 @@ import (
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
 )
 
 // Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
 // it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
 // of a loss is open.
 func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
-	if !g.tracking || !g.seen.has(f) || g.signals.open() {
-		return a, false
-	}
-	if g.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
-		g.looks.Add(-1)
-		return a, false
-	}
-	defer g.looks.Add(-1)
-	sent := g.signals.raised.Load()
-	value, hit, err := g.cached(g.Keys.Record(f))
-	if err != nil {
-		return a, false
-	}
-	r, err := record.Parse(value)
-	if err != nil || r.State != record.Done || !g.redisNow().Before(r.Ends) {
-		return a, false
-	}
-	if g.signals.open() || !g.believed(sent) {
+	r, hit, ok := g.lookup(f)
+	if !ok {
 		return a, false
 	}
 	if hit {
@@ -38,10 +23,60 @@ func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer
 	} else {
 		g.counters.add(replayed)
 	}
-	if r.Digest != digest {
-		g.counters.add(mismatch)
+	return g.answer(Replayed, &r, r.Digest != digest), true
+}
+
+// Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
+// Missing, Unavailable or Foreign. It claims nothing and counts nothing.
+func (g *Gate) Find(f fingerprint.Fingerprint) Answer {
+	if r, _, ok := g.lookup(f); ok {
+		return g.answer(Replayed, &r, false)
 	}
-	return Answer{Outcome: Replayed, Attempt: r.Attempt, Result: r.Result, Age: g.age(&r)}, true
+	signals := g.signals.raised.Load()
+	reply, err := g.call([]scripts.Op{scripts.Look(g.Keys.Record(f), false)})
+	if err != nil || !g.believed(signals) {
+		return Answer{Outcome: Unavailable}
+	}
+	switch found := reply.Answers[0]; found.Verdict {
+	case scripts.Done:
+		r, err := record.Parse(found.Record)
+		if err != nil {
+			return Answer{Outcome: Foreign}
+		}
+		return g.answer(Replayed, &r, false)
+	case scripts.InProgress:
+		return Answer{Outcome: Processing}
+	case scripts.Free:
+		if found.Before == "nothing" || found.Before == reasonForgotten {
+			return Answer{Outcome: Missing}
+		}
+		return Answer{Outcome: Failed}
+	case scripts.Foreign:
+		return Answer{Outcome: Foreign}
+	}
+	return Answer{Outcome: Unavailable} // it settles, or refuses
+}
+
+// lookup reads a done record through the cache; hit: there was no round trip.
+func (g *Gate) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
+	if !g.tracking || !g.seen.has(f) || g.signals.open() {
+		return r, false, false
+	}
+	if g.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
+		g.looks.Add(-1)
+		return r, false, false
+	}
+	defer g.looks.Add(-1)
+	sent := g.signals.raised.Load()
+	value, hit, err := g.cached(g.Keys.Record(f))
+	if err != nil {
+		return r, false, false
+	}
+	r, err = record.Parse(value)
+	if err != nil || r.State != record.Done || !g.redisNow().Before(r.Ends) {
+		return r, false, false
+	}
+	return r, hit, !g.signals.open() && g.believed(sent)
 }
 
 // cached reads a record through the client-side cache, which it makes this connection track. The value is the cache's

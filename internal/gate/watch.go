@@ -44,7 +44,7 @@ func (g *Gate) watch(f *flight, left time.Duration) (r record.Record, ended bool
 			ended = (r.State == record.Done || r.Forgotten()) && !g.signals.open() && g.believed(signals)
 			return r, ended
 		}
-		f.follow(r.Attempt)
+		f.follow(r.Attempt, r.Digest)
 		if renewed := time.Now().Add(r.Deadline.Sub(g.redisNow())); renewed.After(lease) {
 			lease = renewed
 		}

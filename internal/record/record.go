@@ -3,12 +3,13 @@
 //
 // A record is one line of text and, where it is done, the result's bytes behind it:
 //
-//	P1 <attempt> <token> <deadline> <lease> <started>\n
-//	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type>\n<result>
+//	P1 <attempt> <token> <deadline> <lease> <started> <digest>\n
+//	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type> [<header>:<value> …]\n<result>
 //	F1 <attempt> <token> <failed> <reason>\n
 //
 // The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
-// lease is a length in milliseconds. A reader ignores fields behind those that it knows.
+// lease is a length in milliseconds. A reader ignores fields behind those that it knows; in a done record, those
+// without a colon.
 package record
 
 import (
@@ -21,6 +22,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // State is a record's first byte.
@@ -36,7 +38,7 @@ const (
 const version = '1'
 
 // maxHeader bounds the header line: what is longer is not ours.
-const maxHeader = 1024
+const maxHeader = 4096
 
 // Forgotten is the token of a failed record that a person left behind (`oncegate forget`). No execution has it.
 const Forgotten = "-"
@@ -50,12 +52,32 @@ type Digest [16]byte
 // Hex returns the 32 digits that stand in a record.
 func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
+// ParseDigest reads the 32 digits.
+func ParseDigest(digits string) (d Digest, err error) {
+	if len(digits) == hex.EncodedLen(len(d)) {
+		_, err = hex.Decode(d[:], []byte(digits))
+	} else {
+		err = hex.ErrLength
+	}
+	if err != nil {
+		return d, fmt.Errorf("digest %.40q: %w", digits, err)
+	}
+	return d, nil
+}
+
 // Result is what the logic returned and every duplicate gets.
 type Result struct {
-	Status      int    // HTTP status, 100 to 999
+	Status      int    // HTTP status: 2xx, or 4xx for a final refusal
 	ContentType string // any text without control characters
+	Headers     []Header
 	Body        []byte
+
+	// Reconciled says that an earlier attempt had brought it and the backend was only asked: it is counted, not stored.
+	Reconciled bool
 }
+
+// Header is a header that is kept with a result, or handed on with a webhook.
+type Header struct{ Name, Value string }
 
 // Record is a parsed record. Fields that its state does not have are zero.
 type Record struct {
@@ -67,9 +89,10 @@ type Record struct {
 	Lease    time.Duration // in progress: its length when it was written
 	Started  time.Time     // in progress: when this attempt was claimed
 
+	Digest Digest // in progress, done: of the body of the request that is, or was, executed
+
 	Stored time.Time // done
 	Ends   time.Time // done: Redis drops the record then
-	Digest Digest    // done: of the body of the request that was executed
 	Result Result    // done; Body aliases the parsed value
 
 	FailedAt time.Time // failed
@@ -90,10 +113,10 @@ func Parse(value []byte) (Record, error) {
 	r := Record{State: State(line[0]), Attempt: h.integer(), Token: h.text()}
 	switch r.State {
 	case InProgress:
-		r.Deadline, r.Lease, r.Started = h.time(), h.length(), h.time()
+		r.Deadline, r.Lease, r.Started, r.Digest = h.time(), h.length(), h.time(), h.digest()
 	case Done:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
-		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Body: body}
+		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Headers: h.headers(), Body: body}
 	case Failed:
 		r.FailedAt, r.Reason = h.time(), h.text()
 	default:
@@ -180,18 +203,63 @@ func (h *header) contentType() string {
 	if string(field) == JSON {
 		return JSON
 	}
+	return h.unescape(field)
+}
+
+func (h *header) unescape(field []byte) string {
 	text, err := url.PathUnescape(string(field)) // undoes any %XX
 	if err != nil || strings.ContainsFunc(text, unicode.IsControl) {
-		h.fail("the content type is malformed")
+		h.fail("a text is malformed")
 	}
 	return text
+}
+
+// headers reads all that is left.
+func (h *header) headers() (headers []Header) {
+	for len(h.rest) > 0 && h.err == nil {
+		if name, value, ok := bytes.Cut(h.field(), []byte{':'}); ok {
+			headers = append(headers, Header{string(name), h.unescape(value)})
+		}
+	}
+	return headers
 }
 
 // spaces separate fields, so that a field has none; the rest stays as a person reads it.
 var escaper = strings.NewReplacer("%", "%25", " ", "%20")
 
-// EscapeField returns text as one field of a header.
-func EscapeField(text string) string { return escaper.Replace(text) }
+// Kind returns what a done record says of a result behind its status: the content type and the headers.
+func (r Result) Kind() string {
+	kind := escaper.Replace(r.ContentType)
+	for _, h := range r.Headers {
+		kind += " " + h.Name + ":" + escaper.Replace(h.Value)
+	}
+	return kind
+}
+
+// maxKind leaves room in a header line for all that stands before it.
+const maxKind = maxHeader - 512
+
+// Check says what of a result can't be kept in a record.
+func (r Result) Check() error {
+	odd := func(text string) bool {
+		return strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text)
+	}
+	switch {
+	case r.Status < 200 || r.Status > 299 && r.Status < 400 || r.Status > 499:
+		return fmt.Errorf("a result has a status of 2xx, or 4xx for a final refusal, but this has %d", r.Status)
+	case r.ContentType == "" || odd(r.ContentType):
+		return errors.New("a result has a content type without control characters")
+	}
+	for _, h := range r.Headers {
+		if h.Name == "" || strings.ContainsAny(h.Name, ": %") || odd(h.Name) || odd(h.Value) {
+			return errors.New("a result's header has a name, and no control characters")
+		}
+	}
+	if kind := r.Kind(); len(kind) > maxKind {
+		return fmt.Errorf("a result's content type and headers have at most %d bytes, but these %d", maxKind, len(kind))
+	}
+	return nil
+}
 
 // Append appends a record's bytes, the same that the script writes. Times are cut to milliseconds.
 func Append(dst []byte, r Record) []byte {
@@ -203,12 +271,13 @@ func Append(dst []byte, r Record) []byte {
 		dst = appendInteger(dst, r.Deadline.UnixMilli())
 		dst = appendInteger(dst, r.Lease.Milliseconds())
 		dst = appendInteger(dst, r.Started.UnixMilli())
+		dst = appendField(dst, r.Digest.Hex())
 	case Done:
 		dst = appendInteger(dst, r.Stored.UnixMilli())
 		dst = appendInteger(dst, r.Ends.UnixMilli())
 		dst = appendField(dst, r.Digest.Hex())
 		dst = appendInteger(dst, int64(r.Result.Status))
-		dst = appendField(dst, EscapeField(r.Result.ContentType))
+		dst = appendField(dst, r.Result.Kind())
 	case Failed:
 		dst = appendInteger(dst, r.FailedAt.UnixMilli())
 		dst = appendField(dst, r.Reason)

@@ -164,7 +164,7 @@ func foreign(key string) map[string][]string {
 		"an empty string":    {"SET", key, ""},
 		"an unknown state":   {"SET", key, "X1 1 token 1 1 1\n"},
 		"an unknown version": {"SET", key, "D9 1 token 1 1 1\n"},
-		"no end of a header": {"SET", key, "P1 1 token 1 1 1" + strings.Repeat(" ", 2000) + "\n"},
+		"no end of a header": {"SET", key, "P1 1 token 1 1 1" + strings.Repeat(" ", 5000) + "\n"},
 	}
 }
 

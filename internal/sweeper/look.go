@@ -13,7 +13,7 @@ import (
 // Of a value no more than its head is read, never a whole result.
 const (
 	shortHead = 256  // bytes; they hold nearly every record's header
-	longHead  = 1024 // they hold any record's header (package record)
+	longHead  = 4096 // they hold any record's header (package record)
 )
 
 // What PTTL says where there is no time to tell.

@@ -1,0 +1,365 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// serveBackend is the whole backend, in a process of its own: this test binary, started again with BACKEND_DIR. It
+// books whenever it is asked to, and does not look at the key: what comes twice is booked twice. In its directory it
+// leaves a line for each call, and a file for each key that was booked.
+func serveBackend() {
+	dir, token := os.Getenv("BACKEND_DIR"), os.Getenv("BACKEND_TOKEN")
+	delay, err := time.ParseDuration(os.Getenv("BACKEND_DELAY"))
+	check(err)
+	var busy sync.Map
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /book", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		check(err)
+		if token != "" && r.Header.Get("Authorization") != "Bearer "+token {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		key := r.Header.Get("Idempotency-Key")
+		busy.Store(key, true)
+		defer busy.Delete(key)
+		calls, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		check(err)
+		_, err = fmt.Fprintln(calls, key, r.Header.Get("Idempotency-Attempt"), r.Header.Get("Traceparent"), string(body))
+		check(err)
+		check(calls.Close())
+		time.Sleep(delay)
+		booking := fmt.Appendf(nil, `{"booking":%d}`, time.Now().UnixNano())
+		check(os.WriteFile(filepath.Join(dir, key+".new"), booking, 0o600))
+		check(os.Rename(filepath.Join(dir, key+".new"), filepath.Join(dir, key)))
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Set-Cookie", "session=secret")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write(booking)
+	})
+	mux.HandleFunc("GET /book/{key}", func(w http.ResponseWriter, r *http.Request) {
+		key := filepath.Base(r.PathValue("key"))
+		if _, ok := busy.Load(key); ok {
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+		booking, err := os.ReadFile(filepath.Join(dir, key))
+		if errors.Is(err, os.ErrNotExist) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		check(err)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(booking)
+	})
+	check(http.ListenAndServe(os.Getenv("BACKEND_ADDRESS"), mux))
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "backend:", err)
+		os.Exit(1)
+	}
+}
+
+// backend is that process, seen from a test.
+type backend struct {
+	t       *testing.T
+	dir     string
+	address string
+	process *exec.Cmd
+}
+
+func startBackend(t *testing.T, env ...string) *backend {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{t: t, dir: t.TempDir(), address: free.Addr().String()}
+	_ = free.Close()
+	b.start(env...)
+	t.Cleanup(b.kill)
+	return b
+}
+
+// start starts it at its address, and waits until it listens.
+func (b *backend) start(env ...string) {
+	b.t.Helper()
+	b.process = exec.Command(os.Args[0])
+	b.process.Env = append([]string{"BACKEND_DIR=" + b.dir, "BACKEND_ADDRESS=" + b.address, "BACKEND_DELAY=0"}, env...)
+	b.process.Stderr = os.Stderr
+	if err := b.process.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	eventually(b.t, "the backend listens", func() bool {
+		c, err := net.Dial("tcp", b.address)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill ends it as kill -9 does.
+func (b *backend) kill() {
+	_ = b.process.Process.Kill()
+	_ = b.process.Wait()
+}
+
+// calls are the lines that it left, one for each POST.
+func (b *backend) calls() []string {
+	text, err := os.ReadFile(filepath.Join(b.dir, "calls"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		b.t.Fatal(err)
+	}
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+}
+
+// booked returns what the last booking of a key was.
+func (b *backend) booked(key string) string {
+	text, _ := os.ReadFile(filepath.Join(b.dir, key))
+	return string(text)
+}
+
+func (b *backend) settings(redis string, more ...string) []string {
+	return append([]string{
+		"REDIS_URL=" + redis, "UPSTREAM_URL=http://" + b.address + "/book", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s",
+		"LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s",
+	}, more...)
+}
+
+// tokens is a token server that hands out one token.
+type tokens struct {
+	*httptest.Server
+	fetched atomic.Int64
+}
+
+func startTokens(t *testing.T, token string) *tokens {
+	s := &tokens{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, secret, ok := r.BasicAuth()
+		if !ok || id != "gate" || secret != "s3cret" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "webhook:write dialog:write" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		s.fetched.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"access_token":%q,"token_type":"bearer","expires_in":3600}`, token)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// bookFirst is what send(1) sends.
+const bookFirst = `{"dialogId":"d","nodeId":"n","sequence":1}`
+
+func TestARetryStormBooksOnceAtTheBackend(t *testing.T) {
+	const storm = 300
+	redis := redistest.Start(t).URL()
+	b := startBackend(t, "BACKEND_DELAY=400ms", "BACKEND_TOKEN=t0ken")
+	granted := startTokens(t, "t0ken")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := b.settings(redis, "UPSTREAM_OAUTH_TOKEN_URL="+granted.URL, "UPSTREAM_OAUTH_CLIENT_ID=gate",
+		"UPSTREAM_OAUTH_CLIENT_SECRET_FILE="+secret, "UPSTREAM_OAUTH_SCOPES=webhook:write dialog:write")
+	replicas := []*replica{start(t, env...), start(t, env...), start(t, env...)}
+	answers := make([]answer, storm)
+	var sent sync.WaitGroup
+	for i := range answers {
+		sent.Go(func() {
+			var err error
+			if answers[i], err = replicas[i%3].send(1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sent.Wait()
+	counted := make(map[string]int)
+	for _, a := range answers {
+		counted[a.Status]++
+		if a.code != 200 || !bytes.Equal(a.Data, answers[0].Data) || len(a.Data) < len(`{"booking":1}`) {
+			t.Fatalf("answers differ: %d %s %s, %s", a.code, a.Status, a.Data, answers[0].Data)
+		}
+	}
+	if counted["success"] != 1 || counted["cached"] != storm-1 {
+		t.Errorf("answers %v", counted)
+	}
+	if calls := b.calls(); len(calls) != 1 || !strings.HasSuffix(calls[0], " 1  "+bookFirst) {
+		t.Errorf("the backend was called so: %q", calls)
+	}
+	if n := granted.fetched.Load(); n != 1 {
+		t.Errorf("%d tokens were fetched", n)
+	}
+	for _, r := range replicas {
+		if strings.Contains(r.logs(), "s3cret") || strings.Contains(r.logs(), "t0ken") {
+			t.Errorf("a secret is logged:\n%s", r.logs())
+		}
+	}
+	eventually(t, "the counters add up", func() bool {
+		m := metrics(t, redis)
+		return m["total_requests"] == float64(storm) && m["executed"] == 1. && m["stored"] == 1. && m["duplicates"] == storm-1.
+	})
+}
+
+func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
+	for name, status := range map[string]string{"asked before": "/book/{key}", "not asked": ""} {
+		t.Run(name, func(t *testing.T) {
+			redis := redistest.Start(t).URL()
+			b := startBackend(t, "BACKEND_DELAY=1m")
+			env := b.settings(redis)
+			if status != "" {
+				env = append(env, "UPSTREAM_STATUS_URL=http://"+b.address+status)
+			}
+			r := start(t, env...)
+			failed := make(chan answer, 1)
+			go func() {
+				a, err := r.send(1)
+				if err != nil {
+					t.Error(err)
+				}
+				failed <- a
+			}()
+			eventually(t, "the backend works", func() bool { return len(b.calls()) == 1 })
+			b.kill()
+			if a := <-failed; a.code != 500 {
+				t.Errorf("whose booking was cut off gets %+v", a)
+			}
+			b.start()
+			a, err := r.send(1)
+			if err != nil || a.code != 200 || a.Status != "success" {
+				t.Errorf("the retry gets %+v, %v\n%s", a, err, r.logs())
+			}
+			calls := b.calls()
+			if len(calls) != 2 || calls[1] != strings.Replace(calls[0], " 1 ", " 2 ", 1) {
+				t.Errorf("the backend was called so: %q", calls)
+			}
+		})
+	}
+}
+
+func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *testing.T) {
+	for name, c := range map[string]struct {
+		status     string
+		calls      int
+		reconciled float64
+	}{
+		"asked":     {"/book/{key}", 1, 1},
+		"not asked": {"", 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			redis := redistest.Start(t).URL()
+			b := startBackend(t, "BACKEND_DELAY=500ms")
+			env := b.settings(redis)
+			if c.status != "" {
+				env = append(env, "UPSTREAM_STATUS_URL=http://"+b.address+c.status)
+			}
+			dies, takes := start(t, env...), start(t, env...)
+			go func() { _, _ = dies.send(1) }()
+			eventually(t, "the backend works", func() bool { return len(b.calls()) == 1 })
+			dies.signal(syscall.SIGKILL)
+			key, _, _ := strings.Cut(b.calls()[0], " ")
+			eventually(t, "it has booked", func() bool { return b.booked(key) != "" })
+			first := b.booked(key)
+
+			a, err := takes.send(1)
+			if err != nil || a.code != 200 || a.Status != "success" {
+				t.Errorf("the retry gets %+v, %v\n%s", a, err, takes.logs())
+			}
+			if calls := b.calls(); len(calls) != c.calls {
+				t.Errorf("the backend was called so: %q", calls)
+			}
+			if same := string(a.Data) == first; same != (c.calls == 1) {
+				t.Errorf("the first booking was %s, the answer has %s", first, a.Data)
+			}
+			eventually(t, "it is counted", func() bool {
+				m := metrics(t, redis)
+				return m["takeovers"] == 1. && m["stored"] == 1. && m["reconciled"] == c.reconciled
+			})
+		})
+	}
+}
+
+func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	b := startBackend(t)
+	r := start(t, b.settings(redis, "UPSTREAM_BREAKER_FAILURES=5", "UPSTREAM_BREAKER_PAUSE=30s")...)
+	if a, err := r.send(0); err != nil || a.code != 200 {
+		t.Fatalf("answer %+v, %v", a, err)
+	}
+	b.kill()
+	for n := 1; n <= 20; n++ {
+		if a, err := r.send(n); err != nil || a.code != 503 {
+			t.Errorf("webhook %d gets %+v, %v", n, a, err)
+		}
+	}
+	if a, err := r.send(0); err != nil || a.Status != "cached" {
+		t.Errorf("a duplicate of what was booked gets %+v, %v", a, err)
+	}
+	eventually(t, "it is counted", func() bool {
+		m := metrics(t, redis)
+		return m["executed"] == 6. && m["failed"] == 5. && m["refused"] == 15.
+	})
+	out, err := exec.Command(program, "stats", "--redis-url", redis).Output()
+	if err != nil || !strings.Contains(string(out), "Backend: LEFT ALONE") {
+		t.Errorf("stats print\n%s%v", out, err)
+	}
+}
+
+func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	b := startBackend(t)
+	r := start(t, b.settings(redis, "RESPONSE_MODE=passthrough", "INBOUND_API_KEYS=the-key")...)
+	send := func(key string) *http.Response {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(bookFirst))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-API-Key", key)
+		request.Header.Set("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+		reply, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = reply.Body.Close() })
+		return reply
+	}
+	if reply := send("another-key"); reply.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without the key the status is %d", reply.StatusCode)
+	}
+	var bookings []string
+	for range 3 {
+		reply := send("the-key")
+		body, _ := io.ReadAll(reply.Body)
+		bookings = append(bookings, string(body))
+		if reply.StatusCode != http.StatusCreated || !json.Valid(body) || reply.Header.Get("Set-Cookie") != "" || reply.Header.Get("Idempotency-Fingerprint") == "" {
+			t.Errorf("status %d, headers %v, body %s", reply.StatusCode, reply.Header, body)
+		}
+	}
+	if bookings[0] != bookings[1] || bookings[0] != bookings[2] {
+		t.Errorf("answers differ: %q", bookings)
+	}
+	if calls := b.calls(); len(calls) != 1 || !strings.Contains(calls[0], " 00-4bf92f3577b34da6a3ce929d0e0e4736-") {
+		t.Errorf("the backend was called so: %q", calls)
+	}
+}

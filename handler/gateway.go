@@ -1,0 +1,132 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sweeper"
+)
+
+// Config has a gateway's settings; the README has a list of them. DefaultConfig is where to begin.
+type Config = config.Config
+
+// Secret is the type of settings that hold one: it is not printed.
+type Secret = config.Secret
+
+// DefaultConfig returns the defaults. Without a Redis named in it the store is embedded, for trying out.
+func DefaultConfig() Config { return config.Default() }
+
+// Gateway is all that runs for a webhook: its Redis, the gate before the logic, and HTTP before the gate.
+type Gateway struct {
+	config  *Config
+	log     *slog.Logger
+	store   *redis.Store
+	gate    *gate.Gate
+	handler *Handler
+	server  *fasthttp.Server
+	sweeper *sweeper.Sweeper
+}
+
+// Open connects to the Redis of c and makes everything ready to serve webhooks with the logic. ctx bounds the start.
+func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gateway, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	settle := c.Execution.Settle
+	if c.Redis.Embedded() {
+		settle = 0 // its only history is this process'
+	}
+	keys := redis.NewKeys(c.Redis.KeyPrefix)
+	options := gate.Options{
+		Keys:    keys,
+		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
+		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
+		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
+		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
+		Log: log,
+	}
+	if admitter, ok := logic.(Admitter); ok {
+		options.Admit = admitter.Admit
+	}
+	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
+	var err error
+	if g.store, err = redis.Open(ctx, c.Redis, g.gate.Invalidated, log); err != nil {
+		return nil, err
+	}
+	if err := g.gate.Start(ctx, g.store.Client, g.store.Tracking); err != nil {
+		g.store.Close()
+		return nil, err
+	}
+	if g.store.Embedded {
+		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
+	}
+	g.handler = New(g.gate, logic, Options{
+		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == "passthrough",
+		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Log: log,
+	})
+	g.server = NewServer(g.handler, int(c.HTTP.MaxBodyBytes), log)
+	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
+		Keys: keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
+		ExecutionTimeout: c.Execution.Timeout, Log: log,
+	})
+	return g, nil
+}
+
+// Gauge writes a field of the metrics hash that is no counter, such as the state of what the logic calls.
+func (g *Gateway) Gauge(field string, value int64) { g.gate.Gauge(field, value) }
+
+// Serve answers on a listener until ctx ends, lets what runs finish for SHUTDOWN_TIMEOUT, and closes the gateway. Its
+// error is what went wrong while it served, and what could not be finished.
+func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	serving := make(chan error, 1)
+	go func() { serving <- g.server.Serve(listener) }()
+	sweeping := make(chan struct{})
+	go func() {
+		defer close(sweeping)
+		g.sweeper.Run(ctx)
+	}()
+	g.greet(listener.Addr())
+
+	var err error
+	select {
+	case err = <-serving:
+		err = fmt.Errorf("serving %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	g.log.Info("shutting down", "at_most", g.config.HTTP.ShutdownTimeout)
+	stop()
+	g.handler.Drain()
+	last, cancel := context.WithTimeout(context.Background(), g.config.HTTP.ShutdownTimeout)
+	defer cancel()
+	err = errors.Join(err, g.server.ShutdownWithContext(last), g.gate.Close(last))
+	<-sweeping
+	g.store.Close()
+	return err
+}
+
+// Close closes a gateway that was opened and never served.
+func (g *Gateway) Close() error {
+	err := g.gate.Close(context.Background())
+	g.store.Close()
+	return err
+}
+
+// greet says where it listens, and warns where strangers may reach it.
+func (g *Gateway) greet(addr net.Addr) {
+	g.log.Info("listening", "address", addr.String(), "redis", g.store.Address)
+	at, ok := addr.(*net.TCPAddr)
+	if len(g.handler.APIKeys) == 0 && (!ok || !at.IP.IsLoopback()) {
+		g.log.Warn("ANYBODY WHO REACHES THIS ADDRESS CAN SEND WEBHOOKS AND READ RESULTS: set INBOUND_API_KEYS, or listen on loopback",
+			"address", addr.String())
+	}
+}

@@ -1,0 +1,158 @@
+package handler_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// returning makes the logic return a result.
+func (h *house) returning(r handler.Result) {
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return r, nil })
+}
+
+func plainResponse(*fasthttp.Server) {}
+
+func TestAResultInItsEnvelope(t *testing.T) {
+	kept := []handler.Header{{Name: "Location", Value: "/bookings/7"}}
+	for what, c := range map[string]struct {
+		result   handler.Result
+		status   int
+		executed string
+		replayed string
+	}{
+		"JSON":            {handler.Result{Status: 201, ContentType: record.JSON, Headers: kept, Body: []byte(`{"a":"<b>"}`)}, 200, success(`{"a":"<b>"}`), cached(`{"a":"<b>"}`)},
+		"text":            {handler.Result{Status: 200, ContentType: "text/plain", Body: []byte("say \"<hi>\"\n")}, 200, success(`"say \"<hi>\"\n"`), cached(`"say \"<hi>\"\n"`)},
+		"what is no text": {handler.Result{Status: 200, ContentType: "image/png", Body: []byte("\xff{")}, 200, success(`"\ufffd{"`), cached(`"\ufffd{"`)},
+		"nothing":         {handler.Result{Status: 204, ContentType: "application/octet-stream"}, 200, success(`null`), cached(`null`)},
+		"a refusal":       {handler.Result{Status: 404, ContentType: record.JSON, Body: []byte(`{"no":"seat"}`)}, 404, rejected(`{"no":"seat"}`), rejected(`{"no":"seat"}`)},
+		"a bare refusal":  {handler.Result{Status: 410, ContentType: "application/octet-stream"}, 410, rejected(`null`), rejected(`null`)},
+		"null":            {handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`null`)}, 200, success(`null`), cached(`null`)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			onEach(t, func(t *testing.T, h *house) {
+				r := h.open(options())
+				h.returning(c.result)
+				h.expect(r.post(webhook), c.status, c.executed, "Idempotency-Status: executed", named, first)
+				for range 2 {
+					h.expect(fresh(r.post(webhook)), c.status, c.replayed, "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
+				}
+			})
+		})
+	}
+}
+
+func rejected(data string) string {
+	return `{"status":"rejected","data":` + data + `,"fingerprint":"` + name + `"}`
+}
+
+func TestAResultPassedThroughAsItIs(t *testing.T) {
+	for what, result := range map[string]handler.Result{
+		"JSON":    {Status: 201, ContentType: record.JSON, Headers: []handler.Header{{Name: "Location", Value: "/7"}, {Name: "X-More", Value: "50% off"}}, Body: []byte(`{"a":1}`)},
+		"text":    {Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("any\x00bytes\xff")},
+		"nothing": {Status: 200, ContentType: "application/octet-stream"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			onEach(t, func(t *testing.T, h *house) {
+				r := h.openWith(options(), handler.Options{Passthrough: true}, plainResponse)
+				h.returning(result)
+				own := []string{"Content-Type: " + result.ContentType, named, first}
+				for _, header := range result.Headers {
+					own = append(own, header.Name+": "+header.Value)
+				}
+				for _, more := range [][]string{{"Idempotency-Status: executed"}, {"Idempotency-Status: replayed", replayed, "Age: 0"}, {"Idempotency-Status: replayed", replayed, "Age: 0"}} {
+					got, want := fresh(r.post(webhook)), response{result.Status, sorted(append(more, own...)), string(result.Body)}
+					if got.String() != want.String() {
+						t.Errorf("answer\n%v\n\nwant\n%v", got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestErrorsAreOursAlsoWhereResultsArePassedThrough(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(shortWait(), handler.Options{Passthrough: true}, plainResponse)
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return handler.Result{}, errLogic })
+	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
+	_, release := h.blocked()
+	if got := r.post(webhook); got.status != 409 || got.header("Idempotency-Status") != "processing" {
+		t.Errorf("answer\n%v", got)
+	}
+	close(release)
+}
+
+func TestLogicThatRefusesIs503(t *testing.T) {
+	h := onReal(t)
+	r := h.open(options())
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+		return handler.Result{}, handler.ErrRefused
+	})
+	h.expect(r.post(webhook), 503, `{"detail":"Upstream unavailable: nothing was executed, ask again"}`, named, first, retryAfter)
+}
+
+func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
+	const other = `{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":3}}`
+	const refused = `{"detail":"Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"}`
+	h := onReal(t)
+	o := options()
+	o.RejectMismatch = true
+	r := h.open(o)
+	entered, release := h.blocked()
+	executed := r.later(webhook)
+	<-entered
+	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", named, first)
+	close(release)
+	<-executed
+	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", named, first)
+	h.expectExecutions(1)
+}
+
+func TestAResultIsFetchedLater(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		get := func(path string) response { return r.exchange(request("GET", "/webhook/cognigy/"+path, "")) }
+		digits := name[len("cognigy:fp:"):]
+		for _, path := range []string{name, digits} {
+			h.expect(get(path), 404, `{"detail":"No webhook with this fingerprint is known: it never came, or its time is over"}`, named)
+		}
+		entered, release := h.blocked()
+		executed := r.later(webhook)
+		<-entered
+		h.expect(get(digits), 202, `{"status":"processing","data":null,"fingerprint":"`+name+`","detail":"This webhook is being processed: ask again"}`,
+			"Idempotency-Status: processing", named, retryAfter)
+		close(release)
+		<-executed
+		for _, path := range []string{name, digits, "cognigy%3Afp%3A" + digits} {
+			h.expect(fresh(get(path)), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
+		}
+		if got := r.exchange(request("HEAD", "/webhook/cognigy/"+name, "")); got.status != 200 || got.body != "" {
+			t.Errorf("HEAD is answered\n%v", got)
+		}
+		for _, path := range []string{"7", digits + "0", "cognigy:fp:", "x" + digits[1:], digits + "/more"} {
+			h.expect(get(path), 400, `{"detail":"A fingerprint is 64 hex digits, with or without cognigy:fp: before them"}`)
+		}
+		h.expectExecutions(1)
+		h.expectCounts(map[string]int64{"total_requests": 1, "executed": 1, "duplicates": 0})
+	})
+}
+
+func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant", "X-Missing"}}, plainResponse)
+	got := make(chan []handler.Header, 1)
+	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		got <- w.Headers
+		return handler.JSON(nil)
+	})
+	r.exchange(request("POST", "/webhook/cognigy", webhook, "Traceparent: 00-1-2-01", "x-tenant: a", "X-Other: b", "X-Tenant: c", "Authorization: secret"))
+	want := []handler.Header{{Name: "traceparent", Value: "00-1-2-01"}, {Name: "X-Tenant", Value: "a"}, {Name: "X-Tenant", Value: "c"}}
+	if headers := <-got; len(headers) != 3 || headers[0] != want[0] || headers[1] != want[1] || headers[2] != want[2] {
+		t.Errorf("the logic gets %v", headers)
+	}
+}

@@ -1,0 +1,134 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// KeyInURL is what StatusURL has in the fingerprint's place.
+const KeyInURL = "{key}"
+
+const maxBreakerFailures = 10000
+
+// Upstream is the backend: the logic as an HTTP service of somebody else.
+type Upstream struct {
+	// URL is http:// or https://, without user info and fragment. Without it the logic is echo.
+	URL string `name:"upstream-url" placeholder:"URL" help:"Where webhooks are executed: http:// or https://."`
+	// StatusURL is asked for the outcome of an attempt in doubt. The fingerprint's hex stands in place of KeyInURL, else
+	// it is the last segment of the path.
+	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
+	// KeyHeader is a header's name, none that the gateway needs otherwise.
+	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" help:"Request header that carries the key."`
+	// Headers are lines such as "Name: value": request headers, none that the gateway writes itself.
+	Headers Secret `name:"upstream-headers" placeholder:"SECRET" help:"Headers of each request, one \"Name: value\" a line."`
+	// ResponseHeaders, separated by commas, are kept with a result: none of one caller, one moment or one connection.
+	ResponseHeaders string `name:"upstream-response-headers" default:"Location,Content-Language" help:"Response headers that are kept with a result, separated by commas; a comma alone: none."`
+	// BreakerFailures, 0 to 10000, is how many failures in a row open the breaker; 0 means that none do.
+	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend is left alone for a while; 0: never."`
+	// BreakerPause, above 0 and at most 1h, is how long the breaker stays open.
+	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it is left alone then."`
+
+	// OAuthTokenURL, OAuthClientID and OAuthClientSecret are given together or not at all.
+	OAuthTokenURL     string `name:"upstream-oauth-token-url" placeholder:"URL" help:"Where an access token is got with client credentials (OAuth 2.0)."`
+	OAuthClientID     string `name:"upstream-oauth-client-id" placeholder:"ID" help:"Client id for it."`
+	OAuthClientSecret Secret `name:"upstream-oauth-client-secret" placeholder:"SECRET" help:"Client secret for it."`
+	// OAuthScopes are separated by spaces or commas.
+	OAuthScopes string `name:"upstream-oauth-scopes" placeholder:"SCOPES" help:"Scopes of the token, separated by spaces or commas."`
+
+	// TLSCA is the path of a PEM file, as are TLSCert and TLSKey, which are given together or not at all.
+	TLSCA   string `name:"upstream-tls-ca" placeholder:"FILE" help:"PEM file of the authorities that the backend's certificate may come from, in place of the system's."`
+	TLSCert string `name:"upstream-tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to the backend."`
+	TLSKey  string `name:"upstream-tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
+}
+
+// StaticHeaders returns the headers that each request has. It leaves out lines that Validate refuses.
+func (u Upstream) StaticHeaders() (headers []record.Header) {
+	for line := range strings.Lines(string(u.Headers)) {
+		if h, ok := header(line); ok {
+			headers = append(headers, h)
+		}
+	}
+	return headers
+}
+
+// KeptHeaders returns the names of the response headers that are kept with a result, as they were written.
+func (u Upstream) KeptHeaders() []string { return list(u.ResponseHeaders, ",") }
+
+// Scopes returns the scopes that a token is asked for.
+func (u Upstream) Scopes() []string {
+	return strings.FieldsFunc(u.OAuthScopes, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+func (u Upstream) problems() (p problems) {
+	parts := strings.Join(u.partsOfURL(), ", ")
+	p.unless(u.URL != "" || parts == "", "%s given without a backend: needs UPSTREAM_URL", parts)
+	p.url("UPSTREAM_URL", u.URL)
+	p.url("UPSTREAM_STATUS_URL", u.StatusURL)
+	p.unless(strings.Count(u.StatusURL, KeyInURL) <= 1, "UPSTREAM_STATUS_URL holds %s more than once: must be once, or not at all", KeyInURL)
+	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
+	p.lines(u)
+	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), notKept,
+		"must be none that is for one caller, tells of one moment, belongs to one connection or is written by the gateway itself")
+	p.unless(0 <= u.BreakerFailures && u.BreakerFailures <= maxBreakerFailures,
+		"UPSTREAM_BREAKER_FAILURES is %d: must be 0 (off) to %d", u.BreakerFailures, maxBreakerFailures)
+	p.unless(0 < u.BreakerPause && u.BreakerPause <= time.Hour,
+		"UPSTREAM_BREAKER_PAUSE is %v: must be above 0 and at most 1h", u.BreakerPause)
+
+	credentials := given(u.credentials()...)
+	p.unless(len(credentials) == 0 || len(credentials) == len(u.credentials()), "UPSTREAM_OAUTH_TOKEN_URL, "+
+		"UPSTREAM_OAUTH_CLIENT_ID and UPSTREAM_OAUTH_CLIENT_SECRET belong together: only %s given", strings.Join(credentials, ", "))
+	p.unless(u.OAuthScopes == "" || len(credentials) > 0, "UPSTREAM_OAUTH_SCOPES given without UPSTREAM_OAUTH_TOKEN_URL: scopes are those of a token")
+	p.url("UPSTREAM_OAUTH_TOKEN_URL", u.OAuthTokenURL)
+	p.unless((u.TLSCert == "") == (u.TLSKey == ""), "UPSTREAM_TLS_CERT and UPSTREAM_TLS_KEY belong together: only one is given")
+	return p
+}
+
+// partsOfURL names the settings that mean nothing without a backend.
+func (u Upstream) partsOfURL() []string {
+	return given(append(u.credentials(),
+		setting{"UPSTREAM_OAUTH_SCOPES", u.OAuthScopes != ""},
+		setting{"UPSTREAM_STATUS_URL", u.StatusURL != ""},
+		setting{"UPSTREAM_HEADERS", u.Headers != ""},
+		setting{"UPSTREAM_TLS_CA", u.TLSCA != ""},
+		setting{"UPSTREAM_TLS_CERT", u.TLSCert != ""},
+		setting{"UPSTREAM_TLS_KEY", u.TLSKey != ""},
+	)...)
+}
+
+func (u Upstream) credentials() []setting {
+	return []setting{
+		{"UPSTREAM_OAUTH_TOKEN_URL", u.OAuthTokenURL != ""},
+		{"UPSTREAM_OAUTH_CLIENT_ID", u.OAuthClientID != ""},
+		{"UPSTREAM_OAUTH_CLIENT_SECRET", u.OAuthClientSecret != ""},
+	}
+}
+
+// lines names bad lines of the headers by their number: what stands there may be a secret.
+func (p *problems) lines(u Upstream) {
+	number := 0
+	for line := range strings.Lines(string(u.Headers)) {
+		number++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		h, ok := header(line)
+		p.unless(ok, "UPSTREAM_HEADERS, line %d (not shown, since it may be a secret): "+
+			"must be a header such as Name: value, without control characters", number)
+		p.unless(!ok || !u.writes(strings.ToLower(h.Name)), "UPSTREAM_HEADERS, line %d (not shown, since it may be a secret): must set no header that "+
+			"the gateway writes itself, such as Host, Content-Type, UPSTREAM_KEY_HEADER or, with UPSTREAM_OAUTH_…, Authorization", number)
+	}
+}
+
+func (p *problems) url(setting, text string) {
+	p.unless(text == "" || isWebURL(text), "%s is not one that we can call (and not shown, since it may hold a secret): must be http:// or https:// "+
+		"with a host, without a fragment and without user info (use UPSTREAM_HEADERS or UPSTREAM_OAUTH_… in its place)", setting)
+}
+
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(text, "# ")
+}

@@ -1,0 +1,84 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"github.com/oncegate/oncegate/handler"
+)
+
+// send sends a request and returns the answer's head. Where the backend does not take the token any more, it sends
+// again, once, with a new one: a 401 says that nothing was done. Nothing else is ever sent twice.
+func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*http.Response, error) {
+	if u.tokens == nil {
+		return u.exchange(ctx, request())
+	}
+	for again := false; ; again = true {
+		token, err := u.tokens.get(ctx)
+		if err != nil {
+			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w", err), unrelated}
+		}
+		r := request()
+		r.Header.Set("Authorization", token.authorization)
+		response, err := u.exchange(ctx, r)
+		if err != nil || response.StatusCode != http.StatusUnauthorized || again {
+			return response, err
+		}
+		drain(response)
+		u.tokens.drop(token)
+	}
+}
+
+// exchange speaks to the transport itself: a client would follow redirects, and name the URL in its errors.
+func (u *Upstream) exchange(ctx context.Context, r *http.Request) (*http.Response, error) {
+	var valid, connected atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { valid.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}
+	response, err := u.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	switch {
+	case err == nil:
+		return response, nil
+	case ctx.Err() != nil:
+		return nil, cutOff(ctx, connected.Load())
+	case !valid.Load(): // a caller's header, say: nothing that the backend could help
+		return nil, &failure{fmt.Errorf("the request can't be sent: %w", err), unrelated}
+	case !connected.Load():
+		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, handler.ErrRefused), sick}
+	default:
+		return nil, unreadable(err)
+	}
+}
+
+// unreadable is the failure of an exchange that broke off after it began. Errors of net/http may quote the answer: only
+// those that can't are told.
+func unreadable(err error) error {
+	what := "it is no proper HTTP"
+	var network *net.OpError
+	switch {
+	case errors.As(err, &network):
+		what = network.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err.Error() == "http: server closed idle connection":
+		what = "the connection was closed before its end"
+	}
+	return &failure{fmt.Errorf("the backend's answer can't be read: %s: %w", what, handler.ErrOutcomeUnknown), sick}
+}
+
+// maxDrained is what reading it costs less than a new connection.
+const maxDrained = 4 << 10
+
+// drain ends with an answer of which only the status was wanted. A short one is read, so that its connection is kept.
+func drain(response *http.Response) {
+	if response.ContentLength > 0 && response.ContentLength <= maxDrained {
+		// What it brings does not matter: if it is cut short, the connection goes with it.
+		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+	}
+	response.Body.Close()
+}

@@ -1,0 +1,58 @@
+package upstream
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// post makes the request that has the webhook executed.
+//
+// It must not be sent twice. net/http sends a POST again whose kept connection was cut, also after the backend has
+// worked, if the header Idempotency-Key is set and the body can be had again. So GetBody is nil, and the body is no
+// http.NoBody even where it is empty.
+func (u *Upstream) post(w handler.Webhook) *http.Request {
+	r := u.request(http.MethodPost, u.target, w)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Idempotency-Attempt", strconv.FormatInt(w.Attempt, 10))
+	r.Body = io.NopCloser(bytes.NewReader(w.Body))
+	r.ContentLength = int64(len(w.Body))
+	return r
+}
+
+// request makes what all requests for a webhook have in common. What the gateway writes itself comes last and stands.
+func (u *Upstream) request(method string, target *url.URL, w handler.Webhook) *http.Request {
+	header := http.Header{"User-Agent": {"oncegate"}}
+	add(header, w.Headers)
+	add(header, u.Headers)
+	header.Set("Accept-Encoding", "identity") // a result's readers may not know another
+	header.Set(u.KeyHeader, w.Fingerprint.Hex())
+	return &http.Request{Method: method, URL: target, Header: header}
+}
+
+// add puts headers in place of those that have the same names. Two of the headers may have one name.
+func add(header http.Header, headers []handler.Header) {
+	for _, h := range headers {
+		header.Del(h.Name)
+	}
+	for _, h := range headers {
+		header.Add(h.Name, h.Value)
+	}
+}
+
+// statusURL returns where it is asked what became of a webhook.
+func statusURL(template string, key fingerprint.Fingerprint) (*url.URL, error) {
+	const place = "{key}"
+	named := strings.ReplaceAll(template, place, key.Hex())
+	target, err := webURL(named)
+	if err != nil || named != template {
+		return target, err
+	}
+	return target.JoinPath(key.Hex()), nil
+}

@@ -1,0 +1,161 @@
+// Package upstream is the logic that somebody else wrote: it forwards a webhook to a backend over HTTP and makes a
+// result of the answer. It stands behind the gate, where Echo stands otherwise.
+//
+// A webhook goes through the breaker (breaker.go). If an earlier attempt is in doubt the backend is asked for it first
+// (doubt.go), then the webhook is sent (request.go, exchange.go), with a token where one is needed (token.go), over one
+// pool of connections (connection.go). What comes back becomes a result (result.go) or a failure (failure.go).
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// Options say where the backend is and how it is spoken to.
+type Options struct {
+	URL       string // http:// or https://
+	StatusURL string // where an attempt in doubt is asked for; "": it is not
+	KeyHeader string // carries the fingerprint's hex; "" is Idempotency-Key
+
+	Headers []handler.Header // of every request to the backend, none to the token's endpoint
+	Keep    []string         // names of the response headers that are kept with a result
+
+	Passthrough    bool // a result that is JSON keeps the backend's own content type
+	MaxResultBytes int  // above 0
+
+	BreakerFailures int           // so many in a row open the breaker; 0: none do
+	BreakerPause    time.Duration // how long it stays open then
+
+	OAuth *clientcredentials.Config // nil: no token
+	TLS   *tls.Config               // of the backend and the token's endpoint; nil: Go's defaults
+
+	// OnTrip is told when the breaker opens, also after a probe that failed. It must not block. It may be nil, and may be
+	// set until the first Execute.
+	OnTrip func(until time.Time)
+
+	Log *slog.Logger // nil: none
+}
+
+// Upstream is a handler.Logic and a handler.Admitter. It is safe for use by any number of goroutines.
+type Upstream struct {
+	Options
+	target    *url.URL
+	kept      []string
+	transport *http.Transport
+	tokens    *tokens  // nil without OAuth
+	breaker   *breaker // nil without a breaker
+}
+
+// New checks the options. It sends nothing.
+func New(o Options) (*Upstream, error) {
+	target, err := webURL(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the backend's URL %w", err)
+	}
+	if o.StatusURL != "" {
+		if _, err := statusURL(o.StatusURL, fingerprint.Fingerprint{}); err != nil {
+			return nil, fmt.Errorf("the backend's status URL %w", err)
+		}
+	}
+	switch {
+	case o.MaxResultBytes <= 0:
+		return nil, fmt.Errorf("results of at most %d bytes: must be above 0", o.MaxResultBytes)
+	case o.BreakerFailures < 0:
+		return nil, fmt.Errorf("a breaker after %d failures: must be 0 or more", o.BreakerFailures)
+	case o.BreakerFailures > 0 && o.BreakerPause <= 0:
+		return nil, fmt.Errorf("a breaker that pauses for %v: must be above 0", o.BreakerPause)
+	}
+	o.KeyHeader = cmp.Or(o.KeyHeader, "Idempotency-Key")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS)}
+	if o.OAuth != nil {
+		u.tokens = newTokens(o.OAuth, u.transport)
+	}
+	if o.BreakerFailures > 0 {
+		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, func(until time.Time) {
+			if u.OnTrip != nil {
+				u.OnTrip(until)
+			}
+		})
+	}
+	return u, nil
+}
+
+// webURL does not say what it was given: there may be a secret in it.
+func webURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return nil, errors.New("is not one that we can call: must be http:// or https:// with a host, without user info")
+	}
+	return u, nil
+}
+
+// Execute forwards w, or finds out that it need not. Errors wrap handler.ErrOutcomeUnknown where the backend may have
+// worked, handler.ErrRefused where nothing was done and a later try may do better, and the cause of ctx where it ended.
+func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+	inDoubt := w.InDoubt
+	result, err := u.guard(func() (handler.Result, error) {
+		if w.InDoubt && u.StatusURL != "" {
+			result, known, err := u.ask(ctx, w)
+			if known || err != nil {
+				return result, err
+			}
+			inDoubt = false
+		}
+		return u.forward(ctx, w)
+	})
+	// However certain this attempt's own failure is, it tells nothing of the one before, whose doubt must not get lost.
+	if err != nil && inDoubt && !errors.Is(err, handler.ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w; of an earlier attempt: %w", err, handler.ErrOutcomeUnknown)
+	}
+	return result, err
+}
+
+func (u *Upstream) guard(execute func() (handler.Result, error)) (handler.Result, error) {
+	if u.breaker == nil {
+		return execute()
+	}
+	return u.breaker.guard(execute)
+}
+
+// forward sends w and makes a result of a final answer.
+func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+	response, err := u.send(ctx, func() *http.Request { return u.post(w) })
+	if err != nil {
+		return handler.Result{}, err
+	}
+	if !final(response.StatusCode) {
+		drain(response)
+		return handler.Result{}, notFinal(response.StatusCode)
+	}
+	body, err := u.read(ctx, response)
+	if err != nil {
+		return handler.Result{}, err
+	}
+	return u.result(w, response, body), nil
+}
+
+// Admit reports whether an execution may be tried: not while the breaker is open, nor while one probes for all.
+func (u *Upstream) Admit() bool { return u.breaker == nil || u.breaker.admits() }
+
+// Close ends what goes on in the background: idle connections, and the fetching of a token.
+func (u *Upstream) Close() {
+	if u.tokens != nil {
+		u.tokens.close()
+	}
+	u.transport.CloseIdleConnections()
+}
