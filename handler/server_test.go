@@ -3,7 +3,6 @@ package handler_test
 import (
 	"bytes"
 	"fmt"
-	"github.com/oncegate/oncegate/handler"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler"
 )
 
 // small is the largest body that the tests' servers read.

@@ -229,11 +229,11 @@ var escaper = strings.NewReplacer("%", "%25", " ", "%20")
 
 // Kind returns what a done record says of a result behind its status: the content type and the headers.
 func (r Result) Kind() string {
-	kind := escaper.Replace(r.ContentType)
+	kind := []string{escaper.Replace(r.ContentType)}
 	for _, h := range r.Headers {
-		kind += " " + h.Name + ":" + escaper.Replace(h.Value)
+		kind = append(kind, h.Name+":"+escaper.Replace(h.Value))
 	}
-	return kind
+	return strings.Join(kind, " ")
 }
 
 // maxKind leaves room in a header line for all that stands before it.
