@@ -80,7 +80,7 @@ func JSON(v any) (Result, error) {
 // rest).
 func checked(r Result, err error) (Result, error) {
 	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes", record.JSON, len(r.Body))
+		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes: %w", record.JSON, len(r.Body), ErrOutcomeUnknown)
 	}
 	return r, err
 }

@@ -53,6 +53,23 @@ func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
 	})
 }
 
+func TestDoubtSticksUntilAnAttemptSucceeds(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		for attempt, c := range []struct {
+			err     error
+			inDoubt bool
+		}{{gate.ErrOutcomeUnknown, false}, {errLogic, true}, {gate.ErrRefused, true}, {nil, true}} {
+			h.setLogic(func(context.Context, int64) (record.Result, error) { return answer(`{}`), c.err })
+			r.send(1)
+			if h.inDoubt.Load() != c.inDoubt {
+				t.Errorf("attempt %d is told of a doubt: %v", attempt+1, h.inDoubt.Load())
+			}
+		}
+		h.expectExecutions(4)
+	})
+}
+
 func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		r := h.open(options())

@@ -77,7 +77,9 @@ func (g *Gate) execute(f *flight, w Webhook, token string, won claim) {
 func (g *Gate) conclude(e *execution, result record.Result, err error) {
 	f, attempt, token := e.flight, e.attempt, e.token
 	if err == nil {
-		err = result.Check()
+		if bad := result.Check(); bad != nil { // its logic has done its work
+			err = fmt.Errorf("%w: %w", bad, ErrOutcomeUnknown)
+		}
 	}
 	if err == nil && len(result.Body) > g.MaxResultBytes {
 		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
@@ -87,7 +89,7 @@ func (g *Gate) conclude(e *execution, result record.Result, err error) {
 		end = scripts.Store(f.key, attempt, token, e.webhook.Digest, result, g.ttl(result))
 	} else {
 		g.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
-		end = scripts.Fail(f.key, attempt, token, reason(e.ctx, err))
+		end = scripts.Fail(f.key, attempt, token, e.reason(err))
 	}
 	answer := g.finish(e, end)
 	g.leases.remove(e)
@@ -175,10 +177,11 @@ func (c claim) inDoubt() bool {
 	return c.Attempt > 1
 }
 
-// reason is the word that a failed record keeps of an error.
-func reason(ctx context.Context, err error) string {
+// reason is the word that a failed record keeps of an error. Doubt sticks: however certain a failure is, it tells nothing
+// of the attempt before.
+func (e *execution) reason(err error) string {
 	var p *panicked
-	switch cause := context.Cause(ctx); {
+	switch cause := context.Cause(e.ctx); {
 	case errors.As(err, &p):
 		return "panic"
 	case errors.Is(err, errTooLarge):
@@ -191,7 +194,7 @@ func reason(ctx context.Context, err error) string {
 		return "lease-lost"
 	case cause != nil:
 		return "shutdown"
-	case errors.Is(err, ErrOutcomeUnknown):
+	case errors.Is(err, ErrOutcomeUnknown), e.inDoubt:
 		return "unknown"
 	case errors.Is(err, ErrRefused):
 		return reasonRefused
