@@ -22,7 +22,7 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	for again := false; ; again = true {
 		token, err := u.tokens.get(ctx)
 		if err != nil {
-			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w", err), unrelated}
+			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, handler.ErrRefused), unrelated}
 		}
 		r := request()
 		r.Header.Set("Authorization", token.authorization)

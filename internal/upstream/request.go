@@ -54,5 +54,8 @@ func statusURL(template string, key fingerprint.Fingerprint) (*url.URL, error) {
 	if err != nil || named != template {
 		return target, err
 	}
+	if target.Path == "" {
+		target.Path = "/" // JoinPath would make a relative one
+	}
 	return target.JoinPath(key.Hex()), nil
 }

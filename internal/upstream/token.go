@@ -13,8 +13,6 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
-
-	"github.com/oncegate/oncegate/handler"
 )
 
 const (
@@ -64,7 +62,7 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 		}
 		return fetched.Val.(*token), nil //nolint:errcheck // fetch returns no other type
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for it: %w: %w", context.Cause(ctx), handler.ErrRefused)
+		return nil, fmt.Errorf("waiting for it: %w", context.Cause(ctx))
 	}
 }
 

@@ -1,0 +1,183 @@
+package upstream_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// script is a backend that gives one answer after the other, the last one again and again.
+type script struct {
+	mu      sync.Mutex
+	answers []step
+	methods []string
+	last    *http.Request
+}
+
+type step struct {
+	status     int
+	body       string
+	retryAfter string
+}
+
+func (s *script) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.methods = append(s.methods, r.Method)
+	s.last = r.Clone(context.Background())
+	a := s.answers[0]
+	if len(s.answers) > 1 {
+		s.answers = s.answers[1:]
+	}
+	w.Header().Set("Content-Type", record.JSON)
+	if a.retryAfter != "" {
+		w.Header().Set("Retry-After", a.retryAfter)
+	}
+	w.WriteHeader(a.status)
+	fmt.Fprint(w, a.body)
+}
+
+func (s *script) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.methods)
+}
+
+// asking opens a forwarder that has somebody to ask.
+func asking(t *testing.T, steps ...step) (*house, *script) {
+	t.Helper()
+	s := &script{answers: steps}
+	url := serve(t, s.serve)
+	return open(t, upstream.Options{
+		URL: url + "/hook", StatusURL: url + "/status?x=1", Headers: []handler.Header{{Name: "X-Api-Key", Value: secret}},
+	}), s
+}
+
+func TestAnAttemptInDoubtIsAskedForAndItsResultTaken(t *testing.T) {
+	h, s := asking(t, step{status: 200, body: `{"order":7}`})
+	w := doubtful()
+	w.Headers = []handler.Header{{Name: "traceparent", Value: "00-1"}}
+	equal(t, h.gives(w), handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`), Reconciled: true})
+	equal(t, s.asked(), []string{"GET"})
+	equal(t, s.last.URL.RequestURI(), "/status/"+key.Hex()+"?x=1")
+	equal(t, []string{s.last.Header.Get("Idempotency-Key"), s.last.Header.Get("X-Api-Key"), s.last.Header.Get("Traceparent")},
+		[]string{key.Hex(), secret, "00-1"})
+}
+
+func TestTheKeyStandsWhereTheStatusURLWantsIt(t *testing.T) {
+	s := &script{answers: []step{{status: 200, body: `1`}}}
+	h := open(t, upstream.Options{URL: "http://backend.invalid", StatusURL: serve(t, s.serve) + "/of/{key}/status?k={key}"})
+	h.gives(doubtful())
+	equal(t, s.last.URL.RequestURI(), "/of/"+key.Hex()+"/status?k="+key.Hex())
+}
+
+func TestTheKeyIsTheLastSegmentOfAPathThatMayBeEmpty(t *testing.T) {
+	for _, path := range []string{"", "/"} {
+		s := &script{answers: []step{{status: 200, body: `1`}}}
+		h := open(t, upstream.Options{URL: "http://backend.invalid", StatusURL: serve(t, s.serve) + path})
+		h.gives(doubtful())
+		equal(t, s.last.URL.RequestURI(), "/"+key.Hex())
+	}
+}
+
+func TestWithoutDoubtNobodyIsAsked(t *testing.T) {
+	h, s := asking(t, step{status: 200, body: `{}`})
+	equal(t, h.gives(webhook()).Reconciled, false)
+	equal(t, s.asked(), []string{"POST"})
+}
+
+func TestAWebhookThatTheBackendDoesNotKnowIsSentAndOutOfDoubt(t *testing.T) {
+	h, s := asking(t, step{status: 404}, step{status: 201, body: `{}`})
+	equal(t, h.gives(doubtful()).Status, 201)
+	equal(t, s.asked(), []string{"GET", "POST"})
+
+	h, _ = asking(t, step{status: 404}, step{status: 408})
+	h.fails(t.Context(), doubtful()) // a certain failure, since the doubt is resolved
+	h, _ = asking(t, step{status: 404}, step{status: 500})
+	h.fails(t.Context(), doubtful(), unknown)
+}
+
+func TestAnAttemptThatStillGoesOnIsWaitedFor(t *testing.T) {
+	for name, busy := range map[string]step{
+		"409":                 {status: 409},
+		"425":                 {status: 425, body: `{}`},
+		"200 and processing":  {status: 200, body: ` {"status":"processing","eta":1}`},
+		"202 and processing":  {status: 202, body: `{"status":"processing"}`},
+		"an odd Retry-After":  {status: 409, retryAfter: "soon"},
+		"a past Retry-After":  {status: 409, retryAfter: "Mon, 02 Jan 2006 15:04:05 GMT"},
+		"a Retry-After of 0":  {status: 409, retryAfter: "0"},
+		"a negative one":      {status: 409, retryAfter: "-5"},
+		"a Retry-After of 1s": {status: 409, retryAfter: "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, s := asking(t, busy, step{status: 200, body: `{"status":"done"}`})
+			start := time.Now()
+			equal(t, string(h.gives(doubtful()).Body), `{"status":"done"}`)
+			equal(t, s.asked(), []string{"GET", "GET"})
+			least := 100 * time.Millisecond
+			if busy.retryAfter == "1" {
+				least = time.Second
+			}
+			if waited := time.Since(start); waited < least {
+				t.Errorf("it asked again after %v", waited)
+			}
+		})
+	}
+}
+
+func TestWhatOnlyLooksLikeProcessingIsAResult(t *testing.T) {
+	for _, body := range []string{`{"Status":"processing"}`, `{"status":"Processing"}`, `{"status":null}`, `{"status":7}`, `["processing"]`, `{"status":"processing"`, `{}`, `processing`} {
+		h, s := asking(t, step{status: 200, body: body})
+		equal(t, string(h.gives(doubtful()).Body), body)
+		equal(t, s.asked(), []string{"GET"})
+	}
+}
+
+func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *testing.T) {
+	s := &script{answers: []step{{status: 409}}}
+	url := serve(t, s.serve)
+	h := open(t, upstream.Options{URL: url, StatusURL: url, BreakerFailures: 1, BreakerPause: time.Hour})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, gate.ErrTimeout)
+	defer cancel()
+	h.cutOff(ctx, doubtful(), unknown)
+	equal(t, h.Admit(), true)
+}
+
+func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
+	for name, c := range map[string]struct {
+		step
+		kinds []error
+	}{
+		"nothing in it":      {step{status: 200}, []error{unknown}},
+		"accepted, but what": {step{status: 202, body: `{"status":"accepted"}`}, []error{unknown}},
+		"no content":         {step{status: 204}, []error{unknown}},
+		"a redirect":         {step{status: 302}, []error{unknown}},
+		"a refusal":          {step{status: 401}, []error{unknown}},
+		"gone":               {step{status: 410}, []error{unknown}},
+		"too many":           {step{status: 429}, []error{unknown, refused}},
+		"an error":           {step{status: 500}, []error{unknown}},
+		"too large":          {step{status: 200, body: string(make([]byte, maxResultBytes+1))}, []error{unknown}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, s := asking(t, c.step)
+			h.fails(t.Context(), doubtful(), c.kinds...)
+			equal(t, s.asked(), []string{"GET"})
+		})
+	}
+	t.Run("nobody there", func(t *testing.T) {
+		s := &script{answers: []step{{status: 200}}}
+		h := open(t, upstream.Options{URL: serve(t, s.serve), StatusURL: "http://backend.invalid/?" + secret})
+		h.fails(t.Context(), doubtful(), unknown, refused)
+		equal(t, s.asked(), []string(nil))
+	})
+}

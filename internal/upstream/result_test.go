@@ -1,0 +1,122 @@
+package upstream_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// answers is a backend that gives each request the same answer.
+func answers(t *testing.T, header http.Header, body string) string {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil // no guess
+		w.Header()["Date"] = nil
+		maps.Copy(w.Header(), header)
+		fmt.Fprint(w, body)
+	})
+}
+
+func TestAResultIsCalledJSONOnlyIfItIs(t *testing.T) {
+	const octets, broken = "application/octet-stream", "application/json; charset=utf-8"
+	for name, c := range map[string]struct{ declared, body, enveloped, passed string }{
+		"JSON":                       {"application/json", `{"a":[1]}`, record.JSON, record.JSON},
+		"JSON with a charset":        {"application/json; charset=utf-8", `{}`, record.JSON, "application/json; charset=utf-8"},
+		"JSON in capitals":           {"Application/JSON", `{}`, record.JSON, "Application/JSON"},
+		"a problem":                  {"application/problem+json", `{}`, record.JSON, "application/problem+json"},
+		"a scalar":                   {"application/json", ` 7 `, record.JSON, record.JSON},
+		"declared, but none":         {"application/json", `{"a":`, broken, broken},
+		"declared, but two":          {"application/json", `{} {}`, broken, broken},
+		"declared, but empty":        {"application/json", ``, broken, broken},
+		"declared, but not UTF-8":    {"application/json", "\"\xff\"", broken, broken},
+		"with a charset, but none":   {"application/json; charset=utf-8", `{`, "application/json; charset=utf-8", "application/json; charset=utf-8"},
+		"a problem, but none":        {"application/problem+json", `{`, "application/problem+json", "application/problem+json"},
+		"JSON declared as text":      {"text/plain", `{}`, "text/plain", "text/plain"},
+		"JSON without a declaration": {"", `{}`, octets, octets},
+		"text":                       {"text/html; charset=utf-8", `<p>`, "text/html; charset=utf-8", "text/html; charset=utf-8"},
+		"nothing":                    {"", ``, octets, octets},
+		"a type too long":            {"text/" + strings.Repeat("x", 252), `x`, octets, octets},
+		"a type of 256 bytes":        {"text/" + strings.Repeat("x", 251), `x`, "text/" + strings.Repeat("x", 251), "text/" + strings.Repeat("x", 251)},
+		"a type with a tab":          {"text/\tplain", `x`, octets, octets},
+		"a type that is not UTF-8":   {"text/\xff", `x`, octets, octets},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header := http.Header{}
+			if c.declared != "" {
+				header.Set("Content-Type", c.declared)
+			}
+			url := answers(t, header, c.body)
+			r := open(t, upstream.Options{URL: url}).gives(webhook())
+			equal(t, []string{r.ContentType, string(r.Body)}, []string{c.enveloped, c.body})
+			r = open(t, upstream.Options{URL: url, Passthrough: true}).gives(webhook())
+			equal(t, []string{r.ContentType, string(r.Body)}, []string{c.passed, c.body})
+		})
+	}
+}
+
+func TestAnEmptyAnswerIsAResult(t *testing.T) {
+	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })})
+	equal(t, h.gives(webhook()), handler.Result{Status: 204, ContentType: "application/octet-stream", Body: []byte{}})
+}
+
+func TestAResultMayHaveAsManyBytesAsAreAllowed(t *testing.T) {
+	for name, coding := range map[string]string{"of a declared length": fmt.Sprintf("Content-Length: %d\r\n", maxResultBytes), "until the end": ""} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 200 OK\r\n"+coding+"\r\n"+strings.Repeat("x", maxResultBytes))})
+			equal(t, len(h.gives(webhook()).Body), maxResultBytes)
+		})
+	}
+}
+
+func TestAnswersBeforeTheFinalOneAreSkipped(t *testing.T) {
+	h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+
+		"HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")})
+	equal(t, h.gives(webhook()), handler.Result{Status: 201, ContentType: "text/plain", Body: []byte("ok")})
+}
+
+func TestOnlyChosenHeadersAreKeptAndNeverACookie(t *testing.T) {
+	h := open(t, upstream.Options{
+		Keep: []string{"location", "Set-Cookie", "set-cookie2", "AUTHORIZATION", "Link", "X-Absent", "LOCATION", "content-encoding"},
+		URL: answers(t, http.Header{
+			"Location": {"/orders/7"}, "Link": {"</a>", "</b>"}, "X-Other": {"o"},
+			"Set-Cookie": {secret}, "Set-Cookie2": {secret}, "Authorization": {secret},
+		}, ""),
+	})
+	equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "location", Value: "/orders/7"}, {Name: "Link", Value: "</a>, </b>"}})
+}
+
+func TestAnEncodingThatNobodyAskedForStaysWithItsBody(t *testing.T) {
+	h := open(t, upstream.Options{URL: answers(t, http.Header{"Content-Type": {record.JSON}, "Content-Encoding": {"gzip"}}, "\x1f\x8b...")})
+	equal(t, h.gives(webhook()), handler.Result{
+		Status: 200, ContentType: "application/json; charset=utf-8",
+		Headers: []handler.Header{{Name: "Content-Encoding", Value: "gzip"}}, Body: []byte("\x1f\x8b..."),
+	})
+	h = open(t, upstream.Options{URL: answers(t, http.Header{"Content-Encoding": {"identity"}}, "x")})
+	equal(t, h.gives(webhook()).Headers, []handler.Header(nil))
+}
+
+func TestHeadersThatARecordCanNotHoldAreLeftOutWithALine(t *testing.T) {
+	for name, value := range map[string]string{
+		"too long":              strings.Repeat(secret, 400),
+		"too long when written": strings.Repeat("%", 2000),
+		"not UTF-8":             secret + "\xff",
+		"a control character":   secret + "\t",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, upstream.Options{
+				Keep: []string{"X-A", "X-Odd", "X-B"},
+				URL:  answers(t, http.Header{"X-A": {"a"}, "X-Odd": {value + "."}, "X-B": {"b"}}, ""),
+			})
+			equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-A", Value: "a"}, {Name: "X-B", Value: "b"}})
+			if log := h.log.String(); !strings.Contains(log, "header=X-Odd") || strings.Contains(log, secret) {
+				t.Errorf("log %q", log)
+			}
+		})
+	}
+}

@@ -1,0 +1,269 @@
+package upstream_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// secret stands wherever something stands that nobody may read in a log.
+const secret = "s3cret"
+
+const maxResultBytes = 1 << 16
+
+var (
+	key     = fingerprint.Of([]byte("d"), []byte("n"), 7)
+	unknown = handler.ErrOutcomeUnknown
+	refused = handler.ErrRefused
+)
+
+// TestMain checks that tests leave nothing running.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			fmt.Println("goroutines are left:")
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 1)
+			code = 1
+			break
+		}
+	}
+	os.Exit(code)
+}
+
+// house is a forwarder under test, and what it logs.
+type house struct {
+	*upstream.Upstream
+	t   *testing.T
+	log *lines
+}
+
+func open(t *testing.T, o upstream.Options) *house {
+	t.Helper()
+	h := &house{t: t, log: &lines{}}
+	if o.MaxResultBytes == 0 {
+		o.MaxResultBytes = maxResultBytes
+	}
+	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
+	u, err := upstream.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	h.Upstream = u
+	return h
+}
+
+func webhook() handler.Webhook {
+	return handler.Webhook{Body: []byte(`{"dialogId":"d","token":"` + secret + `"}`), Fingerprint: key, Attempt: 1}
+}
+
+func doubtful() handler.Webhook {
+	w := webhook()
+	w.Attempt, w.InDoubt = 2, true
+	return w
+}
+
+// gives executes and returns the result.
+func (h *house) gives(w handler.Webhook) handler.Result {
+	h.t.Helper()
+	r, err := h.Execute(h.t.Context(), w)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := r.Check(); err != nil {
+		h.t.Errorf("a record can't hold the result: %v", err)
+	}
+	return r
+}
+
+// fails executes and returns the error's text. The error must be of these kinds and no other, and keep secrets.
+func (h *house) fails(ctx context.Context, w handler.Webhook, kinds ...error) string {
+	h.t.Helper()
+	r, err := h.Execute(ctx, w)
+	if err == nil {
+		h.t.Fatalf("got %d %q", r.Status, r.Body)
+	}
+	if cause := context.Cause(ctx); !errors.Is(err, cause) && cause != nil {
+		h.t.Errorf("error %q does not wrap why the context ended: %q", err, cause)
+	}
+	for _, kind := range []error{unknown, refused} {
+		want := slices.Contains(kinds, kind)
+		if errors.Is(err, kind) != want {
+			h.t.Errorf("error %q: is it %q? want %v", err, kind, want)
+		}
+	}
+	if text := err.Error() + h.log.String(); strings.Contains(text, secret) || strings.Contains(text, "?") {
+		h.t.Errorf("it tells what nobody may read: %s", text)
+	}
+	return err.Error()
+}
+
+// cutOff is fails for an execution that goes on until its context ends: the error wraps why it did.
+func (h *house) cutOff(ctx context.Context, w handler.Webhook, kinds ...error) {
+	h.t.Helper()
+	if text := h.fails(ctx, w, kinds...); ctx.Err() == nil {
+		h.t.Errorf("it did not go on: %s", text)
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// serve is a backend.
+func serve(t *testing.T, answer http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(answer)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// raw is a backend of which each byte is chosen. Its connections end when serve returns.
+func raw(t *testing.T, serve func(c net.Conn, requests *bufio.Reader)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	ending, end := context.WithCancel(context.Background())
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer context.AfterFunc(ending, func() { c.Close() })()
+				defer c.Close()
+				serve(c, bufio.NewReader(c))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		end()
+		running.Wait()
+	})
+	return "http://" + l.Addr().String()
+}
+
+// took reports whether a whole request came.
+func took(requests *bufio.Reader) bool {
+	r, err := http.ReadRequest(requests)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	return err == nil
+}
+
+// says is a backend that gives each request the same bytes, and closes.
+func says(t *testing.T, answer string) string {
+	t.Helper()
+	return raw(t, func(c net.Conn, requests *bufio.Reader) {
+		if took(requests) {
+			fmt.Fprint(c, answer)
+		}
+	})
+}
+
+func equal(t *testing.T, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func TestOptionsThatCanNotWorkAreRefusedAndNotQuoted(t *testing.T) {
+	good := upstream.Options{URL: "http://backend", MaxResultBytes: 1}
+	for name, spoil := range map[string]func(*upstream.Options){
+		"no URL":             func(o *upstream.Options) { o.URL = "" },
+		"another scheme":     func(o *upstream.Options) { o.URL = "ftp://backend/" + secret },
+		"no host":            func(o *upstream.Options) { o.URL = "http:///" + secret },
+		"user info":          func(o *upstream.Options) { o.URL = "http://me:" + secret + "@backend" },
+		"not a URL":          func(o *upstream.Options) { o.URL = "http://backend/%" + secret },
+		"status URL":         func(o *upstream.Options) { o.StatusURL = "{key}/" + secret },
+		"no room":            func(o *upstream.Options) { o.MaxResultBytes = 0 },
+		"negative failures":  func(o *upstream.Options) { o.BreakerFailures = -1 },
+		"pause without time": func(o *upstream.Options) { o.BreakerFailures = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := good
+			spoil(&o)
+			if _, err := upstream.New(o); err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	u, err := upstream.New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Close()
+}
+
+func ExampleUpstream() {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", record.JSON)
+		fmt.Fprintf(w, `{"seen":"attempt %s"}`, r.Header.Get("Idempotency-Attempt"))
+	}))
+	defer backend.Close()
+	u, err := upstream.New(upstream.Options{URL: backend.URL, MaxResultBytes: 1 << 20})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer u.Close()
+	result, err := u.Execute(context.Background(), handler.Webhook{Body: []byte(`{}`), Attempt: 1})
+	fmt.Println(result.Status, string(result.Body), err)
+	// Output: 200 {"seen":"attempt 1"} <nil>
+}
