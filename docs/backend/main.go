@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 func main() {
 	dir := filepath.Join(os.TempDir(), "oncegate-bookings")
 	fmt.Fprintln(os.Stderr, "listening on localhost:9000, bookings are kept in", dir)
-	err := errors.Join(os.MkdirAll(dir, 0o700), http.ListenAndServe("localhost:9000", newBackend(dir)))
+	server := http.Server{Addr: "localhost:9000", Handler: newBackend(dir), ReadTimeout: 10 * time.Second}
+	err := errors.Join(os.MkdirAll(dir, 0o700), server.ListenAndServe())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
