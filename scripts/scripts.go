@@ -52,6 +52,14 @@ type Op struct {
 	args []string
 }
 
+// Size is how many bytes its arguments have.
+func (o Op) Size() (bytes int) {
+	for _, arg := range o.args {
+		bytes += len(arg)
+	}
+	return bytes
+}
+
 // Claim asks: mine, someone's, or done? First tells that a request looks for the first time, so that a result found is
 // counted by the script. The digest is that of the body that would be executed.
 func Claim(key, token string, first bool, digest record.Digest) Op {
@@ -228,6 +236,15 @@ func (r *reader) text() string {
 	return s
 }
 
+// bytes are the reply's own memory.
+func (r *reader) bytes() []byte {
+	b, err := r.next().AsBytes()
+	if err != nil {
+		r.note(err)
+	}
+	return b
+}
+
 func (r *reader) integer() int64 {
 	n, err := r.next().AsInt64()
 	if err != nil {
@@ -264,7 +281,7 @@ func (r *reader) answer() Answer {
 	case Settling:
 		a.Left = words.length()
 	case Done, Refused:
-		a.Record = []byte(words.text())
+		a.Record = words.bytes()
 	case Error:
 		a.Text = words.text()
 	}

@@ -2,6 +2,8 @@ package gate_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -26,21 +28,35 @@ func BenchmarkReplay(b *testing.B) {
 	}
 }
 
-// BenchmarkFirstTime is a claim, the logic (which does nothing) and a store, from 64 callers at once.
+// BenchmarkFirstTime is a claim, the logic (which does nothing) and a store, from so many callers at once.
 func BenchmarkFirstTime(b *testing.B) {
+	for _, callers := range []int{1, 8, 64, 512} {
+		for name, ungrouped := range map[string]bool{"grouped": false, "one by one": true} {
+			b.Run(fmt.Sprintf("%d callers, %s", callers, name), func(b *testing.B) { firstTime(b, callers, ungrouped) })
+		}
+	}
+}
+
+func firstTime(b *testing.B, callers int, ungrouped bool) {
 	h := onReal(b)
-	r := h.open(options())
+	o := options()
+	o.Ungrouped = ungrouped
+	r := h.open(o)
 	result := answer(`{"booked":true}`)
 	var n atomic.Int64
 	b.ReportAllocs()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			w := h.hook(int(n.Add(1)), "body")
-			w.Execute = func(context.Context, int64, bool) (record.Result, error) { return result, nil }
-			if a := r.Do(w); a.Outcome != gate.Executed {
-				b.Errorf("it was %s", name(a.Outcome))
+	b.ResetTimer()
+	var calling sync.WaitGroup
+	for range callers {
+		calling.Go(func() {
+			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+				w := h.hook(int(i), "body")
+				w.Execute = func(context.Context, int64, bool) (record.Result, error) { return result, nil }
+				if a := r.Do(w); a.Outcome != gate.Executed {
+					b.Errorf("it was %s", name(a.Outcome))
+				}
 			}
-		}
-	})
+		})
+	}
+	calling.Wait()
 }

@@ -28,7 +28,7 @@ func (g *Gate) fly(f *flight) {
 		c, ok := g.claim(f, w, token, first)
 		if !ok || g.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
-				_, _ = g.call([]scripts.Op{scripts.Fail(f.key, c.Attempt, token, "shutdown")})
+				g.commit(scripts.Fail(f.key, c.Attempt, token, "shutdown"))
 			}
 			g.land(f, landing{outcome: Unavailable})
 			return
@@ -140,15 +140,12 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 		if claims {
 			op = scripts.Claim(key, token, first, digest)
 		}
-		reply, err := g.call([]scripts.Op{op})
-		var answer scripts.Answer // has no verdict where there was no reply
-		if err == nil {
-			answer = reply.Answers[0]
-		}
+		t := g.commit(op)
+		answer, err := t.answer, t.err // without a reply it has no verdict
 		lost := err != nil && !errors.Is(err, errNotSent)
 		sent = sent || claims && (lost || err == nil)
 		if first && (lost || answer.Verdict == scripts.Done) {
-			first, scripted = false, lost || reply.Counted
+			first, scripted = false, lost || t.counted
 		}
 		if err == nil && answer.Verdict != scripts.Error {
 			if g.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {

@@ -1,134 +1,125 @@
 package gate
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"sync/atomic"
+	"sync"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// errNotSent says that Redis can't have done anything of a call.
-var errNotSent = errors.New("not sent")
+// What one group may hold. Redis does nothing else while it works on one (about 1 ms for 128 operations), and a large
+// one is long on its way.
+const (
+	maxGroup      = 128
+	maxGroupBytes = 1 << 20 // of arguments; one operation alone may have more
+)
 
-// call commits operations in one call of the script, with the counters that are due. Its answers are in the order of
-// the operations. An error means that no answer is known; errNotSent that nothing was done either.
-func (g *Gate) call(ops []scripts.Op) (scripts.Reply, error) {
-	return g.send(ops, g.counters.take(g.MetricsFlush, false))
+// eager is with how many operations under way the next one need not wait: few callers lose more by waiting for each
+// other than a call costs.
+const eager = 4
+
+// committer gathers operations while a call is under way, and sends them together in the next one, as a database
+// commits its log. Alone, an operation goes out at once, in the goroutine that brought it. It has no goroutine and no
+// timer of its own: who comes back from a call lets the first of those who gathered make the next one, for all of them.
+type committer struct {
+	eager int // const eager, but where nothing is grouped
+
+	mu      sync.Mutex
+	flying  int       // operations under way
+	waiting []*ticket // for the next one, in the order they came
+	limit   int       // operations of the next one: fewer after a call that had no answer, so that the next ones risk less
 }
 
-func (g *Gate) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
-	defer func() { g.counters.done(flush, err == nil && reply.Flushed) }()
+// ticket is an operation on its way.
+type ticket struct {
+	op   scripts.Op
+	came time.Time
+	turn chan []*ticket // gets the group whose call is to be made; closed: another one has made the call
 
-	// Not the caller's context: what was begun is seen through, within one round trip.
-	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
-	defer cancel()
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	case <-ctx.Done():
-		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, errNotSent)
+	answer  scripts.Answer
+	counted bool // the script has counted the transitions
+	err     error
+}
+
+// commit does one operation, in one call of the script with others. Its answer is its own, an error that of the call.
+func (g *Gate) commit(op scripts.Op) *ticket {
+	t := &ticket{op: op}
+	group := g.committer.begin(t)
+	if group == nil {
+		group = <-t.turn
 	}
+	if group != nil {
+		g.commitGroup(group)
+	}
+	return t
+}
 
-	reply, err = scripts.Run(ctx, g.client, scripts.Call{
-		Metrics: g.Keys.Metrics(), Flushed: g.Keys.Flush(g.process),
-		Settle: g.Settle, Lease: g.LockTTL, TTL: g.ResultTTL,
-		Flush: flush, Ops: ops,
-	})
-	if err != nil {
-		if g.health.silent.begin() {
-			g.Log.Warn("redis does not answer", "error", err)
+// begin returns the ticket as a group of its own where it can go out at once.
+func (c *committer) begin(t *ticket) []*ticket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flying < c.eager {
+		c.flying++
+		return []*ticket{t}
+	}
+	t.came, t.turn = time.Now(), make(chan []*ticket, 1)
+	c.waiting = append(c.waiting, t)
+	return nil
+}
+
+// commitGroup makes the call of a group, lets the next one go, and hands out what came back. The first ticket is the
+// caller's own.
+func (g *Gate) commitGroup(group []*ticket) {
+	ops := make([]scripts.Op, len(group))
+	for i, t := range group {
+		ops[i] = t.op
+	}
+	reply, err := g.call(ops)
+	late := g.committer.next(len(group), err == nil, g.RedisTimeout)
+	for i, t := range group {
+		t.counted, t.err = reply.Counted, err
+		if err == nil {
+			t.answer = reply.Answers[i]
 		}
-		if notDone(err) {
-			err = errors.Join(err, errNotSent)
-		}
-		return reply, err
-	}
-	g.heard(reply, flush.Number > 0)
-	return reply, nil
-}
-
-// heard notes what every reply tells beside its answers.
-func (g *Gate) heard(reply scripts.Reply, wrote bool) {
-	now := time.Now()
-	g.lastCall.Store(now.UnixNano())
-	g.offset.Store(int64(reply.Now.Sub(now)))
-	if d := g.health.silent.end(); d > 0 {
-		g.Log.Info("redis answers again", "after", d)
-	}
-	if g.signals.told(reply.History) {
-		g.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
-	}
-	took := wrote && reply.Flushed
-	for _, a := range reply.Answers {
-		switch a.Verdict {
-		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
-			took = true
-		case scripts.Error:
-			if g.health.refusing.begin() {
-				g.Log.Error("redis refuses to write", "error", a.Text)
-			}
+		if i > 0 {
+			close(t.turn)
 		}
 	}
-	if took {
-		if d := g.health.refusing.end(); d > 0 {
-			g.Log.Info("redis takes writes again", "after", d)
+	for _, t := range late {
+		t.err = errNoTurn
+		close(t.turn)
+	}
+}
+
+var errNoTurn = fmt.Errorf("calls before it had no answer: %w", errNotSent)
+
+// next lets the first of those who wait make the next call, after one of n operations. It returns those who have waited
+// for longer than patience while Redis did not answer: they must not learn of it one call after the other.
+func (c *committer) next(n int, answered bool, patience time.Duration) (late []*ticket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flying -= n
+	if answered {
+		c.limit = min(max(2*c.limit, 1), maxGroup)
+	} else {
+		c.limit = max(c.limit/2, 1)
+		for len(c.waiting) > 0 && time.Since(c.waiting[0].came) > patience {
+			late, c.waiting = append(late, c.waiting[0]), c.waiting[1:]
 		}
 	}
-}
-
-// notDone reports whether a call failed before any of its operations: no connection could be made (refused, or not
-// set up, which rueidis calls ErrNoCache), or Redis said no to the whole of it. Whatever raises in the script stands
-// before the first operation.
-func notDone(err error) bool {
-	var dial *net.OpError
-	var refused *rueidis.RedisError
-	return errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &refused)
-}
-
-// health tells since when Redis does not do what it should.
-type health struct {
-	silent   spell // it does not answer
-	refusing spell // it answers, but takes no writes
-}
-
-func (h *health) bad() bool { return h.silent.lasting() > 0 || h.refusing.lasting() > 0 }
-
-func (h *health) over(d time.Duration) bool { return h.silent.over(d) || h.refusing.over(d) }
-
-// spell is a time that has begun and not ended; its zero value has not begun.
-type spell struct{ since atomic.Int64 } // Unix ns; 0: not begun
-
-// begin reports whether it began now.
-func (s *spell) begin() bool {
-	return s.since.Load() == 0 && s.since.CompareAndSwap(0, time.Now().UnixNano())
-}
-
-// end returns how long it lasted, 0 where it had not begun.
-func (s *spell) end() time.Duration {
-	if s.since.Load() == 0 {
-		return 0
+	if len(c.waiting) == 0 || c.flying >= c.eager {
+		return late // the next one comes when that is back which is under way
 	}
-	return elapsed(s.since.Swap(0))
-}
-
-// lasting returns how long it has lasted, at least 1 ns, or 0 where it has not begun.
-func (s *spell) lasting() time.Duration { return elapsed(s.since.Load()) }
-
-// over reports whether it has lasted for as long as d.
-func (s *spell) over(d time.Duration) bool {
-	lasting := s.lasting()
-	return lasting > 0 && lasting >= d
-}
-
-func elapsed(since int64) time.Duration {
-	if since == 0 {
-		return 0
+	size, bytes := 1, c.waiting[0].op.Size()
+	for ; size < min(len(c.waiting), c.limit); size++ {
+		if bytes += c.waiting[size].op.Size(); bytes > maxGroupBytes {
+			break
+		}
 	}
-	return max(time.Since(time.Unix(0, since)), 1)
+	group := c.waiting[:size:size]
+	c.waiting = c.waiting[size:]
+	c.flying += size
+	group[0].turn <- group
+	return late
 }

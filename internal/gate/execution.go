@@ -210,9 +210,8 @@ func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
 			end = scripts.Fail(e.flight.key, e.attempt, e.token, "lease-lost")
 		}
 		signals := g.signals.raised.Load()
-		reply, err := g.call([]scripts.Op{end})
-		if err == nil {
-			switch answer := reply.Answers[0]; {
+		if t := g.commit(end); t.err == nil {
+			switch answer := t.answer; {
 			case answer.Verdict == scripts.Settling:
 				pause = answer.Left
 			case answer.Verdict == scripts.Error:

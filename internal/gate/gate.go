@@ -46,6 +46,9 @@ type Options struct {
 	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
 	Admit func() bool
 
+	// Ungrouped makes each operation a call of its own, to show what grouping brings.
+	Ungrouped bool
+
 	Log *slog.Logger
 }
 
@@ -63,6 +66,7 @@ type Gate struct {
 	signals   signals
 	health    health
 	abandoned abandoned
+	committer committer
 
 	slots    chan struct{} // bounds the calls in flight towards Redis
 	looks    atomic.Int64  // into the cache, under way
@@ -87,6 +91,10 @@ func New(o Options) *Gate {
 	g.flights.byName = make(map[fingerprint.Fingerprint]*flight)
 	g.leases.running = make(map[*execution]struct{})
 	g.signals.poke = make(chan struct{}, 1)
+	g.committer.eager = eager
+	if o.Ungrouped {
+		g.committer.eager = maxInFlight
+	}
 	return g
 }
 

@@ -9,9 +9,6 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// maxGroup bounds the operations of one call, so that a long list does not hold up Redis (about 1 ms).
-const maxGroup = 128
-
 // probeEvery is how often a Redis that is away is asked whether it is back.
 const probeEvery = 200 * time.Millisecond
 

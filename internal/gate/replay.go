@@ -33,11 +33,11 @@ func (g *Gate) Find(f fingerprint.Fingerprint) Answer {
 		return g.answer(Replayed, &r, false)
 	}
 	signals := g.signals.raised.Load()
-	reply, err := g.call([]scripts.Op{scripts.Look(g.Keys.Record(f), false)})
-	if err != nil || !g.believed(signals) {
+	t := g.commit(scripts.Look(g.Keys.Record(f), false))
+	if t.err != nil || !g.believed(signals) {
 		return Answer{Outcome: Unavailable}
 	}
-	switch found := reply.Answers[0]; found.Verdict {
+	switch found := t.answer; found.Verdict {
 	case scripts.Done:
 		r, err := record.Parse(found.Record)
 		if err != nil {

@@ -1,0 +1,91 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// errNotSent says that Redis can't have done anything of a call.
+var errNotSent = errors.New("not sent")
+
+// call makes one call of the script, with the operations given and the counters that are due. Its answers are in the
+// order of the operations. An error means that no answer is known; errNotSent that nothing was done either.
+func (g *Gate) call(ops []scripts.Op) (scripts.Reply, error) {
+	return g.send(ops, g.counters.take(g.MetricsFlush, false))
+}
+
+func (g *Gate) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
+	defer func() { g.counters.done(flush, err == nil && reply.Flushed) }()
+
+	// Not the caller's context: what was begun is seen through, within one round trip.
+	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+	defer cancel()
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-ctx.Done():
+		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, errNotSent)
+	}
+
+	reply, err = scripts.Run(ctx, g.client, scripts.Call{
+		Metrics: g.Keys.Metrics(), Flushed: g.Keys.Flush(g.process),
+		Settle: g.Settle, Lease: g.LockTTL, TTL: g.ResultTTL,
+		Flush: flush, Ops: ops,
+	})
+	if err != nil {
+		if g.health.silent.begin() {
+			g.Log.Warn("redis does not answer", "error", err)
+		}
+		if notDone(err) {
+			err = errors.Join(err, errNotSent)
+		}
+		return reply, err
+	}
+	g.heard(reply, flush.Number > 0)
+	return reply, nil
+}
+
+// heard notes what every reply tells beside its answers.
+func (g *Gate) heard(reply scripts.Reply, wrote bool) {
+	now := time.Now()
+	g.lastCall.Store(now.UnixNano())
+	g.offset.Store(int64(reply.Now.Sub(now)))
+	if d := g.health.silent.end(); d > 0 {
+		g.Log.Info("redis answers again", "after", d)
+	}
+	if g.signals.told(reply.History) {
+		g.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
+	}
+	took := wrote && reply.Flushed
+	for _, a := range reply.Answers {
+		switch a.Verdict {
+		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
+			took = true
+		case scripts.Error:
+			if g.health.refusing.begin() {
+				g.Log.Error("redis refuses to write", "error", a.Text)
+			}
+		}
+	}
+	if took {
+		if d := g.health.refusing.end(); d > 0 {
+			g.Log.Info("redis takes writes again", "after", d)
+		}
+	}
+}
+
+// notDone reports whether a call failed before any of its operations: no connection could be made (refused, or not
+// set up, which rueidis calls ErrNoCache), or Redis said no to the whole of it. Whatever raises in the script stands
+// before the first operation.
+func notDone(err error) bool {
+	var dial *net.OpError
+	var refused *rueidis.RedisError
+	return errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &refused)
+}

@@ -1,0 +1,48 @@
+package gate
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// health tells since when Redis does not do what it should.
+type health struct {
+	silent   spell // it does not answer
+	refusing spell // it answers, but takes no writes
+}
+
+func (h *health) bad() bool { return h.silent.lasting() > 0 || h.refusing.lasting() > 0 }
+
+func (h *health) over(d time.Duration) bool { return h.silent.over(d) || h.refusing.over(d) }
+
+// spell is a time that has begun and not ended; its zero value has not begun.
+type spell struct{ since atomic.Int64 } // Unix ns; 0: not begun
+
+// begin reports whether it began now.
+func (s *spell) begin() bool {
+	return s.since.Load() == 0 && s.since.CompareAndSwap(0, time.Now().UnixNano())
+}
+
+// end returns how long it lasted, 0 where it had not begun.
+func (s *spell) end() time.Duration {
+	if s.since.Load() == 0 {
+		return 0
+	}
+	return elapsed(s.since.Swap(0))
+}
+
+// lasting returns how long it has lasted, at least 1 ns, or 0 where it has not begun.
+func (s *spell) lasting() time.Duration { return elapsed(s.since.Load()) }
+
+// over reports whether it has lasted for as long as d.
+func (s *spell) over(d time.Duration) bool {
+	lasting := s.lasting()
+	return lasting > 0 && lasting >= d
+}
+
+func elapsed(since int64) time.Duration {
+	if since == 0 {
+		return 0
+	}
+	return max(time.Since(time.Unix(0, since)), 1)
+}
