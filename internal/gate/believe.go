@@ -78,6 +78,7 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 			continue
 		}
 		if f, ok := g.Keys.Fingerprint(key); ok {
+			g.seen.drop(f)
 			g.flights.rouse(f)
 		}
 	}

@@ -2,8 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/binary"
-	"sync/atomic"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
@@ -57,9 +55,17 @@ func (g *Gate) Find(f fingerprint.Fingerprint) Answer {
 	return Answer{Outcome: Unavailable} // it settles, or refuses
 }
 
-// lookup reads a done record through the cache; hit: there was no round trip.
+// lookup finds a done record without asking the script: among those that were replayed here lately, else through the
+// client-side cache. hit: there was no round trip.
 func (g *Gate) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
-	if !g.tracking || !g.seen.has(f) || g.signals.open() {
+	if !g.tracking || g.signals.open() {
+		return r, false, false
+	}
+	sent := g.signals.raised.Load()
+	if kept := g.seen.record(f, sent); kept != nil {
+		return *kept, true, g.redisNow().Before(kept.Ends)
+	}
+	if !g.seen.has(f) {
 		return r, false, false
 	}
 	if g.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
@@ -67,7 +73,7 @@ func (g *Gate) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool)
 		return r, false, false
 	}
 	defer g.looks.Add(-1)
-	sent := g.signals.raised.Load()
+	changes := g.seen.changes(f)
 	value, hit, err := g.cached(g.Keys.Record(f))
 	if err != nil {
 		return r, false, false
@@ -76,7 +82,11 @@ func (g *Gate) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool)
 	if err != nil || r.State != record.Done || !g.redisNow().Before(r.Ends) {
 		return r, false, false
 	}
-	return r, hit, !g.signals.open() && g.believed(sent)
+	if g.signals.open() || !g.believed(sent) {
+		return r, false, false
+	}
+	g.seen.keep(f, r, sent, changes)
+	return r, hit, true
 }
 
 // cached reads a record through the client-side cache, which it makes this connection track. The value is the cache's
@@ -89,25 +99,4 @@ func (g *Gate) cached(key string) (value []byte, hit bool, err error) {
 	reply := g.client.DoCache(ctx, get, g.ResultTTL)
 	value, err = reply.AsBytes()
 	return value, reply.IsCacheHit(), err
-}
-
-// seen is a small table of the fingerprints that were done here lately: only they are looked up in the cache, since
-// a miss there costs a first-time webhook a whole round trip. It forgets whom another one displaces, and may take one
-// for another (64 bits of each are kept): both cost a round trip, no more.
-type seen struct {
-	slots [1 << 16]atomic.Uint64
-}
-
-func (s *seen) slot(f fingerprint.Fingerprint) (*atomic.Uint64, uint64) {
-	return &s.slots[binary.LittleEndian.Uint16(f[:])], binary.LittleEndian.Uint64(f[8:])
-}
-
-func (s *seen) add(f fingerprint.Fingerprint) {
-	slot, tag := s.slot(f)
-	slot.Store(tag)
-}
-
-func (s *seen) has(f fingerprint.Fingerprint) bool {
-	slot, tag := s.slot(f)
-	return slot.Load() == tag
 }
