@@ -51,14 +51,18 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
 		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
 		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
-		Log: log,
+		Ungrouped: c.Compare.Ungrouped, Log: log,
 	}
 	if admitter, ok := logic.(Admitter); ok {
 		options.Admit = admitter.Admit
 	}
 	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
 	var err error
-	if g.store, err = redis.Open(ctx, c.Redis, g.gate.Invalidated, log); err != nil {
+	invalidated := g.gate.Invalidated
+	if c.Compare.Uncached {
+		invalidated = nil
+	}
+	if g.store, err = redis.Open(ctx, c.Redis, invalidated, log); err != nil {
 		return nil, err
 	}
 	if err := g.gate.Start(ctx, g.store.Client, g.store.Tracking); err != nil {

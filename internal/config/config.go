@@ -23,6 +23,7 @@ type Config struct {
 	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
 	Log       Log       `embed:"" group:"Logs"`
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
+	Compare   Compare   `embed:"" group:"For comparisons only"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
 }
 
@@ -128,4 +129,12 @@ type Log struct {
 type Echo struct {
 	// Delay, 0 or more, passes before it answers.
 	Delay time.Duration `name:"echo-delay" default:"0s" help:"Pause before it answers, to play slow logic."`
+}
+
+// Compare switches off what makes the gateway fast, to show what it brings (bench/). The help does not name it.
+type Compare struct {
+	// Ungrouped makes each operation a script call of its own.
+	Ungrouped bool `name:"compare-ungrouped" hidden:""`
+	// Uncached does without the client-side cache: every duplicate costs a round trip.
+	Uncached bool `name:"compare-uncached" hidden:""`
 }
