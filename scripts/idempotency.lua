@@ -26,7 +26,8 @@
 --   { 'claimed', attempt, before }       run it; before: why the attempt before failed, '' where that is not known
 --   { 'free', before }                   to a look: a claim would win; before, also 'nothing' or 'expired'
 --   { 'progress', ms left, digest }      another one's lease holds
---   { 'done', record }           replay it                 { 'cancelled' }             this token was failed before
+--   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
+--   { 'cancelled' }              this token was failed before
 --   { 'settling', ms left }      decide nothing yet        { 'renewed' }, { 'stored' }, { 'failed' }, { 'forgotten' }
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
 --   { 'refused', record }        another attempt stands    { 'expired' }               its end has come
@@ -43,6 +44,7 @@
 local call, try = redis.call, redis.pcall
 local METRICS, FLUSHED = KEYS[1], KEYS[2]
 local SETTLE, LEASE, TTL = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
 local DAY = 24 * 60 * 60 * 1000
 local FORGOTTEN = '-'
 
@@ -154,6 +156,14 @@ end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
 
+-- tell answers with a record, if the reply has room for it.
+local told = 0
+local function tell(value)
+  if told > 0 and told + #value > MOST then return { 'done', '' } end
+  told = told + #value
+  return { 'done', value }
+end
+
 -- look answers for what stands at a key; where a claim would win it also returns the record that stands there.
 local function look(key, first)
   local wait = settling()
@@ -168,7 +178,7 @@ local function look(key, first)
       count('replayed')
       count('duplicates')
     end
-    return { 'done', r.value }
+    return tell(r.value)
   end
   if r.deadline <= now then return { 'free', 'expired' }, r end
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer

@@ -137,7 +137,7 @@ type Answer struct {
 	Before  string        // Claimed: why the attempt before failed, one word; Free: also "nothing" or "expired"; "" unknown
 	Left    time.Duration // InProgress: of the lease; Settling: of the settling
 	Digest  record.Digest // InProgress: of the body that is executed
-	Record  []byte        // Done, Refused: what stands in Redis
+	Record  []byte        // Done, Refused: what stands in Redis; Done and empty: the reply had no room for it
 	Text    string        // Error: Redis' words
 }
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"sync"
@@ -148,7 +149,8 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 			first, scripted = false, lost || t.counted
 		}
 		if err == nil && answer.Verdict != scripts.Error {
-			if g.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
+			whole := answer.Verdict != scripts.Done || len(answer.Record) > 0 || g.fetch(key, &answer)
+			if whole && g.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
 				if answer.Verdict != scripts.Settling {
 					g.signals.settle(signals)
 				}
@@ -161,6 +163,19 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 		}
 	}
 	return c, false, sent, false
+}
+
+// fetch gets a done record that a group's reply had no room for.
+func (g *Gate) fetch(key string, answer *scripts.Answer) (ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+	defer cancel()
+	value, err := g.client.Do(ctx, g.client.B().Get().Key(key).Build()).AsBytes()
+	if err != nil {
+		return false
+	}
+	answer.Record = value
+	r, err := record.Parse(value)
+	return err == nil && r.State == record.Done
 }
 
 // longer is the next pause; the first one follows none.

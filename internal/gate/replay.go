@@ -37,6 +37,9 @@ func (g *Gate) Find(f fingerprint.Fingerprint) Answer {
 	}
 	switch found := t.answer; found.Verdict {
 	case scripts.Done:
+		if len(found.Record) == 0 && !g.fetch(g.Keys.Record(f), &found) {
+			return Answer{Outcome: Unavailable}
+		}
 		r, err := record.Parse(found.Record)
 		if err != nil {
 			return Answer{Outcome: Foreign}

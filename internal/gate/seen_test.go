@@ -1,0 +1,83 @@
+package gate
+
+import (
+	"encoding/binary"
+	"sync"
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// numbered returns fingerprints that differ in slot and tag.
+func numbered(n int) (f fingerprint.Fingerprint) {
+	binary.LittleEndian.PutUint64(f[:], uint64(n))
+	binary.LittleEndian.PutUint64(f[8:], uint64(n)+1)
+	return f
+}
+
+func doneWith(bytes int) record.Record {
+	return record.Record{State: record.Done, Attempt: 1, Result: record.Result{Body: make([]byte, bytes)}}
+}
+
+func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
+	var s seen
+	one := numbered(1)
+	s.keep(one, doneWith(1), 7, s.changes(one))
+	if s.record(one, 7) == nil || s.record(one, 8) != nil || s.record(numbered(1+1<<16), 7) != nil {
+		t.Error("it is not found, or found after a signal, or under another name")
+	}
+	s.drop(one)
+	if s.record(one, 7) != nil || s.bytes.Load() != 0 {
+		t.Errorf("it is found after a change, %d bytes are kept", s.bytes.Load())
+	}
+}
+
+func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
+	var s seen
+	one := numbered(1)
+	changes := s.changes(one)
+	s.drop(one) // between the look into the cache and keep
+	s.keep(one, doneWith(1), 7, changes)
+	if s.record(one, 7) != nil || s.bytes.Load() != 0 {
+		t.Error("a stale record is kept")
+	}
+}
+
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	var s seen
+	s.keep(numbered(0), doneWith(maxKeptOne), 1, 0)
+	if s.record(numbered(0), 1) != nil {
+		t.Error("one that is too large is kept")
+	}
+	for n := range 3 * maxKept / (32 << 10) {
+		s.keep(numbered(n), doneWith(32<<10), 1, 0)
+	}
+	if kept := s.bytes.Load(); kept > maxKept || kept < maxKept/2 {
+		t.Errorf("%d bytes are kept", kept)
+	}
+	var sum int64
+	for i := range s.slots {
+		if k := s.slots[i].kept.Load(); k != nil {
+			sum += k.size()
+		}
+	}
+	if sum != s.bytes.Load() {
+		t.Errorf("%d bytes are kept, %d are counted", sum, s.bytes.Load())
+	}
+}
+
+func TestKeepingAndDroppingAtOnceLeavesNothingStale(t *testing.T) {
+	var s seen
+	one := numbered(1)
+	for range 2000 {
+		var both sync.WaitGroup
+		changes := s.changes(one)
+		both.Go(func() { s.keep(one, doneWith(1), 7, changes) })
+		both.Go(func() { s.drop(one) })
+		both.Wait()
+		if s.record(one, 7) != nil {
+			t.Fatal("a stale record is kept")
+		}
+	}
+}
