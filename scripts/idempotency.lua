@@ -43,7 +43,7 @@
 
 local call, try = redis.call, redis.pcall
 local METRICS, FLUSHED = KEYS[1], KEYS[2]
-local SETTLE, LEASE, TTL = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local SETTLE, LEASE = tonumber(ARGV[1]), tonumber(ARGV[2])
 local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
 local DAY = 24 * 60 * 60 * 1000
 local FORGOTTEN = '-'
@@ -115,7 +115,7 @@ local function parse(value)
   if state == 'P' then
     local deadline, lease, started, digest = string.match(rest, '^(%d+) (%d+) (%d+) (%x+)')
     if not deadline then return nil end
-    r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), tonumber(started), digest
+    r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), started, digest
   elseif state == 'D' then
     local ends = string.match(rest, '^%d+ (%d+) ')
     if not ends then return nil end
@@ -142,16 +142,19 @@ local function read(key)
 end
 
 local function write(key, ttl, value)
-  return refusal(try('SET', key, value, 'PX', int(ttl)))
+  return refusal(try('SET', key, value, 'PX', ttl))
 end
 
-local function write_progress(key, attempt, token, started, lease, digest)
-  return write(key, TTL, string.format('P1 %s %s %s %s %s %s\n', int(attempt), token, int(now + lease), int(lease),
-    int(started), digest))
+local now_text, lease_end = int(now), int(now + LEASE)
+
+-- write_lease leaves a record in progress with a new lease.
+local function write_lease(key, attempt, token, started, digest)
+  return write(key, ARGV[3], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. lease_end .. ' ' .. ARGV[2] .. ' ' ..
+    started .. ' ' .. digest .. '\n')
 end
 
 local function write_failed(key, attempt, token, reason)
-  return write(key, TTL, string.format('F1 %s %s %s %s\n', int(attempt), token, int(now), reason))
+  return write(key, ARGV[3], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason .. '\n')
 end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
@@ -183,7 +186,8 @@ local function look(key, first)
   if r.deadline <= now then return { 'free', 'expired' }, r end
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
     r.deadline = now + r.lease
-    local refused = write_progress(key, r.attempt, r.token, r.started, r.lease, r.digest)
+    local refused = write(key, ARGV[3], 'P1 ' .. int(r.attempt) .. ' ' .. r.token .. ' ' .. int(r.deadline) .. ' ' ..
+      int(r.lease) .. ' ' .. r.started .. ' ' .. r.digest .. '\n')
     if refused then return refused end
   end
   return { 'progress', r.deadline - now, r.digest }, r
@@ -195,11 +199,11 @@ local function claim(key, token, first, digest)
 
   if r.token == token then
     if r.state == 'F' then return { 'cancelled' } end
-    return write_progress(key, r.attempt, token, r.started, LEASE, r.digest) or { 'claimed', r.attempt, '' }
+    return write_lease(key, r.attempt, token, r.started, r.digest) or { 'claimed', r.attempt, '' }
   end
   if answer[1] ~= 'free' then return answer end
   local attempt = r.attempt + 1
-  local refused = write_progress(key, attempt, token, now, LEASE, digest)
+  local refused = write_lease(key, attempt, token, now_text, digest)
   if refused then return refused end
   count('executed')
   if r.state == 'P' then count('takeovers') end
@@ -212,10 +216,10 @@ local function renew(key, attempt, token, digest)
   if unknown then return unknown end
   if r.token == token then
     if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_progress(key, r.attempt, token, r.started, LEASE, r.digest) or { 'renewed' }
+    return write_lease(key, r.attempt, token, r.started, r.digest) or { 'renewed' }
   end
   if r.attempt < attempt then
-    local refused = write_progress(key, attempt, token, now, LEASE, digest)
+    local refused = write_lease(key, attempt, token, now_text, digest)
     if refused then return refused end
     put_back()
     return { 'restored' }
@@ -233,7 +237,7 @@ end
 local function store(key, attempt, token, ttl, digest, status, kind, result)
   local wait = settling()
   if wait then return wait end
-  attempt, ttl = tonumber(attempt), tonumber(ttl)
+  attempt = tonumber(attempt)
   local r, unknown = read(key)
   if unknown then
     if unknown[1] == 'foreign' then count('lost_stores') end
@@ -246,8 +250,8 @@ local function store(key, attempt, token, ttl, digest, status, kind, result)
     count('lost_stores')
     return { 'refused', r.value }
   end
-  local refused = write(key, ttl, string.format('D1 %s %s %s %s %s %s %s\n', int(attempt), token, int(now),
-    int(now + ttl), digest, status, kind) .. result)
+  local refused = write(key, ttl, 'D1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' ..
+    int(now + tonumber(ttl)) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
   if refused then return refused end
   count('stored')
   if ours then return { 'stored' } end
@@ -272,7 +276,7 @@ local function restore(key, value)
     return { 'refused', r.value }
   end
 
-  local refused = write(key, done and known.ends - now or TTL, value)
+  local refused = write(key, done and int(known.ends - now) or ARGV[3], value)
   if refused then return refused end
   if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
     count('stored')
