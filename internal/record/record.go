@@ -229,6 +229,9 @@ var escaper = strings.NewReplacer("%", "%25", " ", "%20")
 
 // Kind returns what a done record says of a result behind its status: the content type and the headers.
 func (r Result) Kind() string {
+	if r.ContentType == JSON && len(r.Headers) == 0 { // nearly every result
+		return JSON
+	}
 	kind := []string{escaper.Replace(r.ContentType)}
 	for _, h := range r.Headers {
 		kind = append(kind, h.Name+":"+escaper.Replace(h.Value))
