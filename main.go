@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -45,7 +46,6 @@ func main() {
 		}
 		return
 	}
-	log.Info("starting", "version", version)
 	// A signal before it listens ends it as well as any other: there is nothing to finish.
 	if err := serve(ctx, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
@@ -62,8 +62,15 @@ func newLog(c config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// run does one of the commands that look into a gateway's Redis.
+// run does one of the commands beside serve; all but size look into a gateway's Redis.
 func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
+	if line.Command == "size" {
+		load := command.Load{
+			Rate: line.Size.Rate, Duplicates: line.Size.Duplicates, Bytes: int(line.Size.Bytes),
+			ResultTTL: line.Execution.ResultTTL, Cores: line.Size.Cores,
+		}
+		return command.PrintSize(load, os.Stdout)
+	}
 	if line.Redis.Embedded() {
 		return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)", line.Command)
 	}
@@ -88,6 +95,10 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	var gateway *handler.Gateway
 	var logic handler.Logic = handler.Echo{Delay: c.Echo.Delay}
+	log.Info("starting", "version", version, "logic", logicName(c))
+	if c.Upstream.URL == "" && !c.Redis.Embedded() {
+		log.Warn("THE LOGIC IS ECHO, for trying out: webhooks are answered and nothing is done; set UPSTREAM_URL")
+	}
 	if c.Upstream.URL != "" {
 		backend, err := newBackend(c, log)
 		if err != nil {
@@ -106,9 +117,21 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
 	}
 	if c.Redis.Embedded() {
-		invite(listener.Addr())
+		invite(listener.Addr(), c.HTTP.InboundAPIKeys != "")
 	}
 	return gateway.Serve(ctx, listener)
+}
+
+// logicName tells which logic runs, without what may be secret in a URL.
+func logicName(c *config.Config) string {
+	if c.Upstream.URL == "" {
+		return "echo"
+	}
+	u, err := url.Parse(c.Upstream.URL)
+	if err != nil {
+		return "a backend"
+	}
+	return "backend " + u.Host
 }
 
 // newBackend returns the logic that forwards webhooks to the configured backend.
@@ -132,9 +155,13 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 }
 
 // invite says what to try.
-func invite(addr net.Addr) {
+func invite(addr net.Addr, keyed bool) {
 	_, port, _ := net.SplitHostPort(addr.String())
+	key := ""
+	if keyed {
+		key = " -H 'X-API-Key: <one of INBOUND_API_KEYS>'"
+	}
 	fmt.Printf(`Try it, twice:
-  curl -i localhost:%s/webhook/cognigy -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'
-`, port)
+  curl -i localhost:%s/webhook/cognigy%s -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'
+`, port, key)
 }

@@ -49,6 +49,7 @@ var groups = []group{
 		{0, "executed", "started"},
 		{1, "takeovers", "after the lease of an earlier one had run out"},
 		{1, "stored", "ended with a result"},
+		{2, "rejected", "of these, refusals for good (4xx)"},
 		{2, "reconciled", "only asked the backend what an earlier one had brought"},
 		{1, "failed", "ended without one: the next webhook executes again"},
 		{1, "lost_stores", "ended too late: what they brought was refused"},
@@ -88,7 +89,7 @@ func breaker(metrics map[string]string) string {
 	until, err := strconv.ParseInt(metrics["breaker_open_until"], 10, 64)
 	switch {
 	case err != nil:
-		return "its circuit breaker has never opened"
+		return "no circuit breaker has opened"
 	case time.Now().Before(time.Unix(until, 0)):
 		return "LEFT ALONE: a replica's circuit breaker is open until " + date(time.Unix(until, 0))
 	}

@@ -15,13 +15,14 @@ import (
 type CommandLine struct {
 	Config
 
-	// Command is serve, stats, inspect or forget; the field of that name holds its arguments.
+	// Command is serve, stats, inspect, forget or size; the field of that name holds its arguments.
 	Command string `kong:"-"`
 
 	Serve   Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
 	Stats   Stats            `cmd:"" help:"Print the counters of all replicas."`
 	Inspect Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
 	Forget  Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
+	Size    Size             `cmd:"" help:"Work out how many replicas and what Redis a load takes."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
@@ -42,6 +43,14 @@ type Inspect struct {
 type Forget struct {
 	Identity
 	Force bool `help:"Also while it runs: that run's result is dropped."`
+}
+
+// Size works out what a load takes.
+type Size struct {
+	Rate       float64 `required:"" help:"Webhooks a second, all deliveries."`
+	Duplicates float64 `default:"0.02" help:"Share of them that are duplicates of a finished webhook, 0 to 1."`
+	Bytes      Bytes   `default:"1KiB" help:"Size of a result."`
+	Cores      int     `default:"2" help:"Cores of one replica."`
 }
 
 // Identity is what makes a webhook this one and no other. An id that begins with a hyphen goes behind "--", together

@@ -84,7 +84,8 @@ func TestCommands(t *testing.T) {
 		},
 		"forget d n -5 --force": {command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true}},
 		"forget --force d n -5": {command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true}},
-		"forget d n 5":          {command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)}},
+		"size --rate 10000 --duplicates 0.5 --bytes 2KiB --cores 4": {command: "size"},
+		"forget d n 5": {command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)}},
 	} {
 		t.Run("oncegate "+line, func(t *testing.T) {
 			got := mustParse(t, strings.Fields(line), nil)

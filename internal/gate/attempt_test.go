@@ -147,6 +147,7 @@ func TestARefusalLivesForItsOwnTTL(t *testing.T) {
 				t.Errorf("answered %+v", a.Result)
 			}
 		}
+		h.expectCounts(map[string]int64{"stored": 1, "rejected": 1})
 		if s := h.stands(1); s.Ends.Sub(s.Stored) != 10*time.Second {
 			t.Errorf("it ends %v after it was stored", s.Ends.Sub(s.Stored))
 		}

@@ -27,6 +27,7 @@ const (
 	refused                      // of those: since nothing is executed at the moment
 	lateAnswer                   // remark: a first caller left before its own execution ended
 	mismatch                     // remark: a duplicate with another body than the first
+	rejected                     // remark: an execution whose result is a refusal for good
 	reconciled                   // remark: an execution that only asked what an earlier one had brought
 	kinds
 )
@@ -43,6 +44,7 @@ var fields = [kinds][]string{
 	refused:          {"total_requests", "unavailable", "refused"},
 	lateAnswer:       {"late_answers"},
 	mismatch:         {"mismatches"},
+	rejected:         {"rejected"},
 	reconciled:       {"reconciled"},
 }
 

@@ -100,9 +100,7 @@ func (g *Gate) conclude(e *execution, result record.Result, err error) {
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
 		g.seen.add(f.fingerprint)
-		if result.Reconciled {
-			g.counters.add(reconciled)
-		}
+		g.remark(e, result)
 		now := g.redisNow()
 		g.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
 			State: record.Done, Attempt: attempt, Token: token,
@@ -120,6 +118,17 @@ func (g *Gate) conclude(e *execution, result record.Result, err error) {
 		g.landOnForeign(f, record.ErrForeign)
 	default: // the gate closes and Redis does not answer
 		g.land(f, landing{outcome: Unavailable, attempt: attempt})
+	}
+}
+
+// remark counts what is worth knowing of a result, and says where it is a refusal: a wrong setting looks like one.
+func (g *Gate) remark(e *execution, result record.Result) {
+	if result.Reconciled {
+		g.counters.add(reconciled)
+	}
+	if result.Status >= 400 {
+		g.counters.add(rejected)
+		g.Log.Warn("refused for good", "fingerprint", e.flight.fingerprint, "attempt", e.attempt, "status", result.Status)
 	}
 }
 

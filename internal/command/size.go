@@ -1,0 +1,129 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+	"time"
+)
+
+// Load is what a gateway is to carry.
+type Load struct {
+	Rate       float64       // webhooks a second, all deliveries
+	Duplicates float64       // share of them, 0 to 1, that are duplicates of a finished webhook
+	Bytes      int           // of a result
+	ResultTTL  time.Duration // how long records live
+	Cores      int           // of one replica
+}
+
+// What an operation costs, measured (docs/performance.md) on a virtual machine whose bare HTTP server takes 13 µs a
+// request. Others scale with what that costs on them.
+const (
+	cpuFirstTime   = 40 * time.Microsecond // of a replica: a webhook that is executed, grouped, without its logic
+	cpuReplay      = 14 * time.Microsecond // of a replica: a duplicate from the client-side cache
+	redisFirstTime = 20 * time.Microsecond // of Redis' one thread: a claim and a store, grouped
+
+	recordOverhead = 310 // bytes that Redis keeps beside a result: key, header, its own bookkeeping
+	allocation     = 1.1 // Redis' allocator rounds up to its size classes
+	wireFirstTime  = 450 // bytes between a replica and Redis for a webhook, beside its result: both ways, both operations
+
+	// busy is how much of a core is planned for: beyond it, waiting grows faster than work.
+	busy = 0.6
+	// What Redis tracks for the client-side caches unless it is told otherwise (tracking-table-max-keys).
+	trackedKeys = 1_000_000
+)
+
+// Size is what a load takes.
+type Size struct {
+	FirstTime     float64 // webhooks a second that are executed
+	ReplicaCores  float64 // used, of all replicas
+	Replicas      int
+	PrimaryCores  float64 // used, of all Redis threads
+	Primaries     int
+	Records       float64 // alive at once
+	RecordBytes   float64 // Redis' memory for them
+	NetworkPerSec float64 // bytes a second between replicas and Redis
+}
+
+// SizeOf works it out.
+func SizeOf(l Load) Size {
+	s := Size{FirstTime: l.Rate * (1 - l.Duplicates)}
+	s.ReplicaCores = s.FirstTime*cpuFirstTime.Seconds() + l.Rate*l.Duplicates*cpuReplay.Seconds()
+	s.Replicas = max(int(math.Ceil(s.ReplicaCores/busy/float64(l.Cores))), 1)
+	s.PrimaryCores = s.FirstTime * redisFirstTime.Seconds()
+	s.Primaries = max(int(math.Ceil(s.PrimaryCores/busy)), 1)
+	s.Records = s.FirstTime * l.ResultTTL.Seconds()
+	s.RecordBytes = s.Records * float64(l.Bytes+recordOverhead) * allocation
+	s.NetworkPerSec = s.FirstTime * float64(wireFirstTime+l.Bytes)
+	return s
+}
+
+// PrintSize puts what a load takes into words. An error names what of the load makes no sense.
+func PrintSize(l Load, out io.Writer) error {
+	switch {
+	case !(l.Rate >= 0 && l.Rate <= 1e9):
+		return fmt.Errorf("a rate of %v: must be 0 to 1e9 webhooks a second", l.Rate)
+	case !(l.Duplicates >= 0 && l.Duplicates <= 1):
+		return fmt.Errorf("a share of duplicates of %v: must be 0 to 1", l.Duplicates)
+	case l.Cores < 1:
+		return fmt.Errorf("replicas of %d cores: must be 1 or more", l.Cores)
+	}
+	s := SizeOf(l)
+	page := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(label, format string, args ...any) {
+		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush has the error
+	}
+	line("load", "%s webhooks/s, %.0f%% of them duplicates, results of %s, kept for %v", count(l.Rate), 100*l.Duplicates, size(float64(l.Bytes)), l.ResultTTL)
+	line("executed", "%s/s", count(s.FirstTime))
+	line("replicas", "%d of %d cores (%.1f cores used)", s.Replicas, l.Cores, s.ReplicaCores)
+	line("redis primaries", "%d (%.2f threads used)", s.Primaries, s.PrimaryCores)
+	line("redis memory", "%s for %s records", size(s.RecordBytes), count(s.Records))
+	line("network to redis", "%s/s", size(s.NetworkPerSec))
+	line("planned for", "%.0f%% busy; the logic's own cost is not in it", 100*busy)
+	for _, bottleneck := range s.bottlenecks(l) {
+		line("next", "%s", bottleneck)
+	}
+	return page.Flush()
+}
+
+// bottlenecks are what a load runs into, the first one first.
+func (s Size) bottlenecks(l Load) (told []string) {
+	if s.Primaries > 1 {
+		told = append(told, fmt.Sprintf("one Redis carries %s executed/s: more takes Redis Cluster, which this version does not support", count(busy/redisFirstTime.Seconds())))
+	}
+	if l.Duplicates > 0 && s.Records > trackedKeys {
+		told = append(told, "Redis tracks 1 M keys for the client-side caches (tracking-table-max-keys): duplicates of older webhooks cost a round trip")
+	}
+	if s.NetworkPerSec > 100<<20 {
+		told = append(told, "the network between replicas and Redis: more than a gigabit")
+	}
+	if len(told) == 0 {
+		told = append(told, fmt.Sprintf("Redis' one thread, at %s executed/s", count(busy/redisFirstTime.Seconds())))
+	}
+	return told
+}
+
+func count(n float64) string {
+	switch {
+	case n >= 10_000_000:
+		return fmt.Sprintf("%.0f M", n/1e6)
+	case n >= 1_000_000:
+		return fmt.Sprintf("%.1f M", n/1e6)
+	case n >= 10_000:
+		return fmt.Sprintf("%.0f k", n/1e3)
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+func size(bytes float64) string {
+	switch {
+	case bytes >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", bytes/(1<<30))
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%.0f MiB", bytes/(1<<20))
+	case bytes >= 1<<10:
+		return fmt.Sprintf("%.0f KiB", bytes/(1<<10))
+	}
+	return fmt.Sprintf("%.0f bytes", bytes)
+}
