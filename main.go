@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log" //nolint:depguard // only to silence it
 	"log/slog"
 	"net"
 	"net/url"
@@ -38,6 +40,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
+	// net/http writes there by itself, and quotes what a backend sent.
+	log.SetOutput(io.Discard)
 	log := newLog(line.Log)
 	if line.Command != "serve" {
 		if err := run(ctx, line, log); err != nil {

@@ -58,6 +58,11 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 		ctx.Response.SetStatusCode(h.ProcessingStatus)
 	}
 	header.SetContentType(record.JSON)
+	if h.Passthrough {
+		for _, kept := range a.Result.Headers { // first, so that ours stand
+			header.Add(kept.Name, kept.Value)
+		}
+	}
 	if o.retry {
 		header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
@@ -94,9 +99,6 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 func passOn(response *fasthttp.Response, r *Result) {
 	response.SetStatusCode(r.Status)
 	response.Header.SetContentType(r.ContentType)
-	for _, header := range r.Headers {
-		response.Header.Set(header.Name, header.Value)
-	}
 	response.AppendBody(r.Body)
 }
 

@@ -11,8 +11,9 @@
 -- ARGV[4]    number of the counter flush that rides on this call; 0: none
 -- ARGV[5]    how many counters it has, then each as field, increment
 -- then the operations, each a name and its arguments:
---   claim    token, first, digest     first = 1: a request's first look, so that a result found is counted here;
---                                     digest: of the body that would be executed
+--   claim    token, first, digest, reject     first = 1: a request's first look, so that a result found is counted here;
+--                                     digest: of the body that would be executed; reject = 1: no other body
+--                                     after an attempt in doubt
 --   look     first                    as claim, but nothing is claimed
 --   renew    attempt, token, digest
 --   store    attempt, token, TTL in ms, digest, status, content type and headers (as fields of a record), result
@@ -24,6 +25,7 @@
 -- not (0: Redis is full), answer 1, answer 2, … }
 -- Answers:
 --   { 'claimed', attempt, before }       run it; before: why the attempt before failed, '' where that is not known
+--   { 'mismatch', digest }               an attempt in doubt had another body
 --   { 'free', before }                   to a look: a claim would win; before, also 'nothing' or 'expired'
 --   { 'progress', ms left, digest }      another one's lease holds
 --   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
@@ -45,6 +47,7 @@ local call, try = redis.call, redis.pcall
 local METRICS, FLUSHED = KEYS[1], KEYS[2]
 local SETTLE, LEASE = tonumber(ARGV[1]), tonumber(ARGV[2])
 local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
+local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease is longer
 local DAY = 24 * 60 * 60 * 1000
 local FORGOTTEN = '-'
 
@@ -107,21 +110,27 @@ end
 
 -- ----------------------------------------------------------------------------------------------------- record ----
 
+local function is_digest(text)
+  return text and #text == 32 and not string.find(text, '%X')
+end
+
 -- parse returns a record's head, or nil where no version of ours wrote the value.
 local function parse(value)
   local state, attempt, token, rest = string.match(value, '^([PDF])1 (%d+) (%S+) ([^\n]*)\n')
   if not state or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
   local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
   if state == 'P' then
-    local deadline, lease, started, digest = string.match(rest, '^(%d+) (%d+) (%d+) (%x+)')
-    if not deadline then return nil end
+    local deadline, lease, started, digest = string.match(rest, '^(%d+) (%d+) (%d+) (%S+)')
+    if not deadline or not is_digest(digest) then return nil end
     r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), started, digest
+    if r.deadline >= 2 ^ 53 or r.lease > CENTURY or tonumber(started) >= 2 ^ 53 then return nil end
   elseif state == 'D' then
     local ends = string.match(rest, '^%d+ (%d+) ')
     if not ends then return nil end
     r.ends = tonumber(ends)
   else
-    r.reason = string.match(rest, '^%d+ (%S+)')
+    r.reason, r.digest = string.match(rest, '^%d+ (%S+) ?(%S*)')
+    if not is_digest(r.digest) then r.digest = nil end -- a claim that was never answered, or a forget, has none
   end
   return r
 end
@@ -153,8 +162,9 @@ local function write_lease(key, attempt, token, started, digest)
     started .. ' ' .. digest .. '\n')
 end
 
-local function write_failed(key, attempt, token, reason)
-  return write(key, ARGV[3], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason .. '\n')
+local function write_failed(key, attempt, token, reason, digest)
+  return write(key, ARGV[3], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason ..
+    (digest and ' ' .. digest or '') .. '\n')
 end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
@@ -193,15 +203,20 @@ local function look(key, first)
   return { 'progress', r.deadline - now, r.digest }, r
 end
 
-local function claim(key, token, first, digest)
+-- Reasons of a failure that leave no doubt of what became of its execution.
+local CERTAIN = { error = true, refused = true, forgotten = true }
+
+local function claim(key, token, first, digest, reject)
   local answer, r = look(key, first)
   if not r then return answer end
 
   if r.token == token then
     if r.state == 'F' then return { 'cancelled' } end
-    return write_lease(key, r.attempt, token, r.started, r.digest) or { 'claimed', r.attempt, '' }
+    return write_lease(key, r.attempt, token, r.started, digest) or { 'claimed', r.attempt, '' }
   end
   if answer[1] ~= 'free' then return answer end
+  -- What was begun with one body and may have had its effect is not gone on with another one.
+  if reject == '1' and r.digest and r.digest ~= digest and not CERTAIN[r.reason] then return { 'mismatch', r.digest } end
   local attempt = r.attempt + 1
   local refused = write_lease(key, attempt, token, now_text, digest)
   if refused then return refused end
@@ -297,7 +312,7 @@ local function fail(key, attempt, token, reason)
   if r.token == token then
     if r.state == 'F' then return { 'failed' } end
     if r.state == 'D' then return { 'refused', r.value } end
-    local refused = write_failed(key, r.attempt, token, reason)
+    local refused = write_failed(key, r.attempt, token, reason, r.digest)
     if refused then return refused end
     count('failed')
     return { 'failed' }
@@ -319,7 +334,7 @@ end
 -- ------------------------------------------------------------------------------------------------------- call ----
 
 local operations = {
-  claim = { claim, 3 }, look = { look, 1 }, renew = { renew, 3 }, store = { store, 7 },
+  claim = { claim, 4 }, look = { look, 1 }, renew = { renew, 3 }, store = { store, 7 },
   restore = { restore, 1 }, fail = { fail, 3 }, forget = { forget, 1 },
 }
 

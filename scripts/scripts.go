@@ -61,9 +61,10 @@ func (o Op) Size() (bytes int) {
 }
 
 // Claim asks: mine, someone's, or done? First tells that a request looks for the first time, so that a result found is
-// counted by the script. The digest is that of the body that would be executed.
-func Claim(key, token string, first bool, digest record.Digest) Op {
-	return Op{key, []string{"claim", token, flag(first), digest.Hex()}}
+// counted by the script. The digest is that of the body that would be executed; reject: not after an attempt in doubt that
+// had another one.
+func Claim(key, token string, first bool, digest record.Digest, reject bool) Op {
+	return Op{key, []string{"claim", token, flag(first), digest.Hex(), flag(reject)}}
 }
 
 // Look asks the same and claims nothing.
@@ -113,6 +114,7 @@ type Verdict string
 const (
 	Claimed    Verdict = "claimed"
 	Free       Verdict = "free"
+	Mismatch   Verdict = "mismatch"
 	InProgress Verdict = "progress"
 	Done       Verdict = "done"
 	Cancelled  Verdict = "cancelled"
@@ -136,7 +138,7 @@ type Answer struct {
 	Attempt int64         // Claimed
 	Before  string        // Claimed: why the attempt before failed, one word; Free: also "nothing" or "expired"; "" unknown
 	Left    time.Duration // InProgress: of the lease; Settling: of the settling
-	Digest  record.Digest // InProgress: of the body that is executed
+	Digest  record.Digest // InProgress, Mismatch: of the body that is, or was, executed
 	Record  []byte        // Done, Refused: what stands in Redis; Done and empty: the reply had no room for it
 	Text    string        // Error: Redis' words
 }
@@ -280,6 +282,8 @@ func (r *reader) answer() Answer {
 		a.Left, a.Digest = words.length(), words.digest()
 	case Settling:
 		a.Left = words.length()
+	case Mismatch:
+		a.Digest = words.digest()
 	case Done, Refused:
 		a.Record = words.bytes()
 	case Error:

@@ -161,7 +161,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 		cells map[string]cell
 	}{
 		"claim": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true, digest) },
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true, digest, false) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -177,7 +177,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			},
 		},
 		"claim again": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false, digest) },
+			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false, digest, false) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -362,6 +362,9 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 			e.Errorf("the record is %q, want %q", got, want.after)
 		}
 		e.checkTimes(after, stood, start)
+		if want := map[bool]record.Digest{true: another, false: digest}[answer.Verdict == scripts.Renewed]; after.State == record.InProgress && after.Digest != want {
+			e.Errorf("it says that %x is executed, want %x", after.Digest, want)
+		}
 		if ms, _ := strconv.Atoi(e.do("PTTL", key)); ms <= 0 || time.Duration(ms)*time.Millisecond > ttl {
 			e.Errorf("PTTL is %d", ms)
 		}
@@ -404,9 +407,6 @@ func (e *engine) checkTimes(after, stood record.Record, start time.Time) {
 		if after.Token == stood.Token && !after.Started.Equal(stood.Started.Truncate(time.Millisecond)) {
 			e.Errorf("a renewal moved its start from %v to %v", stood.Started, after.Started)
 		}
-		if want := map[bool]record.Digest{true: another, false: digest}[after.Token == stood.Token]; after.Digest != want {
-			e.Errorf("it says that %x is executed, want %x", after.Digest, want)
-		}
 	case record.Done:
 		if string(after.Result.Body) != string(result.Body) || after.Result.Status != 200 ||
 			after.Result.ContentType != record.JSON || after.Digest != digest {
@@ -441,9 +441,41 @@ func TestRestoreOfARecordWhoseEndHasComeWritesNothing(t *testing.T) {
 	})
 }
 
+func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		claim := func(token string, body record.Digest) scripts.Verdict {
+			a := e.run(scripts.Claim(key, token, true, body, true))
+			if a.Verdict == scripts.Mismatch && a.Digest == body {
+				t.Error("the answer says that this very body was executed")
+			}
+			return a.Verdict
+		}
+		for reason, want := range map[string]scripts.Verdict{
+			"unknown": scripts.Mismatch, "timeout": scripts.Mismatch, "error": scripts.Claimed, "refused": scripts.Claimed,
+		} {
+			e.do("FLUSHALL")
+			claim("a", digest)
+			e.run(scripts.Fail(key, 1, "a", reason))
+			if got := claim("b", another); got != want {
+				t.Errorf("after %q another body is answered %q, want %q", reason, got, want)
+			}
+			if want == scripts.Mismatch && claim("c", digest) != scripts.Claimed {
+				t.Errorf("after %q the same body is not claimed", reason)
+			}
+		}
+		e.put(before(e.now())["P other 1 expired"]) // its body is another
+		if got := claim("ours", digest); got != scripts.Mismatch {
+			t.Errorf("after a crash another body is answered %q", got)
+		}
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
+			t.Errorf("where it is not set, another body is answered %q", a.Verdict)
+		}
+	})
+}
+
 func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Claim(key, "ours", true, digest))
+		e.run(scripts.Claim(key, "ours", true, digest, false))
 		refusal := record.Result{Status: 404, ContentType: "text/plain", Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
 		e.run(scripts.Store(key, 1, "ours", digest, refusal, time.Minute))
 		ms, _ := strconv.Atoi(e.do("PTTL", key))
@@ -469,7 +501,7 @@ func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 
 func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 	operations := map[string]scripts.Op{
-		"claim": scripts.Claim(key, "ours", true, digest), "renew": scripts.Renew(key, 1, "ours", digest),
+		"claim": scripts.Claim(key, "ours", true, digest, false), "renew": scripts.Renew(key, 1, "ours", digest),
 		"store": scripts.Store(key, 1, "ours", digest, result, ttl), "fail": scripts.Fail(key, 0, "ours", "error"),
 		"forget": scripts.Forget(key, true), "look": scripts.Look(key, true),
 		"restore": scripts.Restore(key, record.Append(nil, record.Record{
@@ -484,6 +516,9 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 		"no deadline":            {"SET", key, "P1 1 token\n"},
 		"an empty string":        {"SET", key, ""},
 		"an uncountable attempt": {"SET", key, "F1 9007199254740992 token 1 error\n"},
+		"a short digest":         {"SET", key, "P1 1 token 99999999999999 60000 1 abc\n"},
+		"no hex for a digest":    {"SET", key, "P1 1 token 99999999999999 60000 1 00000000000000000000000000000000z\n"},
+		"an endless lease":       {"SET", key, "P1 1 token 99999999999999 99999999999999999 1 00000000000000000000000000000000\n"},
 		"binary":                 {"SET", key, "\x00\xff\n\n"},
 	}
 	onEach(t, func(t *testing.T, e *engine) {
@@ -495,7 +530,7 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 					e.do(set...)
 					dump := func() string { return e.do("TYPE", key) + e.do("STRLEN", "none") }
 					stood := dump()
-					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true, digest))
+					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true, digest, false))
 					if v := reply.Answers[0].Verdict; v != scripts.Foreign {
 						t.Errorf("verdict %q", v)
 					}
@@ -523,7 +558,7 @@ func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 			}
 		}
 		flush.Number = 2
-		e.call(flush, scripts.Claim(key, "t", true, digest))
+		e.call(flush, scripts.Claim(key, "t", true, digest, false))
 		if m := e.metrics(); m["total_requests"] != "6" || m["waited"] != "4" {
 			t.Errorf("counted %v", m)
 		}
@@ -537,7 +572,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"}, "a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
 		onEach(t, func(t *testing.T, e *engine) {
 			e.do(set...)
-			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true, digest))
+			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true, digest, false))
 			if !reply.Flushed || reply.Answers[0].Verdict != scripts.Claimed || e.metrics()["waited"] != "1" {
 				t.Errorf("%s: reply %+v, metrics %v", what, reply, e.metrics())
 			}
@@ -548,7 +583,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		reply := e.call(scripts.Flush{},
-			scripts.Claim(key, "a", true, digest), scripts.Claim(key, "b", true, digest), scripts.Store(key, 1, "a", digest, result, ttl), scripts.Claim(key, "b", true, digest))
+			scripts.Claim(key, "a", true, digest, false), scripts.Claim(key, "b", true, digest, false), scripts.Store(key, 1, "a", digest, result, ttl), scripts.Claim(key, "b", true, digest, false))
 		var got []scripts.Verdict
 		for _, a := range reply.Answers {
 			got = append(got, a.Verdict)
@@ -562,7 +597,7 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
-		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.InProgress || a.Left != time.Second {
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.InProgress || a.Left != time.Second {
 			t.Errorf("answer %+v, want in progress with its own length left", a)
 		}
 		r := e.stands()
@@ -576,7 +611,7 @@ func TestNumbersStayExactPastWhatLuaPrints(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		const attempt = 1 << 50
 		e.run(scripts.Renew(key, attempt, "ours", digest))
-		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Attempt != attempt || e.stands().Attempt != attempt {
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Attempt != attempt || e.stands().Attempt != attempt {
 			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.stands().Attempt, int64(attempt))
 		}
 	})
@@ -604,7 +639,7 @@ func TestSettling(t *testing.T) {
 			if stood.State != 0 {
 				e.put(stood)
 			}
-			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest), store, scripts.Forget(key, true)).Answers {
+			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false), store, scripts.Forget(key, true)).Answers {
 				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {
 					t.Errorf("%s: %+v", name, a)
 				}
@@ -632,7 +667,7 @@ func TestSettling(t *testing.T) {
 		if took := last.Now.Sub(met.Now); took < 4*settle || took > 6*settle {
 			t.Errorf("it settled after %v, want five times %v", took, settle)
 		}
-		if a := e.run(scripts.Claim(key+"0", "u", true, digest)); a.Verdict != scripts.Done {
+		if a := e.run(scripts.Claim(key+"0", "u", true, digest, false)); a.Verdict != scripts.Done {
 			t.Errorf("then a claim finds %+v", a)
 		}
 	})
@@ -651,7 +686,7 @@ func TestSettling(t *testing.T) {
 		first := e.call(scripts.Flush{})
 		eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
 		e.do("FLUSHALL")
-		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest))
+		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false))
 		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History || reply.History.ID != first.History.ID {
 			t.Errorf("reply %+v after %+v", reply, first)
 		}
@@ -660,7 +695,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
-		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -668,7 +703,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "99999999999999999", "settle", "99999999999999999")
-		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -676,7 +711,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "rubbish", "settle", "rubbish", "met_at", "")
-		if a := e.run(scripts.Claim(key, "ours", true, digest)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -684,11 +719,11 @@ func TestSettling(t *testing.T) {
 
 func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e := onReal(t)
-	e.run(scripts.Claim(key, "ours", true, digest))
+	e.run(scripts.Claim(key, "ours", true, digest, false))
 	e.run(scripts.Store(key, 1, "ours", digest, result, ttl))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
-		scripts.Claim(key, "theirs", true, digest), scripts.Claim(key+"2", "theirs", true, digest), scripts.Renew(key+"3", 1, "x", digest),
+		scripts.Claim(key, "theirs", true, digest, false), scripts.Claim(key+"2", "theirs", true, digest, false), scripts.Renew(key+"3", 1, "x", digest),
 		scripts.Store(key+"4", 1, "x", digest, result, ttl), scripts.Fail(key+"5", 1, "x", "error"))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)
@@ -705,7 +740,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	if m := e.metrics(); m["executed"] != "1" || m["waited"] != "" || m["lost_stores"] != "" {
 		t.Errorf("counted %v", m)
 	}
-	if a := e.run(scripts.Claim(key+"2", "theirs", true, digest)); a.Verdict != scripts.Claimed {
+	if a := e.run(scripts.Claim(key+"2", "theirs", true, digest, false)); a.Verdict != scripts.Claimed {
 		t.Errorf("with room again: %+v", a)
 	}
 }
@@ -713,7 +748,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 	e := onReal(t, "--maxmemory", "1")
 	e.settle = time.Second
-	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest))
+	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false))
 	if reply.Answers[0].Verdict != scripts.Error || reply.History != (scripts.History{}) {
 		t.Errorf("reply %+v", reply)
 	}
@@ -721,9 +756,9 @@ func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 
 func TestTheScriptIsSentAgainAfterScriptFlush(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Claim(key, "ours", true, digest))
+		e.run(scripts.Claim(key, "ours", true, digest, false))
 		e.do("SCRIPT", "FLUSH")
-		if a := e.run(scripts.Claim(key, "ours", false, digest)); a.Verdict != scripts.Claimed {
+		if a := e.run(scripts.Claim(key, "ours", false, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})

@@ -65,7 +65,7 @@ func TestTheCalculatorAgreesWithARun(t *testing.T) {
 		for n := 0; n < webhooks; n += group {
 			for i := range group {
 				key := fmt.Sprintf("cognigy:fp:%064x", n+i)
-				claims[i] = scripts.Claim(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, record.Digest{})
+				claims[i] = scripts.Claim(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, record.Digest{}, false)
 				stores[i] = scripts.Store(key, 1, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", record.Digest{}, result, ttl)
 			}
 			run(claims)

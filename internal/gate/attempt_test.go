@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -248,6 +249,92 @@ func TestAnotherBodyIsRefusedAfterATakeoverToo(t *testing.T) {
 	h.expect(r.sendBody(1, "two"), gate.Mismatched, "")
 	h.expect(r.sendBody(1, "one"), gate.Executed, `{"execution":1}`)
 	h.expect(r.sendBody(1, "two"), gate.Mismatched, "")
+}
+
+func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
+	h := onReal(t)
+	r := h.open(rejecting())
+	for n := range 10 {
+		// The first one failed for certain while these came: some are told of its body, one is executed. Never the same.
+		running := record.Record{State: record.InProgress, Attempt: 1, Token: "other", Digest: digestOf("one"),
+			Deadline: time.Now().Add(time.Minute), Lease: time.Minute, Started: time.Now()}
+		key := keys.Record(h.hook(n, "").Fingerprint)
+		redistest.Do(h, h.client, "SET", key, string(record.Append(nil, running)), "PX", "60000")
+		var executed, refused sync.Map
+		var callers sync.WaitGroup
+		var id, ran atomic.Int64
+		for range 32 {
+			callers.Go(func() {
+				for ran.Load() == 0 {
+					i := id.Add(1)
+					w := h.hook(n, "two")
+					w.Execute = func(context.Context, int64, bool) (record.Result, error) {
+						ran.Add(1)
+						executed.Store(i, true)
+						return answer(`{}`), nil
+					}
+					if r.Do(w).Outcome == gate.Mismatched {
+						refused.Store(i, true)
+					}
+				}
+			})
+		}
+		h.eventually("some are refused", func() bool { return id.Load() > 64 })
+		failed := record.Record{State: record.Failed, Attempt: 1, Token: "other", FailedAt: time.Now(), Reason: "error"}
+		redistest.Do(h, h.client, "SET", key, string(record.Append(nil, failed)), "PX", "60000")
+		callers.Wait()
+		executed.Range(func(i, _ any) bool {
+			if _, told := refused.Load(i); told {
+				t.Errorf("webhook %d was executed for caller %d, who was told 422", n, i)
+			}
+			return true
+		})
+	}
+}
+
+func TestWhoLostItsLeaseToAnotherBodyIsNotGivenItsResult(t *testing.T) {
+	h := onReal(t)
+	r := h.open(rejecting())
+	entered, release := h.blocked()
+	defer close(release)
+	first := r.laterBody(1, "one")
+	<-entered
+	other := record.Record{State: record.Done, Attempt: 2, Token: "other", Digest: digestOf("two"), Stored: time.Now(),
+		Ends: time.Now().Add(time.Minute), Result: answer(`{"of":"two"}`)}
+	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, other)), "PX", "60000")
+	h.expect(<-first, gate.Mismatched, "")
+	h.expectSome(map[string]int64{"total_requests": 1, "executed": 1, "mismatches": 1, "replayed": 0})
+}
+
+func TestAnAttemptInDoubtIsNotGoneOnWithAnotherBody(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		a, b := h.open(rejecting()), h.open(rejecting())
+		h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
+			if attempt == 1 {
+				return record.Result{}, gate.ErrOutcomeUnknown
+			}
+			return answer(`{"of":"one"}`), nil
+		})
+		h.expect(a.sendBody(1, "one"), gate.Failed, "")
+		h.expect(a.sendBody(1, "two"), gate.Mismatched, "")
+		h.expect(b.sendBody(1, "two"), gate.Mismatched, "")
+		h.expect(b.sendBody(1, "one"), gate.Executed, `{"of":"one"}`)
+		h.expectExecutions(2)
+		h.expectCounts(map[string]int64{"total_requests": 4, "executed": 2, "mismatches": 2})
+	})
+}
+
+func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.WaitTimeout = time.Second
+	r := h.open(o)
+	before := h.calls()
+	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003\n")
+	h.expect(r.send(1), gate.Foreign, "")
+	if calls := h.calls() - before; calls > 100 {
+		t.Errorf("the script was called %d times", calls)
+	}
 }
 
 func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {

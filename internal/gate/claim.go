@@ -18,10 +18,11 @@ const (
 	retryMost  = 400 * time.Millisecond
 )
 
-// fly claims until this flight executes, or finds what another one left, or has nobody left to fly for.
-func (g *Gate) fly(f *flight) {
+// fly claims until this flight executes, or finds what another one left, or has nobody left to fly for. first: it is the
+// first look of whom it flies for.
+func (g *Gate) fly(f *flight, first bool) {
 	token := rand.Text()
-	for first := true; ; first = false {
+	for ; ; first = false {
 		w, waits := g.nominate(f)
 		if !waits {
 			return
@@ -51,6 +52,7 @@ func (g *Gate) fly(f *flight) {
 		case scripts.Free:
 			g.land(f, landing{outcome: Refused})
 			return
+		case scripts.Mismatch: // its caller goes, others may have the right body
 		case scripts.Foreign:
 			g.landOnForeign(f, record.ErrForeign)
 			return
@@ -110,11 +112,12 @@ func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, o
 	defer f.mu.Unlock()
 	candidate := f.candidate
 	f.candidate = nil
+	close(f.decided)
 	switch {
 	case ok && c.Verdict == scripts.Claimed:
 		candidate.executes, f.known, f.attempt = true, true, c.Attempt
 		f.name(w.Digest)
-	case ok && c.Verdict == scripts.InProgress:
+	case ok && (c.Verdict == scripts.InProgress || c.Verdict == scripts.Mismatch):
 		f.known = true
 		f.name(c.Digest)
 	case ok && c.Verdict == scripts.Done:
@@ -139,7 +142,7 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 		held := newLease(g.LockTTL) // counts from before the claim is sent
 		op := scripts.Look(key, first)
 		if claims {
-			op = scripts.Claim(key, token, first, digest)
+			op = scripts.Claim(key, token, first, digest, g.RejectMismatch)
 		}
 		t := g.commit(op)
 		answer, err := t.answer, t.err // without a reply it has no verdict

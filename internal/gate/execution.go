@@ -257,7 +257,7 @@ func (g *Gate) goOn(f *flight, value []byte) {
 		return
 	}
 	f.unstall()
-	g.fly(f)
+	g.fly(f, false)
 }
 
 // stall lets the callers go: the execution has ended, but Redis can't be told. Who joins meanwhile is let go at once.

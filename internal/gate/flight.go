@@ -21,6 +21,7 @@ type flight struct {
 	callers   []*caller     // who waits here, in the order they came; of those who left, some are still in it
 	left      int           // how many of them left
 	candidate *caller       // for whom a claim is under way
+	decided   chan struct{} // closed when that claim is answered
 	known     bool          // the fingerprint was claimed: who joins now is a duplicate
 	attempt   int64         // of the execution that it runs or waits for; 0: not known
 	executing record.Digest // of the body that is executed, once named is closed
@@ -78,10 +79,11 @@ func (g *Gate) Do(w Webhook) Answer {
 		case <-timer.C:
 			return g.leave(f, c, Processing)
 		case <-named:
-			if f.differs(c) {
+			differs, undecided := f.differs(c)
+			if differs {
 				return g.leave(f, c, Mismatched)
 			}
-			named = nil
+			named = undecided
 		}
 	}
 }
@@ -102,7 +104,7 @@ func (g *Gate) join(c *caller) *flight {
 			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), stalled: make(chan struct{}),
 		}
 		g.flights.byName[name] = f
-		g.running.Go(func() { g.fly(f) })
+		g.running.Go(func() { g.fly(f, true) })
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,7 +126,7 @@ func (g *Gate) nominate(f *flight) (w Webhook, ok bool) {
 		delete(g.flights.byName, f.fingerprint)
 		return w, false
 	}
-	f.candidate = f.callers[waits]
+	f.candidate, f.decided = f.callers[waits], make(chan struct{})
 	return f.candidate.webhook, true
 }
 
@@ -165,7 +167,7 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 	}
 	g.count(f, c, outcome)
 	if l.record.State == record.Done {
-		return g.answer(outcome, &l.record, !c.executes && l.record.Digest != c.webhook.Digest)
+		return g.answer(outcome, &l.record, l.record.Digest != c.webhook.Digest)
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt}
 }
@@ -247,11 +249,16 @@ func (f *flight) name(executing record.Digest) {
 	}
 }
 
-// differs reports whether a caller has another body than the one that is executed.
-func (f *flight) differs(c *caller) bool {
+// differs reports whether a caller has another body than the one that is executed; then it is gone, and nothing is
+// claimed for it any more. While a claim for it is under way that is not decided: the channel closes when it is.
+func (f *flight) differs(c *caller) (differs bool, undecided chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !c.executes && f.executing != c.webhook.Digest
+	if c == f.candidate {
+		return false, f.decided
+	}
+	c.gone = f.executing != c.webhook.Digest
+	return c.gone, nil
 }
 
 func (f *flight) rouse() {

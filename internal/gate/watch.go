@@ -34,10 +34,11 @@ func (g *Gate) watch(f *flight, left time.Duration) (r record.Record, ended bool
 		}
 		signals := g.signals.raised.Load()
 		value, _, err := g.cached(f.key)
-		if err != nil {
-			return r, false
+		if err == nil {
+			r, err = record.Parse(value)
 		}
-		if r, err = record.Parse(value); err != nil {
+		if err != nil { // the script will say what it is, but must not be asked without a pause
+			g.pause(f, min(left, lookUntracked))
 			return r, false
 		}
 		if r.State != record.InProgress {

@@ -5,11 +5,11 @@
 //
 //	P1 <attempt> <token> <deadline> <lease> <started> <digest>\n
 //	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type> [<header>:<value> …]\n<result>
-//	F1 <attempt> <token> <failed> <reason>\n
+//	F1 <attempt> <token> <failed> <reason> [<digest>]\n
 //
 // The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
 // lease is a length in milliseconds. A reader ignores fields behind those that it knows; in a done record, those
-// without a colon.
+// without a colon. A failed record's digest is read by the script alone.
 package record
 
 import (

@@ -56,6 +56,8 @@ func notFinal(status int) error {
 		return &failure{fmt.Errorf("the backend answered %d, it has too much to do: %w", status, handler.ErrRefused), well}
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return &failure{fmt.Errorf("the backend answered %d: it did nothing and wants the request again", status), well}
+	case status/100 == 3 && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
+		return &failure{fmt.Errorf("the backend answered %d, a redirect: it may mean that it is done, and is not followed: %w", status, handler.ErrOutcomeUnknown), well}
 	case status/100 == 3:
 		return &failure{fmt.Errorf("the backend answered %d, a redirect, and those are not followed: configure the URL that it leads to", status), well}
 	case status/100 == 5:

@@ -23,7 +23,7 @@ func TestEachStatusIsAResultOrAFailureOfItsKind(t *testing.T) {
 	for status, kinds := range map[int][]error{
 		200: final, 201: final, 202: final, 204: final, 206: final, 299: final,
 		400: final, 401: final, 403: final, 404: final, 409: final, 410: final, 413: final, 422: final, 499: final,
-		301: certain, 302: certain, 303: certain, 304: certain, 307: certain, 308: certain, 399: certain,
+		301: {unknown}, 302: {unknown}, 303: {unknown}, 304: {unknown}, 307: certain, 308: certain, 399: {unknown},
 		408: certain, 425: certain, 429: {refused},
 		101: {unknown}, 500: {unknown}, 501: {unknown}, 502: {unknown}, 503: {unknown}, 504: {unknown}, 599: {unknown}, 600: {unknown}, 999: {unknown},
 	} {
@@ -45,6 +45,12 @@ func TestEachStatusIsAResultOrAFailureOfItsKind(t *testing.T) {
 			h.fails(t.Context(), doubtful(), append(kinds, unknown)...) // doubt sticks
 		})
 	}
+}
+
+func TestJSONThatIsCutWithItsConnectionLeavesTheOutcomeUnknown(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
+	open(t, upstream.Options{URL: says(t, head+`{"booking":12`)}).fails(t.Context(), webhook(), unknown)
+	equal(t, string(open(t, upstream.Options{URL: says(t, head+`{"booking":12}`)}).gives(webhook()).Body), `{"booking":12}`)
 }
 
 func TestARedirectIsNotFollowed(t *testing.T) {

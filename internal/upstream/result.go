@@ -40,8 +40,16 @@ func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, e
 		return nil, unreadable(err)
 	case int64(len(body)) > limit:
 		return nil, u.tooLarge()
+	case cutUnnoticed(response, body):
+		return nil, unreadable(io.ErrUnexpectedEOF)
 	}
 	return body, nil
+}
+
+// cutUnnoticed reports whether a body ended with its connection, which is all that said so, in the middle of its JSON.
+func cutUnnoticed(response *http.Response, body []byte) bool {
+	return response.ContentLength < 0 && len(response.TransferEncoding) == 0 && response.Close &&
+		isJSON(response.Header.Get("Content-Type")) && !json.Valid(body)
 }
 
 func (u *Upstream) tooLarge() error {
