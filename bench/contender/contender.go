@@ -1,0 +1,146 @@
+// Package contender knows the programs that are compared: how each is built, started and set up. It drives none of them.
+package contender
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/oncegate/oncegate/bench/load"
+	"github.com/oncegate/oncegate/bench/process"
+)
+
+// Contender is a program that can be started.
+type Contender struct {
+	Name     string
+	Title    string // one line on what it is
+	Replicas int    // in the comparison of speed
+	Gate     bool   // it decides who executes: all but bare
+
+	// prepare builds it, or finds out what is missing.
+	prepare func(ctx context.Context, dir string) error
+	// start runs one replica.
+	start func(o options) (*process.Process, error)
+}
+
+// options are what a replica is started with.
+type options struct {
+	bin     string // where prepare has put programs
+	dir     string // of its own
+	address string // to listen on
+	redis   string // host:port
+	delay   time.Duration
+}
+
+// Bare is the name of the contender that all others are compared with.
+const Bare = "bare"
+
+// All is every contender, in the order of the tables.
+func All() []*Contender {
+	return []*Contender{
+		{Name: Bare, Title: "a fasthttp server that answers the same bytes and does nothing else", Replicas: 1,
+			prepare: build("bare", "./peers/bare"), start: bare},
+		{Name: "oncegate", Title: "Oncegate, one replica", Replicas: 1, Gate: true,
+			prepare: build("oncegate", ".."), start: oncegate()},
+		{Name: "oncegate-2", Title: "Oncegate, two replicas, half of the connections each", Replicas: 2, Gate: true,
+			prepare: build("oncegate", ".."), start: oncegate()},
+		{Name: "ungrouped", Title: "Oncegate that makes each operation a call of its own (COMPARE_UNGROUPED)", Replicas: 1, Gate: true,
+			prepare: build("oncegate", ".."), start: oncegate("COMPARE_UNGROUPED=true")},
+		{Name: "uncached", Title: "Oncegate without the client-side cache (COMPARE_UNCACHED)", Replicas: 1, Gate: true,
+			prepare: build("oncegate", ".."), start: oncegate("COMPARE_UNCACHED=true")},
+		{Name: "nginx", Title: "nginx with Lua, 2 workers, a shared dictionary, EVALSHA and SET", Replicas: 1, Gate: true,
+			prepare: nginxPackages, start: nginx},
+		{Name: "fiber", Title: "Fiber v3's idempotency middleware on its Redis storage", Replicas: 1, Gate: true,
+			prepare: build("fiber", "./peers/fiber"), start: golang("fiber")},
+		{Name: "nethttp", Title: "net/http and go-redis: SET NX, GET, SET", Replicas: 1, Gate: true,
+			prepare: build("nethttp", "./peers/nethttp"), start: golang("nethttp")},
+		{Name: "python", Title: "the same in Python: FastAPI, uvicorn with 2 workers, redis-py", Replicas: 1, Gate: true,
+			prepare: pythonPackages, start: python},
+	}
+}
+
+// Prepare builds the contender into a directory. What is missing is told in the error.
+func (c *Contender) Prepare(ctx context.Context, bin string) error { return c.prepare(ctx, bin) }
+
+// Running is a contender's replicas and their Redis.
+type Running struct {
+	*Contender
+	Addresses []string
+	Redis     *process.Redis
+	replicas  []*process.Process
+	dirs      []string
+}
+
+// Start runs replicas of the contender on a Redis, which it stops in the end. It returns when all answer; what they
+// answer to a first webhook is checked.
+func (c *Contender) Start(ctx context.Context, bin string, store *process.Redis, replicas int, delay time.Duration, sequences *load.Sequences) (*Running, error) {
+	r := &Running{Contender: c, Redis: store}
+	for range replicas {
+		if err := r.add(bin, delay); err != nil {
+			r.Stop()
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	for i, replica := range r.replicas {
+		if err := replica.Await(ctx, func(ctx context.Context) error { return greet(ctx, r.Addresses[i], sequences.Next(), c.Gate) }); err != nil {
+			r.Stop()
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	return r, nil
+}
+
+func (r *Running) add(bin string, delay time.Duration) error {
+	address, err := process.FreeAddress()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "oncegate-bench-"+r.Name+"-")
+	if err != nil {
+		return err
+	}
+	r.dirs = append(r.dirs, dir)
+	replica, err := r.start(options{bin: bin, dir: dir, address: address, redis: r.Redis.Address, delay: delay})
+	if err != nil {
+		return err
+	}
+	r.Addresses = append(r.Addresses, address)
+	r.replicas = append(r.replicas, replica)
+	return nil
+}
+
+// Stop ends the replicas and their Redis.
+func (r *Running) Stop() {
+	for _, replica := range r.replicas {
+		replica.Stop()
+	}
+	r.Redis.Stop()
+	for _, dir := range r.dirs {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// CPU is the time that the replicas together have used.
+func (r *Running) CPU() (sum time.Duration, err error) {
+	for _, replica := range r.replicas {
+		used, err := replica.CPU()
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
+// Memory is the resident memory of the replicas together, in bytes.
+func (r *Running) Memory() (sum int64, err error) {
+	for _, replica := range r.replicas {
+		resident, err := replica.Memory()
+		if err != nil {
+			return 0, err
+		}
+		sum += resident
+	}
+	return sum, nil
+}

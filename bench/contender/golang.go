@@ -1,0 +1,48 @@
+package contender
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/oncegate/oncegate/bench/process"
+)
+
+// build compiles a package of this module, or the gateway's own beside it.
+func build(name, where string) func(context.Context, string) error {
+	return func(ctx context.Context, bin string) error {
+		dir, target := ".", where
+		if where == ".." {
+			dir, target = "..", "."
+		}
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, name), target)
+		cmd.Dir = dir
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building it: %w: %.500s", err, output)
+		}
+		return nil
+	}
+}
+
+func bare(o options) (*process.Process, error) {
+	return process.Start(o.dir, []string{"LISTEN=" + o.address, "ANSWER=" + string(Envelope(0))}, filepath.Join(o.bin, "bare"))
+}
+
+func golang(name string) func(options) (*process.Process, error) {
+	return func(o options) (*process.Process, error) {
+		return process.Start(o.dir, []string{"LISTEN=" + o.address, "REDIS_ADDRESS=" + o.redis, "DELAY=" + o.delay.String()},
+			filepath.Join(o.bin, name))
+	}
+}
+
+func oncegate(settings ...string) func(options) (*process.Process, error) {
+	return func(o options) (*process.Process, error) {
+		return process.Start(o.dir, append([]string{
+			"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error", "ECHO_DELAY=" + o.delay.String(),
+			// Several wait at a time while one is measured: none of them sweeps in another's turn.
+			"SWEEP_INTERVAL=" + time.Hour.String(),
+		}, settings...), filepath.Join(o.bin, "oncegate"))
+	}
+}

@@ -1,0 +1,163 @@
+// Bench compares Oncegate with a server that does nothing and with what else a team could run, on this machine, over
+// loopback, each with a real redis-server of its own. It starts and ends all that it measures.
+//
+//	go run . [--quick] [--json FILE] [--svg FILE] [--only bare,oncegate,…]
+//
+// The load comes from the same machine, so a requests/s here is what server, Redis and load share; the CPU time of a
+// request is the server's alone. Machines differ, and one machine differs from minute to minute: compare ratios, which
+// are within a round.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/oncegate/oncegate/bench/contender"
+	"github.com/oncegate/oncegate/bench/load"
+)
+
+// Extent is how much is measured.
+type Extent struct {
+	Rounds       int
+	Cells        []Cell
+	Time         time.Duration // in each cell of each round
+	Bound        time.Duration // of everything together
+	Fingerprints int           // of the comparison of what is right
+	Records      []int         // live ones, in the table of scale
+	ScaleTime    time.Duration // in each of its cells
+}
+
+// A quick look takes about a minute, the whole at most ten.
+var (
+	quick = Extent{
+		Rounds: 2, Time: 200 * time.Millisecond, Bound: 5 * time.Minute, Fingerprints: 100,
+		Cells: []Cell{
+			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512}, {load.Retries, 64},
+			{load.FirstTime, 4}, {load.FirstTime, 64}, {load.FirstTime, 512},
+		},
+		Records: []int{1_000, 100_000}, ScaleTime: time.Second,
+	}
+	whole = Extent{
+		Rounds: 5, Time: 700 * time.Millisecond, Bound: 10 * time.Minute, Fingerprints: 1_000,
+		Cells: []Cell{
+			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512},
+			{load.Retries, 4}, {load.Retries, 64}, {load.Retries, 512},
+			{load.FirstTime, 4}, {load.FirstTime, 64}, {load.FirstTime, 512},
+		},
+		Records: []int{1_000, 100_000, 1_000_000}, ScaleTime: 3 * time.Second,
+	}
+)
+
+// Bench is one run.
+type Bench struct {
+	Extent
+	contenders []*contender.Contender
+	bin        string // where what was built is
+	sequences  *load.Sequences
+	report     *Report
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	short := flag.Bool("quick", false, "two short rounds, in about a minute")
+	jsonFile := flag.String("json", "", "write every sample to `FILE`")
+	svgFile := flag.String("svg", "", "draw requests/s to `FILE`")
+	only := flag.String("only", "", "contenders to measure, `a,b`; bare always is")
+	flag.Parse()
+
+	extent := whole
+	if *short {
+		extent = quick
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return errors.New("it takes a redis-server: the Debian package redis-server")
+	}
+	if _, err := os.Stat("peers/bare"); err != nil {
+		return errors.New("run it in bench/, as `make bench` does: it builds what stands beside it")
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	bin, err := os.MkdirTemp("", "oncegate-bench-bin-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(bin) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, extent.Bound,
+		fmt.Errorf("stopped after %v: the machine is too slow or too busy", extent.Bound))
+	defer cancel()
+
+	b := &Bench{Extent: extent, bin: bin, sequences: new(load.Sequences), report: newReport(extent)}
+	for _, c := range chosen {
+		progress("building %s", c.Name)
+		if err := c.Prepare(ctx, bin); err != nil {
+			b.report.leaveOut(c.Name, err)
+			progress("%s is left out: %v\n", c.Name, err)
+			continue
+		}
+		b.contenders = append(b.contenders, c)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	failed := b.measureSpeed(ctx)
+	if ctx.Err() == nil {
+		failed = errors.Join(failed, b.measureRight(ctx))
+	}
+	if ctx.Err() == nil {
+		failed = errors.Join(failed, b.measureScale(ctx))
+	}
+	progress("")
+	if ctx.Err() != nil {
+		failed = context.Cause(ctx) // what came of it besides says nothing more
+	}
+	b.report.Print(os.Stdout) // also what was measured before something failed
+	return errors.Join(failed, b.report.write(*jsonFile, *svgFile))
+}
+
+// choose selects contenders by name; none selects all.
+func choose(only string) ([]*contender.Contender, error) {
+	all := contender.All()
+	if only == "" {
+		return all, nil
+	}
+	names := append(strings.Split(only, ","), contender.Bare)
+	var chosen []*contender.Contender
+	var known []string
+	for _, c := range all {
+		known = append(known, c.Name)
+		if slices.Contains(names, c.Name) {
+			chosen = append(chosen, c)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("no contender is named %q; there are: %s", name, strings.Join(known, ", "))
+		}
+	}
+	return chosen, nil
+}
+
+// progress rewrites the line on standard error that says what is going on.
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+}

@@ -1,0 +1,103 @@
+// Nethttp is what a Go team writes first: net/http and go-redis, SET NX to claim, GET to replay, SET to store. A
+// duplicate of a running webhook is told to come again.
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	lease      = time.Minute
+	resultTTL  = time.Hour
+	processing = "processing"
+)
+
+type webhook struct {
+	DialogID  string          `json:"dialogId"`
+	NodeID    string          `json:"nodeId"`
+	Sequence  json.Number     `json:"sequence"`
+	Variables json.RawMessage `json:"variables"`
+}
+
+type result struct {
+	Processed bool            `json:"processed"`
+	DialogID  string          `json:"dialogId"`
+	NodeID    string          `json:"nodeId"`
+	Timestamp int64           `json:"timestamp"` // a random number in its place: each execution is told from every other
+	Updated   json.RawMessage `json:"variables_updated"`
+}
+
+type handler struct {
+	store *redis.Client
+	delay time.Duration
+}
+
+func main() {
+	delay, err := time.ParseDuration(os.Getenv("DELAY"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	h := handler{store: redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDRESS")}), delay: delay}
+	http.Handle("POST /webhook/cognigy", h)
+	log.Fatal(http.ListenAndServe(os.Getenv("LISTEN"), nil))
+}
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	var hook webhook
+	if err == nil {
+		err = json.Unmarshal(body, &hook)
+	}
+	if err != nil || hook.DialogID == "" || hook.NodeID == "" || hook.Sequence == "" {
+		http.Error(w, "malformed", http.StatusBadRequest)
+		return
+	}
+	sum := sha256.Sum256([]byte(hook.DialogID + ":" + hook.NodeID + ":" + hook.Sequence.String()))
+	key := "cognigy:fp:" + hex.EncodeToString(sum[:])
+	claimed, err := h.store.SetNX(r.Context(), key, processing, lease).Result()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	if !claimed {
+		stored, err := h.store.Get(r.Context(), key).Result()
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		case stored == processing:
+			respond(w, http.StatusConflict, "processing", "null", key)
+		default:
+			respond(w, http.StatusOK, "cached", stored, key)
+		}
+		return
+	}
+	time.Sleep(h.delay)
+	data, err := json.Marshal(result{true, hook.DialogID, hook.NodeID, 1e9 + rand.Int64N(9e9), hook.Variables})
+	if err == nil {
+		err = h.store.Set(r.Context(), key, data, resultTTL).Err()
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	respond(w, http.StatusOK, "success", string(data), key)
+}
+
+func respond(w http.ResponseWriter, code int, status, data, key string) {
+	body := `{"status":"` + status + `","data":` + data + `,"fingerprint":"` + key + `"}`
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, body)
+}

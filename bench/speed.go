@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/oncegate/oncegate/bench/contender"
+	"github.com/oncegate/oncegate/bench/load"
+	"github.com/oncegate/oncegate/bench/process"
+)
+
+// warmUp is what each contender gets at the start of a round, of storm and first-time, and the share of a cell's time
+// that comes before it and is not counted.
+const (
+	warmUp      = 150 * time.Millisecond
+	warmUpShare = 5
+)
+
+// measureSpeed goes through all cells in each round. In a cell the contenders are loaded one right after the other, each
+// round beginning with another one, while the others stand idle: what disturbs a machine for some seconds then disturbs
+// all of a cell.
+func (b *Bench) measureSpeed(ctx context.Context) error {
+	for round := 1; round <= b.Rounds; round++ {
+		if err := b.round(ctx, round); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bench) round(ctx context.Context, round int) error {
+	progress("round %d of %d: starting %d contenders", round, b.Rounds, len(b.contenders))
+	running, err := b.startAll(ctx)
+	defer func() {
+		for _, r := range running {
+			r.Stop()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for _, r := range running {
+		for _, workload := range []load.Workload{load.Storm, load.FirstTime} {
+			if _, err := b.measure(ctx, r, Cell{workload, 64}, warmUp); err != nil {
+				return err
+			}
+		}
+	}
+	for _, cell := range b.Cells {
+		for i := range running {
+			r := running[(i+round-1)%len(running)]
+			progress("round %d of %d: %s over %d connections: %s", round, b.Rounds, cell.Workload, cell.Connections, r.Name)
+			sample, err := b.measure(ctx, r, cell, b.Time)
+			if err != nil {
+				return err
+			}
+			sample.Round = round
+			b.report.Samples = append(b.report.Samples, sample)
+		}
+	}
+	return nil
+}
+
+// startAll starts every contender, all at once since most of them wait at that. Those that were started are returned
+// also where another could not be.
+func (b *Bench) startAll(ctx context.Context) ([]*contender.Running, error) {
+	started := make([]*contender.Running, len(b.contenders))
+	failures := make([]error, len(b.contenders))
+	var all sync.WaitGroup
+	for i, c := range b.contenders {
+		all.Go(func() { started[i], failures[i] = b.start(ctx, c, c.Replicas, 0) })
+	}
+	all.Wait()
+	var running []*contender.Running
+	var failure error
+	for i, r := range started {
+		if r != nil {
+			running = append(running, r)
+		} else {
+			failure = failures[i]
+		}
+	}
+	return running, failure
+}
+
+// start runs a contender on a new Redis.
+func (b *Bench) start(ctx context.Context, c *contender.Contender, replicas int, delay time.Duration) (*contender.Running, error) {
+	store, err := process.StartRedis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Start(ctx, b.bin, store, replicas, delay, b.sequences)
+}
+
+// measure loads a contender for a time and reads what that cost.
+func (b *Bench) measure(ctx context.Context, r *contender.Running, cell Cell, limit time.Duration) (Sample, error) {
+	wrap := func(err error) error {
+		return fmt.Errorf("%s at %s over %d connections: %w", r.Name, cell.Workload, cell.Connections, err)
+	}
+	crowd, err := load.Gather(ctx, r.Addresses, cell.Connections)
+	if err != nil {
+		return Sample{}, wrap(err)
+	}
+	defer crowd.Close()
+	if _, err := crowd.Drive(ctx, cell.Workload, b.sequences, load.Limit{Time: limit / warmUpShare, Requests: math.MaxInt64}); err != nil {
+		return Sample{}, wrap(err)
+	}
+	cpuBefore, redisBefore, err := used(r)
+	if err != nil {
+		return Sample{}, wrap(err)
+	}
+	outcome, err := crowd.Drive(ctx, cell.Workload, b.sequences, load.Limit{Time: limit, Requests: 5_000_000})
+	if err != nil {
+		return Sample{}, wrap(err)
+	}
+	cpuAfter, redisAfter, err := used(r)
+	if err != nil {
+		return Sample{}, wrap(err)
+	}
+	each := func(d time.Duration) float64 {
+		return float64(d.Nanoseconds()) / 1e3 / float64(outcome.Requests+outcome.Errors)
+	}
+	return Sample{
+		Cell: cell, Contender: r.Name, Requests: outcome.Requests, Errors: outcome.Errors,
+		Rate: float64(outcome.Requests) / outcome.Elapsed.Seconds(),
+		P50:  outcome.Latencies.Quantile(0.5), P99: outcome.Latencies.Quantile(0.99),
+		CPU: each(cpuAfter - cpuBefore), RedisCPU: each(redisAfter - redisBefore),
+	}, nil
+}
+
+// used is the CPU time of a contender and of its Redis so far.
+func used(r *contender.Running) (server, store time.Duration, err error) {
+	if server, err = r.CPU(); err != nil {
+		return 0, 0, err
+	}
+	store, err = r.Redis.CPU()
+	return server, store, err
+}
