@@ -37,8 +37,9 @@ func main() {
 		os.Exit(2)
 	}
 	// The first signal ends ctx; from then on the next one ends the process, as it would without us.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := context.WithCancel(context.Background())
+	context.AfterFunc(signalled, func() { stop(); end() }) // in this order: a second signal may come at once
 
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
