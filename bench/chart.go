@@ -63,11 +63,11 @@ func (r *Report) panel(svg *bytes.Buffer, cell Cell, x, y int) {
 		}
 		rates := of.over(rate)
 		middle := float64(y) + chartBar/2
-		fmt.Fprintf(svg, `<text x="%d" y="%.1f" text-anchor="end" dominant-baseline="central">%s</text>`, left-6, middle, c.Name)
+		fmt.Fprintf(svg, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-6, middle+4, c.Name)
 		fmt.Fprintf(svg, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, left, y+2, scale(rates.Median), chartBar-4, colour(c))
 		fmt.Fprintf(svg, `<path d="M%.1f %.1fH%.1f" stroke="#24292f"/>`, float64(left)+scale(rates.Min), middle, float64(left)+scale(rates.Max))
-		fmt.Fprintf(svg, `<text x="%.1f" y="%.1f" dominant-baseline="central">%s</text>`+"\n",
-			float64(left)+scale(rates.Max)+5, middle, thousands(rates.Median))
+		fmt.Fprintf(svg, `<text x="%.1f" y="%.1f">%s</text>`+"\n",
+			float64(left)+scale(rates.Max)+5, middle+4, thousands(rates.Median))
 		y += chartBar
 	}
 }

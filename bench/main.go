@@ -31,6 +31,7 @@ type Extent struct {
 	Cells        []Cell
 	Time         time.Duration // in each cell of each round
 	Bound        time.Duration // of everything together
+	Rest         time.Duration // of it, for what comes after the comparison of speed
 	Fingerprints int           // of the comparison of what is right
 	Records      []int         // live ones, in the table of scale
 	ScaleTime    time.Duration // in each of its cells
@@ -39,7 +40,7 @@ type Extent struct {
 // A quick look takes about a minute, the whole at most ten.
 var (
 	quick = Extent{
-		Rounds: 2, Time: 200 * time.Millisecond, Bound: 5 * time.Minute, Fingerprints: 100,
+		Rounds: 2, Time: 200 * time.Millisecond, Bound: 5 * time.Minute, Rest: time.Minute, Fingerprints: 100,
 		Cells: []Cell{
 			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512}, {load.Retries, 64},
 			{load.FirstTime, 4}, {load.FirstTime, 64}, {load.FirstTime, 512},
@@ -47,7 +48,7 @@ var (
 		Records: []int{1_000, 100_000}, ScaleTime: time.Second,
 	}
 	whole = Extent{
-		Rounds: 5, Time: 700 * time.Millisecond, Bound: 10 * time.Minute, Fingerprints: 1_000,
+		Rounds: 5, Time: 500 * time.Millisecond, Bound: 10 * time.Minute, Rest: 3 * time.Minute, Fingerprints: 1_000,
 		Cells: []Cell{
 			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512},
 			{load.Retries, 4}, {load.Retries, 64}, {load.Retries, 512},
@@ -106,7 +107,7 @@ func run(ctx context.Context) error {
 		fmt.Errorf("stopped after %v: the machine is too slow or too busy", extent.Bound))
 	defer cancel()
 
-	b := &Bench{Extent: extent, bin: bin, sequences: new(load.Sequences), report: newReport(extent)}
+	b := &Bench{Extent: extent, bin: bin, sequences: new(load.Sequences), report: newReport()}
 	for _, c := range chosen {
 		progress("building %s", c.Name)
 		if err := c.Prepare(ctx, bin); err != nil {

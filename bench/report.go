@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -19,15 +20,15 @@ type Report struct {
 	Began   time.Time         `json:"began"`
 	Go      string            `json:"go"`
 	CPUs    int               `json:"cpus"`
-	Rounds  int               `json:"rounds"`
+	Rounds  int               `json:"rounds"` // that are complete
 	LeftOut map[string]string `json:"left_out,omitempty"`
 	Samples Samples           `json:"samples"`
 	Right   []Right           `json:"right"`
 	Scale   []Scale           `json:"scale"`
 }
 
-func newReport(e Extent) *Report {
-	return &Report{Began: time.Now(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Rounds: e.Rounds, LeftOut: map[string]string{}}
+func newReport() *Report {
+	return &Report{Began: time.Now(), Go: runtime.Version(), CPUs: runtime.NumCPU(), LeftOut: map[string]string{}}
 }
 
 func (r *Report) leaveOut(name string, why error) { r.LeftOut[name] = why.Error() }
@@ -50,9 +51,12 @@ func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s, %d CPUs, %s; medians over %d rounds (least-most); ratios are within a round\n",
 		r.Go, r.CPUs, r.Began.Format(time.DateOnly), r.Rounds)
 	for _, c := range contender.All() {
-		fmt.Fprintf(out, "  %-11s %s\n", c.Name, c.Title)
-		if why, left := r.LeftOut[c.Name]; left {
-			fmt.Fprintf(out, "  %-11s LEFT OUT: %s\n", "", why)
+		why, left := r.LeftOut[c.Name]
+		switch {
+		case left:
+			fmt.Fprintf(out, "  %-11s %s: LEFT OUT: %s\n", c.Name, c.Title, why)
+		case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Contender == c.Name }):
+			fmt.Fprintf(out, "  %-11s %s\n", c.Name, c.Title)
 		}
 	}
 	r.printSpeed(out)

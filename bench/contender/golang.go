@@ -3,6 +3,7 @@ package contender
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -19,6 +20,8 @@ func build(name, where string) func(context.Context, string) error {
 		}
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, name), target)
 		cmd.Dir = dir
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then removes what it has built with
+		cmd.WaitDelay = 5 * time.Second
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building it: %w: %.500s", err, output)
 		}
