@@ -156,10 +156,15 @@ end
 
 local now_text, lease_end = int(now), int(now + LEASE)
 
--- write_lease leaves a record in progress with a new lease.
-local function write_lease(key, attempt, token, started, digest)
-  return write(key, ARGV[3], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. lease_end .. ' ' .. ARGV[2] .. ' ' ..
+-- write_progress leaves a record in progress; its times are texts.
+local function write_progress(key, attempt, token, deadline, lease, started, digest)
+  return write(key, ARGV[3], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
     started .. ' ' .. digest .. '\n')
+end
+
+-- write_lease leaves one with a new lease.
+local function write_lease(key, attempt, token, started, digest)
+  return write_progress(key, attempt, token, lease_end, ARGV[2], started, digest)
 end
 
 local function write_failed(key, attempt, token, reason, digest)
@@ -196,8 +201,7 @@ local function look(key, first)
   if r.deadline <= now then return { 'free', 'expired' }, r end
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
     r.deadline = now + r.lease
-    local refused = write(key, ARGV[3], 'P1 ' .. int(r.attempt) .. ' ' .. r.token .. ' ' .. int(r.deadline) .. ' ' ..
-      int(r.lease) .. ' ' .. r.started .. ' ' .. r.digest .. '\n')
+    local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r.started, r.digest)
     if refused then return refused end
   end
   return { 'progress', r.deadline - now, r.digest }, r

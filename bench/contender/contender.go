@@ -122,25 +122,18 @@ func (r *Running) Stop() {
 }
 
 // CPU is the time that the replicas together have used.
-func (r *Running) CPU() (sum time.Duration, err error) {
-	for _, replica := range r.replicas {
-		used, err := replica.CPU()
-		if err != nil {
-			return 0, err
-		}
-		sum += used
-	}
-	return sum, nil
-}
+func (r *Running) CPU() (time.Duration, error) { return total(r.replicas, (*process.Process).CPU) }
 
 // Memory is the resident memory of the replicas together, in bytes.
-func (r *Running) Memory() (sum int64, err error) {
-	for _, replica := range r.replicas {
-		resident, err := replica.Memory()
+func (r *Running) Memory() (int64, error) { return total(r.replicas, (*process.Process).Memory) }
+
+func total[N int64 | time.Duration](replicas []*process.Process, measure func(*process.Process) (N, error)) (sum N, err error) {
+	for _, replica := range replicas {
+		n, err := measure(replica)
 		if err != nil {
 			return 0, err
 		}
-		sum += resident
+		sum += n
 	}
 	return sum, nil
 }

@@ -82,7 +82,7 @@ func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 			stands  record.Record
 			inDoubt bool
 		}{{crashed, true}, {forgotten, false}, {unanswered, true}} {
-			redistest.Do(h, h.client, "SET", keys.Record(h.hook(n, "").Fingerprint), string(record.Append(nil, c.stands)), "PX", "60000")
+			h.record(n, c.stands)
 			if a := r.send(n); a.Outcome != gate.Executed || h.inDoubt.Load() != c.inDoubt {
 				t.Errorf("after %+v: %s, told of a doubt: %v", c.stands, name(a.Outcome), h.inDoubt.Load())
 			}
@@ -93,8 +93,8 @@ func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 func TestAnAttemptWhoseClaimHadNoReplyIsInDoubt(t *testing.T) {
 	h := onReal(t)
 	r := h.openBehindProxy(options())
-	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, record.Record{
-		State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})), "PX", "60000")
+	h.record(1, record.Record{
+		State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})
 	r.proxy.Mute()
 	first := r.later(1)
 	h.eventually("it is claimed", func() bool { return h.stands(1).Attempt == 2 })
@@ -245,7 +245,7 @@ func TestAnotherBodyIsRefusedAfterATakeoverToo(t *testing.T) {
 	r := h.open(rejecting())
 	crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Digest: digestOf("one"),
 		Deadline: time.Now().Add(300 * time.Millisecond), Lease: time.Second, Started: time.Now()}
-	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, crashed)), "PX", "60000")
+	h.record(1, crashed)
 	h.expect(r.sendBody(1, "two"), gate.Mismatched, "")
 	h.expect(r.sendBody(1, "one"), gate.Executed, `{"execution":1}`)
 	h.expect(r.sendBody(1, "two"), gate.Mismatched, "")
@@ -258,8 +258,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 		// The first one failed for certain while these came: some are told of its body, one is executed. Never the same.
 		running := record.Record{State: record.InProgress, Attempt: 1, Token: "other", Digest: digestOf("one"),
 			Deadline: time.Now().Add(time.Minute), Lease: time.Minute, Started: time.Now()}
-		key := keys.Record(h.hook(n, "").Fingerprint)
-		redistest.Do(h, h.client, "SET", key, string(record.Append(nil, running)), "PX", "60000")
+		h.record(n, running)
 		var executed, refused sync.Map
 		var callers sync.WaitGroup
 		var id, ran atomic.Int64
@@ -281,7 +280,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 		}
 		h.eventually("some are refused", func() bool { return id.Load() > 64 })
 		failed := record.Record{State: record.Failed, Attempt: 1, Token: "other", FailedAt: time.Now(), Reason: "error"}
-		redistest.Do(h, h.client, "SET", key, string(record.Append(nil, failed)), "PX", "60000")
+		h.record(n, failed)
 		callers.Wait()
 		executed.Range(func(i, _ any) bool {
 			if _, told := refused.Load(i); told {
@@ -301,7 +300,7 @@ func TestWhoLostItsLeaseToAnotherBodyIsNotGivenItsResult(t *testing.T) {
 	<-entered
 	other := record.Record{State: record.Done, Attempt: 2, Token: "other", Digest: digestOf("two"), Stored: time.Now(),
 		Ends: time.Now().Add(time.Minute), Result: answer(`{"of":"two"}`)}
-	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, other)), "PX", "60000")
+	h.record(1, other)
 	h.expect(<-first, gate.Mismatched, "")
 	h.expectSome(map[string]int64{"total_requests": 1, "executed": 1, "mismatches": 1, "replayed": 0})
 }
@@ -330,7 +329,7 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 	o.WaitTimeout = time.Second
 	r := h.open(o)
 	before := h.calls()
-	redistest.Do(h, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003\n")
+	h.put(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003\n")
 	h.expect(r.send(1), gate.Foreign, "")
 	if calls := h.calls() - before; calls > 100 {
 		t.Errorf("the script was called %d times", calls)
@@ -364,7 +363,7 @@ func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
 			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Forgotten, FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
 			5: {"rubbish", gate.Foreign},
 		} {
-			redistest.Do(h, h.client, "SET", keys.Record(h.hook(n, "").Fingerprint), c.value)
+			h.put(n, c.value)
 			h.expect(find(a, n), c.want, "")
 		}
 		h.expectExecutions(2)

@@ -75,7 +75,7 @@ func TestOneOfAGroupSpoilsNoOther(t *testing.T) {
 	const webhooks = 100
 	h := onReal(t)
 	for n := 0; n < webhooks; n += 2 {
-		redistest.Do(h, h.client, "SET", keys.Record(h.hook(n, "").Fingerprint), "rubbish")
+		h.put(n, "rubbish")
 	}
 	r := h.open(options())
 	var sent sync.WaitGroup

@@ -259,6 +259,14 @@ func (h *house) stands(n int) record.Record {
 	return r
 }
 
+// put makes a value stand at a webhook's key, and record does so with a record.
+func (h *house) put(n int, value string) {
+	h.Helper()
+	redistest.Do(h, h.client, "SET", keys.Record(h.hook(n, "").Fingerprint), value, "PX", "60000")
+}
+
+func (h *house) record(n int, r record.Record) { h.Helper(); h.put(n, string(record.Append(nil, r))) }
+
 var errLogic = errors.New("the logic fails")
 
 // blocked makes the logic wait until release is closed, or its context ends; entered gets one for each execution.

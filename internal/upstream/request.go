@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
@@ -48,8 +49,7 @@ func add(header http.Header, headers []handler.Header) {
 
 // statusURL returns where it is asked what became of a webhook.
 func statusURL(template string, key fingerprint.Fingerprint) (*url.URL, error) {
-	const place = "{key}"
-	named := strings.ReplaceAll(template, place, key.Hex())
+	named := strings.ReplaceAll(template, config.KeyInURL, key.Hex())
 	target, err := webURL(named)
 	if err != nil || named != template {
 		return target, err

@@ -3,11 +3,7 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"log"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -16,22 +12,9 @@ import (
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/idempotency"
 	"github.com/gofiber/storage/redis/v3"
+
+	"github.com/oncegate/oncegate/bench/peers/webhook"
 )
-
-type webhook struct {
-	DialogID  string          `json:"dialogId"`
-	NodeID    string          `json:"nodeId"`
-	Sequence  json.Number     `json:"sequence"`
-	Variables json.RawMessage `json:"variables"`
-}
-
-type result struct {
-	Processed bool            `json:"processed"`
-	DialogID  string          `json:"dialogId"`
-	NodeID    string          `json:"nodeId"`
-	Timestamp int64           `json:"timestamp"` // a random number in its place: each execution is told from every other
-	Updated   json.RawMessage `json:"variables_updated"`
-}
 
 const keyHeader = "X-Idempotency-Key"
 
@@ -54,9 +37,7 @@ func main() {
 		Storage: redis.New(redis.Config{Host: host, Port: port}), Lifetime: time.Hour,
 	}))
 	app.Post("/webhook/cognigy", func(c fiber.Ctx) error {
-		time.Sleep(delay)
-		hook := c.Locals("webhook").(webhook)
-		data, err := json.Marshal(result{true, hook.DialogID, hook.NodeID, 1e9 + rand.Int64N(9e9), hook.Variables})
+		data, err := c.Locals("webhook").(webhook.Webhook).Execute(delay)
 		if err != nil {
 			return err
 		}
@@ -68,12 +49,11 @@ func main() {
 
 // name checks a webhook and gives it its key.
 func name(c fiber.Ctx) error {
-	var hook webhook
-	if err := json.Unmarshal(c.Body(), &hook); err != nil || hook.DialogID == "" || hook.NodeID == "" || hook.Sequence == "" {
+	hook, ok := webhook.Read(c.Body())
+	if !ok {
 		return c.SendStatus(fiber.StatusBadRequest)
 	}
-	sum := sha256.Sum256([]byte(hook.DialogID + ":" + hook.NodeID + ":" + hook.Sequence.String()))
-	digits := hex.EncodeToString(sum[:])
+	digits := hook.Digits()
 	c.Locals("webhook", hook)
 	c.Locals("key", "cognigy:fp:"+digits)
 	c.Request().Header.Set(keyHeader,

@@ -3,18 +3,16 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/oncegate/oncegate/bench/peers/webhook"
 )
 
 const (
@@ -22,21 +20,6 @@ const (
 	resultTTL  = time.Hour
 	processing = "processing"
 )
-
-type webhook struct {
-	DialogID  string          `json:"dialogId"`
-	NodeID    string          `json:"nodeId"`
-	Sequence  json.Number     `json:"sequence"`
-	Variables json.RawMessage `json:"variables"`
-}
-
-type result struct {
-	Processed bool            `json:"processed"`
-	DialogID  string          `json:"dialogId"`
-	NodeID    string          `json:"nodeId"`
-	Timestamp int64           `json:"timestamp"` // a random number in its place: each execution is told from every other
-	Updated   json.RawMessage `json:"variables_updated"`
-}
 
 type handler struct {
 	store *redis.Client
@@ -55,16 +38,12 @@ func main() {
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	var hook webhook
-	if err == nil {
-		err = json.Unmarshal(body, &hook)
-	}
-	if err != nil || hook.DialogID == "" || hook.NodeID == "" || hook.Sequence == "" {
+	hook, ok := webhook.Read(body)
+	if err != nil || !ok {
 		http.Error(w, "malformed", http.StatusBadRequest)
 		return
 	}
-	sum := sha256.Sum256([]byte(hook.DialogID + ":" + hook.NodeID + ":" + hook.Sequence.String()))
-	key := "cognigy:fp:" + hex.EncodeToString(sum[:])
+	key := "cognigy:fp:" + hook.Digits()
 	claimed, err := h.store.SetNX(r.Context(), key, processing, lease).Result()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -82,8 +61,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	time.Sleep(h.delay)
-	data, err := json.Marshal(result{true, hook.DialogID, hook.NodeID, 1e9 + rand.Int64N(9e9), hook.Variables})
+	data, err := hook.Execute(h.delay)
 	if err == nil {
 		err = h.store.Set(r.Context(), key, data, resultTTL).Err()
 	}
