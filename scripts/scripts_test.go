@@ -473,6 +473,33 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 	})
 }
 
+func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		var looks []scripts.Op
+		for i, bytes := range []int{2 << 20, 300 << 10, 300 << 10} { // the first one is told however large it is
+			large := record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl), Digest: digest,
+				Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)}}
+			e.do("SET", fmt.Sprint(key, i), string(record.Append(nil, large)))
+			looks = append(looks, scripts.Look(fmt.Sprint(key, i), false))
+		}
+		sizes := func(ops ...scripts.Op) (told []bool) {
+			for _, a := range e.call(scripts.Flush{}, ops...).Answers {
+				if a.Verdict != scripts.Done {
+					t.Errorf("verdict %q", a.Verdict)
+				}
+				told = append(told, len(a.Record) > 0)
+			}
+			return told
+		}
+		if got := fmt.Sprint(sizes(looks...)); got != "[true false false]" {
+			t.Errorf("behind a large one, records are told: %s", got)
+		}
+		if got := fmt.Sprint(sizes(looks[1], looks[2], looks[1], looks[2])); got != "[true true true false]" {
+			t.Errorf("of four that are over the bound together, these are told: %s", got)
+		}
+	})
+}
+
 func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.run(scripts.Claim(key, "ours", true, digest, false))

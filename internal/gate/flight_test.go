@@ -1,0 +1,30 @@
+package gate
+
+import (
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testing.T) {
+	g := New(Options{RejectMismatch: true})
+	c := &caller{webhook: Webhook{Digest: record.Digest{2}}}
+	f := &flight{callers: []*caller{c}, named: make(chan struct{})}
+	f.name(record.Digest{1}) // another one's body, before this caller came
+
+	if _, waits := g.nominate(f); !waits {
+		t.Fatal("nobody waits")
+	}
+	differs, undecided := f.differs(c)
+	if differs || undecided != f.decided || c.gone {
+		t.Errorf("while a claim for it is under way: differs %v, gone %v", differs, c.gone)
+	}
+
+	f.candidate = nil // the claim was answered: not for it
+	if differs, _ := f.differs(c); !differs {
+		t.Error("it is not refused, although another body is executed")
+	}
+	if w, waits := g.nominate(f); waits {
+		t.Errorf("after it was refused it is claimed for: %+v", w)
+	}
+}
