@@ -126,6 +126,9 @@ func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, o
 	if candidate.gone {
 		g.count(f, candidate, Processing)
 	}
+	if ok && c.Verdict == scripts.Mismatch {
+		candidate.gone = true // it will see that (differs); till then nothing is claimed for it again
+	}
 	return c, ok
 }
 
@@ -140,9 +143,11 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = longer(pause) {
 		signals := g.signals.raised.Load()
 		held := newLease(g.LockTTL) // counts from before the claim is sent
-		op := scripts.Look(key, first)
+		var op scripts.Op
 		if claims {
 			op = scripts.Claim(key, token, first, digest, g.RejectMismatch)
+		} else {
+			op = scripts.Look(key, first)
 		}
 		t := g.commit(op)
 		answer, err := t.answer, t.err // without a reply it has no verdict
