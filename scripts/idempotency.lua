@@ -137,13 +137,18 @@ end
 
 local NOTHING = { state = 'nothing', attempt = 0 }
 
--- read returns what stands at a key, or nil and the answer that says why that cannot be known.
-local function read(key)
+-- read returns what stands at a key, or nil and the answer that says why that cannot be known. Where it is this very
+-- attempt in progress, which is all that a caller who names one wants to know, it is not parsed.
+local function read(key, attempt, token)
   local value = try('GET', key)
   if not value then return NOTHING end
   if type(value) == 'table' then
     if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, { 'foreign' } end
     return nil, refusal(value)
+  end
+  if attempt then
+    local own = 'P1 ' .. attempt .. ' ' .. token .. ' '
+    if string.sub(value, 1, #own) == own then return { state = 'P', token = token } end
   end
   local r = parse(value)
   if not r then return nil, { 'foreign' } end
@@ -155,6 +160,13 @@ local function write(key, ttl, value)
 end
 
 local now_text, lease_end = int(now), int(now + LEASE)
+
+-- begin leaves the first attempt of a fingerprint that has no record, in one command, and tells whether it did.
+local first_lease = ' ' .. lease_end .. ' ' .. ARGV[2] .. ' ' .. now_text .. ' '
+local function begin(key, token, digest)
+  local reply = try('SET', key, 'P1 1 ' .. token .. first_lease .. digest .. '\n', 'PX', ARGV[3], 'NX')
+  return reply and reply.ok
+end
 
 -- write_progress leaves a record in progress; its times are texts.
 local function write_progress(key, attempt, token, deadline, lease, started, digest)
@@ -210,7 +222,13 @@ end
 -- Reasons of a failure that leave no doubt of what became of its execution.
 local CERTAIN = { error = true, refused = true, forgotten = true }
 
+local BEGUN = { 'claimed', 1, '' }
+
 local function claim(key, token, first, digest, reject)
+  if not settling() and begin(key, token, digest) then -- nearly always
+    count('executed')
+    return BEGUN
+  end
   local answer, r = look(key, first)
   if not r then return answer end
 
@@ -253,11 +271,12 @@ local function may_end(r, attempt)
   return r.attempt <= attempt
 end
 
+local STORED = { 'stored' }
+
 local function store(key, attempt, token, ttl, digest, status, kind, result)
   local wait = settling()
   if wait then return wait end
-  attempt = tonumber(attempt)
-  local r, unknown = read(key)
+  local r, unknown = read(key, attempt, token)
   if unknown then
     if unknown[1] == 'foreign' then count('lost_stores') end
     return unknown
@@ -265,15 +284,15 @@ local function store(key, attempt, token, ttl, digest, status, kind, result)
   local ours = r.token == token
   if ours and r.state == 'D' then return { 'stored' } end
   if ours and r.state == 'F' then return { 'refused', r.value } end
-  if not ours and not may_end(r, attempt) then
+  if not ours and not may_end(r, tonumber(attempt)) then
     count('lost_stores')
     return { 'refused', r.value }
   end
-  local refused = write(key, ttl, 'D1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' ..
-    int(now + tonumber(ttl)) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
+  local refused = write(key, ttl, 'D1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' ..
+    int(now + ttl) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
   if refused then return refused end
   count('stored')
-  if ours then return { 'stored' } end
+  if ours then return STORED end
   put_back()
   return { 'restored' }
 end

@@ -50,7 +50,11 @@ var ErrForeign = errors.New("not a record of oncegate")
 type Digest [16]byte
 
 // Hex returns the 32 digits that stand in a record.
-func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
+func (d Digest) Hex() string {
+	var digits [2 * len(d)]byte
+	hex.Encode(digits[:], d[:])
+	return string(digits[:])
+}
 
 // ParseDigest reads the 32 digits.
 func ParseDigest(digits string) (d Digest, err error) {

@@ -15,7 +15,11 @@ type Keys struct {
 func NewKeys(prefix string) Keys { return Keys{prefix: prefix} }
 
 // Record is the key of a fingerprint's record.
-func (k Keys) Record(f fingerprint.Fingerprint) string { return k.prefix + ":fp:" + f.Hex() }
+func (k Keys) Record(f fingerprint.Fingerprint) string {
+	var onStack [128]byte
+	key := append(onStack[:0], k.prefix...)
+	return string(f.AppendHex(append(key, ":fp:"...)))
+}
 
 // Fingerprint reads a record's key back; ok is false where key is not one.
 func (k Keys) Fingerprint(key string) (f fingerprint.Fingerprint, ok bool) {
