@@ -84,15 +84,14 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 		return err
 	}
 	defer store.Close()
-	keys := redis.NewKeys(line.Redis.KeyPrefix)
 	switch line.Command {
 	case "stats":
-		return command.Stats(ctx, store.Client, keys, os.Stdout, line.Stats.JSON)
+		return command.Stats(ctx, store.Client, store.Keys, os.Stdout, line.Stats.JSON)
 	case "inspect":
-		return command.Inspect(ctx, store.Client, keys, command.Webhook(line.Inspect.Identity), os.Stdout)
+		return command.Inspect(ctx, store.Client, store.Keys, command.Webhook(line.Inspect.Identity), os.Stdout)
 	default:
 		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL}
-		return command.Forget(ctx, store.Client, keys, command.Webhook(line.Forget.Identity), line.Forget.Force, of, os.Stdout)
+		return command.Forget(ctx, store.Client, store.Keys, command.Webhook(line.Forget.Identity), line.Forget.Force, of, os.Stdout)
 	}
 }
 

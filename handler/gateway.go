@@ -44,9 +44,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if c.Redis.Embedded() {
 		settle = 0 // its only history is this process'
 	}
-	keys := redis.NewKeys(c.Redis.KeyPrefix)
 	options := gate.Options{
-		Keys:    keys,
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
 		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
@@ -65,7 +63,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if g.store, err = redis.Open(ctx, c.Redis, invalidated, log); err != nil {
 		return nil, err
 	}
-	if err := g.gate.Start(ctx, g.store.Client, g.store.Tracking); err != nil {
+	if err := g.gate.Start(ctx, g.store); err != nil {
 		g.store.Close()
 		return nil, err
 	}
@@ -78,7 +76,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	})
 	g.server = NewServer(g.handler, int(c.HTTP.MaxBodyBytes), log)
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
-		Keys: keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
+		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
 		ExecutionTimeout: c.Execution.Timeout, Log: log,
 	})
 	return g, nil

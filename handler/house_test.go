@@ -62,7 +62,7 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
@@ -111,11 +111,11 @@ func (h *house) openWith(o gate.Options, http handler.Options, change func(*fast
 	}
 	http.ProcessingStatus, http.Log = cmp.Or(http.ProcessingStatus, 409), o.Log
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
-	if err := g.Start(context.Background(), store.Client, store.Tracking); err != nil {
+	if err := g.Start(context.Background(), store); err != nil {
 		h.Fatalf("start: %v", err)
 	}
 	r := serve(h, handler.New(g, handler.LogicFunc(h.execute), http), o.Log, change)
@@ -363,7 +363,7 @@ func waiting() (n int) {
 	stacks := make([]byte, 16<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 		head, frames, _ := strings.Cut(stack, "\n")
-		if strings.Contains(head, "[select") && strings.HasPrefix(frames, "github.com/oncegate/oncegate/internal/gate.(*Gate).Do(") {
+		if strings.Contains(head, "[select") && strings.HasPrefix(frames, "github.com/oncegate/oncegate/internal/gate.(*bucket).do(") {
 			n++
 		}
 	}

@@ -35,10 +35,11 @@ type Gateway struct {
 // Errors: ErrNotFound, ErrRunning, record.ErrForeign where another program's value stands at the key, which is left as
 // it is. After another error the webhook may be forgotten or not; to ask again does no harm.
 func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webhook, force bool, of Gateway, out io.Writer) error {
+	bucket := keys.Of(w.fingerprint())
 	call := scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Flush("command"), // where nothing is ever flushed
+		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
 		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL,
-		Ops: []scripts.Op{scripts.Forget(keys.Record(w.fingerprint()), force)},
+		Ops: []scripts.Op{scripts.Forget(bucket.Record(w.fingerprint()), force)},
 	}
 	for {
 		reply, err := scripts.Run(ctx, client, call)

@@ -51,7 +51,7 @@ func TestTheCalculatorAgreesWithARun(t *testing.T) {
 	for _, bytes := range []int{100, 1000, 4000} {
 		e := onReal(t)
 		result := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`"` + strings.Repeat("x", bytes-2) + `"`)}
-		call := scripts.Call{Metrics: keys.Metrics(), Flushed: keys.Flush("test"), Settle: 1, Lease: lease, TTL: ttl}
+		call := scripts.Call{Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Settle: 1, Lease: lease, TTL: ttl}
 		run := func(ops []scripts.Op) {
 			call.Ops = ops
 			if _, err := scripts.Run(t.Context(), e.client, call); err != nil {

@@ -107,9 +107,9 @@ func sweptAt(metrics map[string]string) string {
 // Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers. Counters that nothing has
 // added to yet are 0, and fields that this version does not know are there too.
 func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
-	metrics, err := client.Do(ctx, client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
+	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
-		return fmt.Errorf("metrics at %s: %w", keys.Metrics(), err)
+		return err
 	}
 	if asJSON {
 		return object(out, metrics)

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -65,24 +63,5 @@ func (s *signals) told(h scripts.History) (changed bool) {
 	return true
 }
 
-// Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,
-// or nil for all, when a connection is lost or Redis was flushed. It runs on the connection's reader: it never blocks.
-func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
-	if keys == nil {
-		g.signals.raise()
-		return
-	}
-	for i := range keys {
-		key, err := keys[i].ToString()
-		if err != nil {
-			continue
-		}
-		if f, ok := g.Keys.Fingerprint(key); ok {
-			g.seen.drop(f)
-			g.flights.rouse(f)
-		}
-	}
-}
-
 // redisNow is Redis' clock as the last reply showed it.
-func (g *Gate) redisNow() time.Time { return time.Now().Add(time.Duration(g.offset.Load())) }
+func (b *bucket) redisNow() time.Time { return time.Now().Add(time.Duration(b.offset.Load())) }

@@ -17,51 +17,51 @@ var errNotSent = errors.New("not sent")
 
 // call makes one call of the script, with the operations given and the counters that are due. Its answers are in the
 // order of the operations. An error means that no answer is known; errNotSent that nothing was done either.
-func (g *Gate) call(ops []scripts.Op) (scripts.Reply, error) {
-	return g.send(ops, g.counters.take(g.MetricsFlush, false))
+func (b *bucket) call(ops []scripts.Op) (scripts.Reply, error) {
+	return b.send(ops, b.counters.take(b.MetricsFlush, false))
 }
 
-func (g *Gate) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
-	defer func() { g.counters.done(flush, err == nil && reply.Flushed) }()
+func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
+	defer func() { b.counters.done(flush, err == nil && reply.Flushed) }()
 
 	// Not the caller's context: what was begun is seen through, within one round trip.
-	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), b.RedisTimeout)
 	defer cancel()
 	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
 	case <-ctx.Done():
 		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, errNotSent)
 	}
 
-	reply, err = scripts.Run(ctx, g.client, scripts.Call{
-		Metrics: g.Keys.Metrics(), Flushed: g.Keys.Flush(g.process),
-		Settle: g.Settle, Lease: g.LockTTL, TTL: g.ResultTTL,
+	reply, err = scripts.Run(ctx, b.client, scripts.Call{
+		Metrics: b.keys.Metrics(), Flushed: b.keys.Flush(b.process),
+		Settle: b.Settle, Lease: b.LockTTL, TTL: b.ResultTTL,
 		Flush: flush, Ops: ops,
 	})
 	if err != nil {
-		if g.health.silent.begin() {
-			g.Log.Warn("redis does not answer", "error", err)
+		if b.health.silent.begin() {
+			b.Log.Warn("redis does not answer", "error", err)
 		}
 		if notDone(err) {
 			err = errors.Join(err, errNotSent)
 		}
 		return reply, err
 	}
-	g.heard(reply, flush.Number > 0)
+	b.heard(reply, flush.Number > 0)
 	return reply, nil
 }
 
 // heard notes what every reply tells beside its answers.
-func (g *Gate) heard(reply scripts.Reply, wrote bool) {
+func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 	now := time.Now()
-	g.lastCall.Store(now.UnixNano())
-	g.offset.Store(int64(reply.Now.Sub(now)))
-	if d := g.health.silent.end(); d > 0 {
-		g.Log.Info("redis answers again", "after", d)
+	b.lastCall.Store(now.UnixNano())
+	b.offset.Store(int64(reply.Now.Sub(now)))
+	if d := b.health.silent.end(); d > 0 {
+		b.Log.Info("redis answers again", "after", d)
 	}
-	if g.signals.told(reply.History) {
-		g.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
+	if b.signals.told(reply.History) {
+		b.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
 	}
 	took := wrote && reply.Flushed
 	for _, a := range reply.Answers {
@@ -69,14 +69,14 @@ func (g *Gate) heard(reply scripts.Reply, wrote bool) {
 		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
 			took = true
 		case scripts.Error:
-			if g.health.refusing.begin() {
-				g.Log.Error("redis refuses to write", "error", a.Text)
+			if b.health.refusing.begin() {
+				b.Log.Error("redis refuses to write", "error", a.Text)
 			}
 		}
 	}
 	if took {
-		if d := g.health.refusing.end(); d > 0 {
-			g.Log.Info("redis takes writes again", "after", d)
+		if d := b.health.refusing.end(); d > 0 {
+			b.Log.Info("redis takes writes again", "after", d)
 		}
 	}
 }

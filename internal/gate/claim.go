@@ -20,78 +20,78 @@ const (
 
 // fly claims until this flight executes, or finds what another one left, or has nobody left to fly for. first: it is the
 // first look of whom it flies for.
-func (g *Gate) fly(f *flight, first bool) {
+func (b *bucket) fly(f *flight, first bool) {
 	token := rand.Text()
 	for ; ; first = false {
-		w, waits := g.nominate(f)
+		w, waits := b.nominate(f)
 		if !waits {
 			return
 		}
-		c, ok := g.claim(f, w, token, first)
-		if !ok || g.life.Err() != nil {
+		c, ok := b.claim(f, w, token, first)
+		if !ok || b.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
-				g.commit(scripts.Fail(f.key, c.Attempt, token, "shutdown"))
+				b.commit(scripts.Fail(f.key, c.Attempt, token, "shutdown"))
 			}
-			g.land(f, landing{outcome: Unavailable})
+			b.land(f, landing{outcome: Unavailable})
 			return
 		}
 		switch c.Verdict {
 		case scripts.Claimed:
-			g.execute(f, w, token, c)
+			b.execute(f, w, token, c)
 			return
 		case scripts.Done:
-			g.landOn(f, c.Record)
+			b.landOn(f, c.Record)
 			return
 		case scripts.InProgress:
-			if r, ended := g.watch(f, c.Left); ended {
-				g.landOnRecord(f, r)
+			if r, ended := b.watch(f, c.Left); ended {
+				b.landOnRecord(f, r)
 				return
 			}
 		case scripts.Settling:
-			_ = sleep.For(g.life, c.Left)
+			_ = sleep.For(b.life, c.Left)
 		case scripts.Free:
-			g.land(f, landing{outcome: Refused})
+			b.land(f, landing{outcome: Refused})
 			return
 		case scripts.Mismatch: // its caller goes, others may have the right body
 		case scripts.Foreign:
-			g.landOnForeign(f, record.ErrForeign)
+			b.landOnForeign(f, record.ErrForeign)
 			return
 		default: // cancelled: the token was given up
-			g.land(f, landing{outcome: Unavailable})
+			b.land(f, landing{outcome: Unavailable})
 			return
 		}
 	}
 }
 
 // landOn lands on a value that Redis holds.
-func (g *Gate) landOn(f *flight, value []byte) {
+func (b *bucket) landOn(f *flight, value []byte) {
 	r, err := record.Parse(value)
 	if err != nil {
-		g.landOnForeign(f, err)
+		b.landOnForeign(f, err)
 		return
 	}
-	g.landOnRecord(f, r)
+	b.landOnRecord(f, r)
 }
 
 // landOnRecord lands on a record that is done, or that a person had forgotten.
-func (g *Gate) landOnRecord(f *flight, r record.Record) {
+func (b *bucket) landOnRecord(f *flight, r record.Record) {
 	if r.Forgotten() {
-		g.land(f, landing{outcome: Processing, attempt: r.Attempt})
+		b.land(f, landing{outcome: Processing, attempt: r.Attempt})
 		return
 	}
-	g.seen.add(f.fingerprint)
+	b.seen.add(f.fingerprint)
 	outcome := Replayed
 	f.mu.Lock()
 	if f.known {
 		outcome = Waited
 	}
 	f.mu.Unlock()
-	g.land(f, landing{outcome: outcome, attempt: r.Attempt, record: r})
+	b.land(f, landing{outcome: outcome, attempt: r.Attempt, record: r})
 }
 
-func (g *Gate) landOnForeign(f *flight, err error) {
-	g.Log.Error("a value that is no record of ours stands at a record's key; it is left as it is", "key", f.key, "error", err)
-	g.land(f, landing{outcome: Foreign})
+func (b *bucket) landOnForeign(f *flight, err error) {
+	b.Log.Error("a value that is no record of ours stands at a record's key; it is left as it is", "key", f.key, "error", err)
+	b.land(f, landing{outcome: Foreign})
 }
 
 // claim is the script's answer to one, and the lease by our own clock where it was won.
@@ -103,10 +103,10 @@ type claim struct {
 
 // claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
 // Redis had none for RedisPatience; the token is then failed as soon as it is back.
-func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, ok bool) {
-	c, scripted, sent, ok := g.ask(f.key, w.Digest, token, first)
+func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim, ok bool) {
+	c, scripted, sent, ok := b.ask(f.key, w.Digest, token, first)
 	if !ok && sent {
-		g.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(g.LockTTL)})
+		b.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(b.LockTTL)})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,7 +124,7 @@ func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, o
 		candidate.scripted = scripted
 	}
 	if candidate.gone {
-		g.count(f, candidate, Processing)
+		b.count(f, candidate, Processing)
 	}
 	if ok && c.Verdict == scripts.Mismatch {
 		candidate.gone = true // it will see that (differs); till then nothing is claimed for it again
@@ -137,19 +137,19 @@ func (g *Gate) claim(f *flight, w Webhook, token string, first bool) (c claim, o
 // sent is executed in all likelihood. sent: Redis may have executed the claim.
 //
 // While nothing may be executed it only looks: what is done or in progress is served as ever.
-func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (c claim, scripted, sent, ok bool) {
-	giveUp := time.Now().Add(g.RedisPatience)
-	claims := g.Admit == nil || g.Admit() // the same for all tries: one may have been executed
-	for pause := retryFirst; !g.health.silent.over(g.RedisPatience); pause = longer(pause) {
-		signals := g.signals.raised.Load()
-		held := newLease(g.LockTTL) // counts from before the claim is sent
+func (b *bucket) ask(key string, digest record.Digest, token string, first bool) (c claim, scripted, sent, ok bool) {
+	giveUp := time.Now().Add(b.RedisPatience)
+	claims := b.Admit == nil || b.Admit() // the same for all tries: one may have been executed
+	for pause := retryFirst; !b.health.silent.over(b.RedisPatience); pause = longer(pause) {
+		signals := b.signals.raised.Load()
+		held := newLease(b.LockTTL) // counts from before the claim is sent
 		var op scripts.Op
 		if claims {
-			op = scripts.Claim(key, token, first, digest, g.RejectMismatch)
+			op = scripts.Claim(key, token, first, digest, b.RejectMismatch)
 		} else {
 			op = scripts.Look(key, first)
 		}
-		t := g.commit(op)
+		t := b.commit(op)
 		answer, err := t.answer, t.err // without a reply it has no verdict
 		lost := err != nil && !errors.Is(err, errNotSent)
 		sent = sent || claims && (lost || err == nil)
@@ -157,16 +157,16 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 			first, scripted = false, lost || t.counted
 		}
 		if err == nil && answer.Verdict != scripts.Error {
-			whole := answer.Verdict != scripts.Done || len(answer.Record) > 0 || g.fetch(key, &answer)
-			if whole && g.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
+			whole := answer.Verdict != scripts.Done || len(answer.Record) > 0 || b.fetch(key, &answer)
+			if whole && b.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
 				if answer.Verdict != scripts.Settling {
-					g.signals.settle(signals)
+					b.signals.settle(signals)
 				}
 				return claim{answer, held, signals}, scripted, true, true
 			}
 			pause = 0 // asked again at once
 		}
-		if time.Now().After(giveUp) || g.health.refusing.over(g.RedisPatience) || sleep.For(g.life, pause) != nil {
+		if time.Now().After(giveUp) || b.health.refusing.over(b.RedisPatience) || sleep.For(b.life, pause) != nil {
 			break
 		}
 	}
@@ -174,10 +174,10 @@ func (g *Gate) ask(key string, digest record.Digest, token string, first bool) (
 }
 
 // fetch gets a done record that a group's reply had no room for.
-func (g *Gate) fetch(key string, answer *scripts.Answer) (ok bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+func (b *bucket) fetch(key string, answer *scripts.Answer) (ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), b.RedisTimeout)
 	defer cancel()
-	value, err := g.client.Do(ctx, g.client.B().Get().Key(key).Build()).AsBytes()
+	value, err := b.client.Do(ctx, b.client.B().Get().Key(key).Build()).AsBytes()
 	if err != nil {
 		return false
 	}
@@ -190,7 +190,7 @@ func (g *Gate) fetch(key string, answer *scripts.Answer) (ok bool) {
 func longer(pause time.Duration) time.Duration { return min(max(2*pause, retryFirst), retryMost) }
 
 // believed reports whether no signal of a loss has come since there were as many.
-func (g *Gate) believed(signals uint64) bool { return g.signals.raised.Load() == signals }
+func (b *bucket) believed(signals uint64) bool { return b.signals.raised.Load() == signals }
 
 // abandoned are the claims that were given up without an answer: Redis may have executed them. They are failed when it
 // answers again, so that their webhooks need not wait for the lease.

@@ -43,14 +43,14 @@ type ticket struct {
 }
 
 // commit does one operation, in one call of the script with others. Its answer is its own, an error that of the call.
-func (g *Gate) commit(op scripts.Op) *ticket {
+func (b *bucket) commit(op scripts.Op) *ticket {
 	t := &ticket{op: op}
-	group := g.committer.begin(t)
+	group := b.committer.begin(t)
 	if group == nil {
 		group = <-t.turn
 	}
 	if group != nil {
-		g.commitGroup(group)
+		b.commitGroup(group)
 	}
 	return t
 }
@@ -70,13 +70,13 @@ func (c *committer) begin(t *ticket) []*ticket {
 
 // commitGroup makes the call of a group, lets the next one go, and hands out what came back. The first ticket is the
 // caller's own.
-func (g *Gate) commitGroup(group []*ticket) {
+func (b *bucket) commitGroup(group []*ticket) {
 	ops := make([]scripts.Op, len(group))
 	for i, t := range group {
 		ops[i] = t.op
 	}
-	reply, err := g.call(ops)
-	late := g.committer.next(len(group), err == nil, g.RedisTimeout)
+	reply, err := b.call(ops)
+	late := b.committer.next(len(group), err == nil, b.RedisTimeout)
 	for i, t := range group {
 		t.counted, t.err = reply.Counted, err
 		if err == nil {

@@ -225,7 +225,7 @@ func TestADuplicateWithAnotherBodyIsCounted(t *testing.T) {
 func (h *house) forget(n int, force bool) scripts.Verdict {
 	h.Helper()
 	reply, err := scripts.Run(context.Background(), h.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Flush("test"), Lease: time.Second, TTL: time.Minute,
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: time.Second, TTL: time.Minute,
 		Ops: []scripts.Op{scripts.Forget(keys.Record(h.hook(n, "").Fingerprint), force)},
 	})
 	if err != nil {

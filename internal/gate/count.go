@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,28 +135,16 @@ func (c *counters) empty() bool {
 }
 
 // flushAll sends what is left at the end, for as long as Redis might need to come back to it.
-func (g *Gate) flushAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*g.RedisTimeout)
+func (b *bucket) flushAll() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*b.RedisTimeout)
 	defer cancel()
 	for {
-		_, err := g.send(nil, g.counters.take(0, false))
-		if g.counters.empty() {
+		_, err := b.send(nil, b.counters.take(0, false))
+		if b.counters.empty() {
 			return nil
 		}
 		if late := sleep.For(ctx, retryFirst); late != nil {
 			return fmt.Errorf("counters that redis did not take are lost: %w", errors.Join(err, late))
 		}
 	}
-}
-
-// Gauge writes a field of the metrics hash that is no counter, in the background: what it tells may be late or lost.
-func (g *Gate) Gauge(field string, value int64) {
-	g.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
-		defer cancel()
-		set := g.client.B().Hset().Key(g.Keys.Metrics()).FieldValue().FieldValue(field, strconv.FormatInt(value, 10)).Build()
-		if err := g.client.Do(ctx, set).Error(); err != nil {
-			g.Log.Warn("a gauge was not written", "field", field, "error", err)
-		}
-	})
 }

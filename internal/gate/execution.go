@@ -49,95 +49,95 @@ type execution struct {
 // execute runs the logic under a lease that was won, stores how it ended, and lands. The lease is renewed (keep.go)
 // from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
 // one that knows that it has stopped.
-func (g *Gate) execute(f *flight, w Webhook, token string, won claim) {
+func (b *bucket) execute(f *flight, w Webhook, token string, won claim) {
 	e := &execution{flight: f, webhook: w, token: token, attempt: won.Attempt, inDoubt: won.inDoubt(), lease: won.lease}
-	fenced, cancel := context.WithCancelCause(g.life)
+	fenced, cancel := context.WithCancelCause(b.life)
 	e.cancel = cancel
 	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(fenced, g.ExecutionTimeout, ErrTimeout)
+	ctx, stop := context.WithTimeoutCause(fenced, b.ExecutionTimeout, ErrTimeout)
 	defer stop()
 	e.ctx = ctx
 
-	g.leases.add(e)
-	if !g.believed(won.signals) {
-		g.signals.wake() // a healing since the claim was sent has not seen this one
+	b.leases.add(e)
+	if !b.believed(won.signals) {
+		b.signals.wake() // a healing since the claim was sent has not seen this one
 	}
 	returned := false
 	defer func() {
 		if !returned { // the logic ended this goroutine (runtime.Goexit): another one sees its execution off
-			g.running.Go(func() { g.conclude(e, record.Result{}, errExited) })
+			b.running.Go(func() { b.conclude(e, record.Result{}, errExited) })
 		}
 	}()
 	result, err := e.run()
 	returned = true
-	g.conclude(e, result, err)
+	b.conclude(e, result, err)
 }
 
 // conclude stores how an execution ended, and lands.
-func (g *Gate) conclude(e *execution, result record.Result, err error) {
+func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	f, attempt, token := e.flight, e.attempt, e.token
 	if err == nil {
 		if bad := result.Check(); bad != nil { // its logic has done its work
 			err = fmt.Errorf("%w: %w", bad, ErrOutcomeUnknown)
 		}
 	}
-	if err == nil && len(result.Body) > g.MaxResultBytes {
-		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), g.MaxResultBytes)
+	if err == nil && len(result.Body) > b.MaxResultBytes {
+		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), b.MaxResultBytes)
 	}
 	var end scripts.Op
 	if err == nil {
-		end = scripts.Store(f.key, attempt, token, e.webhook.Digest, result, g.ttl(result))
+		end = scripts.Store(f.key, attempt, token, e.webhook.Digest, result, b.ttl(result))
 	} else {
-		g.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
+		b.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
 		end = scripts.Fail(f.key, attempt, token, e.reason(err))
 	}
-	answer := g.finish(e, end)
-	g.leases.remove(e)
+	answer := b.finish(e, end)
+	b.leases.remove(e)
 
 	if !e.ended.CompareAndSwap(false, true) {
 		return // its lease was lost: the flight has gone on
 	}
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
-		g.seen.add(f.fingerprint)
-		g.remark(e, result)
-		now := g.redisNow()
-		g.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
+		b.seen.add(f.fingerprint)
+		b.remark(e, result)
+		now := b.redisNow()
+		b.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
 			State: record.Done, Attempt: attempt, Token: token,
-			Stored: now, Ends: now.Add(g.ttl(result)), Digest: e.webhook.Digest, Result: result,
+			Stored: now, Ends: now.Add(b.ttl(result)), Digest: e.webhook.Digest, Result: result,
 		}})
 	case scripts.Failed:
 		outcome := Failed
 		if errors.Is(err, ErrRefused) {
 			outcome = Refused
 		}
-		g.land(f, landing{outcome: outcome, attempt: attempt})
+		b.land(f, landing{outcome: outcome, attempt: attempt})
 	case scripts.Refused:
-		g.goOn(f, answer.Record)
+		b.goOn(f, answer.Record)
 	case scripts.Foreign:
-		g.landOnForeign(f, record.ErrForeign)
+		b.landOnForeign(f, record.ErrForeign)
 	default: // the gate closes and Redis does not answer
-		g.land(f, landing{outcome: Unavailable, attempt: attempt})
+		b.land(f, landing{outcome: Unavailable, attempt: attempt})
 	}
 }
 
 // remark counts what is worth knowing of a result, and says where it is a refusal: a wrong setting looks like one.
-func (g *Gate) remark(e *execution, result record.Result) {
+func (b *bucket) remark(e *execution, result record.Result) {
 	if result.Reconciled {
-		g.counters.add(reconciled)
+		b.counters.add(reconciled)
 	}
 	if result.Status >= 400 {
-		g.counters.add(rejected)
-		g.Log.Warn("refused for good", "fingerprint", e.flight.fingerprint, "attempt", e.attempt, "status", result.Status)
+		b.counters.add(rejected)
+		b.Log.Warn("refused for good", "fingerprint", e.flight.fingerprint, "attempt", e.attempt, "status", result.Status)
 	}
 }
 
 // ttl is how long a result answers duplicates: a refusal not as long, lest a wrong one stick.
-func (g *Gate) ttl(r record.Result) time.Duration {
+func (b *bucket) ttl(r record.Result) time.Duration {
 	if r.Status >= 400 {
-		return g.RejectedTTL
+		return b.RejectedTTL
 	}
-	return g.ResultTTL
+	return b.ResultTTL
 }
 
 var (
@@ -213,27 +213,27 @@ func (e *execution) reason(err error) string {
 
 // finish repeats a store or a fail until it has an answer that can be believed: no caller is told of a success before
 // Redis has it. After RedisPatience without one its callers are let go; their retries find the result.
-func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
+func (b *bucket) finish(e *execution, end scripts.Op) scripts.Answer {
 	for pause := retryFirst; ; pause = longer(pause) {
 		if e.ended.Load() { // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
 			end = scripts.Fail(e.flight.key, e.attempt, e.token, "lease-lost")
 		}
-		signals := g.signals.raised.Load()
-		if t := g.commit(end); t.err == nil {
+		signals := b.signals.raised.Load()
+		if t := b.commit(end); t.err == nil {
 			switch answer := t.answer; {
 			case answer.Verdict == scripts.Settling:
 				pause = answer.Left
 			case answer.Verdict == scripts.Error:
-			case g.believed(signals):
+			case b.believed(signals):
 				return answer
 			default:
 				pause = 0 // asked again at once
 			}
 		}
-		if g.health.over(g.RedisPatience) {
+		if b.health.over(b.RedisPatience) {
 			e.flight.stall()
 		}
-		if sleep.For(g.life, pause) != nil {
+		if sleep.For(b.life, pause) != nil {
 			return scripts.Answer{Verdict: scripts.Error}
 		}
 	}
@@ -241,23 +241,23 @@ func (g *Gate) finish(e *execution, end scripts.Op) scripts.Answer {
 
 // lose ends an execution that another attempt has overtaken: its callers go on as duplicates of what stands in Redis,
 // whenever the logic returns.
-func (g *Gate) lose(e *execution, value []byte) {
+func (b *bucket) lose(e *execution, value []byte) {
 	if !e.ended.CompareAndSwap(false, true) {
 		return
 	}
-	g.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
+	b.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
 	e.cancel(ErrLeaseLost)
-	g.running.Go(func() { g.goOn(e.flight, value) })
+	b.running.Go(func() { b.goOn(e.flight, value) })
 }
 
 // goOn flies on without the execution that lost. What a person had forgotten is not run again by itself.
-func (g *Gate) goOn(f *flight, value []byte) {
+func (b *bucket) goOn(f *flight, value []byte) {
 	if r, err := record.Parse(value); err == nil && r.Forgotten() {
-		g.landOnRecord(f, r)
+		b.landOnRecord(f, r)
 		return
 	}
 	f.unstall()
-	g.fly(f, false)
+	b.fly(f, false)
 }
 
 // stall lets the callers go: the execution has ended, but Redis can't be told. Who joins meanwhile is let go at once.

@@ -54,34 +54,33 @@ type flights struct {
 	closed bool
 }
 
-// Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
-// its caller is answered earlier.
-func (g *Gate) Do(w Webhook) Answer {
+// do is Do, in the webhook's bucket.
+func (b *bucket) do(w Webhook) Answer {
 	c := &caller{webhook: w}
-	f := g.join(c)
+	f := b.join(c)
 	if f == nil {
-		g.counters.add(unavailable)
+		b.counters.add(unavailable)
 		return Answer{Outcome: Unavailable}
 	}
-	defer g.running.Done()
-	timer := time.NewTimer(g.WaitTimeout - time.Since(w.Arrived))
+	defer b.running.Done()
+	timer := time.NewTimer(b.WaitTimeout - time.Since(w.Arrived))
 	defer timer.Stop()
 	named := f.named
-	if !g.RejectMismatch {
+	if !b.RejectMismatch {
 		named = nil
 	}
 	for {
 		select {
 		case <-f.done:
-			return g.leave(f, c, Executed)
+			return b.leave(f, c, Executed)
 		case <-c.stalled:
-			return g.leave(f, c, Unavailable)
+			return b.leave(f, c, Unavailable)
 		case <-timer.C:
-			return g.leave(f, c, Processing)
+			return b.leave(f, c, Processing)
 		case <-named:
 			differs, undecided := f.differs(c)
 			if differs {
-				return g.leave(f, c, Mismatched)
+				return b.leave(f, c, Mismatched)
 			}
 			named = undecided
 		}
@@ -90,40 +89,40 @@ func (g *Gate) Do(w Webhook) Answer {
 
 // join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil when the gate is
 // closing.
-func (g *Gate) join(c *caller) *flight {
-	g.flights.mu.Lock()
-	defer g.flights.mu.Unlock()
+func (b *bucket) join(c *caller) *flight {
+	b.flights.mu.Lock()
+	defer b.flights.mu.Unlock()
 	name := c.webhook.Fingerprint
-	f := g.flights.byName[name]
+	f := b.flights.byName[name]
 	if f == nil {
-		if g.flights.closed {
+		if b.flights.closed {
 			return nil
 		}
 		f = &flight{
-			fingerprint: name, key: g.Keys.Record(name),
+			fingerprint: name, key: b.keys.Record(name),
 			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), stalled: make(chan struct{}),
 		}
-		g.flights.byName[name] = f
-		g.running.Go(func() { g.fly(f, true) })
+		b.flights.byName[name] = f
+		b.running.Go(func() { b.fly(f, true) })
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.stalled = f.stalled
-	g.running.Add(1) // until it is counted
+	b.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
 	return f
 }
 
 // nominate chooses for whom the flight claims next, and whose webhook is executed: the one who has waited longest. Where
 // nobody waits any more the flight is over.
-func (g *Gate) nominate(f *flight) (w Webhook, ok bool) {
-	g.flights.mu.Lock()
-	defer g.flights.mu.Unlock()
+func (b *bucket) nominate(f *flight) (w Webhook, ok bool) {
+	b.flights.mu.Lock()
+	defer b.flights.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.gone })
 	if waits < 0 {
-		delete(g.flights.byName, f.fingerprint)
+		delete(b.flights.byName, f.fingerprint)
 		return w, false
 	}
 	f.candidate, f.decided = f.callers[waits], make(chan struct{})
@@ -131,10 +130,10 @@ func (g *Gate) nominate(f *flight) (w Webhook, ok bool) {
 }
 
 // land ends a flight: all its callers get what it found, and who comes later begins anew.
-func (g *Gate) land(f *flight, l landing) {
-	g.flights.mu.Lock()
-	delete(g.flights.byName, f.fingerprint)
-	g.flights.mu.Unlock()
+func (b *bucket) land(f *flight, l landing) {
+	b.flights.mu.Lock()
+	delete(b.flights.byName, f.fingerprint)
+	b.flights.mu.Unlock()
 	f.mu.Lock()
 	f.landing = l
 	f.callers = nil
@@ -143,7 +142,7 @@ func (g *Gate) land(f *flight, l landing) {
 }
 
 // leave answers and counts a caller. Where the flight has not landed, early says what the caller is told instead.
-func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
+func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.gone = true
@@ -152,10 +151,10 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 	default:
 		// The claim under way decides what a candidate is counted as (claimed, in claim.go).
 		if c != f.candidate {
-			g.count(f, c, early)
+			b.count(f, c, early)
 		}
 		if early == Mismatched {
-			g.counters.add(mismatch)
+			b.counters.add(mismatch)
 		}
 		f.drop()
 		return Answer{Outcome: early, Attempt: f.attempt}
@@ -165,22 +164,22 @@ func (g *Gate) leave(f *flight, c *caller, early Outcome) Answer {
 	if outcome == Executed && !c.executes {
 		outcome = Waited
 	}
-	g.count(f, c, outcome)
+	b.count(f, c, outcome)
 	if l.record.State == record.Done {
-		return g.answer(outcome, &l.record, l.record.Digest != c.webhook.Digest)
+		return b.answer(outcome, &l.record, l.record.Digest != c.webhook.Digest)
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt}
 }
 
 // answer is a done record's; differs: its body was another one.
-func (g *Gate) answer(outcome Outcome, r *record.Record, differs bool) Answer {
+func (b *bucket) answer(outcome Outcome, r *record.Record, differs bool) Answer {
 	if differs {
-		g.counters.add(mismatch)
-		if g.RejectMismatch {
+		b.counters.add(mismatch)
+		if b.RejectMismatch {
 			return Answer{Outcome: Mismatched, Attempt: r.Attempt}
 		}
 	}
-	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: g.age(r)}
+	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: b.age(r)}
 }
 
 // drop forgets the callers who left, once they are more than those who wait: logic that runs for hours must not gather
@@ -193,40 +192,40 @@ func (f *flight) drop() {
 }
 
 // count counts a caller as what it became.
-func (g *Gate) count(f *flight, c *caller, outcome Outcome) {
+func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 	switch {
 	case c.executes:
-		g.counters.add(executed)
+		b.counters.add(executed)
 		if outcome == Processing || outcome == Unavailable {
-			g.counters.add(lateAnswer)
+			b.counters.add(lateAnswer)
 		}
 	case c.scripted:
-		g.counters.add(replayedByScript)
+		b.counters.add(replayedByScript)
 	case outcome == Replayed:
-		g.counters.add(replayed)
+		b.counters.add(replayed)
 	case outcome == Waited || outcome == Failed:
-		g.counters.add(waited)
+		b.counters.add(waited)
 	case outcome == Processing || f.known:
-		g.counters.add(stillProcessing)
+		b.counters.add(stillProcessing)
 	case outcome == Refused:
-		g.counters.add(refused)
+		b.counters.add(refused)
 	default:
-		g.counters.add(unavailable)
+		b.counters.add(unavailable)
 	}
 }
 
 // age is how long ago a result was stored.
-func (g *Gate) age(r *record.Record) time.Duration { return max(g.redisNow().Sub(r.Stored), 0) }
+func (b *bucket) age(r *record.Record) time.Duration { return max(b.redisNow().Sub(r.Stored), 0) }
 
 // pause sleeps until the flight's record may have changed (true), d is over, or the gate closes.
-func (g *Gate) pause(f *flight, d time.Duration) (woken bool) {
+func (b *bucket) pause(f *flight, d time.Duration) (woken bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-f.wake:
 		return true
 	case <-timer.C:
-	case <-g.life.Done():
+	case <-b.life.Done():
 	}
 	return false
 }

@@ -7,12 +7,12 @@ import (
 )
 
 func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testing.T) {
-	g := New(Options{RejectMismatch: true})
+	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
 	c := &caller{webhook: Webhook{Digest: record.Digest{2}}}
 	f := &flight{callers: []*caller{c}, named: make(chan struct{})}
 	f.name(record.Digest{1}) // another one's body, before this caller came
 
-	if _, waits := g.nominate(f); !waits {
+	if _, waits := b.nominate(f); !waits {
 		t.Fatal("nobody waits")
 	}
 	differs, undecided := f.differs(c)
@@ -24,7 +24,7 @@ func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testi
 	if differs, _ := f.differs(c); !differs {
 		t.Error("it is not refused, although another body is executed")
 	}
-	if w, waits := g.nominate(f); waits {
+	if w, waits := b.nominate(f); waits {
 		t.Errorf("after it was refused it is claimed for: %+v", w)
 	}
 }

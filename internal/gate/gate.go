@@ -1,9 +1,9 @@
 // Package gate is the heart: of all webhooks with one fingerprint, on however many replicas, it lets one execute and
 // gives its result to all. It knows Redis and records, not HTTP.
 //
-// A webhook comes in through Replay (is it done, and known here?) and, where that does not answer, through Do: it joins
-// the flight of its fingerprint, or starts one. A flight claims by the script (claim.go), then runs the logic and ends
-// it (execution.go), or waits for another replica's (watch.go). One keeper (keep.go) renews all leases, flushes
+// A webhook comes in through Replay (is it done, and known here?) and, where that does not answer, through Do. Its bucket
+// (bucket.go) takes it from there: it joins the flight of its fingerprint, or starts one. A flight claims by the script (claim.go), then runs the logic and ends
+// it (execution.go), or waits for another replica's (watch.go). A keeper (keep.go) renews all leases, flushes
 // counters and sees Redis come back. What this replica believes of what Redis said is in believe.go.
 // docs/design.md has the rules and why they hold.
 package gate
@@ -14,7 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,15 +22,13 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle and
 // RedisPatience, where 0 means "none", RejectMismatch and Admit.
 type Options struct {
-	Keys redis.Keys
-
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
 	RejectedTTL      time.Duration // how long one lives whose result has a status of 4xx
@@ -57,27 +55,21 @@ type Gate struct {
 	Options
 	process  string // names this process in its flushes; random, since containers share pids
 	client   rueidis.Client
+	keys     redis.Keys
 	tracking bool // Redis tells when a record changes
 
-	flights   flights
-	leases    leases
-	seen      seen
-	counters  counters
-	signals   signals
-	health    health
-	abandoned abandoned
-	committer committer
+	buckets []*bucket   // one, but in Redis Cluster
+	started atomic.Bool // the above are there
 
-	slots    chan struct{} // bounds the calls in flight towards Redis
-	looks    atomic.Int64  // into the cache, under way
-	lastCall atomic.Int64  // when the script last answered, Unix ns
-	offset   atomic.Int64  // Redis' clock minus ours, ns
+	seen  seen
+	slots chan struct{} // bounds the calls in flight towards Redis
+	looks atomic.Int64  // into the cache, under way
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc
 	running sync.WaitGroup // flights, and callers until they are counted
-	keeper  sync.WaitGroup
-	stop    context.CancelFunc // the keeper
+	keepers sync.WaitGroup
+	stop    context.CancelFunc // the keepers
 }
 
 // maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots of
@@ -88,72 +80,137 @@ const maxInFlight = 512
 func New(o Options) *Gate {
 	g := &Gate{Options: o, process: rand.Text(), slots: make(chan struct{}, maxInFlight)}
 	g.life, g.end = context.WithCancelCause(context.Background())
-	g.flights.byName = make(map[fingerprint.Fingerprint]*flight)
-	g.leases.running = make(map[*execution]struct{})
-	g.signals.poke = make(chan struct{}, 1)
-	g.committer.eager = eager
-	if o.Ungrouped {
-		g.committer.eager = maxInFlight
-	}
 	return g
 }
 
-// Start makes the first call of the script and returns when Redis has settled, so that no webhook waits for it. With
-// tracking, the client must deliver invalidations to Invalidated. The gate does not close the client.
-func (g *Gate) Start(ctx context.Context, client rueidis.Client, tracking bool) error {
-	g.client, g.tracking = client, tracking
-	for {
-		reply, err := g.call(nil)
-		if err != nil {
-			return g.explainStart(err)
-		}
-		if reply.Settling == 0 {
-			break
-		}
-		g.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling)
-		if err := sleep.For(ctx, reply.Settling); err != nil {
-			return fmt.Errorf("waiting for redis to settle: %w", err)
-		}
+// Start makes the first call of the script in every bucket and returns when Redis has settled, so that no webhook waits
+// for it. With tracking, the store must deliver invalidations to Invalidated. The gate does not close the store.
+func (g *Gate) Start(ctx context.Context, store *redis.Store) error {
+	g.client, g.keys, g.tracking = store.Client, store.Keys, store.Tracking
+	for _, keys := range g.keys.Buckets() {
+		g.buckets = append(g.buckets, newBucket(g, keys))
+	}
+	g.started.Store(true)
+	if err := g.each(func(b *bucket) error { return b.start(ctx) }); err != nil {
+		return err
 	}
 	keeping, stop := context.WithCancel(context.Background())
 	g.stop = stop
-	g.keeper.Go(func() { g.keep(keeping) })
+	for _, b := range g.buckets {
+		g.keepers.Go(func() { b.keep(keeping) })
+	}
 	return nil
 }
 
-// explainStart says what a person can do where the first call failed for a reason that we know.
-func (g *Gate) explainStart(err error) error {
-	var refused *rueidis.RedisError
-	if errors.As(err, &refused) && g.Settle > 0 && strings.Contains(refused.Error(), "can't run this command") {
-		return fmt.Errorf("first call of the script: %w (it needs INFO inside scripts to notice a failover; "+
-			"allow INFO to this user, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
+// each does something in all buckets at once, and returns the first error.
+func (g *Gate) each(do func(b *bucket) error) error {
+	errs := make(chan error, len(g.buckets))
+	for _, b := range g.buckets {
+		go func() { errs <- do(b) }()
 	}
-	return fmt.Errorf("first call of the script: %w", err)
+	var first error
+	for range g.buckets {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
-// Ready reports whether Redis answers the script.
+func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.keys.Number(f)] }
+
+// Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
+// it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
+// of a loss is open.
+func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
+	return g.bucket(f).replay(f, digest)
+}
+
+// Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
+// Missing, Unavailable or Foreign. It claims nothing and counts nothing.
+func (g *Gate) Find(f fingerprint.Fingerprint) Answer { return g.bucket(f).find(f) }
+
+// Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
+// its caller is answered earlier.
+func (g *Gate) Do(w Webhook) Answer { return g.bucket(w.Fingerprint).do(w) }
+
+// Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
+// no better on another replica.
 func (g *Gate) Ready() error {
-	_, err := g.call(nil)
-	return err
+	answered := errors.New("answered")
+	err := g.each(func(b *bucket) error {
+		if _, err := b.call(nil); err != nil {
+			return nil
+		}
+		return answered
+	})
+	if errors.Is(err, answered) {
+		return nil
+	}
+	return errors.New("redis does not answer the script")
+}
+
+// Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,
+// or nil for all, when a connection is lost or Redis was flushed. It runs on the connection's reader: it never blocks.
+func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
+	if !g.started.Load() {
+		return // nothing was believed yet
+	}
+	if keys == nil {
+		for _, b := range g.buckets { // whose connection it was is not told
+			b.signals.raise()
+		}
+		return
+	}
+	for i := range keys {
+		key, err := keys[i].ToString()
+		if err != nil {
+			continue
+		}
+		if f, ok := g.keys.Fingerprint(key); ok {
+			g.seen.drop(f)
+			g.bucket(f).flights.rouse(f)
+		}
+	}
+}
+
+// Gauge writes a field of the metrics hash that is no counter, in the background: what it tells may be late or lost.
+func (g *Gate) Gauge(field string, value int64) {
+	g.running.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+		defer cancel()
+		set := g.client.B().Hset().Key(g.keys.Metrics()).FieldValue().FieldValue(field, strconv.FormatInt(value, 10)).Build()
+		if err := g.client.Do(ctx, set).Error(); err != nil {
+			g.Log.Warn("a gauge was not written", "field", field, "error", err)
+		}
+	})
 }
 
 // Close takes no more webhooks, lets executions finish and store until ctx ends, then cancels them, and flushes the
 // counters. It returns what it could not finish.
 func (g *Gate) Close(ctx context.Context) error {
-	g.flights.close()
+	for _, b := range g.buckets {
+		b.flights.close()
+	}
 	err := wait(ctx, &g.running)
 	g.end(errShutdown)
 	if err != nil {
+		executing := 0
+		for _, b := range g.buckets {
+			executing += b.leases.count()
+		}
 		// What is cancelled has one round trip left to say that it failed, so that a retry need not wait for the lease.
 		last, cancel := context.WithTimeout(context.Background(), 2*g.RedisTimeout)
 		defer cancel()
-		err = fmt.Errorf("%d executions cancelled: %w", g.leases.count(), err)
+		err = fmt.Errorf("%d executions cancelled: %w", executing, err)
 		_ = wait(last, &g.running)
 	}
 	g.stop()
-	g.keeper.Wait()
-	g.failAbandoned()
-	return errors.Join(err, g.flushAll())
+	g.keepers.Wait()
+	return errors.Join(err, g.each(func(b *bucket) error {
+		b.failAbandoned()
+		return b.flushAll()
+	}))
 }
 
 func wait(ctx context.Context, group *sync.WaitGroup) error {

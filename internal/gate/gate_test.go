@@ -49,7 +49,7 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		Keys: keys, LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
@@ -94,11 +94,11 @@ func (h *house) openAt(o gate.Options, url string) *replica {
 	h.Helper()
 	o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
-	if err := g.Start(context.Background(), store.Client, store.Tracking); err != nil {
+	if err := g.Start(context.Background(), store); err != nil {
 		h.Fatalf("start: %v", err)
 	}
 	r := &replica{Gate: g, house: h}

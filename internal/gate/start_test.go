@@ -21,7 +21,7 @@ func open(t *testing.T, url string, o gate.Options) (*gate.Gate, *redis.Store) {
 	t.Helper()
 	o.Log = quiet
 	g := gate.New(o)
-	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), Timeout: o.RedisTimeout}, g.Invalidated, quiet)
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, quiet)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -35,7 +35,7 @@ func TestTheStartWaitsUntilRedisHasSettled(t *testing.T) {
 	g, store := open(t, server.URL(), o)
 	defer store.Close()
 	start := time.Now()
-	if err := g.Start(t.Context(), store.Client, store.Tracking); err != nil {
+	if err := g.Start(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(start); took < o.Settle {
@@ -46,7 +46,7 @@ func TestTheStartWaitsUntilRedisHasSettled(t *testing.T) {
 	next, again := open(t, server.URL(), o)
 	defer again.Close()
 	start = time.Now()
-	if err := next.Start(t.Context(), again.Client, again.Tracking); err != nil {
+	if err := next.Start(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(start); took > o.Settle/2 {
@@ -64,14 +64,14 @@ func TestAStartIsRefusedWhereScriptsMayNotAskForTheHistory(t *testing.T) {
 	o.Settle = time.Second
 	g, store := open(t, url, o)
 	defer store.Close()
-	err := g.Start(t.Context(), store.Client, store.Tracking)
+	err := g.Start(t.Context(), store)
 	if err == nil || !strings.Contains(err.Error(), "SETTLE=0") {
 		t.Errorf("start says %v", err)
 	}
 	o.Settle = 0 // "this is known"
 	g, store = open(t, url, o)
 	defer store.Close()
-	if err := g.Start(t.Context(), store.Client, store.Tracking); err != nil {
+	if err := g.Start(t.Context(), store); err != nil {
 		t.Errorf("with settling off: %v", err)
 	}
 	_ = g.Close(t.Context())
@@ -83,7 +83,7 @@ func TestAClosedGateLeavesNoGoroutine(t *testing.T) {
 	for range 3 {
 		h := &house{TB: t, server: server, url: server.URL()}
 		g, store := open(t, server.URL(), options())
-		if err := g.Start(t.Context(), store.Client, store.Tracking); err != nil {
+		if err := g.Start(t.Context(), store); err != nil {
 			t.Fatal(err)
 		}
 		r := &replica{Gate: g, house: h}

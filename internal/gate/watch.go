@@ -19,9 +19,9 @@ const (
 //
 // The order closes a race: the cache is asked after the flight can be woken, so that a change is either seen or wakes;
 // asking makes Redis track the record for this connection. The wake-up is one for all who wait here.
-func (g *Gate) watch(f *flight, left time.Duration) (r record.Record, ended bool) {
-	if !g.tracking {
-		g.pause(f, min(left, lookUntracked))
+func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, ended bool) {
+	if !b.tracking {
+		b.pause(f, min(left, lookUntracked))
 		return r, false
 	}
 	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
@@ -32,28 +32,28 @@ func (g *Gate) watch(f *flight, left time.Duration) (r record.Record, ended bool
 		case <-f.wake:
 		default:
 		}
-		signals := g.signals.raised.Load()
-		value, _, err := g.cached(f.key)
+		signals := b.signals.raised.Load()
+		value, _, err := b.cached(f.key)
 		if err == nil {
 			r, err = record.Parse(value)
 		}
 		if err != nil { // the script will say what it is, but must not be asked without a pause
-			g.pause(f, min(left, lookUntracked))
+			b.pause(f, min(left, lookUntracked))
 			return r, false
 		}
 		if r.State != record.InProgress {
-			ended = (r.State == record.Done || r.Forgotten()) && !g.signals.open() && g.believed(signals)
+			ended = (r.State == record.Done || r.Forgotten()) && !b.signals.open() && b.believed(signals)
 			return r, ended
 		}
 		f.follow(r.Attempt, r.Digest)
-		if renewed := time.Now().Add(r.Deadline.Sub(g.redisNow())); renewed.After(lease) {
+		if renewed := time.Now().Add(r.Deadline.Sub(b.redisNow())); renewed.After(lease) {
 			lease = renewed
 		}
 		until := lease
 		if net.Before(until) {
 			until = net
 		}
-		if !g.pause(f, time.Until(until)) {
+		if !b.pause(f, time.Until(until)) {
 			return r, false
 		}
 	}

@@ -34,7 +34,7 @@ func openEmbedded(c config.Redis) (*Store, error) {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	return &Store{
-		Client: client, Embedded: true, Address: "embedded",
+		Client: client, Keys: NewKeys(c.KeyPrefix), Embedded: true, Address: "embedded",
 		close: []func(){driveClock(server, clockTick), server.Close},
 	}, nil
 }

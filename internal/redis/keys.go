@@ -1,44 +1,77 @@
 package redis
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// Keys is the one place that knows how our keys are called.
+// Keys is the one place that knows how our keys are called. A script call's keys share one hash slot: in Redis Cluster
+// the fingerprints are spread over buckets, whose names are hash tags. Elsewhere one bucket has them all.
 type Keys struct {
-	prefix string
+	prefix  string
+	cluster bool
+	buckets []Bucket
 }
 
-// NewKeys returns the layout under a deployment's prefix ("cognigy" by default).
-func NewKeys(prefix string) Keys { return Keys{prefix: prefix} }
+// Bucket is a share of the fingerprints: their records, and the counters of their requests.
+type Bucket string
+
+// NewKeys returns the layout under a deployment's prefix ("cognigy" by default) outside of Redis Cluster.
+func NewKeys(prefix string) Keys { return Keys{prefix: prefix, buckets: []Bucket{Bucket(prefix)}} }
+
+// NewClusterKeys returns the layout in Redis Cluster, with 1 to 256 buckets. All replicas must have as many.
+func NewClusterKeys(prefix string, buckets int) Keys {
+	k := Keys{prefix: prefix, cluster: true}
+	for i := range buckets {
+		k.buckets = append(k.buckets, Bucket(fmt.Sprintf("%s:{%d}", prefix, i)))
+	}
+	return k
+}
+
+// Buckets are all there are, at least one.
+func (k Keys) Buckets() []Bucket { return k.buckets }
+
+// Number says in which of them a fingerprint is.
+func (k Keys) Number(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.buckets) }
+
+// Of returns a fingerprint's bucket.
+func (k Keys) Of(f fingerprint.Fingerprint) Bucket { return k.buckets[k.Number(f)] }
 
 // Record is the key of a fingerprint's record.
-func (k Keys) Record(f fingerprint.Fingerprint) string {
-	var onStack [128]byte
-	key := append(onStack[:0], k.prefix...)
-	return string(f.AppendHex(append(key, ":fp:"...)))
-}
+func (k Keys) Record(f fingerprint.Fingerprint) string { return k.Of(f).Record(f) }
 
 // Fingerprint reads a record's key back; ok is false where key is not one.
 func (k Keys) Fingerprint(key string) (f fingerprint.Fingerprint, ok bool) {
-	digits, ok := strings.CutPrefix(key, k.prefix+":fp:")
-	if !ok {
-		return f, false
-	}
+	digits := key[strings.LastIndexByte(key, ':')+1:]
 	f, err := fingerprint.Parse(digits)
-	return f, err == nil
+	return f, err == nil && k.Record(f) == key
 }
 
 // Records is the glob pattern of all record keys, for SCAN.
-func (k Keys) Records() string { return k.prefix + ":fp:*" }
+func (k Keys) Records() string {
+	if k.cluster {
+		return k.prefix + ":{*}:fp:*"
+	}
+	return k.prefix + ":fp:*"
+}
 
-// Metrics is the hash of counters and gauges.
-func (k Keys) Metrics() string { return k.prefix + ":metrics" }
-
-// Flush is where the number of a process's last counter flush stands.
-func (k Keys) Flush(process string) string { return k.prefix + ":flush:" + process }
+// Metrics is the first bucket's metrics hash, which has the gauges too. Outside of Redis Cluster there is no other.
+func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 
 // Sweeper is the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
+
+// Record is the key of the record of a fingerprint in this bucket.
+func (b Bucket) Record(f fingerprint.Fingerprint) string {
+	var onStack [128]byte
+	key := append(onStack[:0], b...)
+	return string(f.AppendHex(append(key, ":fp:"...)))
+}
+
+// Metrics is the hash of counters.
+func (b Bucket) Metrics() string { return string(b) + ":metrics" }
+
+// Flush is where the number of a process's last counter flush stands.
+func (b Bucket) Flush(process string) string { return string(b) + ":flush:" + process }

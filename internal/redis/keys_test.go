@@ -17,11 +17,11 @@ func TestTheLayoutOfKeys(t *testing.T) {
 	for _, prefix := range []string{"cognigy", "shop:eu"} {
 		keys := redis.NewKeys(prefix)
 		for got, want := range map[string]string{
-			keys.Record(seven):   prefix + ":fp:" + sevenHex,
-			keys.Records():       prefix + ":fp:*",
-			keys.Metrics():       prefix + ":metrics",
-			keys.Flush("ABC123"): prefix + ":flush:ABC123",
-			keys.Sweeper():       prefix + ":sweeper",
+			keys.Record(seven):                prefix + ":fp:" + sevenHex,
+			keys.Records():                    prefix + ":fp:*",
+			keys.Metrics():                    prefix + ":metrics",
+			keys.Buckets()[0].Flush("ABC123"): prefix + ":flush:ABC123",
+			keys.Sweeper():                    prefix + ":sweeper",
 		} {
 			if got != want {
 				t.Errorf("%s, want %s", got, want)
@@ -32,7 +32,7 @@ func TestTheLayoutOfKeys(t *testing.T) {
 		}
 		for _, other := range []string{
 			"", prefix, prefix + ":fp:", prefix + ":fp:" + sevenHex[1:], prefix + ":fp:" + sevenHex + "0", "x" + keys.Record(seven),
-			"other:fp:" + sevenHex, sevenHex, keys.Metrics(), keys.Sweeper(), keys.Flush(sevenHex),
+			"other:fp:" + sevenHex, sevenHex, keys.Metrics(), keys.Sweeper(), keys.Buckets()[0].Flush(sevenHex),
 		} {
 			if f, ok := keys.Fingerprint(other); ok {
 				t.Errorf("%q is taken for the record of %v", other, f)
@@ -44,7 +44,7 @@ func TestTheLayoutOfKeys(t *testing.T) {
 func TestOnlyRecordsMatchThePatternOfRecords(t *testing.T) {
 	keys := redis.NewKeys("cognigy")
 	for key, want := range map[string]bool{
-		keys.Record(seven): true, keys.Metrics(): false, keys.Sweeper(): false, keys.Flush("fp"): false,
+		keys.Record(seven): true, keys.Metrics(): false, keys.Sweeper(): false, keys.Buckets()[0].Flush("fp"): false,
 		redis.NewKeys("cognigy:eu").Record(seven): false,
 	} {
 		if got, err := path.Match(keys.Records(), key); err != nil || got != want {

@@ -24,6 +24,7 @@ const cacheBytes = 64 << 20
 // Store is an open Redis.
 type Store struct {
 	Client   rueidis.Client
+	Keys     Keys
 	Embedded bool
 	Tracking bool   // it tells when a record that was read changes
 	Address  string // for a person, without secrets
@@ -51,7 +52,7 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	}
 	option.DisableCache = invalidated == nil
 	option.OnInvalidations = invalidated
-	s := &Store{Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
+	s := &Store{Keys: NewKeys(c.KeyPrefix), Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
 	if s.Client, err = connect(ctx, option, c.Retries, log); errors.Is(err, rueidis.ErrNoCache) {
 		log.Warn("this redis tells no changes (CLIENT TRACKING, RESP3): waiting replicas look again every so often, "+
 			"and every duplicate costs a round trip", "redis", s.Address)

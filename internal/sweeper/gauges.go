@@ -4,18 +4,20 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"github.com/oncegate/oncegate/internal/redis"
 )
 
 // publish works out the detection rate and writes the gauges into the metrics hash, all at once.
 func (s *Sweeper) publish(ctx context.Context, r *Report) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	key := s.Keys.Metrics()
-	counters, err := s.client.Do(ctx, s.client.B().Hmget().Key(key).Field("duplicates", "total_requests").Build()).AsStrSlice()
+	counters, err := redis.Metrics(ctx, s.client, s.Keys)
 	if err != nil {
-		return fmt.Errorf("counters of %s: %w", key, err)
+		return err
 	}
-	r.DetectionRate = share(counters[0], counters[1])
+	r.DetectionRate = share(counters["duplicates"], counters["total_requests"])
+	key := s.Keys.Metrics()
 	gauges := s.client.B().Hset().Key(key).FieldValue().
 		FieldValue("active_fingerprints", strconv.Itoa(r.Active)).
 		FieldValue("in_progress", strconv.Itoa(r.InProgress)).

@@ -34,7 +34,7 @@ func TestGaugesAreExact(t *testing.T) {
 		}
 		e.do("SET", "shop:fp:no fingerprint", string(record.Append(nil, running(now))))
 		e.do("SET", "other:fp:"+strings.Repeat("ab", 32), string(record.Append(nil, running(now))))
-		e.do("SET", keys.Flush("process"), "3")
+		e.do("SET", keys.Buckets()[0].Flush("process"), "3")
 		e.do("HSET", keys.Metrics(), "total_requests", "3000", "duplicates", "1000", "history", "abc", "overdue", "99")
 
 		r := e.sweep()

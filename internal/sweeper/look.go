@@ -23,12 +23,12 @@ const (
 )
 
 // look counts what stands at keys and clears the orphans among it.
-func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) error {
+func (w *walk) look(ctx context.Context, keys []string) error {
 	commands := make(rueidis.Commands, 0, 2*len(keys))
 	for _, key := range keys {
-		commands = append(commands, getHead(server, key, shortHead), server.B().Pttl().Key(key).Build())
+		commands = append(commands, w.getHead(key, shortHead), w.client.B().Pttl().Key(key).Build())
 	}
-	replies := server.DoMulti(ctx, commands...)
+	replies := w.client.DoMulti(ctx, commands...)
 
 	var orphans []string
 	for i, key := range keys {
@@ -41,7 +41,7 @@ func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) e
 		}
 		head, err := replies[2*i].ToString()
 		if err == nil && len(head) == shortHead && !strings.Contains(head, "\n") {
-			head, err = server.Do(ctx, getHead(server, key, longHead)).ToString()
+			head, err = w.client.Do(ctx, w.getHead(key, longHead)).ToString()
 		}
 		if err != nil && !wrongType(err) {
 			return fmt.Errorf("head of %s: %w", key, err)
@@ -57,11 +57,11 @@ func (w *walk) look(ctx context.Context, server rueidis.Client, keys []string) e
 			orphans = append(orphans, key)
 		}
 	}
-	return w.clear(ctx, server, orphans)
+	return w.clear(ctx, orphans)
 }
 
-func getHead(server rueidis.Client, key string, bytes int64) rueidis.Completed {
-	return server.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
+func (w *walk) getHead(key string, bytes int64) rueidis.Completed {
+	return w.client.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
 }
 
 func wrongType(err error) bool {

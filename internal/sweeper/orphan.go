@@ -9,17 +9,17 @@ import (
 
 // clear gives orphans, records of ours without a TTL, one, and counts those that got it: at once, so that a sweep that
 // breaks off loses none. A record that is written between the look and this gets what the write gave it, once more.
-func (w *walk) clear(ctx context.Context, server rueidis.Client, orphans []string) error {
+func (w *walk) clear(ctx context.Context, orphans []string) error {
 	if len(orphans) == 0 {
 		return nil
 	}
 	commands := make(rueidis.Commands, len(orphans))
 	for i, key := range orphans {
-		commands[i] = server.B().Pexpire().Key(key).Milliseconds(w.ResultTTL.Milliseconds()).Build()
+		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(w.ResultTTL.Milliseconds()).Build()
 	}
 	var cleared int64
 	var broken error
-	for i, reply := range server.DoMulti(ctx, commands...) {
+	for i, reply := range w.client.DoMulti(ctx, commands...) {
 		n, err := reply.AsInt64() // 0: it is gone
 		if err != nil {
 			broken = fmt.Errorf("a TTL for %s: %w", orphans[i], err)

@@ -93,7 +93,11 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	w := walk{Sweeper: s, turn: turn, clock: clock}
-	for address, node := range s.client.Nodes() { // a cluster's replicas will have to be left out
+	servers, err := redis.Primaries(ctx, s.client)
+	if err != nil {
+		return Report{}, err
+	}
+	for address, node := range servers {
 		if err := w.visit(ctx, node); err != nil {
 			w.report.Took = time.Since(begun)
 			return w.report, fmt.Errorf("sweeping redis at %s: %w", address, err)

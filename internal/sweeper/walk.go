@@ -32,7 +32,7 @@ func (w *walk) visit(ctx context.Context, server rueidis.Client) error {
 			return err
 		}
 		for keys := range slices.Chunk(entry.Elements, batchSize) { // SCAN may name more than it was asked for
-			if err := w.batch(ctx, func(ctx context.Context) error { return w.look(ctx, server, keys) }); err != nil {
+			if err := w.batch(ctx, func(ctx context.Context) error { return w.look(ctx, keys) }); err != nil {
 				return err
 			}
 		}

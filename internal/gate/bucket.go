@@ -1,0 +1,73 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
+)
+
+// bucket is a share of the fingerprints, whose keys live in one hash slot, and all that this replica does for them and
+// knows of their Redis. In Redis Cluster another bucket's Redis may be another server: what fails, settles or is healed
+// in one is not felt in the others.
+type bucket struct {
+	*Gate
+	keys redis.Bucket
+
+	flights   flights
+	leases    leases
+	counters  counters
+	signals   signals
+	health    health
+	abandoned abandoned
+	committer committer
+
+	lastCall atomic.Int64 // when the script last answered, Unix ns
+	offset   atomic.Int64 // Redis' clock minus ours, ns
+}
+
+func newBucket(g *Gate, keys redis.Bucket) *bucket {
+	b := &bucket{Gate: g, keys: keys}
+	b.flights.byName = make(map[fingerprint.Fingerprint]*flight)
+	b.leases.running = make(map[*execution]struct{})
+	b.signals.poke = make(chan struct{}, 1)
+	b.committer.eager = eager
+	if g.Ungrouped {
+		b.committer.eager = maxInFlight
+	}
+	return b
+}
+
+// start makes the first call and waits until Redis has settled.
+func (b *bucket) start(ctx context.Context) error {
+	for {
+		reply, err := b.call(nil)
+		if err != nil {
+			return b.explainStart(err)
+		}
+		if reply.Settling == 0 {
+			return nil
+		}
+		b.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling, "at", b.keys.Metrics())
+		if err := sleep.For(ctx, reply.Settling); err != nil {
+			return fmt.Errorf("waiting for redis to settle: %w", err)
+		}
+	}
+}
+
+// explainStart says what a person can do where the first call failed for a reason that we know.
+func (b *bucket) explainStart(err error) error {
+	var refused *rueidis.RedisError
+	if errors.As(err, &refused) && b.Settle > 0 && strings.Contains(refused.Error(), "can't run this command") {
+		return fmt.Errorf("first call of the script: %w (it needs INFO inside scripts to notice a failover; "+
+			"allow INFO to this user, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
+	}
+	return fmt.Errorf("first call of the script: %w", err)
+}
