@@ -98,6 +98,8 @@ type Redis struct {
 	Password Secret `name:"redis-password" placeholder:"SECRET" help:"Password on that host; better given in the environment, where ps does not show it."`
 	// KeyPrefix is 1 to 64 of A-Z a-z 0-9 _ . : -
 	KeyPrefix string `default:"cognigy" help:"First part of every key, so that several deployments share a Redis."`
+	// Buckets is 1 to 256.
+	Buckets int `default:"64" help:"In Redis Cluster: over how many hash slots the records are spread, 1 to 256; the same for all replicas, for ever."`
 	// Timeout, above 0 and below a third of Execution.LockTTL, bounds one round trip.
 	Timeout time.Duration `name:"redis-timeout" default:"1s" help:"Longest wait for one answer of Redis; below a third of LOCK_TTL."`
 	// Retries, 0 to 10, of the first connection come 1 s, 2 s, 4 s, … after each other.

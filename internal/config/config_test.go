@@ -21,7 +21,7 @@ var setting = map[string]string{
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
 	"SETTLE": "0", "REDIS_URL": "rediss://user:s3cret@redis.example:6380/2?addr=other:6380", "REDIS_HOST": "redis.example",
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
-	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
+	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2", "FORWARD_HEADERS": "X-Request-Id, Authorization",
 	"REJECTED_TTL": "10m", "MISMATCH": "reject",
@@ -67,7 +67,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 			LockTTL: time.Minute, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
 			MaxResultBytes: config.MiB, Settle: 3 * time.Second, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
 		},
-		Redis:  config.Redis{KeyPrefix: "cognigy", Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
+		Redis:  config.Redis{KeyPrefix: "cognigy", Buckets: 64, Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},
 		Log:    config.Log{Format: "text", Level: slog.LevelInfo},
 		Upstream: config.Upstream{

@@ -113,6 +113,7 @@ func (r Redis) problems(e Execution) (p problems) {
 	p.unless(r.Host != "" || parts == "", "%s given without REDIS_HOST: name the host, or put all into REDIS_URL", parts)
 	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
+	p.unless(r.Buckets >= 1 && r.Buckets <= 256, "BUCKETS is %d: must be 1 to 256", r.Buckets)
 	p.unless(0 < r.Timeout && r.Timeout < e.LockTTL/3,
 		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time", r.Timeout, e.LockTTL)
 	p.unless(0 <= r.Retries && r.Retries <= 10, "REDIS_RETRIES is %d: must be 0 to 10", r.Retries)

@@ -168,6 +168,12 @@ func TestRules(t *testing.T) {
 			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"}},
 		},
 		{
+			"buckets are told apart by a fingerprint's first byte",
+			[]env{{"BUCKETS": "0"}, {"BUCKETS": "257"}},
+			"BUCKETS is ",
+			[]env{{"BUCKETS": "1"}, {"BUCKETS": "256"}},
+		},
+		{
 			"a lease has time for a renewal",
 			[]env{{"REDIS_TIMEOUT": "1s", "LOCK_TTL": "3s"}, {"REDIS_TIMEOUT": "0s"}, {"REDIS_TIMEOUT": "-1s"}},
 			"REDIS_TIMEOUT is ",

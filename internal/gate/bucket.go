@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ import (
 type bucket struct {
 	*Gate
 	keys redis.Bucket
+	Log  *slog.Logger // the gate's, with the bucket's name where there are several
 
 	flights   flights
 	leases    leases
@@ -34,7 +36,10 @@ type bucket struct {
 }
 
 func newBucket(g *Gate, keys redis.Bucket) *bucket {
-	b := &bucket{Gate: g, keys: keys}
+	b := &bucket{Gate: g, keys: keys, Log: g.Log}
+	if len(g.keys.Buckets()) > 1 {
+		b.Log = g.Log.With("bucket", string(keys))
+	}
 	b.flights.byName = make(map[fingerprint.Fingerprint]*flight)
 	b.leases.running = make(map[*execution]struct{})
 	b.signals.poke = make(chan struct{}, 1)
@@ -55,7 +60,7 @@ func (b *bucket) start(ctx context.Context) error {
 		if reply.Settling == 0 {
 			return nil
 		}
-		b.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling, "at", b.keys.Metrics())
+		b.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling)
 		if err := sleep.For(ctx, reply.Settling); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
 		}

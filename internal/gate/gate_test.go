@@ -27,7 +27,8 @@ import (
 // house is one Redis with several replicas before it, and a logic that all share.
 type house struct {
 	testing.TB
-	server   *redistest.Server // nil on miniredis
+	server   *redistest.Server // nil on miniredis, and where it is a cluster
+	keys     redis.Keys
 	url      string
 	client   rueidis.Client
 	replicas []*replica
@@ -46,6 +47,9 @@ type replica struct {
 
 var keys = redis.NewKeys("cognigy")
 
+// buckets are more than a cluster of a test has primaries.
+const buckets = 16
+
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
@@ -59,14 +63,14 @@ func options() gate.Options {
 func onEach(t *testing.T, test func(t *testing.T, h *house)) {
 	t.Run("miniredis", func(t *testing.T) {
 		_, url := redistest.Embedded(t)
-		test(t, &house{TB: t, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
+		test(t, &house{TB: t, keys: keys, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
 	})
 	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
 }
 
 func onReal(t testing.TB) *house {
 	server := redistest.Start(t)
-	return &house{TB: t, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
+	return &house{TB: t, keys: keys, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
 }
 
 // open adds a replica. It is closed with the test, and the counters are then checked, unless a test has said why they
@@ -94,7 +98,7 @@ func (h *house) openAt(o gate.Options, url string) *replica {
 	h.Helper()
 	o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Buckets: buckets, Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
@@ -193,9 +197,9 @@ func (h *house) expectExecutions(n int64) {
 // metrics reads the counters.
 func (h *house) metrics() map[string]int64 {
 	h.Helper()
-	m, err := h.client.Do(context.Background(), h.client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
+	m, err := redis.Metrics(context.Background(), h.client, h.keys)
 	if err != nil {
-		h.Fatalf("HGETALL: %v", err)
+		h.Fatal(err)
 	}
 	counters := make(map[string]int64)
 	for field, value := range m {
@@ -248,7 +252,7 @@ func (h *house) eventually(what string, holds func() bool) {
 
 func (h *house) stands(n int) record.Record {
 	h.Helper()
-	value := redistest.Do(h, h.client, "GET", keys.Record(h.hook(n, "").Fingerprint))
+	value := redistest.Do(h, h.client, "GET", h.keys.Record(h.hook(n, "").Fingerprint))
 	if value == "" {
 		return record.Record{}
 	}
@@ -262,7 +266,7 @@ func (h *house) stands(n int) record.Record {
 // put makes a value stand at a webhook's key, and record does so with a record.
 func (h *house) put(n int, value string) {
 	h.Helper()
-	redistest.Do(h, h.client, "SET", keys.Record(h.hook(n, "").Fingerprint), value, "PX", "60000")
+	redistest.Do(h, h.client, "SET", h.keys.Record(h.hook(n, "").Fingerprint), value, "PX", "60000")
 }
 
 func (h *house) record(n int, r record.Record) { h.Helper(); h.put(n, string(record.Append(nil, r))) }

@@ -62,9 +62,15 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	if err != nil {
 		return nil, err
 	}
-	if err := s.examine(ctx, log); err != nil {
+	cluster, err := s.examine(ctx, log)
+	if err != nil {
 		s.Close()
 		return nil, err
+	}
+	if cluster {
+		if err := s.joinCluster(ctx, option, c, log); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -140,24 +146,22 @@ func answered(err error) bool {
 	return ok && !said.IsLoading()
 }
 
-// examine looks for what the promise rests on.
-func (s *Store) examine(ctx context.Context, log *slog.Logger) error {
+// examine looks for what the promise rests on, and whether it is a cluster.
+func (s *Store) examine(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
 	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()
 	if err != nil {
 		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)
-		return nil
+		return false, nil
 	}
-	if field(info, "cluster_enabled") == "1" {
-		return fmt.Errorf("redis at %s is a cluster: Redis Cluster is not supported yet", s.Address)
-	}
-	if field(info, "role") == "slave" {
-		return fmt.Errorf("redis at %s is a read-only replica: connect to its primary", s.Address)
+	cluster = field(info, "cluster_enabled") == "1"
+	if field(info, "role") == "slave" && !cluster {
+		return false, fmt.Errorf("redis at %s is a read-only replica: connect to its primary", s.Address)
 	}
 	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set maxmemory-policy noeviction",
 			"maxmemory_policy", policy)
 	}
-	return nil
+	return cluster, nil
 }
 
 // field returns a field of INFO's reply, "" where there is none.

@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
@@ -173,4 +177,28 @@ func TestRunEndsWithItsContextAndCallsThatNoTrouble(t *testing.T) {
 			t.Errorf("logged %s", logged)
 		}
 	})
+}
+
+func TestInAClusterAllPrimariesAreSweptAndNoReplicas(t *testing.T) {
+	const records = 60
+	cluster := redistest.StartCluster(t, 3, 1)
+	inCluster := redis.NewClusterKeys("shop", 16)
+	client := cluster.Client()
+	now := time.Now()
+	for i := range records {
+		key := inCluster.Record(fingerprint.Of([]byte("d"), []byte("n"), int64(i)))
+		redistest.Do(t, client, "SET", key, string(record.Append(nil, done(now, small))))
+	}
+	for i, b := range inCluster.Buckets() {
+		redistest.Do(t, client, "HSET", b.Metrics(), "total_requests", "4", "duplicates", strconv.Itoa(i%2*2))
+	}
+	s := sweeper.New(client, sweeper.Options{Keys: inCluster, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)})
+	report, err := s.Sweep(t.Context())
+	if err != nil || report.Active != records || report.OrphansCleared != records || report.DetectionRate != 0.25 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	metrics, err := redis.Metrics(t.Context(), client, inCluster)
+	if err != nil || metrics["active_fingerprints"] != strconv.Itoa(records) || metrics["orphans_cleared"] != strconv.Itoa(records) {
+		t.Errorf("%v, %v", metrics, err)
+	}
 }

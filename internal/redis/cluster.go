@@ -1,0 +1,54 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/config"
+)
+
+// lookAtShards is how often a cluster is asked who has which slots, beside what its redirections tell.
+const lookAtShards = 5 * time.Second
+
+// joinCluster connects anew, to all of a cluster, and lays the keys out in buckets.
+func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, log *slog.Logger) (err error) {
+	s.Client.Close()
+	option.ForceSingleClient = false
+	option.ClusterOption.ShardsRefreshInterval = lookAtShards
+	if s.Client, err = connect(ctx, option, c.Retries, log); err != nil {
+		return err
+	}
+	if err := agree(ctx, s.Client, c); err != nil {
+		s.Client.Close()
+		return fmt.Errorf("redis at %s: %w", s.Address, err)
+	}
+	s.Keys = NewClusterKeys(c.KeyPrefix, c.Buckets)
+	log.Info("redis is a cluster", "redis", s.Address, "buckets", c.Buckets)
+	return nil
+}
+
+// agree holds the number of buckets against what the first replica wrote down: with another number a replica would look
+// for records where nobody else puts them, and execute webhooks again.
+func agree(ctx context.Context, client rueidis.Client, c config.Redis) error {
+	key := c.KeyPrefix + ":buckets"
+	ctx, cancel := context.WithTimeout(ctx, 2*c.Timeout)
+	defer cancel()
+	err := client.Do(ctx, client.B().Set().Key(key).Value(strconv.Itoa(c.Buckets)).Nx().Build()).Error()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return fmt.Errorf("number of buckets at %s: %w", key, err)
+	}
+	agreed, err := client.Do(ctx, client.B().Get().Key(key).Build()).AsInt64()
+	if err != nil {
+		return fmt.Errorf("number of buckets at %s: %w", key, err)
+	}
+	if agreed != int64(c.Buckets) {
+		return fmt.Errorf("BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
+			c.Buckets, key, agreed)
+	}
+	return nil
+}
