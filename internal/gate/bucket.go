@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type bucket struct {
 	signals   signals
 	health    health
 	abandoned abandoned
+	journal   journal
 	committer committer
 
 	lastCall atomic.Int64 // when the script last answered, Unix ns
@@ -42,6 +44,8 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	}
 	b.flights.byName = make(map[fingerprint.Fingerprint]*flight)
 	b.leases.running = make(map[*execution]struct{})
+	b.journal.byKey = make(map[fingerprint.Fingerprint]*list.Element)
+	b.journal.room = g.JournalBytes / max(len(g.keys.Buckets()), 1)
 	b.signals.poke = make(chan struct{}, 1)
 	b.committer.eager = eager
 	if g.Ungrouped {

@@ -40,11 +40,11 @@ func (b *bucket) fly(f *flight, first bool) {
 			b.execute(f, w, token, c)
 			return
 		case scripts.Done:
-			b.landOn(f, c.Record)
-			return
+			if b.landOn(f, c.Record, c.signals) {
+				return
+			}
 		case scripts.InProgress:
-			if r, ended := b.watch(f, c.Left); ended {
-				b.landOnRecord(f, r)
+			if r, signals, ended := b.watch(f, c.Left); ended && b.landOnRecord(f, r, signals) {
 				return
 			}
 		case scripts.Settling:
@@ -63,21 +63,26 @@ func (b *bucket) fly(f *flight, first bool) {
 	}
 }
 
-// landOn lands on a value that Redis holds.
-func (b *bucket) landOn(f *flight, value []byte) {
+// landOn lands on a value that Redis held. It does not, where a signal of a loss came meanwhile.
+func (b *bucket) landOn(f *flight, value []byte, signals uint64) (landed bool) {
 	r, err := record.Parse(value)
 	if err != nil {
 		b.landOnForeign(f, err)
-		return
+		return true
 	}
-	b.landOnRecord(f, r)
+	return b.landOnRecord(f, r, signals)
 }
 
-// landOnRecord lands on a record that is done, or that a person had forgotten.
-func (b *bucket) landOnRecord(f *flight, r record.Record) {
+// landOnRecord lands on a record that is done, or that a person had forgotten. It does not, where a signal of a loss came
+// before the journal had it.
+func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (landed bool) {
+	b.journal.add(f.fingerprint, r, signals)
+	if !b.believed(signals) {
+		return false
+	}
 	if r.Forgotten() {
 		b.land(f, landing{outcome: Processing, attempt: r.Attempt})
-		return
+		return true
 	}
 	b.seen.add(f.fingerprint)
 	outcome := Replayed
@@ -87,6 +92,7 @@ func (b *bucket) landOnRecord(f *flight, r record.Record) {
 	}
 	f.mu.Unlock()
 	b.land(f, landing{outcome: outcome, attempt: r.Attempt, record: r})
+	return true
 }
 
 func (b *bucket) landOnForeign(f *flight, err error) {

@@ -84,14 +84,12 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	if err == nil && len(result.Body) > b.MaxResultBytes {
 		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), b.MaxResultBytes)
 	}
-	var end scripts.Op
-	if err == nil {
-		end = scripts.Store(f.key, attempt, token, e.webhook.Digest, result, b.ttl(result))
-	} else {
+	end := record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: e.webhook.Digest, Result: result}
+	if err != nil {
 		b.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
-		end = scripts.Fail(f.key, attempt, token, e.reason(err))
+		end.State, end.Result, end.Reason = record.Failed, record.Result{}, e.reason(err)
 	}
-	answer := b.finish(e, end)
+	answer := b.finish(e, &end)
 	b.leases.remove(e)
 
 	if !e.ended.CompareAndSwap(false, true) {
@@ -101,11 +99,7 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	case scripts.Stored, scripts.Restored:
 		b.seen.add(f.fingerprint)
 		b.remark(e, result)
-		now := b.redisNow()
-		b.land(f, landing{outcome: Executed, attempt: attempt, record: record.Record{
-			State: record.Done, Attempt: attempt, Token: token,
-			Stored: now, Ends: now.Add(b.ttl(result)), Digest: e.webhook.Digest, Result: result,
-		}})
+		b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
 	case scripts.Failed:
 		outcome := Failed
 		if errors.Is(err, ErrRefused) {
@@ -211,20 +205,28 @@ func (e *execution) reason(err error) string {
 	return reasonError
 }
 
-// finish repeats a store or a fail until it has an answer that can be believed: no caller is told of a success before
-// Redis has it. After RedisPatience without one its callers are let go; their retries find the result.
-func (b *bucket) finish(e *execution, end scripts.Op) scripts.Answer {
+// finish repeats a store or a fail until it has an answer that can be believed, and that the journal has noted: no caller
+// is told of a success before Redis has it. After RedisPatience without one its callers are let go; their retries find
+// the result.
+func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
+	key, ttl := e.flight.key, b.ttl(end.Result)
 	for pause := retryFirst; ; pause = longer(pause) {
-		if e.ended.Load() { // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
-			end = scripts.Fail(e.flight.key, e.attempt, e.token, "lease-lost")
+		var op scripts.Op
+		switch lost := e.ended.Load(); {
+		case lost: // nothing of it may be stored, also where Redis forgets who has it
+			op = scripts.Fail(key, e.attempt, e.token, "lease-lost")
+		case end.State == record.Failed:
+			op = scripts.Fail(key, e.attempt, e.token, end.Reason)
+		default:
+			op = scripts.Store(key, e.attempt, e.token, end.Digest, end.Result, ttl)
 		}
 		signals := b.signals.raised.Load()
-		if t := b.commit(end); t.err == nil {
+		if t := b.commit(op); t.err == nil {
 			switch answer := t.answer; {
 			case answer.Verdict == scripts.Settling:
 				pause = answer.Left
 			case answer.Verdict == scripts.Error:
-			case b.believed(signals):
+			case b.believed(signals) && b.noted(e, end, answer.Verdict, ttl, signals):
 				return answer
 			default:
 				pause = 0 // asked again at once
@@ -237,6 +239,21 @@ func (b *bucket) finish(e *execution, end scripts.Op) scripts.Answer {
 			return scripts.Answer{Verdict: scripts.Error}
 		}
 	}
+}
+
+// noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what
+// was stored may be gone.
+func (b *bucket) noted(e *execution, end *record.Record, v scripts.Verdict, ttl time.Duration, signals uint64) bool {
+	switch {
+	case e.ended.Load():
+	case v == scripts.Stored, v == scripts.Restored, v == scripts.Failed:
+		now := b.redisNow()
+		end.Stored, end.FailedAt, end.Ends = now, now, now.Add(ttl)
+		b.journal.add(e.flight.fingerprint, *end, signals)
+	default:
+		b.journal.drop(e.flight.fingerprint, e.token)
+	}
+	return b.believed(signals)
 }
 
 // lose ends an execution that another attempt has overtaken: its callers go on as duplicates of what stands in Redis,
@@ -252,8 +269,7 @@ func (b *bucket) lose(e *execution, value []byte) {
 
 // goOn flies on without the execution that lost. What a person had forgotten is not run again by itself.
 func (b *bucket) goOn(f *flight, value []byte) {
-	if r, err := record.Parse(value); err == nil && r.Forgotten() {
-		b.landOnRecord(f, r)
+	if r, err := record.Parse(value); err == nil && r.Forgotten() && b.landOnRecord(f, r, b.signals.raised.Load()) {
 		return
 	}
 	f.unstall()

@@ -26,8 +26,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle and
-// RedisPatience, where 0 means "none", RejectMismatch and Admit.
+// Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle,
+// RedisPatience and JournalBytes, where 0 means "none", RejectMismatch and Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
@@ -39,7 +39,9 @@ type Options struct {
 	RedisPatience    time.Duration // how long a caller is kept while Redis does not answer; below WaitTimeout
 	MetricsFlush     time.Duration // counters reach Redis within it
 	MaxResultBytes   int
-	RejectMismatch   bool // a duplicate with another body than the first is not served
+	JournalBytes     int           // what is kept to be put back, over all buckets; 0: nothing
+	JournalAge       time.Duration // for how long
+	RejectMismatch   bool          // a duplicate with another body than the first is not served
 
 	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
 	Admit func() bool

@@ -28,6 +28,7 @@ func (b *bucket) keep(ctx context.Context) {
 		case <-tick.C:
 			if healed {
 				b.renew(b.LockTTL / 3)
+				b.journal.expire(time.Now().Add(-b.JournalAge))
 			} else {
 				healed = b.heal()
 			}
@@ -79,12 +80,12 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 }
 
 // touch makes the call that is due when nothing else calls: counters; a probe where Redis is in trouble; and, while
-// something runs here, a heartbeat, since a proxy can hide a failover from our connection. Its reply has the history.
+// something runs here or may have to be put back, a heartbeat, since a proxy can hide a failover from our connection. Its reply has the history.
 func (b *bucket) touch() {
 	inTrouble := b.health.bad()
 	flush := b.counters.take(b.MetricsFlush, inTrouble)
 	quiet := time.Since(time.Unix(0, b.lastCall.Load()))
-	beat := b.Settle > 0 && quiet >= b.Settle/4-b.tick() && b.leases.count() > 0
+	beat := b.Settle > 0 && quiet >= b.Settle/4-b.tick() && (b.leases.count() > 0 || !b.journal.empty())
 	if flush.Number > 0 || inTrouble || beat {
 		_, _ = b.send(nil, flush) // send notes what Redis does
 	}

@@ -80,6 +80,9 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 	if err != nil || r.State != record.Done || !b.redisNow().Before(r.Ends) {
 		return r, false, false
 	}
+	if !hit {
+		b.journal.add(f, r, sent)
+	}
 	if b.signals.open() || !b.believed(sent) {
 		return r, false, false
 	}

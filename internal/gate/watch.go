@@ -15,14 +15,15 @@ const (
 )
 
 // watch waits while another replica holds the record, left being what its lease has left. It returns the record where
-// it is done or forgotten; else ended is false: only a claim can tell what is to be done.
+// it is done or forgotten, as it stood when so many signals had been raised; else ended is false: only a claim can tell
+// what is to be done.
 //
 // The order closes a race: the cache is asked after the flight can be woken, so that a change is either seen or wakes;
 // asking makes Redis track the record for this connection. The wake-up is one for all who wait here.
-func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, ended bool) {
+func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, signals uint64, ended bool) {
 	if !b.tracking {
 		b.pause(f, min(left, lookUntracked))
-		return r, false
+		return r, signals, false
 	}
 	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
 	lease := time.Now().Add(left)
@@ -32,18 +33,18 @@ func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, ended bo
 		case <-f.wake:
 		default:
 		}
-		signals := b.signals.raised.Load()
+		signals = b.signals.raised.Load()
 		value, _, err := b.cached(f.key)
 		if err == nil {
 			r, err = record.Parse(value)
 		}
 		if err != nil { // the script will say what it is, but must not be asked without a pause
 			b.pause(f, min(left, lookUntracked))
-			return r, false
+			return r, signals, false
 		}
 		if r.State != record.InProgress {
 			ended = (r.State == record.Done || r.Forgotten()) && !b.signals.open() && b.believed(signals)
-			return r, ended
+			return r, signals, ended
 		}
 		f.follow(r.Attempt, r.Digest)
 		if renewed := time.Now().Add(r.Deadline.Sub(b.redisNow())); renewed.After(lease) {
@@ -54,7 +55,7 @@ func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, ended bo
 			until = net
 		}
 		if !b.pause(f, time.Until(until)) {
-			return r, false
+			return r, signals, false
 		}
 	}
 }

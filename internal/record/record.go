@@ -9,7 +9,7 @@
 //
 // The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
 // lease is a length in milliseconds. A reader ignores fields behind those that it knows; in a done record, those
-// without a colon. A failed record's digest is read by the script alone.
+// without a colon.
 package record
 
 import (
@@ -93,7 +93,7 @@ type Record struct {
 	Lease    time.Duration // in progress: its length when it was written
 	Started  time.Time     // in progress: when this attempt was claimed
 
-	Digest Digest // in progress, done: of the body of the request that is, or was, executed
+	Digest Digest // of the body of the request that is, or was, executed; zero in a failed record that has none
 
 	Stored time.Time // done
 	Ends   time.Time // done: Redis drops the record then
@@ -123,6 +123,8 @@ func Parse(value []byte) (Record, error) {
 		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Headers: h.headers(), Body: body}
 	case Failed:
 		r.FailedAt, r.Reason = h.time(), h.text()
+		digest, _, _ := bytes.Cut(h.rest, []byte{' '})
+		r.Digest, _ = ParseDigest(string(digest))
 	default:
 		return Record{}, ErrForeign
 	}
@@ -288,6 +290,9 @@ func Append(dst []byte, r Record) []byte {
 	case Failed:
 		dst = appendInteger(dst, r.FailedAt.UnixMilli())
 		dst = appendField(dst, r.Reason)
+		if r.Digest != (Digest{}) {
+			dst = appendField(dst, r.Digest.Hex())
+		}
 	}
 	dst = append(dst, '\n')
 	return append(dst, r.Result.Body...)

@@ -1,0 +1,107 @@
+package gate
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// journal keeps the outcomes that this replica answered with last, results and failures, its own and those that it
+// fetched, so that a Redis that forgot them gets them back (heal.go). It is bounded in bytes and, while nothing is to be
+// put back, in age.
+type journal struct {
+	room int // bytes
+
+	mu    sync.Mutex
+	order list.List // of *entry; the last one was answered last
+	byKey map[fingerprint.Fingerprint]*list.Element
+	bytes int
+}
+
+// entry is an outcome that Redis had when so many signals of a loss had been raised.
+type entry struct {
+	fingerprint fingerprint.Fingerprint
+	record      record.Record
+	answered    time.Time
+	signals     uint64
+}
+
+// entryOverhead is about what an entry takes beside its result.
+const entryOverhead = 512
+
+func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
+
+// add notes an outcome, before it is answered. The record's memory is kept.
+func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64) {
+	e := &entry{f, r, time.Now(), signals}
+	if e.size() > j.room {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if known := j.byKey[f]; known != nil {
+		j.remove(known)
+	}
+	j.byKey[f] = j.order.PushBack(e)
+	j.bytes += e.size()
+	for j.bytes > j.room {
+		j.remove(j.order.Front())
+	}
+}
+
+// drop forgets an execution's outcome, which was overtaken.
+func (j *journal) drop(f fingerprint.Fingerprint, token string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if known := j.byKey[f]; known != nil && of(known).record.Token == token {
+		j.remove(known)
+	}
+}
+
+func of(element *list.Element) *entry {
+	return element.Value.(*entry) //nolint:forcetypeassert // nothing else is in the list
+}
+
+func (j *journal) remove(element *list.Element) {
+	e := of(element)
+	j.order.Remove(element)
+	delete(j.byKey, e.fingerprint)
+	j.bytes -= e.size()
+}
+
+// expire forgets what was answered before a moment.
+func (j *journal) expire(before time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for front := j.order.Front(); front != nil && of(front).answered.Before(before); front = j.order.Front() {
+		j.remove(front)
+	}
+}
+
+// behind returns the entries, the newest first, that Redis is not known to have since the last of so many signals.
+func (j *journal) behind(signals uint64) (entries []*entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for element := j.order.Back(); element != nil; element = element.Prev() {
+		if e := of(element); e.signals < signals {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// stands notes that Redis had an entry's record after so many signals, unless another has taken its place.
+func (j *journal) stands(e *entry, signals uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e.signals = max(e.signals, signals)
+}
+
+func (j *journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.order.Len() == 0
+}
