@@ -38,3 +38,6 @@ func (k Keys) Flush(process string) string { return k.prefix + ":flush:" + proce
 
 // Sweeper is the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
+
+// Nothing is a key that nobody writes, for asking whether commands are allowed.
+func (k Keys) Nothing() string { return k.prefix + ":nothing" }
