@@ -24,6 +24,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
@@ -141,9 +142,9 @@ func logicName(c *config.Config) string {
 // newBackend returns the logic that forwards webhooks to the configured backend.
 func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) {
 	u := c.Upstream
-	secured, err := upstream.LoadTLS(u.TLSCA, u.TLSCert, u.TLSKey)
+	secured, err := tlsfile.Load(u.TLSCA, u.TLSCert, u.TLSKey)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("TLS to the backend (UPSTREAM_TLS_…): %w", err)
 	}
 	o := upstream.Options{
 		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),

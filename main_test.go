@@ -176,9 +176,11 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // metrics reads a counter through the program's own command.
-func metrics(t *testing.T, redis string) map[string]any {
+func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	t.Helper()
-	out, err := exec.Command(program, "stats", "--json", "--redis-url", redis).Output()
+	command := exec.Command(program, "stats", "--json", "--redis-url", redis)
+	command.Env = append(os.Environ(), env...)
+	out, err := command.Output()
 	if err != nil {
 		t.Fatalf("stats: %v", err)
 	}
@@ -191,7 +193,7 @@ func metrics(t *testing.T, redis string) map[string]any {
 
 // storm sends one webhook as often as said, at once and spread over the replicas: one delivery is executed, and all get
 // what it brought, which is returned.
-func storm(t *testing.T, replicas []*replica, deliveries int, redis string) (data json.RawMessage) {
+func storm(t *testing.T, replicas []*replica, deliveries int, redis string, env ...string) (data json.RawMessage) {
 	t.Helper()
 	answers := make([]answer, deliveries)
 	var sent sync.WaitGroup
@@ -215,7 +217,7 @@ func storm(t *testing.T, replicas []*replica, deliveries int, redis string) (dat
 		t.Errorf("answers %v", counted)
 	}
 	eventually(t, "the counters add up", func() bool {
-		m := metrics(t, redis)
+		m := metrics(t, redis, env...)
 		return m["total_requests"] == float64(deliveries) && m["executed"] == 1. && m["stored"] == 1. && m["duplicates"] == float64(deliveries-1)
 	})
 	return answers[0].Data

@@ -84,8 +84,9 @@ type Execution struct {
 
 // Redis is where the records live, and how long we wait for it.
 type Redis struct {
-	// URL is redis://, rediss:// or unix://, and stands alone: the parts below are for Host.
-	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket."`
+	// URL is redis://, rediss:// or unix://, and stands alone: the parts below are for Host. With master_set in it, it
+	// names Sentinels, and they the Redis.
+	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket; ?master_set=NAME&addr=HOST:PORT&addr=… where these are Sentinels."`
 	// Host is a name or an address, without a port.
 	Host string `name:"redis-host" placeholder:"HOST" help:"Host, in place of a URL."`
 	// Port is 1 to 65535; Validate fills in 6379 where only Host is given, and 0 stays where neither is.
@@ -96,6 +97,13 @@ type Redis struct {
 	Username string `name:"redis-username" placeholder:"NAME" help:"ACL user on that host."`
 	// Password belongs to Username.
 	Password Secret `name:"redis-password" placeholder:"SECRET" help:"Password on that host; better given in the environment, where ps does not show it."`
+	// SentinelUsername and SentinelPassword are for the Sentinels alone, Redis' own stand in the URL.
+	SentinelUsername string `name:"redis-sentinel-username" placeholder:"NAME" help:"ACL user on the Sentinels."`
+	SentinelPassword Secret `name:"redis-sentinel-password" placeholder:"SECRET" help:"Password on the Sentinels."`
+	// TLSCA is the path of a PEM file, as are TLSCert and TLSKey, which are given together or not at all.
+	TLSCA   string `name:"redis-tls-ca" placeholder:"FILE" help:"PEM file of the authorities that Redis' certificate may come from, in place of the system's."`
+	TLSCert string `name:"redis-tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to Redis."`
+	TLSKey  string `name:"redis-tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
 	// KeyPrefix is 1 to 64 of A-Z a-z 0-9 _ . : -
 	KeyPrefix string `default:"cognigy" help:"First part of every key, so that several deployments share a Redis."`
 	// Buckets is 1 to 256.

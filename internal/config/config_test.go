@@ -20,6 +20,8 @@ var setting = map[string]string{
 	"LISTEN": "127.0.0.1:9000", "MAX_BODY_BYTES": "64KiB", "PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s",
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
 	"SETTLE": "0", "REDIS_URL": "rediss://user:s3cret@redis.example:6380/2?addr=other:6380", "REDIS_HOST": "redis.example",
+	"REDIS_SENTINEL_USERNAME": "gate", "REDIS_SENTINEL_PASSWORD": "s3cret",
+	"REDIS_TLS_CA": "/run/tls/ca.pem", "REDIS_TLS_CERT": "/run/tls/cert.pem", "REDIS_TLS_KEY": "/run/tls/key.pem",
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
@@ -33,13 +35,16 @@ var setting = map[string]string{
 }
 
 // secrets are the settings that files can hold, in the order of the help.
-var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "UPSTREAM_HEADERS", "UPSTREAM_OAUTH_CLIENT_SECRET"}
+var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "UPSTREAM_HEADERS", "UPSTREAM_OAUTH_CLIENT_SECRET"}
 
 // backend is what a setting of the backend needs beside it.
 var backend = env{
 	"UPSTREAM_URL": "http://h", "UPSTREAM_OAUTH_TOKEN_URL": "http://h", "UPSTREAM_OAUTH_CLIENT_ID": "i", "UPSTREAM_OAUTH_CLIENT_SECRET": "s",
 	"UPSTREAM_TLS_CERT": "c", "UPSTREAM_TLS_KEY": "k",
 }
+
+// sentinels is what a setting of Sentinels or TLS needs beside it.
+var sentinels = env{"REDIS_URL": "rediss://h:26379?master_set=m", "REDIS_TLS_CERT": "c", "REDIS_TLS_KEY": "k"}
 
 // with returns the environment with others beside or in place of its variables.
 func (e env) with(others env) env {
@@ -51,6 +56,8 @@ func (e env) with(others env) env {
 // companions are what a setting needs beside it.
 func companions(name string) env {
 	switch {
+	case strings.HasPrefix(name, "REDIS_SENTINEL_") || strings.HasPrefix(name, "REDIS_TLS_"):
+		return maps.Clone(sentinels)
 	case strings.HasPrefix(name, "REDIS_") && name != "REDIS_URL":
 		return env{"REDIS_HOST": "localhost"}
 	case strings.HasPrefix(name, "UPSTREAM_"):
@@ -170,7 +177,7 @@ func TestSecretsStayHidden(t *testing.T) {
 	t.Run("in print and logs", func(t *testing.T) {
 		for _, variables := range []env{
 			{"REDIS_URL": "redis://:s3cret@h"}, {"REDIS_HOST": "h", "REDIS_PASSWORD": "s3cret"}, {"INBOUND_API_KEYS": "s3cret"},
-			backend.with(env{"UPSTREAM_HEADERS": "X-A: s3cret"}), backend.with(env{"UPSTREAM_OAUTH_CLIENT_SECRET": "s3cret"}),
+			sentinels.with(env{"REDIS_SENTINEL_PASSWORD": "s3cret"}), backend.with(env{"UPSTREAM_HEADERS": "X-A: s3cret"}), backend.with(env{"UPSTREAM_OAUTH_CLIENT_SECRET": "s3cret"}),
 		} {
 			line := mustParse(t, nil, variables)
 			var log bytes.Buffer
@@ -181,7 +188,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			shown := []string{fmt.Sprint(line), fmt.Sprintf("%+v", *line), fmt.Sprintf("%#v", line.Config), string(asJSON), log.String()}
 			hides(t, shown...)
 			contains(t, strings.Join(shown, ""), "[hidden]")
-			contains(t, string(line.Redis.URL+line.Redis.Password+line.HTTP.InboundAPIKeys+line.Upstream.Headers+line.Upstream.OAuthClientSecret), "s3cret")
+			contains(t, string(line.Redis.URL+line.Redis.Password+line.Redis.SentinelPassword+line.HTTP.InboundAPIKeys+line.Upstream.Headers+line.Upstream.OAuthClientSecret), "s3cret")
 		}
 	})
 }

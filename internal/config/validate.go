@@ -104,13 +104,27 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 
 func (r Redis) problems(e Execution) (p problems) {
 	p.unless(r.URL == "" || r.Host == "", "REDIS_URL and REDIS_HOST are both given: keep one")
-	p.unless(r.URL == "" || isRedisURL(string(r.URL)),
+	u, known := redisURL(string(r.URL))
+	p.unless(r.URL == "" || known,
 		"REDIS_URL is not one that we know (and not shown, since it may hold a password): must be redis://host:port, "+
-			"rediss://host:port or unix:///path, with special characters of a password percent-encoded")
+			"rediss://host:port or unix:///path, with special characters of a password percent-encoded, and no parameters but %s",
+		strings.Join(redisParameters, ", "))
 	p.unless(r.Host == "" || isHost(r.Host),
 		"REDIS_HOST is not a host alone (and not shown, since it may hold a password): the port belongs in REDIS_PORT, a URL in REDIS_URL")
 	parts := strings.Join(r.partsOfHost(), ", ")
 	p.unless(r.Host != "" || parts == "", "%s given without REDIS_HOST: name the host, or put all into REDIS_URL", parts)
+	sentinels := strings.Join(given(
+		setting{"REDIS_SENTINEL_USERNAME", r.SentinelUsername != ""},
+		setting{"REDIS_SENTINEL_PASSWORD", r.SentinelPassword != ""},
+	), ", ")
+	p.unless(sentinels == "" || u.Query().Get("master_set") != "", "%s given without Sentinels: needs a REDIS_URL with master_set=NAME", sentinels)
+	files := strings.Join(given(
+		setting{"REDIS_TLS_CA", r.TLSCA != ""},
+		setting{"REDIS_TLS_CERT", r.TLSCert != ""},
+		setting{"REDIS_TLS_KEY", r.TLSKey != ""},
+	), ", ")
+	p.unless(files == "" || u.Scheme == "rediss", "%s given without TLS: needs a REDIS_URL that begins with rediss://", files)
+	p.unless((r.TLSCert == "") == (r.TLSKey == ""), "REDIS_TLS_CERT and REDIS_TLS_KEY belong together: only one is given")
 	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
 	p.unless(r.Buckets >= 1 && r.Buckets <= 256, "BUCKETS is %d: must be 1 to 256", r.Buckets)
@@ -164,16 +178,25 @@ func isHost(text string) bool {
 	return err == nil || !strings.ContainsAny(text, ":/@ ")
 }
 
-func isRedisURL(text string) bool {
+// redisParameters are those that a URL may have behind a question mark; a Redis client ignores what it does not know.
+var redisParameters = []string{"addr", "master_set", "db", "protocol"}
+
+// redisURL reads REDIS_URL; ok is false where it is none of ours.
+func redisURL(text string) (u *url.URL, ok bool) {
 	u, err := url.Parse(text)
-	if err != nil || u.Fragment != "" { // an unencoded # in a password
-		return false
+	if err != nil {
+		return new(url.URL), false
+	}
+	for name := range u.Query() {
+		if !slices.Contains(redisParameters, name) {
+			return u, false
+		}
 	}
 	switch u.Scheme {
 	case "redis", "rediss":
-		return u.Host != "" && database.MatchString(u.Path)
+		ok = u.Host != "" && !strings.Contains(u.Host, ",") && database.MatchString(u.Path)
 	case "unix":
-		return u.Path != ""
+		ok = u.Path != ""
 	}
-	return false
+	return u, ok && u.Fragment == "" // an unencoded # in a password
 }

@@ -138,10 +138,33 @@ func TestRules(t *testing.T) {
 			"a URL is one that we know",
 			[]env{
 				{"REDIS_URL": "http://h:1"}, {"REDIS_URL": "h:1"}, {"REDIS_URL": "redis://"}, {"REDIS_URL": "unix://"},
+				{"REDIS_URL": "redis://h?masterset=m"}, {"REDIS_URL": "rediss://h?skip_verify=true"}, {"REDIS_URL": "redis://h:1,h:2"},
 				{"REDIS_URL": "redis://u:1/2@h"}, {"REDIS_URL": "redis://u:1#2@h"}, {"REDIS_URL": "redis://u:%zz@h"},
 			},
 			"REDIS_URL is not one that we know",
-			[]env{{"REDIS_URL": "redis://h"}, {"REDIS_URL": "redis://h:1/0"}, {"REDIS_URL": "rediss://u:p@h"}, {"REDIS_URL": "unix:///run/redis.sock?db=1"}},
+			[]env{{"REDIS_URL": "redis://h"}, {"REDIS_URL": "redis://h:1/0"}, {"REDIS_URL": "rediss://u:p@h"}, {"REDIS_URL": "unix:///run/redis.sock?db=1"},
+				{"REDIS_URL": "redis://h:1/2?addr=h:2&addr=h:3&master_set=m"}, {"REDIS_URL": "redis://h/?protocol=2"}},
+		},
+		{
+			"who may ask Sentinels is said where there are some",
+			eachWith(env{"REDIS_URL": "redis://h"}, "REDIS_SENTINEL_PASSWORD", "p"),
+			"REDIS_SENTINEL_PASSWORD given without Sentinels",
+			[]env{sentinels.with(env{"REDIS_SENTINEL_USERNAME": "u", "REDIS_SENTINEL_PASSWORD": "p"})},
+		},
+		{
+			"files for TLS are for TLS",
+			[]env{
+				{"REDIS_URL": "redis://h", "REDIS_TLS_CA": "c"}, {"REDIS_HOST": "h", "REDIS_TLS_CA": "c"}, {"REDIS_TLS_CA": "c"},
+				{"REDIS_URL": "unix:///run/redis.sock", "REDIS_TLS_CA": "c"},
+			},
+			"REDIS_TLS_CA given without TLS",
+			[]env{{"REDIS_URL": "rediss://h", "REDIS_TLS_CA": "c"}, sentinels},
+		},
+		{
+			"a certificate for Redis has its key",
+			slices.Concat(eachWith(sentinels, "REDIS_TLS_CERT", ""), eachWith(sentinels, "REDIS_TLS_KEY", "")),
+			"REDIS_TLS_CERT and REDIS_TLS_KEY belong together",
+			nil,
 		},
 		{
 			"a host is a host alone",

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"regexp"
 	"sync/atomic"
 
 	"github.com/redis/rueidis"
@@ -71,12 +71,16 @@ func (b *bucket) start(ctx context.Context) error {
 	}
 }
 
+// noCommand is what Redis, Valkey and their like say where a script may not run a command, or none of that name is there.
+// Of those that a script needs, only INFO was not tried before (package redis).
+var noCommand = regexp.MustCompile(`can't run this command|command called from script|not allowed from script`)
+
 // explainStart says what a person can do where the first call failed for a reason that we know.
 func (b *bucket) explainStart(err error) error {
 	var refused *rueidis.RedisError
-	if errors.As(err, &refused) && b.Settle > 0 && strings.Contains(refused.Error(), "can't run this command") {
+	if errors.As(err, &refused) && b.Settle > 0 && noCommand.MatchString(refused.Error()) {
 		return fmt.Errorf("first call of the script: %w (it needs INFO inside scripts to notice a failover; "+
-			"allow INFO to this user, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
+			"allow INFO, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
 	}
 	return fmt.Errorf("first call of the script: %w", err)
 }

@@ -15,21 +15,19 @@ import (
 // lookAtShards is how often a cluster is asked who has which slots, beside what its redirections tell.
 const lookAtShards = 5 * time.Second
 
-// joinCluster connects anew, to all of a cluster, and lays the keys out in buckets.
-func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, log *slog.Logger) (err error) {
-	s.Client.Close()
+// joinCluster connects anew, to all of a cluster, and lays the keys out in buckets. Its errors go on from "redis at …".
+func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, log *slog.Logger) error {
 	option.ForceSingleClient = false
 	option.ClusterOption.ShardsRefreshInterval = lookAtShards
-	if s.Client, err = connect(ctx, option, c.Retries, log); err != nil {
-		return err
+	client, err := connect(ctx, option, s.Keys.Nothing(), c.Retries, log)
+	if err != nil {
+		return fmt.Errorf("is a cluster: %w", err)
 	}
-	if err := agree(ctx, s.Client, c); err != nil {
-		s.Client.Close()
-		return fmt.Errorf("redis at %s: %w", s.Address, err)
-	}
+	s.Client.Close()
+	s.Client = client
 	s.Keys = NewClusterKeys(c.KeyPrefix, c.Buckets)
 	log.Info("redis is a cluster", "redis", s.Address, "buckets", c.Buckets)
-	return nil
+	return agree(ctx, client, c)
 }
 
 // agree holds the number of buckets against what the first replica wrote down: with another number a replica would look
@@ -40,14 +38,14 @@ func agree(ctx context.Context, client rueidis.Client, c config.Redis) error {
 	defer cancel()
 	err := client.Do(ctx, client.B().Set().Key(key).Value(strconv.Itoa(c.Buckets)).Nx().Build()).Error()
 	if err != nil && !rueidis.IsRedisNil(err) {
-		return fmt.Errorf("number of buckets at %s: %w", key, err)
+		return fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
 	}
 	agreed, err := client.Do(ctx, client.B().Get().Key(key).Build()).AsInt64()
 	if err != nil {
-		return fmt.Errorf("number of buckets at %s: %w", key, err)
+		return fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
 	}
 	if agreed != int64(c.Buckets) {
-		return fmt.Errorf("BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
+		return fmt.Errorf("has another number of buckets: BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
 			c.Buckets, key, agreed)
 	}
 	return nil

@@ -63,6 +63,9 @@ func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 // Sweeper is the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
 
+// Nothing is a key that nobody writes, for asking whether commands are allowed.
+func (k Keys) Nothing() string { return k.prefix + ":nothing" }
+
 // Record is the key of the record of a fingerprint in this bucket.
 func (b Bucket) Record(f fingerprint.Fingerprint) string {
 	var onStack [128]byte

@@ -4,10 +4,12 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +18,12 @@ import (
 
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/internal/tlsfile"
 )
+
+// lookAtSentinels is how often Sentinels are asked for the primary: a switch that they told while nobody listened would
+// never be heard of.
+const lookAtSentinels = 5 * time.Second
 
 // cacheBytes bounds the client-side cache of each connection; rueidis keeps four.
 const cacheBytes = 64 << 20
@@ -41,7 +48,8 @@ func (s *Store) Close() {
 }
 
 // Open connects, and refuses or warns of a Redis that can't keep the promise. Where c names none, it is the embedded
-// store. Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations); without it nothing is tracked.
+// store. Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations); without it nothing is tracked,
+// and the Redis need not take what a gateway writes.
 func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.RedisMessage), log *slog.Logger) (*Store, error) {
 	if c.Embedded() {
 		return openEmbedded(c)
@@ -53,24 +61,30 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	option.DisableCache = invalidated == nil
 	option.OnInvalidations = invalidated
 	s := &Store{Keys: NewKeys(c.KeyPrefix), Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
-	if s.Client, err = connect(ctx, option, c.Retries, log); errors.Is(err, rueidis.ErrNoCache) {
-		log.Warn("this redis tells no changes (CLIENT TRACKING, RESP3): waiting replicas look again every so often, "+
-			"and every duplicate costs a round trip", "redis", s.Address)
+	key := s.Keys.Nothing()
+	if s.Client, err = connect(ctx, option, key, c.Retries, log); errors.Is(err, rueidis.ErrNoCache) {
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again every so often, "+
+			"and every duplicate costs a round trip", "redis", s.Address, "reason", reason)
 		option.DisableCache, s.Tracking = true, false
-		s.Client, err = connect(ctx, option, c.Retries, log)
+		s.Client, err = connect(ctx, option, key, c.Retries, log)
 	}
 	if err != nil {
 		return nil, err
 	}
 	cluster, err := s.examine(ctx, log)
+	switch several := len(option.InitAddress) > 1 && option.ForceSingleClient; {
+	case err == nil && cluster:
+		err = s.joinCluster(ctx, option, c, log)
+	case err == nil && several:
+		err = errors.New("are several, and no cluster: name the one that has the records, or Sentinels with ?master_set=NAME")
+	}
+	if err == nil && invalidated != nil {
+		err = s.tryCommands(ctx, key)
+	}
 	if err != nil {
 		s.Close()
-		return nil, err
-	}
-	if cluster {
-		if err := s.joinCluster(ctx, option, c, log); err != nil {
-			return nil, err
-		}
+		return nil, fmt.Errorf("redis at %s %w", s.Address, err)
 	}
 	return s, nil
 }
@@ -84,25 +98,47 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	}
 	if c.URL != "" {
 		var err error
-		if option, err = rueidis.ParseURL(strings.TrimSuffix(string(c.URL), "/")); err != nil {
+		if option, err = parseURL(string(c.URL)); err != nil {
 			return option, errors.New("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or unix:///path")
 		}
 	}
+	if option.TLSConfig != nil {
+		var err error // whose server name is that of the address dialled
+		if option.TLSConfig, err = tlsfile.Load(c.TLSCA, c.TLSCert, c.TLSKey); err != nil {
+			return option, fmt.Errorf("TLS to redis (REDIS_TLS_…): %w", err)
+		}
+	}
 	option.ClientName = "oncegate"
+	option.ClientSetInfo = rueidis.DisableClientSetInfo // an ACL would have to allow it, or log that it does not
 	option.Dialer.Timeout = config.DialTimeout
+	option.Dialer.KeepAlive = rueidis.DefaultTCPKeepAlive
 	option.ConnWriteTimeout = c.Timeout
 	option.AlwaysPipelining = true // else a timeout of one call costs all of them their connection
 	option.DisableRetry = true
 	option.ForceSingleClient = option.Sentinel.MasterSet == ""
 	option.CacheSizeEachConn = cacheBytes
+	option.Sentinel = rueidis.SentinelOption{
+		MasterSet: option.Sentinel.MasterSet, Username: c.SentinelUsername, Password: string(c.SentinelPassword),
+		ClientName: option.ClientName, Dialer: option.Dialer, TLSConfig: option.TLSConfig, TopologyRefreshInterval: lookAtSentinels,
+	}
 	return option, nil
 }
 
+// parseURL reads what rueidis reads, and a path that names no database.
+func parseURL(text string) (rueidis.ClientOption, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return rueidis.ClientOption{}, err
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	return rueidis.ParseURL(u.String())
+}
+
 // connect tries again after 1 s, 2 s, 4 s, … where nobody answers.
-func connect(ctx context.Context, option rueidis.ClientOption, retries int, log *slog.Logger) (rueidis.Client, error) {
+func connect(ctx context.Context, option rueidis.ClientOption, key string, retries int, log *slog.Logger) (rueidis.Client, error) {
 	pause := time.Second
 	for try := 0; ; try++ {
-		client, err := dial(ctx, option)
+		client, err := dial(ctx, option, key)
 		if err == nil {
 			return client, nil
 		}
@@ -120,42 +156,67 @@ func connect(ctx context.Context, option rueidis.ClientOption, retries int, log 
 	}
 }
 
-// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read.
-func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read. Of key
+// nothing is known.
+func dial(ctx context.Context, option rueidis.ClientOption, key string) (rueidis.Client, error) {
 	client, err := rueidis.NewClient(option)
+	for ; err != nil && option.ForceSingleClient && len(option.InitAddress) > 1; client, err = rueidis.NewClient(option) {
+		option.InitAddress = option.InitAddress[1:] // of a cluster any will do
+	}
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, option.ConnWriteTimeout)
 	defer cancel()
-	err = client.Do(ctx, client.B().Exists().Key("oncegate").Build()).Error()
+	err = client.Do(ctx, client.B().Get().Key(key).Build()).Error()
 	if said, ok := rueidis.IsRedisErr(err); ok && said.IsLoading() {
+		client.Close()
+		return nil, err
+	}
+	if err = cannotTrack(ctx, client, option); err != nil {
 		client.Close()
 		return nil, err
 	}
 	return client, nil // what else it refuses shows where it is needed
 }
 
-// answered reports whether Redis itself said no (a wrong password, no tracking), which no retry changes. A Redis that
-// is still loading its data will answer otherwise.
+// cannotTrack reports whether reads can't be marked to be told of: rueidis does not look at the answer to that, and would
+// keep for ever what it read. The NO is no sense here, and changes nothing.
+func cannotTrack(ctx context.Context, client rueidis.Client, option rueidis.ClientOption) error {
+	if option.DisableCache {
+		return nil
+	}
+	err := client.Do(ctx, client.B().ClientCaching().No().Build()).Error()
+	if !never(err) {
+		return nil
+	}
+	return fmt.Errorf("%w\n%w", err, rueidis.ErrNoCache)
+}
+
+// answered reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong password, no
+// tracking), or its certificate is not trusted. A Redis that is still loading its data will answer otherwise.
 func answered(err error) bool {
-	if errors.Is(err, rueidis.ErrNoCache) {
+	var untrusted *tls.CertificateVerificationError
+	if errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &untrusted) {
 		return true
 	}
 	said, ok := rueidis.IsRedisErr(err)
 	return ok && !said.IsLoading()
 }
 
-// examine looks for what the promise rests on, and whether it is a cluster.
+// examine looks for what the promise rests on, and whether it is a cluster. Its errors go on from "redis at …".
 func (s *Store) examine(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
 	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()
 	if err != nil {
 		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)
 		return false, nil
 	}
+	if field(info, "redis_mode") == "sentinel" {
+		return false, errors.New("is a Sentinel: name the set that it watches in REDIS_URL, with ?master_set=NAME")
+	}
 	cluster = field(info, "cluster_enabled") == "1"
 	if field(info, "role") == "slave" && !cluster {
-		return false, fmt.Errorf("redis at %s is a read-only replica: connect to its primary", s.Address)
+		return false, errors.New("is a read-only replica: connect to its primary")
 	}
 	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set maxmemory-policy noeviction",

@@ -274,7 +274,7 @@ func TestARedisThatTellsNothingOfItselfIsAWarning(t *testing.T) {
 func TestWithoutTrackingItOpensWithAWarning(t *testing.T) {
 	s := redistest.Start(t)
 	do := commandsAs(t, s.Addr(), "", "")
-	for user, denied := range map[string]string{"noclient": "-client", "notracking": "-client|tracking"} {
+	for user, denied := range map[string]string{"noclient": "-client", "notracking": "-client|tracking", "nocaching": "-client|caching"} {
 		t.Run(denied, func(t *testing.T) {
 			do("ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", denied)
 			store, logged := open(t, byURL("redis://"+user+":secret@"+s.Addr()))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/tlstest"
 )
 
 // Server is a redis-server on a free port of loopback, in a directory of its own. It is stopped with the test.
@@ -22,7 +25,8 @@ type Server struct {
 	t       testing.TB
 	dir     string
 	port    int
-	args    []string
+	scheme  string
+	args    func(port int) []string
 	process *exec.Cmd
 	log     *bytes.Buffer
 }
@@ -31,10 +35,27 @@ type Server struct {
 // fails the test: what it proves must not pass by being skipped.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, "redis", func(port int) []string { return append([]string{"--port", strconv.Itoa(port)}, args...) })
+}
+
+// StartTLS starts one that speaks TLS alone, with a certificate of the authority's, and wants to see one of its clients'.
+func StartTLS(t testing.TB, a *tlstest.Authority, args ...string) *Server {
+	t.Helper()
+	a.Issue("redis")
+	return start(t, "rediss", func(port int) []string {
+		return append([]string{
+			"--port", "0", "--tls-port", strconv.Itoa(port), "--tls-replication", "yes", "--tls-ca-cert-file", a.Path("ca.crt"),
+			"--tls-cert-file", a.Path("redis.crt"), "--tls-key-file", a.Path("redis.key"),
+		}, args...)
+	})
+}
+
+func start(t testing.TB, scheme string, args func(port int) []string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("this test needs redis-server (./test.sh installs it): %v", err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args}
+	s := &Server{t: t, dir: t.TempDir(), scheme: scheme, args: args}
 	for range 5 { // a free port may be taken by another before Redis has it
 		s.port = freePort(t)
 		if s.run() {
@@ -56,9 +77,13 @@ func (s *Server) Restart() {
 
 func (s *Server) run() (up bool) {
 	s.log = new(bytes.Buffer)
+	config := filepath.Join(s.dir, "redis.conf") // Sentinel keeps there what it knows
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		s.t.Fatalf("redis-server: %v", err)
+	}
 	s.process = exec.Command("redis-server", append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
-	}, s.args...)...)
+		config, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
+	}, s.args(s.port)...)...)
 	s.process.Stdout, s.process.Stderr = s.log, s.log
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("redis-server: %v", err)
@@ -78,7 +103,10 @@ func (s *Server) run() (up bool) {
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // URL is what REDIS_URL would be.
-func (s *Server) URL() string { return "redis://" + s.Addr() }
+func (s *Server) URL() string { return s.scheme + "://" + s.Addr() }
+
+// Port is its port.
+func (s *Server) Port() string { return strconv.Itoa(s.port) }
 
 // Kill ends it as kill -9 does.
 func (s *Server) Kill() {

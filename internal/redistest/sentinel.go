@@ -1,0 +1,77 @@
+package redistest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Watched is a primary and its replica, with three Sentinels that promote the replica when the primary is gone for a
+// second.
+type Watched struct {
+	Primary, Replica *Server
+	sentinels        [3]*Server
+}
+
+// StartWatched starts all five; args are for the primary and its replica. It returns when all know each other.
+func StartWatched(t testing.TB, args ...string) *Watched {
+	t.Helper()
+	w := &Watched{Primary: Start(t, args...)}
+	w.Replica = Start(t, append([]string{"--replicaof", "127.0.0.1 " + w.Primary.Port()}, args...)...)
+	w.CatchUp(t)
+	for i := range w.sentinels {
+		w.sentinels[i] = Start(t, "--sentinel", "monitor", "watched", "127.0.0.1", w.Primary.Port(), "2",
+			"--sentinel", "down-after-milliseconds", "watched", "1000")
+	}
+	for _, s := range w.sentinels {
+		c := Client(t, s.Addr())
+		until(t, "the Sentinels know each other and the replica", func() bool {
+			set, err := c.Do(t.Context(), c.B().Arbitrary("SENTINEL", "MASTER", "watched").Build()).AsStrMap()
+			return err == nil && set["num-other-sentinels"] == "2" && set["num-slaves"] == "1"
+		})
+	}
+	return w
+}
+
+// URL is what REDIS_URL would be; user is "name:password@", or nothing.
+func (w *Watched) URL(user string) string {
+	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" + w.sentinels[2].Addr()
+}
+
+// CatchUp returns when the replica has all that was written to the primary.
+func (w *Watched) CatchUp(t testing.TB) {
+	t.Helper()
+	primary, replica := Client(t, w.Primary.Addr()), Client(t, w.Replica.Addr())
+	until(t, "the replica has caught up", func() bool {
+		written := replication(t, primary, "master_repl_offset")
+		return replication(t, replica, "master_link_status") == "up" && replication(t, replica, "slave_repl_offset") == written
+	})
+}
+
+// FailOver ends the primary as kill -9 does, and returns when the replica is the primary.
+func (w *Watched) FailOver(t testing.TB) {
+	t.Helper()
+	replica := Client(t, w.Replica.Addr())
+	w.Primary.Kill()
+	until(t, "the replica is promoted", func() bool { return replication(t, replica, "role") == "master" })
+}
+
+// replication is a field of INFO replication, "" where nobody answers: Sentinel closes the connections of whom it promotes.
+func replication(t testing.TB, c rueidis.Client, field string) string {
+	t.Helper()
+	info, _ := c.Do(t.Context(), c.B().Info().Section("replication").Build()).ToString()
+	_, rest, _ := strings.Cut(info, "\n"+field+":")
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
+}
+
+func until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
