@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz bench lint ci clean
+.PHONY: help run test fuzz soak bench lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -14,6 +14,9 @@ test: ## all tests with the race detector, and every fuzz target for 5 s; instal
 
 fuzz: ## every fuzz target for a minute (FUZZTIME=10m make fuzz: for longer)
 	FUZZTIME=$${FUZZTIME:-1m} ./test.sh fuzz
+
+soak: ## memory, goroutines and descriptors of two replicas under load, for two minutes (SOAK=10m make soak: for longer)
+	SOAK=$${SOAK:-2m} go test -v -count=1 -timeout 0 -run TestMemoryAndGoroutinesStayFlat .
 
 bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make bench: in about a minute); Linux only
 	cd bench && go run . $(BENCH)

@@ -64,6 +64,12 @@ var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 // start starts a replica on a free port and waits until it listens.
 func start(t *testing.T, env ...string) *replica {
 	t.Helper()
+	return startBuilt(t, program, env...)
+}
+
+// startBuilt starts a binary that was built otherwise than the tests' own.
+func startBuilt(t *testing.T, program string, env ...string) *replica {
+	t.Helper()
 	r := &replica{t: t, command: exec.Command(program), logged: make(chan struct{})}
 	r.command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
 	r.command.Stdout = r
@@ -168,7 +174,12 @@ func answerTo(request *http.Request) (answer, error) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+	eventuallyIn(t, 20*time.Second, what, holds)
+}
+
+func eventuallyIn(t *testing.T, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -62,8 +61,11 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
 		}
 	}()
-	if problem := ambiguous(&ctx.Request.Header); problem != "" {
-		ctx.SetConnectionClose() // where this request ends is not certain: nothing behind it is read as another one
+	problem, last := ambiguous(&ctx.Request.Header)
+	if last {
+		ctx.SetConnectionClose()
+	}
+	if problem != "" {
 		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
 		return
 	}
@@ -182,22 +184,6 @@ func (h *Handler) own(p *payload, header *fasthttp.RequestHeader, body []byte, n
 			return checked(h.logic.Execute(ctx, own))
 		},
 	}
-}
-
-// ambiguous tells of headers that a proxy before us may read otherwise than we do, which would let one request hide in
-// another: obsolete line folding, and an encoding that does not say where the body ends (RFC 9112, 5.2 and 6.1).
-func ambiguous(header *fasthttp.RequestHeader) (problem string) {
-	const encoding = "Transfer-Encoding:"
-	for line := range bytes.Lines(header.RawHeaders()) { // fasthttp hides the encodings that it ignores
-		switch {
-		case line[0] == ' ' || line[0] == '\t':
-			return "A folded header is not read: send each on one line"
-		case len(line) > len(encoding) && strings.EqualFold(string(line[:len(encoding)]), encoding) &&
-			!strings.EqualFold(string(bytes.TrimSpace(line[len(encoding):])), "chunked"):
-			return "A Transfer-Encoding other than chunked is not read"
-		}
-	}
-	return ""
 }
 
 // undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that

@@ -16,13 +16,16 @@ const (
 	writeTimeout   = 15 * time.Second
 	idleTimeout    = 2 * time.Minute // longer than a proxy's keep-alive, which then closes first
 	maxHeaderBytes = 16 << 10
+	keptBodyBytes  = 64 << 10 // of a buffer that a kept connection has for the next body, or answer
 )
 
 // NewServer returns a server of the handler, bounded in all that a stranger can send.
 func NewServer(h *Handler, maxBodyBytes int, log *slog.Logger) *fasthttp.Server {
+	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // which it has for the whole process only
 	return &fasthttp.Server{
 		Handler:                      h.Serve,
 		ErrorHandler:                 respondUnreadable,
+		ExpectHandler:                proceed,
 		MaxRequestBodySize:           maxBodyBytes,
 		ReadBufferSize:               maxHeaderBytes,
 		ReadTimeout:                  readTimeout,
@@ -37,8 +40,19 @@ func NewServer(h *Handler, maxBodyBytes int, log *slog.Logger) *fasthttp.Server 
 	}
 }
 
+// allowWrite gives an answer its time where fasthttp does not: on a connection that was kept, the deadline is still that
+// of the answer before, and may be over.
+func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
+
+// proceed lets a client that asks first (Expect: 100-continue) send its body.
+func proceed(ctx *fasthttp.RequestCtx) (status int) {
+	allowWrite(ctx.Conn())
+	return fasthttp.StatusContinue
+}
+
 // respondUnreadable answers what fasthttp could not read as a request.
 func respondUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	allowWrite(ctx.Conn())
 	status, detail := unreadable(err)
 	if status == fasthttp.StatusRequestEntityTooLarge {
 		drain(ctx.Conn())

@@ -2,9 +2,11 @@ package handler_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,70 @@ func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
 	}
 	if got := c.exchange(request("GET", "/webhook/cognigy", "")); got.status != 405 {
 		t.Errorf("answer\n%v", got)
+	}
+}
+
+// A connection may be kept for minutes after a large body came and a large answer went: neither waits in memory with it.
+func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
+	const connections, large = 40, 1 << 20
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.MaxRequestBodySize = 2 * large })
+	answer, err := handler.JSON(strings.Repeat("x", large-100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return answer, nil })
+	body := webhook + strings.Repeat(" ", large)
+	inUse := func() (bytes uint64) {
+		var m runtime.MemStats
+		for range 2 { // what pools hold lives through the first
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse()
+	for range connections {
+		c, err := dial(r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if got := c.exchange(measured(body)); got.status != 200 {
+			t.Fatalf("answer\n%.200v", got)
+		}
+	}
+	h.eventually("less than a quarter is held", func() bool { return inUse() < before+connections*large/4 })
+}
+
+// The time that the last answer had to be sent says nothing of the next one.
+func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
+	h := onReal(t)
+	const writeTimeout = 100 * time.Millisecond
+	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.WriteTimeout = writeTimeout })
+	for what, next := range map[string]struct {
+		request string
+		status  int
+	}{
+		"with a webhook":                     {measured(webhook), 200},
+		"with a body that must be asked for": {texts["after it was asked for"], 200},
+		"with what is no HTTP":               {"rubbish\r\n\r\n", 400},
+		"with a body that is too large":      {measured(strings.Repeat(" ", small+1)), 413},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c, err := dial(r.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got := c.exchange(measured(webhook)); got.status != 200 {
+				t.Errorf("answer\n%v", got)
+			}
+			time.Sleep(2 * writeTimeout)
+			if got := c.exchange(next.request); got.status != next.status {
+				t.Errorf("answer\n%v", got)
+			}
+		})
 	}
 }
 
