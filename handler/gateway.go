@@ -48,6 +48,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
 		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
+		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
 		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
 		Ungrouped: c.Compare.Ungrouped, Log: log,
 	}
@@ -66,6 +67,9 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if err := g.gate.Start(ctx, g.store); err != nil {
 		g.store.Close()
 		return nil, err
+	}
+	if c.Execution.Settle == 0 && !g.store.Embedded {
+		log.Warn("SETTLE IS 0: webhooks may execute again after a failover, a restart of Redis or FLUSHALL")
 	}
 	if g.store.Embedded {
 		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")

@@ -80,6 +80,10 @@ type Execution struct {
 	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
+	// JournalBytes is 0, for no journal, to 64 GiB.
+	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
+	// JournalAge is above 0.
+	JournalAge time.Duration `default:"3m" help:"How long they are kept there."`
 }
 
 // Redis is where the records live, and how long we wait for it.

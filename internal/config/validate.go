@@ -96,6 +96,8 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
 	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
+	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v", e.JournalBytes, Bytes(64*1024*MiB))
+	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
 		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
 		e.Settle, ((DialTimeout + redisTimeout) * 4 / 3).Round(time.Millisecond), DialTimeout, redisTimeout)

@@ -191,6 +191,18 @@ func TestRules(t *testing.T) {
 			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"}},
 		},
 		{
+			"a journal is bounded",
+			[]env{{"JOURNAL_BYTES": "-1"}, {"JOURNAL_BYTES": "65537MiB"}},
+			"JOURNAL_BYTES is ",
+			[]env{{"JOURNAL_BYTES": "0"}, {"JOURNAL_BYTES": "65536MiB"}},
+		},
+		{
+			"what is kept is kept for a while",
+			[]env{{"JOURNAL_AGE": "0s"}, {"JOURNAL_AGE": "-1s"}},
+			"JOURNAL_AGE is ",
+			[]env{{"JOURNAL_AGE": "1ms"}},
+		},
+		{
 			"buckets are told apart by a fingerprint's first byte",
 			[]env{{"BUCKETS": "0"}, {"BUCKETS": "257"}},
 			"BUCKETS is ",

@@ -45,7 +45,9 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	b.flights.byName = make(map[fingerprint.Fingerprint]*flight)
 	b.leases.running = make(map[*execution]struct{})
 	b.journal.byKey = make(map[fingerprint.Fingerprint]*list.Element)
-	b.journal.room = g.JournalBytes / max(len(g.keys.Buckets()), 1)
+	if g.JournalBytes > 0 {
+		b.journal.room = max(g.JournalBytes/max(len(g.keys.Buckets()), 1), g.MaxResultBytes+entryOverhead)
+	}
 	b.signals.poke = make(chan struct{}, 1)
 	b.committer.eager = eager
 	if g.Ungrouped {
