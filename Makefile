@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak bench lint ci clean
+.PHONY: help run test fuzz soak bench loadtest lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -21,6 +21,9 @@ soak: ## memory, goroutines and descriptors of two replicas under load, for two 
 bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make bench: in about a minute); Linux only
 	cd bench && go run . $(BENCH)
 
+loadtest: ## every load test for 5 s, on Redis and two replicas of its own (LOADTEST="storm --rate 5000" make loadtest: one)
+	loadtest/run.sh $${LOADTEST:-all}
+
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities
 
@@ -29,4 +32,4 @@ ci: ## what CI runs
 
 clean: ## forget test results and built binaries
 	go clean -testcache
-	rm -f oncegate *.test *.prof
+	rm -f oncegate loadtest/loadtest *.test *.prof

@@ -42,12 +42,24 @@ provide() {
   echo "test.sh is about to install: ${missing[*]}"
   echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo)"
   command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
-  as_root=()
-  if [ "$(id -u)" != 0 ]; then
-    sudo -n true 2>/dev/null || by_hand "you are not root, and sudo is missing or wants a password"
-    as_root=(sudo -n)
-  fi
+  become_root || by_hand "you are not root, and sudo is missing or wants a password"
   install "${missing[@]}" >"$scratch/apt.log" 2>&1 || { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
+}
+
+# provide_proxy brings nginx, for one of the load tests. Where that does not succeed, the test is left out with a sentence.
+provide_proxy() {
+  if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || ! command -v apt-get >/dev/null || ! become_root; then
+    return 0
+  fi
+  echo "test.sh is about to install: nginx (a load test puts it before two replicas)"
+  install nginx >"$scratch/apt.log" 2>&1 || echo "  without success: that test is left out"
+}
+
+as_root=()
+become_root() {
+  [ "$(id -u)" != 0 ] || return 0
+  as_root=(sudo -n)
+  sudo -n true 2>/dev/null
 }
 
 by_hand() {
@@ -79,9 +91,12 @@ release_services() {
   guard=""
 }
 
-# A Redis that was installed for the tests does not come up with the machine either.
+# A service that was installed for the tests does not come up with the machine either.
 leave_disabled() {
-  case " $* " in *" redis-server "*) "${as_root[@]}" update-rc.d redis-server disable ;; esac
+  local service
+  for service in redis-server nginx; do
+    case " $* " in *" $service "*) "${as_root[@]}" update-rc.d "$service" disable || return 1 ;; esac
+  done
 }
 
 race() {
@@ -125,7 +140,7 @@ fuzz_one() {
 }
 
 case "$*" in
-  "") provide; race; fuzz ;;
+  "") provide; provide_proxy; race; fuzz ;;
   fuzz) provide; fuzz ;;
   *) sed -n '2,5p' "$0"; exit 2 ;;
 esac

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/loadtest/stage"
+	"github.com/oncegate/oncegate/loadtest/verdict"
+)
+
+// play is a scenario that is played once.
+type play struct {
+	*scenario
+	load
+	seed     uint64
+	rate     float64
+	duration time.Duration
+	slo      time.Duration
+	book     verdict.Book
+	stage    *stage.Stage // nil: the targets are somebody's
+	progress io.Writer
+
+	source  *source
+	ledger  *verdict.Ledger
+	report  *report
+	watch   *watch
+	fastest time.Duration // of the executions
+}
+
+// redisTimeout bounds a look at the counters.
+const redisTimeout = 2 * time.Second
+
+func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Duration) error {
+	store, err := redis.Open(ctx, config.Redis{URL: config.Secret(url), Timeout: redisTimeout}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
+	}
+	p.book = verdict.Book{Client: store.Client, Keys: redis.NewKeys(prefix), Flush: flush}
+	return nil
+}
+
+// run plays it, writes the report into dir, and returns errViolated if a promise was not kept.
+func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
+	if err := p.checkSeed(ctx); err != nil {
+		return err
+	}
+	before, err := p.book.Quiet(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
+	}
+	title := fmt.Sprintf("%s: %s (seed %d, %g/s for %v)", p.name, p.about, p.seed, p.rate, p.duration)
+	if p.report, err = newReport(dir, title); err != nil {
+		return err
+	}
+	p.source, p.ledger = newSource(p.name, p.seed), verdict.NewLedger()
+	p.watch = p.newWatch()
+	notes, repeated, err := p.send(ctx)
+	p.watch.end()
+	p.report.memory = p.watch.memory
+	if err != nil {
+		return err
+	}
+	// What was sent is judged, also where Ctrl-C ended it early.
+	after, err := p.book.Quiet(context.WithoutCancel(ctx), &before)
+	if err != nil {
+		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
+	}
+	judged := verdict.Case{Ledger: p.ledger, Before: before, After: after, Repeated: repeated}
+	findings, unreached := judged.Judge()
+	if unreached == nil && p.stage == nil && p.fastest > 0 && p.fastest < p.delay {
+		unreached = fmt.Errorf("%w: an execution took %v, and the scenario is about logic that takes %v: start the replicas with ECHO_DELAY=%v",
+			verdict.ErrUnreached, p.fastest, p.delay, p.delay)
+	}
+	if unreached != nil {
+		notes = append(notes, unreached.Error())
+	}
+	if err := p.report.write(out, findings, append(notes, p.watch.grown()...)); err != nil {
+		return err
+	}
+	if unreached != nil {
+		return unreached
+	}
+	for _, f := range findings {
+		if !f.Held {
+			return errViolated
+		}
+	}
+	return nil
+}
+
+// send delivers everything, and returns what a person should know of it. repeated is how often an nginx sent something on.
+func (p *play) send(ctx context.Context) (notes []string, repeated int64, err error) {
+	switch p.kind {
+	case search:
+		notes, err = p.search(ctx)
+	case proxied:
+		return p.sendThroughProxy(ctx)
+	default:
+		notes, err = p.sendOnce(ctx)
+	}
+	return notes, 0, err
+}
+
+func (p *play) sendOnce(ctx context.Context) (notes []string, err error) {
+	late, err := p.deliver(ctx, newSchedule(p.scenario, p.source, p.rate, p.duration), p.name, func(r result) (bool, error) {
+		return false, p.see(r)
+	})
+	if late > tooLate {
+		notes = append(notes, fmt.Sprintf("note      this machine sent up to %v later than scheduled: it has too much to do for this rate", late.Round(time.Millisecond)))
+	}
+	return notes, err
+}
+
+// tooLate is when a load's own lateness should be known to who reads its latencies.
+const tooLate = 50 * time.Millisecond
+
+// see enters a result everywhere.
+func (p *play) see(r result) error {
+	a := r.answer()
+	p.ledger.Note(a)
+	if a.Outcome() == "executed" && (p.fastest == 0 || r.Latency < p.fastest) {
+		p.fastest = r.Latency
+	}
+	p.watch.note(r.Latency, r.Error != "")
+	return p.report.add(r)
+}
+
+// sendThroughProxy sends everything once, to an nginx, while the replicas behind it are killed in turn.
+func (p *play) sendThroughProxy(ctx context.Context) (notes []string, repeated int64, err error) {
+	url, err := p.stage.Proxy(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	p.targets = []string{url + path}
+	killing, end := context.WithCancel(ctx)
+	defer end()
+	type killed struct {
+		times int
+		err   error
+	}
+	done := make(chan killed, 1)
+	go func() {
+		times, err := p.stage.KillInTurn(killing, killEvery)
+		done <- killed{times, err}
+	}()
+	notes, err = p.sendOnce(ctx)
+	end()
+	kills := <-done
+	if err == nil {
+		err = kills.err
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if repeated, err = p.stage.Tries(); err != nil {
+		return nil, 0, err
+	}
+	return append(notes, fmt.Sprintf("note      %d replicas were killed and started again; nginx sent deliveries on %d times", kills.times, repeated)), repeated, nil
+}
+
+// killEvery is the pause between a replica's return and the next kill.
+const killEvery = time.Second
+
+// checkSeed refuses to send again what Redis remembers: it would be answered from there, and nothing would be executed.
+func (p *play) checkSeed(ctx context.Context) error {
+	first := newSchedule(p.scenario, newSource(p.name, p.seed), p.rate, p.duration)
+	for d, ok := first.next(); ok; d, ok = first.next() {
+		if d.malformed {
+			continue
+		}
+		known, err := p.book.Known(ctx, p.book.Keys.Record(d.fingerprint))
+		if err != nil {
+			return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
+		}
+		if known {
+			return fmt.Errorf("the webhooks of seed %d were sent before, and Redis remembers them: take another --seed", p.seed)
+		}
+		return nil
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+)
+
+// path is where a gateway takes webhooks.
+const path = "/webhook/cognigy"
+
+// address reads a --target. Whoever loads a machine must own it: one that is not on loopback is refused unless they say so.
+func address(ctx context.Context, target string, owned bool) (string, error) {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", fmt.Errorf("--target %q: want http://host:port or https://host:port", target)
+	}
+	u.Fragment = ""
+	if u.Path == "" || u.Path == "/" {
+		u.Path = path
+	}
+	if owned {
+		return u.String(), nil
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
+	if err != nil {
+		return "", fmt.Errorf("--target %s: %w", target, err)
+	}
+	for _, a := range addresses {
+		if !a.IP.IsLoopback() {
+			return "", fmt.Errorf("--target %s is %s, not on loopback: a load test is an attack; if it is yours, say --i-own-this-target",
+				target, a.IP)
+		}
+	}
+	return u.String(), nil
+}

@@ -1,0 +1,114 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
+)
+
+// Counters are those of all replicas, from the metrics hash.
+type Counters struct {
+	counts  map[string]int64
+	history string // Redis' own name for its line of data
+}
+
+// counted are the fields that rules ask for.
+var counted = []string{
+	"total_requests", "duplicates", "replayed", "waited", "still_processing", "mismatches", "late_answers", "unavailable",
+	"executed", "takeovers", "stored", "failed", "lost_stores",
+}
+
+// Book is where the replicas count.
+type Book struct {
+	Client rueidis.Client
+	Keys   redis.Keys
+	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they keep counts
+}
+
+// How long to wait for counters that go on moving.
+const (
+	look   = 50 * time.Millisecond
+	margin = 400 * time.Millisecond // above Flush, for the way to Redis
+	// patience is longer than executions last (EXECUTION_TIMEOUT).
+	patience = 40 * time.Second
+)
+
+// Quiet reads the counters once nothing is executed and none has moved for longer than replicas keep them. since is what
+// stood there before the load, nil for none.
+func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("it goes on counting: does something else use this gateway?"))
+	defer cancel()
+	var last Counters
+	for moved := time.Now(); ; {
+		now, err := b.read(ctx)
+		if err != nil {
+			return Counters{}, err
+		}
+		if !maps.Equal(now.counts, last.counts) {
+			last, moved = now, time.Now()
+		}
+		still := time.Since(moved) > b.Flush+margin
+		if still && (since == nil || !now.since(*since).running()) {
+			return now, nil
+		}
+		if sleep.For(ctx, look) != nil {
+			if still {
+				return now, nil // what was begun never ended: the rules will say so
+			}
+			return Counters{}, fmt.Errorf("%s: %w", b.Keys.Metrics(), context.Cause(ctx))
+		}
+	}
+}
+
+func (b Book) read(ctx context.Context) (Counters, error) {
+	fields, err := b.Client.Do(ctx, b.Client.B().Hgetall().Key(b.Keys.Metrics()).Build()).AsStrMap()
+	if err != nil {
+		return Counters{}, fmt.Errorf("reading %s: %w", b.Keys.Metrics(), err)
+	}
+	c := Counters{counts: map[string]int64{}, history: fields["history"]}
+	for _, name := range counted {
+		text, ok := fields[name]
+		if !ok {
+			continue // nothing was counted there yet
+		}
+		if c.counts[name], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return Counters{}, fmt.Errorf("%s, %s: %w", b.Keys.Metrics(), name, err)
+		}
+	}
+	return c, nil
+}
+
+// since is what was counted after earlier.
+func (c Counters) since(earlier Counters) Counters {
+	grown := Counters{counts: map[string]int64{}}
+	for _, name := range counted {
+		grown.counts[name] = c.counts[name] - earlier.counts[name]
+	}
+	return grown
+}
+
+func (c Counters) of(name string) int64 { return c.counts[name] }
+
+// ended counts executions that will change nothing any more. One that was taken over ended with its replica.
+func (c Counters) ended() int64 {
+	return c.of("stored") + c.of("failed") + c.of("lost_stores") + c.of("takeovers")
+}
+
+func (c Counters) running() bool { return c.of("executed") > c.ended() }
+
+// Known says whether Redis has a record of a webhook.
+func (b Book) Known(ctx context.Context, record string) (bool, error) {
+	known, err := b.Client.Do(ctx, b.Client.B().Exists().Key(record).Build()).AsBool()
+	if err != nil {
+		return false, fmt.Errorf("looking for %s: %w", record, err)
+	}
+	return known, nil
+}

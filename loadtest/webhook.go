@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// webhook is one that a flow would send, or, malformed, one that it should not.
+type webhook struct {
+	fingerprint fingerprint.Fingerprint // of a well-formed one
+	body        []byte
+	malformed   bool
+}
+
+// source makes webhooks: the same ones in the same order for the same scenario and seed. Their dialogs are named for
+// both, so that they are known in a log, and no scenario sends what another one has sent.
+type source struct {
+	prefix  string
+	random  *rand.Rand
+	dialogs int
+}
+
+func newSource(scenario string, seed uint64) *source {
+	name := fnv.New64a()
+	_, _ = name.Write([]byte(scenario))
+	return &source{
+		prefix: fmt.Sprintf("loadtest-%s-%d-", scenario, seed),
+		random: rand.New(rand.NewPCG(seed, name.Sum64())), //nolint:gosec // chooses what is sent, guards nothing
+	}
+}
+
+// dialog begins a new one.
+func (s *source) dialog() string {
+	s.dialogs++
+	return fmt.Sprintf("%s%06d", s.prefix, s.dialogs)
+}
+
+// webhook is the first of a new dialog.
+func (s *source) webhook() *webhook { return s.webhookOf(s.dialog(), 1) }
+
+var cities = [...]string{"FRA", "LIS", "OSL", "ATH", "DUB", "Zürich"}
+
+const node = "book-flight"
+
+func (s *source) webhookOf(dialog string, sequence int64) *webhook {
+	return &webhook{
+		fingerprint: fingerprint.Of([]byte(dialog), []byte(node), sequence),
+		body: fmt.Appendf(nil, `{"dialogId":%q,"nodeId":%q,"sequence":%d,"variables":{"origin":%q,"destination":%q,"passengers":%d,"total":%d.50}}`,
+			dialog, node, sequence, s.city(), s.city(), 1+s.random.IntN(9), 40+s.random.IntN(2_000)),
+	}
+}
+
+func (s *source) city() string { return cities[s.random.IntN(len(cities))] }
+
+// malformations are bodies that are no webhook. %q is the dialog.
+var malformations = [...]string{
+	"%q",
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":1`,
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":1}{}`,
+	`[{"dialogId":%q,"nodeId":"book-flight","sequence":1}]`,
+	`{"dialogId":%q,"nodeId":"book-flight"}`,
+	`{"dialogId":%q,"nodeId":"","sequence":1}`,
+	`{"dialogId":[%q],"nodeId":"book-flight","sequence":1}`,
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":7.5}`,
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":"007"}`,
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":1,"variables":[]}`,
+	`{"dialogId":%q,"nodeId":"book-flight","sequence":1,"sequence":2}`,
+	`{"dialogId":%q,"nodeId":"\ud800","sequence":1}`,
+	"{\"dialogId\":%q,\"nodeId\":\"\xff\",\"sequence\":1}",
+}
+
+func (s *source) malformed() *webhook {
+	form := malformations[s.random.IntN(len(malformations))]
+	return &webhook{body: fmt.Appendf(nil, form, s.dialog()), malformed: true}
+}
