@@ -56,6 +56,7 @@ func options() gate.Options {
 		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
+		JournalBytes: 1 << 20, JournalAge: time.Minute,
 	}
 }
 

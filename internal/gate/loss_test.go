@@ -58,6 +58,7 @@ func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
 func TestAnExecutionThatIsKnownToBeLostIsNeitherRenewedNorStored(t *testing.T) {
 	h := onReal(t)
 	o := impatient()
+	o.JournalBytes = 0
 	a, b := h.openBehindProxy(o), h.open(o)
 	entered, release, returned := make(chan int64, 10), make(chan struct{}), make(chan struct{})
 	h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {

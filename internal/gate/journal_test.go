@@ -1,0 +1,95 @@
+package gate
+
+import (
+	"container/list"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+func newJournal(room int) *journal {
+	return &journal{room: room, byKey: make(map[fingerprint.Fingerprint]*list.Element)}
+}
+
+func named(n int) fingerprint.Fingerprint { return fingerprint.Of([]byte("d"), []byte("n"), int64(n)) }
+
+func outcome(token string, bytes int) record.Record {
+	return record.Record{State: record.Done, Token: token, Result: record.Result{Body: make([]byte, bytes)}}
+}
+
+// tokens are those of what is behind, in their order.
+func (j *journal) tokens(signals uint64) (tokens string) {
+	for _, e := range j.behind(signals) {
+		tokens += e.record.Token
+	}
+	return tokens
+}
+
+func TestTheJournalTellsWhatRedisMayHaveForgottenTheNewestFirst(t *testing.T) {
+	j := newJournal(1 << 20)
+	j.add(named(1), outcome("a", 1), 0)
+	j.add(named(2), outcome("b", 1), 0)
+	j.add(named(3), outcome("c", 1), 1)
+	j.add(named(1), outcome("d", 1), 0) // answered again: it is the newest
+	if got := j.tokens(1); got != "db" {
+		t.Errorf("behind the first signal: %s", got)
+	}
+	j.stands(j.behind(1)[0], 1)
+	if got := j.tokens(1); got != "b" {
+		t.Errorf("after one was answered for: %s", got)
+	}
+	if got := j.tokens(2); got != "dcb" {
+		t.Errorf("behind the second signal: %s", got)
+	}
+	j.drop(named(2), "another") // not its
+	j.drop(named(3), "c")
+	if got := j.tokens(2); got != "db" {
+		t.Errorf("after one was overtaken: %s", got)
+	}
+}
+
+func TestTheJournalIsBoundedInBytes(t *testing.T) {
+	j := newJournal(10 * (entryOverhead + 100))
+	for n := range 100 {
+		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
+		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
+		if j.bytes > j.room || len(j.byKey) != j.order.Len() {
+			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, j.order.Len(), len(j.byKey))
+		}
+	}
+	if got := j.tokens(1); got != "9876543210" {
+		t.Errorf("it keeps %s", got)
+	}
+	j.add(named(1), outcome("x", j.room), 0) // by itself too large
+	if got := j.tokens(1); got != "9876543210" {
+		t.Errorf("it keeps %s", got)
+	}
+	j.add(named(1), outcome("x", j.room-entryOverhead), 0)
+	if got := j.tokens(1); got != "x" || j.bytes != j.room {
+		t.Errorf("it keeps %s in %d bytes", got, j.bytes)
+	}
+	newJournal(0).add(named(1), outcome("x", 0), 0)
+}
+
+func TestTheJournalForgetsWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal(1 << 20)
+		for n := range 4 {
+			j.add(named(n), outcome(fmt.Sprint(n), 1), 0)
+			time.Sleep(time.Minute)
+		}
+		j.add(named(0), outcome("0", 1), 0)
+		j.expire(time.Now().Add(-2 * time.Minute))
+		if got := j.tokens(1); got != "032" || j.empty() {
+			t.Errorf("it keeps %s", got)
+		}
+		j.expire(time.Now().Add(time.Second))
+		if !j.empty() || j.bytes != 0 {
+			t.Errorf("%d bytes are left", j.bytes)
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package gate_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// losses are the ways in which one Redis forgets all.
+var losses = map[string]func(h *house){
+	"FLUSHALL": func(h *house) { redistest.Do(h, h.client, "FLUSHALL") },
+	"a restart": func(h *house) {
+		h.server.Kill()
+		h.server.Restart()
+	},
+}
+
+func forgetful() gate.Options {
+	o := options()
+	o.Settle = time.Second
+	return o
+}
+
+func TestWhatWasAnsweredIsPutBack(t *testing.T) {
+	for loss, lose := range losses {
+		for what, change := range map[string]func(o *gate.Options){
+			"as it is":        func(*gate.Options) {},
+			"without journal": func(o *gate.Options) { o.JournalBytes = 0 },
+			"without settling": func(o *gate.Options) {
+				o.Settle = 0
+				o.JournalBytes = 0 // with it, who is faster wins
+			},
+		} {
+			t.Run(loss+", "+what, func(t *testing.T) {
+				t.Parallel()
+				h := onReal(t)
+				o := forgetful()
+				change(&o)
+				a, b := h.open(o), h.open(o)
+				const webhooks = 300 // some groups
+				for n := range webhooks {
+					a.send(n)
+				}
+				lose(h)
+				twice := 0
+				for n := range webhooks {
+					for _, r := range []*replica{b, a} {
+						answer := r.send(n)
+						if answer.Outcome != gate.Replayed && answer.Outcome != gate.Waited {
+							twice++
+						}
+					}
+				}
+				if what == "as it is" {
+					if twice > 0 {
+						t.Errorf("%d webhooks were executed again", twice)
+					}
+					h.expectExecutions(webhooks)
+					h.expectSome(map[string]int64{"restored": webhooks, "settlings": 1})
+				} else if twice != webhooks {
+					t.Errorf("%d webhooks were executed again, of %d: this test can't fail", twice, webhooks)
+				}
+			})
+		}
+	}
+}
+
+func TestWhoFetchedAResultPutsItBackToo(t *testing.T) {
+	for way, fetch := range map[string]func(h *house, b *replica, owner <-chan gate.Answer, release chan struct{}){
+		"by a claim": func(h *house, b *replica, owner <-chan gate.Answer, release chan struct{}) {
+			close(release)
+			<-owner
+			h.expect(b.send(1), gate.Replayed, `{"attempt":1}`)
+		},
+		"by waiting": func(h *house, b *replica, _ <-chan gate.Answer, release chan struct{}) {
+			waiting := b.later(1)
+			h.eventually("it waits", func() bool {
+				return calls(redistest.Do(h, h.client, "INFO", "commandstats"), "get") > 1
+			})
+			close(release)
+			h.expect(<-waiting, gate.Waited, `{"attempt":1}`)
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			h := onReal(t)
+			a, b := h.open(forgetful()), h.open(forgetful())
+			entered, release := h.blocked()
+			owner := a.later(1)
+			<-entered
+			fetch(h, b, owner, release)
+			if err := a.Close(context.Background()); err != nil { // now only b knows
+				t.Fatal(err)
+			}
+			redistest.Do(t, h.client, "FLUSHALL")
+			c := h.open(forgetful())
+			h.expect(c.send(1), gate.Replayed, `{"attempt":1}`)
+			h.expectExecutions(1)
+		})
+	}
+}
+
+func TestFailuresAndForgettingArePutBackTooSoThatAttemptsGoOn(t *testing.T) {
+	h := onReal(t)
+	a, b := h.open(forgetful()), h.open(forgetful())
+	h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
+		if attempt == 1 {
+			return record.Result{}, errLogic
+		}
+		return answer(`{}`), nil
+	})
+	h.expect(a.send(1), gate.Failed, "")
+	redistest.Do(t, h.client, "FLUSHALL")
+	if got := b.send(1); got.Outcome != gate.Executed || got.Attempt != 2 {
+		t.Errorf("%s, attempt %d", name(got.Outcome), got.Attempt)
+	}
+}
+
+func TestAResultThatHasEndedIsNotPutBack(t *testing.T) {
+	h := onReal(t)
+	o := forgetful()
+	o.ResultTTL, o.LockTTL = time.Second, 500*time.Millisecond
+	a := h.open(o)
+	a.send(1)
+	time.Sleep(o.ResultTTL) // it is to end
+	redistest.Do(t, h.client, "FLUSHALL")
+	h.expect(a.send(1), gate.Executed, `{"execution":2}`)
+}
+
+// TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd: the new primary takes no writes yet.
+func TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd(t *testing.T) {
+	h := onReal(t)
+	a := h.open(forgetful())
+	for n := range 200 {
+		a.send(n)
+	}
+	build := h.client.B()
+	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
+		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
+		if err := reply.Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.eventually("putting back was refused", func() bool {
+		return strings.Contains(redistest.Do(t, h.client, "INFO", "errorstats"), "NOREPLICAS")
+	})
+	h.server.Config("min-replicas-to-write", "0")
+	h.eventually("all is put back", func() bool { return h.metrics()["restored"] == 200 })
+	for n := range 200 {
+		if got := a.send(n); got.Outcome != gate.Replayed && got.Outcome != gate.Waited {
+			t.Fatalf("webhook %d: %s", n, name(got.Outcome))
+		}
+	}
+	h.expectExecutions(200)
+}
