@@ -23,6 +23,7 @@ import (
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/upstream"
@@ -89,11 +90,30 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 	case "stats":
 		return command.Stats(ctx, store.Client, store.Keys, os.Stdout, line.Stats.JSON)
 	case "inspect":
-		return command.Inspect(ctx, store.Client, store.Keys, command.Webhook(line.Inspect.Identity), os.Stdout)
+		w, err := webhook(line.Inspect.Identity)
+		if err != nil {
+			return err
+		}
+		return command.Inspect(ctx, store.Client, store.Keys, w, os.Stdout)
+	case "poisoned":
+		return command.Poisoned(ctx, store.Client, store.Keys, line.Execution.MaxAttempts, os.Stdout)
 	default:
+		w, err := webhook(line.Forget.Identity)
+		if err != nil {
+			return err
+		}
 		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL}
-		return command.Forget(ctx, store.Client, store.Keys, command.Webhook(line.Forget.Identity), line.Forget.Force, of, os.Stdout)
+		return command.Forget(ctx, store.Client, store.Keys, w, line.Forget.Force, of, os.Stdout)
 	}
+}
+
+// webhook is the one that a person named.
+func webhook(i config.Identity) (command.Webhook, error) {
+	if i.Fingerprint == "" {
+		return command.Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
+	}
+	f, err := fingerprint.Parse(i.Fingerprint)
+	return command.Webhook{Fingerprint: &f}, err
 }
 
 // serve runs the gateway until ctx ends, then lets what runs finish.

@@ -49,7 +49,8 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
 		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
-		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
+		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
+		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
 		Ungrouped: c.Compare.Ungrouped, Log: log,
 	}
 	if admitter, ok := logic.(Admitter); ok {

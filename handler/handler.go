@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -156,33 +155,28 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	if done {
 		h.recall.add(&sum, name)
 	} else {
-		webhook := h.own(p, &ctx.Request.Header, body, name, digest)
-		webhook.Arrived = ctx.Time()
-		answer = h.gate.Do(webhook)
+		answer = h.gate.Do(gate.Webhook{
+			Fingerprint: name, Digest: digest, Arrived: ctx.Time(),
+			Take: func() gate.Execution { return h.take(p, &ctx.Request.Header, body, name) },
+		})
 	}
 	h.respond(ctx, name, answer)
 }
 
-// own makes of a payload a webhook that outlives its request, whose memory fasthttp uses again.
-func (h *Handler) own(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint, digest record.Digest) gate.Webhook {
+// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution.
+func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint) gate.Execution {
 	w := Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
-		Fingerprint: name,
+		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
 	}
 	for _, name := range h.ForwardHeaders {
 		for _, value := range header.PeekAll(name) {
 			w.Headers = append(w.Headers, Header{Name: name, Value: string(value)})
 		}
 	}
-	variables, body := bytes.Clone(p.variables), bytes.Clone(body)
-	return gate.Webhook{
-		Fingerprint: name, Digest: digest,
-		Execute: func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
-			own := w // it may run again while one that lost its lease has not returned
-			own.Attempt, own.InDoubt, own.Variables, own.Body = attempt, inDoubt, bytes.Clone(variables), bytes.Clone(body)
-			own.Headers = slices.Clone(w.Headers)
-			return checked(h.logic.Execute(ctx, own))
-		},
+	return func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+		w.Attempt, w.InDoubt = attempt, inDoubt
+		return checked(h.logic.Execute(ctx, w))
 	}
 }
 

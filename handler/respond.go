@@ -23,6 +23,8 @@ const (
 	detailProcessing  = "This webhook is being processed: ask again"
 	detailRefused     = "Upstream unavailable: nothing was executed, ask again"
 	detailMismatch    = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"
+	detailOverloaded  = "Overloaded: nothing was executed, ask again"
+	detailPoisoned    = "Its executions failed MAX_ATTEMPTS times: it is not executed any more, until it is forgotten (oncegate forget)"
 	detailMissing     = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
@@ -45,6 +47,8 @@ var outcomes = [...]struct {
 	gate.Unavailable: {code: 503, detail: detailUnavailable, retry: true},
 	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
 	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
+	gate.Overloaded:  {code: 503, detail: detailOverloaded, retry: true},
+	gate.Poisoned:    {code: 500, header: "poisoned", status: "poisoned", detail: detailPoisoned},
 	gate.Mismatched:  {code: 422, header: "mismatch", detail: detailMismatch},
 	gate.Missing:     {code: 404, detail: detailMissing},
 }

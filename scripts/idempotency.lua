@@ -5,11 +5,13 @@
 -- KEYS[2]    number of the last counter flush of the calling process
 -- KEYS[3..]  the record of operation 1, 2, … (the same key may come again)
 --
--- ARGV[1]    SETTLE, ms; 0: no settling, and INFO is not asked for
--- ARGV[2]    LOCK_TTL, ms: the lease that a claim or a renewal gets
--- ARGV[3]    RESULT_TTL, ms: how long a record lives from its last write
--- ARGV[4]    number of the counter flush that rides on this call; 0: none
--- ARGV[5]    how many counters it has, then each as field, increment
+-- ARGV[1]    number of this call's form: 1
+-- ARGV[2]    SETTLE, ms; 0: no settling, and INFO is not asked for
+-- ARGV[3]    LOCK_TTL, ms: the lease that a claim or a renewal gets
+-- ARGV[4]    RESULT_TTL, ms: how long a record lives from its last write
+-- ARGV[5]    MAX_ATTEMPTS: a webhook whose executions failed that often is not executed any more; 0: no limit
+-- ARGV[6]    number of the counter flush that rides on this call; 0: none
+-- ARGV[7]    how many counters it has, then each as field, increment
 -- then the operations, each a name and its arguments:
 --   claim    token, first, digest, reject     first = 1: a request's first look, so that a result found is counted here;
 --                                     digest: of the body that would be executed; reject = 1: no other body
@@ -26,6 +28,7 @@
 -- Answers:
 --   { 'claimed', attempt, before }       run it; before: why the attempt before failed, '' where that is not known
 --   { 'mismatch', digest }               an attempt in doubt had another body
+--   { 'poisoned' }                       its executions failed MAX_ATTEMPTS times
 --   { 'free', before }                   to a look: a claim would win; before, also 'nothing' or 'expired'
 --   { 'progress', ms left, digest }      another one's lease holds
 --   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
@@ -34,7 +37,8 @@
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
 --   { 'refused', record }        another attempt stands    { 'expired' }               its end has come
 --   { 'missing' }                nothing to forget         { 'running' }               to forget it takes force
---   { 'foreign' }                no version of ours wrote this value; it is left as it is
+--   { 'foreign', version }       this version did not write this value; it is left as it is. version: the form of
+--                                another version of ours, '' where none of ours wrote it
 --   { 'error', text }            Redis refused a command (full, read-only); nothing was changed or counted
 --
 -- Why it is safe. Attempts of a fingerprint only grow while Redis keeps its history, and a token belongs to one
@@ -44,8 +48,10 @@
 -- finds its own work and says so, and counts it once. Time is this Redis' own.
 
 local call, try = redis.call, redis.pcall
+if ARGV[1] ~= '1' then return redis.error_reply('ERR oncegate: this script takes calls of form 1') end
+
 local METRICS, FLUSHED = KEYS[1], KEYS[2]
-local SETTLE, LEASE = tonumber(ARGV[1]), tonumber(ARGV[2])
+local SETTLE, LEASE, MAX_ATTEMPTS = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
 local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease is longer
 local DAY = 24 * 60 * 60 * 1000
@@ -120,22 +126,29 @@ local function parse(value)
   if not state or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
   local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
   if state == 'P' then
-    local deadline, lease, started, digest = string.match(rest, '^(%d+) (%d+) (%d+) (%S+)')
+    local deadline, lease, started, digest, failures = string.match(rest, '^(%d+) (%d+) (%d+) (%S+) ?(%d*)')
     if not deadline or not is_digest(digest) then return nil end
     r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), started, digest
+    r.failures = tonumber(failures) or 0
     if r.deadline >= 2 ^ 53 or r.lease > CENTURY or tonumber(started) >= 2 ^ 53 then return nil end
   elseif state == 'D' then
     local ends = string.match(rest, '^%d+ (%d+) ')
     if not ends then return nil end
     r.ends = tonumber(ends)
   else
-    r.reason, r.digest = string.match(rest, '^%d+ (%S+) ?(%S*)')
+    local failures
+    r.reason, r.digest, failures = string.match(rest, '^%d+ (%S+) ?(%S*) ?(%d*)')
     if not is_digest(r.digest) then r.digest = nil end -- a claim that was never answered, or a forget, has none
+    r.failures = tonumber(failures) or 0
   end
   return r
 end
 
-local NOTHING = { state = 'nothing', attempt = 0 }
+local NOTHING = { state = 'nothing', attempt = 0, failures = 0 }
+
+local function foreign(value)
+  return { 'foreign', type(value) == 'string' and string.match(value, '^[PDF](%d+) ') or '' }
+end
 
 -- read returns what stands at a key, or nil and the answer that says why that cannot be known. Where it is this very
 -- attempt in progress, which is all that a caller who names one wants to know, it is not parsed.
@@ -143,7 +156,7 @@ local function read(key, attempt, token)
   local value = try('GET', key)
   if not value then return NOTHING end
   if type(value) == 'table' then
-    if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, { 'foreign' } end
+    if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, foreign() end
     return nil, refusal(value)
   end
   if attempt then
@@ -151,7 +164,7 @@ local function read(key, attempt, token)
     if string.sub(value, 1, #own) == own then return { state = 'P', token = token } end
   end
   local r = parse(value)
-  if not r then return nil, { 'foreign' } end
+  if not r then return nil, foreign(value) end
   return r
 end
 
@@ -162,26 +175,26 @@ end
 local now_text, lease_end = int(now), int(now + LEASE)
 
 -- begin leaves the first attempt of a fingerprint that has no record, in one command, and tells whether it did.
-local first_lease = ' ' .. lease_end .. ' ' .. ARGV[2] .. ' ' .. now_text .. ' '
+local first_lease = ' ' .. lease_end .. ' ' .. ARGV[3] .. ' ' .. now_text .. ' '
 local function begin(key, token, digest)
-  local reply = try('SET', key, 'P1 1 ' .. token .. first_lease .. digest .. '\n', 'PX', ARGV[3], 'NX')
+  local reply = try('SET', key, 'P1 1 ' .. token .. first_lease .. digest .. '\n', 'PX', ARGV[4], 'NX')
   return reply and reply.ok
 end
 
--- write_progress leaves a record in progress; its times are texts.
-local function write_progress(key, attempt, token, deadline, lease, started, digest)
-  return write(key, ARGV[3], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
-    started .. ' ' .. digest .. '\n')
+-- write_progress leaves a record in progress; its times are texts. failures: of attempts before this one.
+local function write_progress(key, attempt, token, deadline, lease, started, digest, failures)
+  return write(key, ARGV[4], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
+    started .. ' ' .. digest .. (failures > 0 and ' ' .. int(failures) or '') .. '\n')
 end
 
 -- write_lease leaves one with a new lease.
-local function write_lease(key, attempt, token, started, digest)
-  return write_progress(key, attempt, token, lease_end, ARGV[2], started, digest)
+local function write_lease(key, attempt, token, started, digest, failures)
+  return write_progress(key, attempt, token, lease_end, ARGV[3], started, digest, failures)
 end
 
-local function write_failed(key, attempt, token, reason, digest)
-  return write(key, ARGV[3], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason ..
-    (digest and ' ' .. digest or '') .. '\n')
+local function write_failed(key, attempt, token, reason, digest, failures)
+  return write(key, ARGV[4], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason ..
+    (digest and ' ' .. digest .. (failures > 0 and ' ' .. int(failures) or '') or '') .. '\n')
 end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
@@ -194,6 +207,10 @@ local function tell(value)
   return { 'done', value }
 end
 
+local function poisoned(failures)
+  if MAX_ATTEMPTS > 0 and failures >= MAX_ATTEMPTS then return { 'poisoned' } end
+end
+
 -- look answers for what stands at a key; where a claim would win it also returns the record that stands there.
 local function look(key, first)
   local wait = settling()
@@ -202,7 +219,7 @@ local function look(key, first)
   if unknown then return unknown end
 
   if r.state == 'nothing' then return { 'free', 'nothing' }, r end
-  if r.state == 'F' then return { 'free', r.reason or '' }, r end
+  if r.state == 'F' then return poisoned(r.failures) or { 'free', r.reason or '' }, r end
   if r.state == 'D' then
     if first == '1' then
       count('replayed')
@@ -210,10 +227,10 @@ local function look(key, first)
     end
     return tell(r.value)
   end
-  if r.deadline <= now then return { 'free', 'expired' }, r end
+  if r.deadline <= now then return poisoned(r.failures + 1) or { 'free', 'expired' }, r end -- it crashed
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
     r.deadline = now + r.lease
-    local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r.started, r.digest)
+    local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r.started, r.digest, r.failures)
     if refused then return refused end
   end
   return { 'progress', r.deadline - now, r.digest }, r
@@ -234,13 +251,13 @@ local function claim(key, token, first, digest, reject)
 
   if r.token == token then
     if r.state == 'F' then return { 'cancelled' } end
-    return write_lease(key, r.attempt, token, r.started, digest) or { 'claimed', r.attempt, '' }
+    return write_lease(key, r.attempt, token, r.started, digest, r.failures) or { 'claimed', r.attempt, '' }
   end
   if answer[1] ~= 'free' then return answer end
   -- What was begun with one body and may have had its effect is not gone on with another one.
   if reject == '1' and r.digest and r.digest ~= digest and not CERTAIN[r.reason] then return { 'mismatch', r.digest } end
   local attempt = r.attempt + 1
-  local refused = write_lease(key, attempt, token, now_text, digest)
+  local refused = write_lease(key, attempt, token, now_text, digest, r.failures + (r.state == 'P' and 1 or 0))
   if refused then return refused end
   count('executed')
   if r.state == 'P' then count('takeovers') end
@@ -253,10 +270,10 @@ local function renew(key, attempt, token, digest)
   if unknown then return unknown end
   if r.token == token then
     if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_lease(key, r.attempt, token, r.started, r.digest) or { 'renewed' }
+    return write_lease(key, r.attempt, token, r.started, r.digest, r.failures) or { 'renewed' }
   end
   if r.attempt < attempt then
-    local refused = write_lease(key, attempt, token, now_text, digest)
+    local refused = write_lease(key, attempt, token, now_text, digest, r.failures or 0)
     if refused then return refused end
     put_back()
     return { 'restored' }
@@ -299,7 +316,7 @@ end
 
 local function restore(key, value)
   local known = parse(value)
-  if not known or known.state == 'P' then return { 'foreign' } end
+  if not known or known.state == 'P' then return foreign(value) end
   local done = known.state == 'D'
   if done and known.ends <= now then return { 'expired' } end
   local r, unknown = read(key)
@@ -314,7 +331,7 @@ local function restore(key, value)
     return { 'refused', r.value }
   end
 
-  local refused = write(key, done and int(known.ends - now) or ARGV[3], value)
+  local refused = write(key, done and int(known.ends - now) or ARGV[4], value)
   if refused then return refused end
   if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
     count('stored')
@@ -323,6 +340,9 @@ local function restore(key, value)
   put_back()
   return { 'restored' }
 end
+
+-- Reasons of a failure that say nothing against a webhook: MAX_ATTEMPTS does not count them.
+local BLAMELESS = { refused = true, shutdown = true, unanswered = true, ['lease-lost'] = true }
 
 local function fail(key, attempt, token, reason)
   attempt = tonumber(attempt)
@@ -335,7 +355,8 @@ local function fail(key, attempt, token, reason)
   if r.token == token then
     if r.state == 'F' then return { 'failed' } end
     if r.state == 'D' then return { 'refused', r.value } end
-    local refused = write_failed(key, r.attempt, token, reason, r.digest)
+    local failures = r.failures + (BLAMELESS[reason] and 0 or 1)
+    local refused = write_failed(key, r.attempt, token, reason, r.digest, failures)
     if refused then return refused end
     count('failed')
     return { 'failed' }
@@ -361,11 +382,11 @@ local operations = {
   restore = { restore, 1 }, fail = { fail, 3 }, forget = { forget, 1 },
 }
 
-local arg = 5
+local arg = 7
 
 -- A flush is taken once: a repeated one has a number that was taken before.
 local taken = 0
-local flush, pairs_left = tonumber(ARGV[4]), tonumber(ARGV[5])
+local flush, pairs_left = tonumber(ARGV[6]), tonumber(ARGV[7])
 if flush > 0 then
   local last = try('GET', FLUSHED)
   local fresh = flush > (type(last) == 'string' and tonumber(last) or 0) -- a foreign value there is no number of ours

@@ -18,9 +18,6 @@ import (
 //go:embed idempotency.lua
 var source string
 
-// script is sent by its SHA-1; where Redis does not know it (a restart, a promotion, SCRIPT FLUSH), by its text.
-var script = rueidis.NewLuaScript(source)
-
 // Call is one call of the script: a list of operations that Redis does at once.
 type Call struct {
 	Metrics string // key of the metrics hash
@@ -29,6 +26,12 @@ type Call struct {
 	Settle time.Duration // 0: no settling
 	Lease  time.Duration // what a claim or a renewal gets
 	TTL    time.Duration // of a record, from its last write
+
+	MaxAttempts int // how often a webhook's executions may fail; 0: no limit
+
+	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than AckWithin; 0: none.
+	Acks      int
+	AckWithin time.Duration
 
 	Flush Flush
 	Ops   []Op
@@ -115,6 +118,7 @@ const (
 	Claimed    Verdict = "claimed"
 	Free       Verdict = "free"
 	Mismatch   Verdict = "mismatch"
+	Poisoned   Verdict = "poisoned"
 	InProgress Verdict = "progress"
 	Done       Verdict = "done"
 	Cancelled  Verdict = "cancelled"
@@ -140,7 +144,7 @@ type Answer struct {
 	Left    time.Duration // InProgress: of the lease; Settling: of the settling
 	Digest  record.Digest // InProgress, Mismatch: of the body that is, or was, executed
 	Record  []byte        // Done, Refused: what stands in Redis; Done and empty: the reply had no room for it
-	Text    string        // Error: Redis' words
+	Text    string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
 }
 
 // Reply is what the script says to a call.
@@ -150,6 +154,7 @@ type Reply struct {
 	Settling time.Duration // left of it; 0: settled
 	Flushed  bool          // the flush was taken, now or before
 	Counted  bool          // the transitions were counted; false where Redis is full
+	Short    bool          // fewer replicas than Call.Acks have it: what was claimed or stored is answered as an Error
 	Answers  []Answer      // one an operation, in their order
 }
 
@@ -160,13 +165,16 @@ type History struct {
 	Met int64 // Unix ms
 }
 
+// form is the number of the call's form. Only a script that takes it must get it.
+const form = "1"
+
 // Run sends the call. An error means that no answer is known: the operations may or may not have been done.
 func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 	keys := make([]string, 2, 2+len(call.Ops))
 	keys[0], keys[1] = call.Metrics, call.Flushed
-	args := make([]string, 0, 5+2*len(call.Flush.Counters)+8*len(call.Ops))
-	args = append(args, millis(call.Settle), millis(call.Lease), millis(call.TTL),
-		strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
+	args := make([]string, 0, 7+2*len(call.Flush.Counters)+8*len(call.Ops))
+	args = append(args, form, millis(call.Settle), millis(call.Lease), millis(call.TTL),
+		strconv.Itoa(call.MaxAttempts), strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
 	for _, c := range call.Flush.Counters {
 		args = append(args, c.Field, strconv.FormatInt(c.By, 10))
 	}
@@ -174,11 +182,19 @@ func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 		keys = append(keys, op.key)
 		args = append(args, op.args...)
 	}
-	values, err := script.Exec(ctx, client, keys, args).ToArray()
+	message, acked, err := send(ctx, client, call, keys, args)
+	var values []rueidis.RedisMessage
+	if err == nil {
+		values, err = message.ToArray()
+	}
 	if err != nil {
 		return Reply{}, fmt.Errorf("script on %d records: %w", len(call.Ops), err)
 	}
-	return parse(values, len(call.Ops))
+	reply, err := parse(values, len(call.Ops))
+	if acked < call.Acks {
+		reply.short(acked, call.Acks)
+	}
+	return reply, err
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
@@ -286,7 +302,7 @@ func (r *reader) answer() Answer {
 		a.Digest = words.digest()
 	case Done, Refused:
 		a.Record = words.bytes()
-	case Error:
+	case Error, Foreign:
 		a.Text = words.text()
 	}
 	if words.err != nil {

@@ -44,6 +44,8 @@ var groups = []group{
 		{1, "late_answers", "were answered before their own execution was stored"},
 		{1, "unavailable", "answered 503: neither executed nor a duplicate"},
 		{2, "refused", "since the backend was left alone for a while"},
+		{2, "overloaded", "since MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
+		{2, "poisoned", "answered 500, since executions failed MAX_ATTEMPTS times"},
 	}},
 	{"Executions", says("of the business logic"), []row{
 		{0, "executed", "started"},

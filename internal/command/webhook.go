@@ -1,4 +1,4 @@
-// Package command is what a person types beside a running gateway: stats, inspect and forget. The commands look into the
+// Package command is what a person types beside a running gateway: stats, inspect, forget and poisoned. The commands look into the
 // Redis that the replicas share, and put into words what stands there; only forget changes something, and by the script.
 package command
 
@@ -16,18 +16,26 @@ import (
 // ErrNotFound says that there is no record of the webhook: it never came, or its time is over.
 var ErrNotFound = errors.New("no record")
 
-// Webhook is the identity that a person gave.
+// Webhook is the identity that a person gave, or the fingerprint.
 type Webhook struct {
 	Dialog, Node string
 	Sequence     int64
+
+	Fingerprint *fingerprint.Fingerprint // in place of the three
 }
 
 func (w Webhook) fingerprint() fingerprint.Fingerprint {
+	if w.Fingerprint != nil {
+		return *w.Fingerprint
+	}
 	return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
 }
 
 // String names it, safe for a terminal.
 func (w Webhook) String() string {
+	if w.Fingerprint != nil {
+		return "of a fingerprint"
+	}
 	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.Dialog), plain(w.Node), w.Sequence)
 }
 

@@ -15,15 +15,16 @@ import (
 type CommandLine struct {
 	Config
 
-	// Command is serve, stats, inspect, forget or size; the field of that name holds its arguments.
+	// Command is serve, stats, inspect, forget, poisoned or size; the field of that name holds its arguments.
 	Command string `kong:"-"`
 
-	Serve   Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
-	Stats   Stats            `cmd:"" help:"Print the counters of all replicas."`
-	Inspect Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
-	Forget  Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
-	Size    Size             `cmd:"" help:"Work out how many replicas and what Redis a load takes."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
+	Stats    Stats            `cmd:"" help:"Print the counters of all replicas."`
+	Inspect  Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
+	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
+	Poisoned Poisoned         `cmd:"" help:"List the webhooks that are not executed any more, since their executions failed MAX_ATTEMPTS times."`
+	Size     Size             `cmd:"" help:"Work out how many replicas and what Redis a load takes."`
+	Version  kong.VersionFlag `help:"Print the version."`
 }
 
 // Serve runs the gateway.
@@ -45,6 +46,9 @@ type Forget struct {
 	Force bool `help:"Also while it runs: that run's result is dropped."`
 }
 
+// Poisoned lists what is left alone.
+type Poisoned struct{}
+
 // Size works out what a load takes.
 type Size struct {
 	Rate       float64 `required:"" help:"Webhooks a second, all deliveries."`
@@ -54,11 +58,24 @@ type Size struct {
 }
 
 // Identity is what makes a webhook this one and no other. An id that begins with a hyphen goes behind "--", together
-// with all that follows.
+// with all that follows. A fingerprint, as answers carry it, stands in place of all three.
 type Identity struct {
-	Dialog   string `arg:"" help:"dialogId of the webhook."`
-	Node     string `arg:"" help:"nodeId of the webhook."`
-	Sequence int64  `arg:"" help:"sequence of the webhook, a whole number, also a negative one."`
+	Dialog      string `arg:"" optional:"" help:"dialogId of the webhook."`
+	Node        string `arg:"" optional:"" help:"nodeId of the webhook."`
+	Sequence    *int64 `arg:"" optional:"" help:"sequence of the webhook, a whole number, also a negative one."`
+	Fingerprint string `placeholder:"HEX" help:"Fingerprint of the webhook, in place of its three parts."`
+}
+
+// Validate refuses half an identity; kong calls it.
+func (i Identity) Validate() error {
+	given := i.Dialog != "" || i.Node != "" || i.Sequence != nil
+	switch {
+	case i.Fingerprint == "" && i.Sequence == nil:
+		return errors.New("which webhook? want DIALOG NODE SEQUENCE, or --fingerprint")
+	case i.Fingerprint != "" && given:
+		return errors.New("which webhook? want DIALOG NODE SEQUENCE or --fingerprint, not both")
+	}
+	return nil
 }
 
 const description = "One webhook, one execution, the same answer for every duplicate."

@@ -37,7 +37,7 @@ func TestTheHelpNamesEverySettingOnceAndNoOther(t *testing.T) {
 
 func TestTheHelpOfACommandIsAboutThatCommand(t *testing.T) {
 	out := exits(t, []string{"forget", "--help", "d", "n", "-5"}, env{"LOCK_TTL": "nonsense"})
-	contains(t, out, "Usage: oncegate forget <dialog> <node> <sequence> [flags]", "--force")
+	contains(t, out, "Usage: oncegate forget [<dialog> [<node> [<sequence>]]] [flags]", "--force", "--fingerprint")
 	equal(t, strings.Contains(out, "Try it"), false)
 }
 
@@ -56,7 +56,7 @@ func TestWhoWins(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	identity := func(dialog, node string, sequence int64) config.Identity {
-		return config.Identity{Dialog: dialog, Node: node, Sequence: sequence}
+		return config.Identity{Dialog: dialog, Node: node, Sequence: &sequence}
 	}
 	type arguments struct {
 		command string
@@ -96,8 +96,9 @@ func TestCommands(t *testing.T) {
 
 func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
-		"inspect":                        "<dialog>",
-		"inspect d n":                    "<sequence>",
+		"inspect":                        "want DIALOG NODE SEQUENCE, or --fingerprint",
+		"inspect d n":                    "want DIALOG NODE SEQUENCE, or --fingerprint",
+		"inspect --fingerprint ab d n 1": "not both",
 		"inspect -7 n 3":                 "unknown flag -7",
 		"inspect d -7 3":                 "unknown flag -7",
 		"inspect d n -5 7":               "unexpected argument -5",

@@ -80,6 +80,12 @@ type Execution struct {
 	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
+	// MaxAttempts is 0, for no limit, or more.
+	MaxAttempts int `default:"0" help:"How often a webhook's executions may fail or crash before it is left alone (500, poisoned); 0: no limit."`
+	// MaxExecutions is 0, for no limit, or more.
+	MaxExecutions int `default:"1000" help:"Executions at once in this process; beyond, 503. 0: no limit."`
+	// MaxWaiters is 0, for no limit, or more.
+	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
 	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
 	// JournalAge is above 0.
@@ -110,6 +116,8 @@ type Redis struct {
 	TLSKey  string `name:"redis-tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
 	// KeyPrefix is 1 to 64 of A-Z a-z 0-9 _ . : -
 	KeyPrefix string `default:"cognigy" help:"First part of every key, so that several deployments share a Redis."`
+	// ReplicasAck is 0 or more.
+	ReplicasAck int `name:"replicas-ack" default:"0" help:"Replicas of Redis that must have a claim before its logic runs, and a result before it is answered (WAIT)."`
 	// Buckets is 1 to 256.
 	Buckets int `default:"64" help:"In Redis Cluster: over how many hash slots the records are spread, 1 to 256; the same for all replicas, for ever."`
 	// Timeout, above 0 and below a third of Execution.LockTTL, bounds one round trip.

@@ -23,7 +23,7 @@ var setting = map[string]string{
 	"REDIS_SENTINEL_USERNAME": "gate", "REDIS_SENTINEL_PASSWORD": "s3cret",
 	"REDIS_TLS_CA": "/run/tls/ca.pem", "REDIS_TLS_CERT": "/run/tls/cert.pem", "REDIS_TLS_KEY": "/run/tls/key.pem",
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
-	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
+	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "REPLICAS_ACK": "1", "MAX_ATTEMPTS": "5", "MAX_EXECUTIONS": "50", "MAX_WAITERS": "0", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2", "FORWARD_HEADERS": "X-Request-Id, Authorization",
 	"REJECTED_TTL": "10m", "MISMATCH": "reject",
@@ -58,7 +58,7 @@ func companions(name string) env {
 	switch {
 	case strings.HasPrefix(name, "REDIS_SENTINEL_") || strings.HasPrefix(name, "REDIS_TLS_"):
 		return maps.Clone(sentinels)
-	case strings.HasPrefix(name, "REDIS_") && name != "REDIS_URL":
+	case strings.HasPrefix(name, "REDIS_") && name != "REDIS_URL", name == "REPLICAS_ACK":
 		return env{"REDIS_HOST": "localhost"}
 	case strings.HasPrefix(name, "UPSTREAM_"):
 		return maps.Clone(backend)
@@ -72,7 +72,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
 			LockTTL: time.Minute, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
-			MaxResultBytes: config.MiB, Settle: 3 * time.Second, JournalBytes: 64 * config.MiB, JournalAge: 3 * time.Minute, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
+			MaxResultBytes: config.MiB, Settle: 3 * time.Second, MaxExecutions: 1000, MaxWaiters: 20000, JournalBytes: 64 * config.MiB, JournalAge: 3 * time.Minute, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
 		},
 		Redis:  config.Redis{KeyPrefix: "cognigy", Buckets: 64, Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},

@@ -97,6 +97,9 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
 	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
 	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v", e.JournalBytes, Bytes(64*1024*MiB))
+	p.unless(e.MaxAttempts >= 0, "MAX_ATTEMPTS is %d: must be 0 (no limit) or more", e.MaxAttempts)
+	p.unless(e.MaxExecutions >= 0, "MAX_EXECUTIONS is %d: must be 0 (no limit) or more", e.MaxExecutions)
+	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)
 	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
 		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
@@ -129,6 +132,7 @@ func (r Redis) problems(e Execution) (p problems) {
 	p.unless((r.TLSCert == "") == (r.TLSKey == ""), "REDIS_TLS_CERT and REDIS_TLS_KEY belong together: only one is given")
 	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
+	p.unless(r.ReplicasAck >= 0 && (r.ReplicasAck == 0 || !r.Embedded()), "REPLICAS_ACK is %d: must be 0 or more, and 0 for the embedded store", r.ReplicasAck)
 	p.unless(r.Buckets >= 1 && r.Buckets <= 256, "BUCKETS is %d: must be 1 to 256", r.Buckets)
 	p.unless(0 < r.Timeout && r.Timeout < e.LockTTL/3,
 		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time", r.Timeout, e.LockTTL)

@@ -191,6 +191,18 @@ func TestRules(t *testing.T) {
 			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"}},
 		},
 		{
+			"limits are counts",
+			[]env{{"MAX_ATTEMPTS": "-1"}, {"MAX_EXECUTIONS": "-1"}, {"MAX_WAITERS": "-1"}},
+			"must be 0 (no limit) or more",
+			[]env{{"MAX_ATTEMPTS": "1"}, {"MAX_EXECUTIONS": "1"}, {"MAX_WAITERS": "1"}},
+		},
+		{
+			"only a Redis has replicas",
+			[]env{{"REPLICAS_ACK": "-1", "REDIS_HOST": "h"}, {"REPLICAS_ACK": "1"}},
+			"REPLICAS_ACK is ",
+			[]env{{"REPLICAS_ACK": "1", "REDIS_HOST": "h"}},
+		},
+		{
 			"a journal is bounded",
 			[]env{{"JOURNAL_BYTES": "-1"}, {"JOURNAL_BYTES": "65537MiB"}},
 			"JOURNAL_BYTES is ",

@@ -14,12 +14,18 @@ type Webhook struct {
 	Digest      record.Digest // of the request's body
 	Arrived     time.Time     // WaitTimeout counts from then
 
-	// Execute runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
-	// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
-	// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
-	// ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
-	Execute func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
+	// Take returns what executes it. It is called where that may be needed, for each try anew, and only while Do has not
+	// returned: what the execution needs of the request must be copied then.
+	Take func() Execution
+
+	execute Execution
 }
+
+// Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's, maybe
+// after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
+// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
+// ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
+type Execution func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
 
 // Outcome says what became of a webhook.
 type Outcome uint8
@@ -34,6 +40,8 @@ const (
 	Unavailable                // Redis does not answer, or refuses to write
 	Foreign                    // a value that no version of ours wrote stands at the record's key
 	Refused                    // nothing is executed at the moment (Admit, ErrRefused)
+	Overloaded                 // as many executions run, or as many requests wait, as may
+	Poisoned                   // its executions failed as often as they may; it is not executed
 	Mismatched                 // another body than the one that is, or was, executed (RejectMismatch)
 	Missing                    // to Find: there is no record
 )

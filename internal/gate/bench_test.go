@@ -51,7 +51,7 @@ func firstTime(b *testing.B, callers int, ungrouped bool) {
 		calling.Go(func() {
 			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
 				w := h.hook(int(i), "body")
-				w.Execute = func(context.Context, int64, bool) (record.Result, error) { return result, nil }
+				w.Take = executes(func(context.Context, int64, bool) (record.Result, error) { return result, nil })
 				if a := r.Do(w); a.Outcome != gate.Executed {
 					b.Errorf("it was %s", name(a.Outcome))
 				}

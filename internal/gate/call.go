@@ -37,6 +37,7 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 	reply, err = scripts.Run(ctx, b.client, scripts.Call{
 		Metrics: b.keys.Metrics(), Flushed: b.keys.Flush(b.process),
 		Settle: b.Settle, Lease: b.LockTTL, TTL: b.ResultTTL,
+		MaxAttempts: b.MaxAttempts, Acks: b.ReplicasAck, AckWithin: b.RedisTimeout / 2,
 		Flush: flush, Ops: ops,
 	})
 	if err != nil {
@@ -62,6 +63,12 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 	}
 	if b.signals.told(reply.History) {
 		b.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
+	}
+	if reply.Short {
+		if b.health.refusing.begin() {
+			b.Log.Error("too few replicas of redis have what was written: nothing is begun or answered", "REPLICAS_ACK", b.ReplicasAck)
+		}
+		return
 	}
 	took := wrote && reply.Flushed
 	for _, a := range reply.Answers {

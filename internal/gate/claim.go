@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ func (b *bucket) fly(f *flight, first bool) {
 		if !ok || b.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
 				b.commit(scripts.Fail(f.key, c.Attempt, token, "shutdown"))
+				b.executing.Add(-1)
 			}
 			b.land(f, landing{outcome: Unavailable})
 			return
@@ -50,11 +52,14 @@ func (b *bucket) fly(f *flight, first bool) {
 		case scripts.Settling:
 			_ = sleep.For(b.life, c.Left)
 		case scripts.Free:
-			b.land(f, landing{outcome: Refused})
+			b.land(f, landing{outcome: c.refusal})
+			return
+		case scripts.Poisoned:
+			b.land(f, landing{outcome: Poisoned})
 			return
 		case scripts.Mismatch: // its caller goes, others may have the right body
 		case scripts.Foreign:
-			b.landOnForeign(f, record.ErrForeign)
+			b.landOnForeign(f, foreign(c.Text))
 			return
 		default: // cancelled: the token was given up
 			b.land(f, landing{outcome: Unavailable})
@@ -95,6 +100,14 @@ func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (lande
 	return true
 }
 
+// foreign says of a value whether another version of ours wrote it.
+func foreign(form string) error {
+	if form == "" {
+		return record.ErrForeign
+	}
+	return fmt.Errorf("%w: its form is %s, and this version knows form 1 alone: run one version, or one that knows both", record.ErrForeign, form)
+}
+
 func (b *bucket) landOnForeign(f *flight, err error) {
 	b.Log.Error("a value that is no record of ours stands at a record's key; it is left as it is", "key", f.key, "error", err)
 	b.land(f, landing{outcome: Foreign})
@@ -103,6 +116,7 @@ func (b *bucket) landOnForeign(f *flight, err error) {
 // claim is the script's answer to one, and the lease by our own clock where it was won.
 type claim struct {
 	scripts.Answer
+	refusal Outcome // why nothing may be executed, where it only looked
 	lease   lease
 	signals uint64 // raised when it was sent
 }
@@ -110,7 +124,12 @@ type claim struct {
 // claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
 // Redis had none for RedisPatience; the token is then failed as soon as it is back.
 func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim, ok bool) {
-	c, scripted, sent, ok := b.ask(f.key, w.Digest, token, first)
+	refusal, admitted := b.admit() // the same for all tries: one may have been executed
+	c, scripted, sent, ok := b.ask(f.key, w.Digest, token, first, admitted)
+	c.refusal = refusal
+	if admitted && !(ok && c.Verdict == scripts.Claimed) {
+		b.executing.Add(-1)
+	}
 	if !ok && sent {
 		b.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(b.LockTTL)})
 	}
@@ -138,14 +157,25 @@ func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim,
 	return c, ok
 }
 
+// admit tells whether an execution may begin now, which then counts as one, or why not.
+func (b *bucket) admit() (refusal Outcome, admitted bool) {
+	if b.Admit != nil && !b.Admit() {
+		return Refused, false
+	}
+	if b.executing.Add(1) > int64(b.MaxExecutions) && b.MaxExecutions > 0 {
+		b.executing.Add(-1)
+		return Overloaded, false
+	}
+	return 0, true
+}
+
 // ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been
 // silent for that long. scripted: the script counted a replay; also where the first reply was lost, since a call that was
 // sent is executed in all likelihood. sent: Redis may have executed the claim.
 //
 // While nothing may be executed it only looks: what is done or in progress is served as ever.
-func (b *bucket) ask(key string, digest record.Digest, token string, first bool) (c claim, scripted, sent, ok bool) {
+func (b *bucket) ask(key string, digest record.Digest, token string, first, claims bool) (c claim, scripted, sent, ok bool) {
 	giveUp := time.Now().Add(b.RedisPatience)
-	claims := b.Admit == nil || b.Admit() // the same for all tries: one may have been executed
 	for pause := retryFirst; !b.health.silent.over(b.RedisPatience); pause = longer(pause) {
 		signals := b.signals.raised.Load()
 		held := newLease(b.LockTTL) // counts from before the claim is sent
@@ -168,7 +198,7 @@ func (b *bucket) ask(key string, digest record.Digest, token string, first bool)
 				if answer.Verdict != scripts.Settling {
 					b.signals.settle(signals)
 				}
-				return claim{answer, held, signals}, scripted, true, true
+				return claim{Answer: answer, lease: held, signals: signals}, scripted, true, true
 			}
 			pause = 0 // asked again at once
 		}

@@ -39,7 +39,7 @@ type runs struct {
 // webhook is the n-th, whose execution takes so long and answers its number.
 func (r *runs) webhook(h *house, n int, takes time.Duration) gate.Webhook {
 	w := h.hook(n, "body")
-	w.Execute = func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
+	w.Take = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
 		r.mu.Lock()
 		if r.of == nil {
 			r.of = make(map[int]int)
@@ -52,7 +52,7 @@ func (r *runs) webhook(h *house, n int, takes time.Duration) gate.Webhook {
 		case <-ctx.Done():
 			return record.Result{}, context.Cause(ctx)
 		}
-	}
+	})
 	return w
 }
 

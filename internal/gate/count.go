@@ -24,6 +24,8 @@ const (
 	stillProcessing              // waited in vain
 	unavailable                  // neither an execution nor a duplicate
 	refused                      // of those: since nothing is executed at the moment
+	overloaded                   // of those: since too much is under way
+	poisoned                     // of those: since its executions failed too often
 	lateAnswer                   // remark: a first caller left before its own execution ended
 	mismatch                     // remark: a duplicate with another body than the first
 	rejected                     // remark: an execution whose result is a refusal for good
@@ -41,6 +43,8 @@ var fields = [kinds][]string{
 	stillProcessing:  {"total_requests", "duplicates", "still_processing"},
 	unavailable:      {"total_requests", "unavailable"},
 	refused:          {"total_requests", "unavailable", "refused"},
+	overloaded:       {"total_requests", "unavailable", "overloaded"},
+	poisoned:         {"total_requests", "unavailable", "poisoned"},
 	lateAnswer:       {"late_answers"},
 	mismatch:         {"mismatches"},
 	rejected:         {"rejected"},

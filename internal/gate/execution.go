@@ -91,6 +91,7 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	}
 	answer := b.finish(e, &end)
 	b.leases.remove(e)
+	b.executing.Add(-1)
 
 	if !e.ended.CompareAndSwap(false, true) {
 		return // its lease was lost: the flight has gone on
@@ -109,7 +110,7 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	case scripts.Refused:
 		b.goOn(f, answer.Record)
 	case scripts.Foreign:
-		b.landOnForeign(f, record.ErrForeign)
+		b.landOnForeign(f, foreign(answer.Text))
 	default: // the gate closes and Redis does not answer
 		b.land(f, landing{outcome: Unavailable, attempt: attempt})
 	}
@@ -160,7 +161,7 @@ func (e *execution) run() (result record.Result, err error) {
 			err = &panicked{value, debug.Stack()}
 		}
 	}()
-	return e.webhook.Execute(e.ctx, e.attempt, e.inDoubt)
+	return e.webhook.execute(e.ctx, e.attempt, e.inDoubt)
 }
 
 // The reasons of a failed record that leave no doubt of what became of its execution.

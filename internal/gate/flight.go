@@ -56,6 +56,11 @@ type flights struct {
 
 // do is Do, in the webhook's bucket.
 func (b *bucket) do(w Webhook) Answer {
+	defer b.waiting.Add(-1)
+	if b.waiting.Add(1) > int64(b.MaxWaiters) && b.MaxWaiters > 0 {
+		b.counters.add(overloaded)
+		return Answer{Outcome: Overloaded}
+	}
 	c := &caller{webhook: w}
 	f := b.join(c)
 	if f == nil {
@@ -126,7 +131,9 @@ func (b *bucket) nominate(f *flight) (w Webhook, ok bool) {
 		return w, false
 	}
 	f.candidate, f.decided = f.callers[waits], make(chan struct{})
-	return f.candidate.webhook, true
+	w = f.candidate.webhook
+	w.execute = w.Take() // its caller, who leaves under this lock, is still there
+	return w, true
 }
 
 // land ends a flight: all its callers get what it found, and who comes later begins anew.
@@ -209,6 +216,10 @@ func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 		b.counters.add(stillProcessing)
 	case outcome == Refused:
 		b.counters.add(refused)
+	case outcome == Overloaded:
+		b.counters.add(overloaded)
+	case outcome == Poisoned:
+		b.counters.add(poisoned)
 	default:
 		b.counters.add(unavailable)
 	}

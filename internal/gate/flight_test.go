@@ -8,7 +8,7 @@ import (
 
 func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
-	c := &caller{webhook: Webhook{Digest: record.Digest{2}}}
+	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Take: func() Execution { return nil }}}
 	f := &flight{callers: []*caller{c}, named: make(chan struct{})}
 	f.name(record.Digest{1}) // another one's body, before this caller came
 

@@ -27,7 +27,7 @@ import (
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle,
-// RedisPatience and JournalBytes, where 0 means "none", RejectMismatch and Admit.
+// RedisPatience, JournalBytes, ReplicasAck and the limits, where 0 means "none", RejectMismatch and Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
@@ -41,6 +41,10 @@ type Options struct {
 	MaxResultBytes   int
 	JournalBytes     int           // what is kept to be put back, over all buckets; 0: nothing
 	JournalAge       time.Duration // for how long
+	MaxAttempts      int           // how often a webhook's executions may fail before it is left alone; 0: no limit
+	MaxExecutions    int           // at once; 0: no limit
+	MaxWaiters       int           // requests in Do at once; 0: no limit
+	ReplicasAck      int           // replicas of Redis that must have a claim and a store
 	RejectMismatch   bool          // a duplicate with another body than the first is not served
 
 	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
@@ -66,6 +70,9 @@ type Gate struct {
 	seen  seen
 	slots chan struct{} // bounds the calls in flight towards Redis
 	looks atomic.Int64  // into the cache, under way
+
+	waiting   atomic.Int64 // requests in Do
+	executing atomic.Int64 // executions, and claims that may become one
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc

@@ -137,16 +137,18 @@ func (h *house) hook(n int, body string) gate.Webhook {
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
 		Arrived:     time.Now(),
-		Execute: func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+		Take: executes(func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 			execution := h.executions.Add(1)
 			h.inDoubt.Store(inDoubt)
 			if logic := h.logic.Load(); logic != nil {
 				return (*logic)(ctx, attempt)
 			}
 			return answer(fmt.Sprintf(`{"execution":%d}`, execution)), nil
-		},
+		}),
 	}
 }
+
+func executes(e gate.Execution) func() gate.Execution { return func() gate.Execution { return e } }
 
 func digestOf(body string) (d record.Digest) {
 	copy(d[:], body)
@@ -185,7 +187,7 @@ func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
 }
 
 func name(o gate.Outcome) string {
-	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "mismatched", "missing"}[o]
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "overloaded", "poisoned", "mismatched", "missing"}[o]
 }
 
 func (h *house) expectExecutions(n int64) {

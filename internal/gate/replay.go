@@ -42,6 +42,8 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		return b.answer(Replayed, &r, false)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
+	case scripts.Poisoned:
+		return Answer{Outcome: Poisoned}
 	case scripts.Free:
 		if found.Before == "nothing" || found.Before == reasonForgotten {
 			return Answer{Outcome: Missing}

@@ -3,9 +3,9 @@
 //
 // A record is one line of text and, where it is done, the result's bytes behind it:
 //
-//	P1 <attempt> <token> <deadline> <lease> <started> <digest>\n
+//	P1 <attempt> <token> <deadline> <lease> <started> <digest> [<failures>]\n
 //	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type> [<header>:<value> …]\n<result>
-//	F1 <attempt> <token> <failed> <reason> [<digest>]\n
+//	F1 <attempt> <token> <failed> <reason> [<digest> [<failures>]]\n
 //
 // The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
 // lease is a length in milliseconds. A reader ignores fields behind those that it knows; in a done record, those
@@ -99,6 +99,8 @@ type Record struct {
 	Ends   time.Time // done: Redis drops the record then
 	Result Result    // done; Body aliases the parsed value
 
+	Failures int64 // in progress: of the attempts before it; failed: its own too; both since the last forget
+
 	FailedAt time.Time // failed
 	Reason   string    // failed: one word, no payload data
 }
@@ -118,13 +120,18 @@ func Parse(value []byte) (Record, error) {
 	switch r.State {
 	case InProgress:
 		r.Deadline, r.Lease, r.Started, r.Digest = h.time(), h.length(), h.time(), h.digest()
+		r.Failures = h.optional()
 	case Done:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
 		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Headers: h.headers(), Body: body}
 	case Failed:
 		r.FailedAt, r.Reason = h.time(), h.text()
-		digest, _, _ := bytes.Cut(h.rest, []byte{' '})
-		r.Digest, _ = ParseDigest(string(digest))
+		digest, rest, _ := bytes.Cut(h.rest, []byte{' '})
+		var err error
+		if r.Digest, err = ParseDigest(string(digest)); err == nil {
+			h.rest = rest
+			r.Failures = h.optional()
+		}
 	default:
 		return Record{}, ErrForeign
 	}
@@ -132,6 +139,14 @@ func Parse(value []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: %w", ErrForeign, h.err)
 	}
 	return r, nil
+}
+
+// optional reads a number that need not be there: 0.
+func (h *header) optional() int64 {
+	if len(h.rest) == 0 || h.rest[0] < '0' || h.rest[0] > '9' {
+		return 0
+	}
+	return h.integer()
 }
 
 // header reads space-separated fields from the left and remembers the first that was not what it should be.
@@ -281,6 +296,9 @@ func Append(dst []byte, r Record) []byte {
 		dst = appendInteger(dst, r.Lease.Milliseconds())
 		dst = appendInteger(dst, r.Started.UnixMilli())
 		dst = appendField(dst, r.Digest.Hex())
+		if r.Failures > 0 {
+			dst = appendInteger(dst, r.Failures)
+		}
 	case Done:
 		dst = appendInteger(dst, r.Stored.UnixMilli())
 		dst = appendInteger(dst, r.Ends.UnixMilli())
@@ -292,6 +310,9 @@ func Append(dst []byte, r Record) []byte {
 		dst = appendField(dst, r.Reason)
 		if r.Digest != (Digest{}) {
 			dst = appendField(dst, r.Digest.Hex())
+			if r.Failures > 0 {
+				dst = appendInteger(dst, r.Failures)
+			}
 		}
 	}
 	dst = append(dst, '\n')

@@ -1,0 +1,105 @@
+package gate_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// replicated adds a replica to the Redis of a house, and waits until it follows.
+func replicated(h *house) *redistest.Server {
+	host, port, err := net.SplitHostPort(h.server.Addr())
+	if err != nil {
+		h.Fatal(err)
+	}
+	s := redistest.Start(h, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	h.server.Config("repl-diskless-sync-delay", "0")
+	h.eventually("the replica follows", func() bool {
+		return strings.Contains(redistest.Do(h, h.client, "INFO", "replication"), "state=online")
+	})
+	return s
+}
+
+func acknowledged() gate.Options {
+	o := options()
+	o.ReplicasAck = 1
+	o.RedisPatience = time.Second
+	return o
+}
+
+func TestWhatIsExecutedAndAnsweredIsOnAReplica(t *testing.T) {
+	h := onReal(t)
+	replica := redistest.Client(t, replicated(h).Addr())
+	r := h.open(acknowledged())
+	state := func(n int) string {
+		value := redistest.Do(h, replica, "GET", keys.Record(h.hook(n, "").Fingerprint))
+		return value[:min(1, len(value))]
+	}
+	for n := range 100 {
+		h.setLogic(func(context.Context, int64) (record.Result, error) {
+			if got := state(n); got != "P" {
+				t.Errorf("webhook %d runs, and its replica has %q", n, got)
+			}
+			return answer(`{}`), nil
+		})
+		h.expect(r.send(n), gate.Executed, `{}`)
+		if got := state(n); got != "D" {
+			t.Errorf("webhook %d is answered, and its replica has %q", n, got)
+		}
+	}
+	h.setLogic(func(context.Context, int64) (record.Result, error) { return answer(`{}`), nil })
+	redistest.Do(t, h.client, "SCRIPT", "FLUSH")
+	h.expect(r.send(1000), gate.Executed, `{}`)
+	h.expectCounts(map[string]int64{"executed": 101, "stored": 101})
+}
+
+func TestWithoutTheReplicaNothingIsBegunOrAnswered(t *testing.T) {
+	h := onReal(t)
+	replica := replicated(h)
+	r := h.open(acknowledged())
+	h.expect(r.send(0), gate.Executed, `{"execution":1}`)
+	entered, release := h.blocked()
+	running := r.later(1)
+	<-entered
+	replica.Kill()
+	close(release)
+	h.expect(<-running, gate.Unavailable, "") // its store is not acknowledged
+	start := time.Now()
+	h.expect(r.send(2), gate.Unavailable, "")
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("refused after %v", took)
+	}
+	h.expectExecutions(2)
+	h.expect(r.send(0), gate.Replayed, `{"execution":1}`)
+	replica.Restart()
+	h.eventually("service", func() bool { return r.send(2).Outcome == gate.Executed })
+	h.eventually("the result that could not be stored is there", func() bool {
+		a := r.send(1)
+		return string(a.Result.Body) == `{"attempt":1}`
+	})
+	if n := h.executions.Load(); n != 3 {
+		t.Errorf("%d executions", n)
+	}
+}
+
+func TestInAClusterReplicasAcknowledge(t *testing.T) {
+	o := clusterOptions()
+	o.ReplicasAck = 1
+	h, c, _ := onCluster(t, 3, 1, o)
+	for n := range 60 {
+		h.expect(h.replicas[n%2].send(n), gate.Executed, fmt.Sprintf(`{"execution":%d}`, n+1))
+	}
+	for _, s := range c.Servers {
+		if stats := c.At(s, "INFO", "commandstats"); strings.Contains(c.At(s, "INFO", "replication"), "role:master") && calls(stats, "wait") == 0 {
+			t.Errorf("%s was never asked for acknowledgements", s.Addr())
+		}
+	}
+	h.expectCounts(map[string]int64{"executed": 60, "stored": 60})
+}
