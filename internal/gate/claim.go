@@ -102,7 +102,7 @@ func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (lande
 
 // foreign says of a value whether another version of ours wrote it.
 func foreign(form string) error {
-	if form == "" {
+	if form == "" || form == "1" { // a broken line of ours is nobody's
 		return record.ErrForeign
 	}
 	return fmt.Errorf("%w: its form is %s, and this version knows form 1 alone: run one version, or one that knows both", record.ErrForeign, form)

@@ -69,8 +69,8 @@ func onEach(t *testing.T, test func(t *testing.T, h *house)) {
 	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
 }
 
-func onReal(t testing.TB) *house {
-	server := redistest.Start(t)
+func onReal(t testing.TB, args ...string) *house {
+	server := redistest.Start(t, args...)
 	return &house{TB: t, keys: keys, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
 }
 

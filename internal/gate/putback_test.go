@@ -2,7 +2,9 @@ package gate_test
 
 import (
 	"context"
+	"flag"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,4 +158,77 @@ func TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd(t *testing.T) {
 		}
 	}
 	h.expectExecutions(200)
+}
+
+// TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll: from the signal on nothing leaves the journal for its age.
+func TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll(t *testing.T) {
+	h := onReal(t)
+	o := forgetful()
+	o.JournalAge = time.Second
+	a := h.open(o)
+	for n := range 20 {
+		a.send(n)
+	}
+	h.server.Kill()
+	time.Sleep(3 * o.JournalAge)
+	h.server.Restart()
+	h.eventually("all is put back", func() bool { return h.metrics()["restored"] == 20 })
+	for n := range 20 {
+		if got := a.send(n); got.Outcome != gate.Replayed && got.Outcome != gate.Waited {
+			t.Errorf("webhook %d: %s", n, name(got.Outcome))
+		}
+	}
+	h.expectExecutions(20)
+}
+
+var journals = flag.Int("journals", 4, "MiB of journal that each of five replicas puts back in TestFiveFullJournalsAtOnce")
+
+// TestFiveFullJournalsAtOnce: running executions are safe first, and settling lasts as long as it must.
+func TestFiveFullJournalsAtOnce(t *testing.T) {
+	const replicas, size = 5, 8 << 10
+	h := onReal(t)
+	o := forgetful()
+	o.JournalBytes, o.Settle = *journals<<20, 3*time.Second
+	o.LockTTL = 5 * time.Second // renewals go on meanwhile
+	o.WaitTimeout = time.Minute
+	for range replicas {
+		h.open(o)
+	}
+	h.setLogic(func(context.Context, int64) (record.Result, error) {
+		return answer(`"` + strings.Repeat("x", size) + `"`), nil
+	})
+	webhooks := o.JournalBytes / (size + 1024)
+	var sent sync.WaitGroup
+	for _, r := range h.replicas {
+		sent.Go(func() {
+			for n := range webhooks {
+				r.send(n)
+			}
+		})
+	}
+	sent.Wait()
+	entered, release := h.blocked()
+	running := h.replicas[0].later(-1)
+	<-entered
+	before := h.executions.Load()
+	start := time.Now()
+	redistest.Do(t, h.client, "FLUSHALL")
+	next := h.replicas[1].later(-2)
+	h.eventually("the running execution is put back", func() bool { return h.stands(-1).State == record.InProgress })
+	t.Logf("the running execution was back after %v", time.Since(start))
+	<-entered // of next, the first that is decided
+	t.Logf("five journals of %d MiB: decided again after %v, %d records put back", *journals, time.Since(start), h.metrics()["restored"])
+	close(release)
+	h.expectOne(<-running, gate.Executed)
+	h.expectOne(<-next, gate.Executed)
+	for _, r := range h.replicas {
+		for n := 0; n < webhooks; n += 10 {
+			if got := r.send(n); got.Outcome != gate.Replayed {
+				t.Fatalf("webhook %d: %s", n, name(got.Outcome))
+			}
+		}
+	}
+	if got := h.executions.Load(); got != before+1 {
+		t.Errorf("%d executions after the loss", got-before)
+	}
 }

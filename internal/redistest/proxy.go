@@ -10,9 +10,9 @@ import (
 // Proxy is a TCP proxy before a Redis, for cutting one client off. It is closed with the test.
 type Proxy struct {
 	listener net.Listener
-	target   string
 
 	mu      sync.Mutex
+	target  string
 	passing *sync.Cond
 	closed  bool
 	down    bool // connections are refused
@@ -64,6 +64,9 @@ func (p *Proxy) Cut() {
 	})
 }
 
+// Turn leads new connections to another Redis.
+func (p *Proxy) Turn(target string) { p.set(func() { p.target = target }) }
+
 // Mute loses all that Redis answers, from now on.
 func (p *Proxy) Mute() { p.set(func() { p.mute = true }) }
 
@@ -91,7 +94,10 @@ func (p *Proxy) set(change func()) {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
