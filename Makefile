@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak bench loadtest lint ci clean
+.PHONY: help run test fuzz soak bench loadtest cluster lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -23,6 +23,9 @@ bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make 
 
 loadtest: ## every load test for 5 s, on Redis and two replicas of its own (LOADTEST="storm --rate 5000" make loadtest: one)
 	loadtest/run.sh $${LOADTEST:-all}
+
+cluster: ## a Redis Cluster and two gateways on loopback, for trying out, until Ctrl-C
+	deploy/cluster.sh
 
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities

@@ -66,7 +66,11 @@ func (b *bucket) start(ctx context.Context) error {
 		if reply.Settling == 0 {
 			return nil
 		}
-		b.Log.Info("redis has a history that was not met before: settling", "left", reply.Settling)
+		level := slog.LevelInfo
+		if len(b.buckets) > 1 { // they all do
+			level = slog.LevelDebug
+		}
+		b.Log.Log(ctx, level, "redis has a history that was not met before: settling", "left", reply.Settling)
 		if err := sleep.For(ctx, reply.Settling); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
 		}
