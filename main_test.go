@@ -67,6 +67,16 @@ func start(t *testing.T, env ...string) *replica {
 	return startBuilt(t, program, env...)
 }
 
+// plain builds the program without the race detector, whose memory is another.
+func plain(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "oncegate")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
 // startBuilt starts a binary that was built otherwise than the tests' own.
 func startBuilt(t *testing.T, program string, env ...string) *replica {
 	t.Helper()

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,10 +37,7 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 			t.Fatalf("SOAK: %v", err)
 		}
 	}
-	built := filepath.Join(t.TempDir(), "oncegate") // without the race detector, whose memory is another
-	if out, err := exec.Command("go", "build", "-o", built, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	built := plain(t)
 	redis := redistest.Start(t).URL()
 	env := []string{
 		"REDIS_URL=" + redis, "SETTLE=0", "REDIS_TIMEOUT=500ms", "LOCK_TTL=2s", "RESULT_TTL=5s", "SWEEP_INTERVAL=5s",
