@@ -2,6 +2,8 @@ package handler_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -94,6 +96,34 @@ func TestLogicThatRefusesIs503(t *testing.T) {
 		return handler.Result{}, handler.ErrRefused
 	})
 	h.expect(r.post(webhook), 503, `{"detail":"Upstream unavailable: nothing was executed, ask again"}`, named, first, retryAfter)
+}
+
+func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.MaxAttempts = 1
+	r := h.open(o)
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return handler.Result{}, errors.New("broken") })
+	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
+	h.expect(r.post(webhook), 500, `{"status":"poisoned","data":null,"fingerprint":"`+name+`","detail":"Its executions failed MAX_ATTEMPTS times: `+
+		`it is not executed any more, until it is forgotten (oncegate forget)"}`, "Idempotency-Status: poisoned", named)
+}
+
+func TestTooMuchAtOnceIs503(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.MaxExecutions = 1
+	r := h.open(o)
+	entered, release := h.blocked()
+	running := r.later(webhook)
+	<-entered
+	other := strings.Replace(webhook, `"sequence":7`, `"sequence":8`, 1)
+	got := r.post(other)
+	if got.status != 503 || got.body != `{"detail":"Overloaded: nothing was executed, ask again"}` || got.header("Retry-After") != "1" {
+		t.Errorf("answer\n%v", got)
+	}
+	close(release)
+	<-running
 }
 
 func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
