@@ -103,7 +103,9 @@ func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
 	o := options()
 	o.MaxAttempts = 1
 	r := h.open(o)
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return handler.Result{}, errors.New("broken") })
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+		return handler.Result{}, errors.New("broken")
+	})
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	h.expect(r.post(webhook), 500, `{"status":"poisoned","data":null,"fingerprint":"`+name+`","detail":"Its executions failed MAX_ATTEMPTS times: `+
 		`it is not executed any more, until it is forgotten (oncegate forget)"}`, "Idempotency-Status: poisoned", named)
