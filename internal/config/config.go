@@ -83,7 +83,7 @@ type Execution struct {
 	// MaxAttempts is 0, for no limit, or more.
 	MaxAttempts int `default:"0" help:"How often a webhook's executions may fail or crash before it is left alone (500, poisoned); 0: no limit."`
 	// MaxExecutions is 0, for no limit, or more.
-	MaxExecutions int `default:"1000" help:"Executions at once in this process; beyond, 503. 0: no limit."`
+	MaxExecutions int `default:"5000" help:"Executions at once in this process; beyond, 503. 0: no limit."`
 	// MaxWaiters is 0, for no limit, or more.
 	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.

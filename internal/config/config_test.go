@@ -72,7 +72,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
 			LockTTL: time.Minute, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
-			MaxResultBytes: config.MiB, Settle: 3 * time.Second, MaxExecutions: 1000, MaxWaiters: 20000, JournalBytes: 64 * config.MiB, JournalAge: 3 * time.Minute, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
+			MaxResultBytes: config.MiB, Settle: 3 * time.Second, MaxExecutions: 5000, MaxWaiters: 20000, JournalBytes: 64 * config.MiB, JournalAge: 3 * time.Minute, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
 		},
 		Redis:  config.Redis{KeyPrefix: "cognigy", Buckets: 64, Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},
