@@ -2,7 +2,7 @@ package scripts
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // as Redis does
+	"crypto/sha1"
 	"fmt"
 
 	"github.com/redis/rueidis"
@@ -11,7 +11,7 @@ import (
 // script is sent by its SHA-1; where Redis does not know it (a restart, a promotion, SCRIPT FLUSH), by its text.
 var (
 	script = rueidis.NewLuaScript(source)
-	sha    = fmt.Sprintf("%x", sha1.Sum([]byte(source))) //nolint:gosec // Redis' name for it
+	sha    = fmt.Sprintf("%x", sha1.Sum([]byte(source))) // Redis' name for it
 )
 
 // send returns the script's reply and how many replicas have what it wrote, as many as were asked for where none were.

@@ -96,7 +96,7 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
 	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
-	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v", e.JournalBytes, Bytes(64*1024*MiB))
+	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v", e.JournalBytes, 64*1024*MiB)
 	p.unless(e.MaxAttempts >= 0, "MAX_ATTEMPTS is %d: must be 0 (no limit) or more", e.MaxAttempts)
 	p.unless(e.MaxExecutions >= 0, "MAX_EXECUTIONS is %d: must be 0 (no limit) or more", e.MaxExecutions)
 	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)

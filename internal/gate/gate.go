@@ -146,17 +146,18 @@ func (g *Gate) Do(w Webhook) Answer { return g.bucket(w.Fingerprint).do(w) }
 // Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
 // no better on another replica.
 func (g *Gate) Ready() error {
-	answered := errors.New("answered")
+	var answered atomic.Bool
 	err := g.each(func(b *bucket) error {
-		if _, err := b.call(nil); err != nil {
-			return nil
+		_, err := b.call(nil)
+		if err == nil {
+			answered.Store(true)
 		}
-		return answered
+		return err
 	})
-	if errors.Is(err, answered) {
+	if answered.Load() {
 		return nil
 	}
-	return errors.New("redis does not answer the script")
+	return err
 }
 
 // Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,

@@ -62,7 +62,8 @@ func (j *journal) drop(f fingerprint.Fingerprint, token string) {
 }
 
 func of(element *list.Element) *entry {
-	return element.Value.(*entry) //nolint:forcetypeassert // nothing else is in the list
+	e, _ := element.Value.(*entry) // nothing else is in the list
+	return e
 }
 
 func (j *journal) remove(element *list.Element) {
