@@ -123,8 +123,9 @@ func TestAFailoverWhileAllGoesOn(t *testing.T) {
 		h.expectOne(a.send(n), gate.Executed)
 	}
 	entered, release := h.blocked()
-	running, waiting := a.later(100), b.later(100)
+	running := a.later(100)
 	<-entered
+	waiting := b.later(100)
 	start := time.Now()
 	h.failOver(lagging)
 	next := b.later(200) // it can't be decided before all is put back
