@@ -13,6 +13,28 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
+// forgetAndRefuse makes Redis forget all, a new history be noted as if by another replica, and all writes be refused from
+// then on: at once, so that nothing can be put back before.
+func (h *house) forgetAndRefuse(settle time.Duration) {
+	h.Helper()
+	var id string
+	for line := range lines(redistest.Do(h, h.client, "INFO", "replication")) {
+		if v, ok := strings.CutPrefix(line, "master_replid:"); ok {
+			id = v
+		}
+	}
+	now := time.Now().UnixMilli()
+	build := h.client.B()
+	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
+		build.Arbitrary("HSET", keys.Metrics(), "history", id, "met_at", strconv.FormatInt(now, 10),
+			"settled_at", strconv.FormatInt(now+settle.Milliseconds(), 10), "settle", strconv.FormatInt(settle.Milliseconds(), 10)).Build(),
+		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
+		if err := reply.Error(); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
 // TestAHealingThatRedisRefusesIsRepeated: Redis forgets, another replica has noted the new history already, and Redis
 // takes no writes when the owner of a running execution puts its record back.
 func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
@@ -24,22 +46,7 @@ func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
 	entered, release := h.blocked()
 	first := a.later(1)
 	<-entered
-	var id string
-	for line := range lines(redistest.Do(t, h.client, "INFO", "replication")) {
-		if v, ok := strings.CutPrefix(line, "master_replid:"); ok {
-			id = v
-		}
-	}
-	now := time.Now().UnixMilli()
-	build := h.client.B()
-	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
-		build.Arbitrary("HSET", keys.Metrics(), "history", id, "met_at", strconv.FormatInt(now, 10),
-			"settled_at", strconv.FormatInt(now+o.Settle.Milliseconds(), 10), "settle", strconv.FormatInt(o.Settle.Milliseconds(), 10)).Build(),
-		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
-		if err := reply.Error(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.forgetAndRefuse(o.Settle)
 	h.eventually("a renewal was refused", func() bool {
 		return strings.Contains(redistest.Do(t, h.client, "INFO", "errorstats"), "NOREPLICAS")
 	})

@@ -140,13 +140,7 @@ func TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd(t *testing.T) {
 	for n := range 200 {
 		a.send(n)
 	}
-	build := h.client.B()
-	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
-		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
-		if err := reply.Error(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.forgetAndRefuse(time.Second)
 	h.eventually("putting back was refused", func() bool {
 		return strings.Contains(redistest.Do(t, h.client, "INFO", "errorstats"), "NOREPLICAS")
 	})
