@@ -172,6 +172,7 @@ func startTokens(t *testing.T, token string) *tokens {
 const bookFirst = `{"dialogId":"d","nodeId":"n","sequence":1}`
 
 func TestARetryStormBooksOnceAtTheBackend(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t).URL()
 	b := startBackend(t, "BACKEND_DELAY=400ms", "BACKEND_TOKEN=t0ken")
 	granted := startTokens(t, "t0ken")
@@ -199,6 +200,7 @@ func TestARetryStormBooksOnceAtTheBackend(t *testing.T) {
 }
 
 func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
+	t.Parallel()
 	for name, status := range map[string]string{"asked before": "/book/{key}", "not asked": ""} {
 		t.Run(name, func(t *testing.T) {
 			redis := redistest.Start(t).URL()
@@ -235,6 +237,7 @@ func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
 }
 
 func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		status     string
 		calls      int
@@ -277,6 +280,7 @@ func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *tes
 }
 
 func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t).URL()
 	b := startBackend(t)
 	r := start(t, b.settings(redis, "UPSTREAM_BREAKER_FAILURES=5", "UPSTREAM_BREAKER_PAUSE=30s")...)

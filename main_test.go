@@ -255,6 +255,7 @@ func TestAStormOverThreeProcessesExecutesOnce(t *testing.T) {
 }
 
 func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t).URL()
 	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s"}
 	dies := start(t, append(env, "ECHO_DELAY=60s", "EXECUTION_TIMEOUT=2m")...)
@@ -275,6 +276,7 @@ func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 }
 
 func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t).URL()
 	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes
 	answered := make(chan answer, 1)

@@ -73,6 +73,7 @@ func (l *load) deliver(r *replica, n int) {
 }
 
 func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	w := redistest.StartWatched(t, documented(t, "+role", "+hgetall")...)
 	url := w.URL(user)
 	b := startBackend(t, "BACKEND_DELAY=100ms")
@@ -112,6 +113,7 @@ func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 }
 
 func TestARunningExecutionThatOnlyTheLostPrimaryKnewIsPutBack(t *testing.T) {
+	t.Parallel()
 	w := redistest.StartWatched(t, "--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD")
 	url := w.URL("")
 	b := startBackend(t, "BACKEND_DELAY=12s")

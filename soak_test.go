@@ -30,6 +30,7 @@ const (
 // TestMemoryAndGoroutinesStayFlat is hours of a replica's life in minutes: results live for seconds, so that all that is
 // made for a webhook is made and dropped again, hundreds of thousands of times.
 func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
+	t.Parallel()
 	lasts := soakTime
 	if text := os.Getenv("SOAK"); text != "" {
 		var err error
