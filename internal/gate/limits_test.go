@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -85,6 +86,35 @@ func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
 			h.expect(a.send(10+n), gate.Failed, "")
 		}
 		h.expectCounts(map[string]int64{"total_requests": 11, "executed": 8, "unavailable": 1, "overloaded": 1})
+	})
+}
+
+func TestWhatIsNotExecutedTakesNoPlace(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		a := h.open(options())
+		o := options()
+		o.MaxExecutions = 1
+		b := h.open(o)
+		for n := range 3 {
+			a.send(n)
+			h.expect(b.send(n), gate.Replayed, fmt.Sprintf(`{"execution":%d}`, n+1))
+		}
+		h.expect(b.send(3), gate.Executed, `{"execution":4}`)
+	})
+}
+
+func TestFailuresAreCountedThroughRenewals(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		o := options()
+		o.MaxAttempts, o.LockTTL = 2, 300*time.Millisecond
+		r := h.open(o)
+		h.setLogic(func(context.Context, int64) (record.Result, error) {
+			time.Sleep(2 * o.LockTTL) // its lease is renewed
+			return record.Result{}, errLogic
+		})
+		h.expect(r.send(1), gate.Failed, "")
+		h.expect(r.send(1), gate.Failed, "")
+		h.expect(r.send(1), gate.Poisoned, "")
 	})
 }
 
