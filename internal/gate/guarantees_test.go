@@ -215,3 +215,33 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 		})
 	}
 }
+
+// TestAFailoverThatNoConnectionShows: a proxy keeps the connections, and leads them to a primary that has next to nothing.
+// (Here the same Redis takes back its first snapshot, under another replication id.)
+func TestAFailoverThatNoConnectionShows(t *testing.T) {
+	h := onReal(t)
+	redistest.Do(t, h.client, "SAVE")
+	a, b := h.open(forgetful()), h.open(forgetful())
+	for n := range 30 {
+		h.expectOne(a.send(n), gate.Executed)
+	}
+	entered, release := h.blocked()
+	running := a.later(100)
+	<-entered
+	build := h.client.B()
+	for _, reply := range h.client.DoMulti(t.Context(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD", "NOSAVE").Build(),
+		build.Arbitrary("DEBUG", "CHANGE-REPL-ID").Build(), build.Exec().Build()) {
+		if err := reply.Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := b.later(200)
+	for n := range 30 {
+		h.expectOne(b.send(n), gate.Replayed)
+	}
+	close(release)
+	h.expect(<-running, gate.Executed, `{"attempt":1}`)
+	h.expect(<-next, gate.Executed, `{"attempt":1}`)
+	h.expectExecutions(32)
+	h.expectSome(map[string]int64{"restored": 31, "settlings": 1})
+}
