@@ -217,7 +217,6 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 }
 
 // TestAFailoverThatNoConnectionShows: a proxy keeps the connections, and leads them to a primary that has next to nothing.
-// (Here the same Redis takes back its first snapshot, under another replication id.)
 func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
@@ -228,13 +227,7 @@ func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	entered, release := h.blocked()
 	running := a.later(100)
 	<-entered
-	build := h.client.B()
-	for _, reply := range h.client.DoMulti(t.Context(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD", "NOSAVE").Build(),
-		build.Arbitrary("DEBUG", "CHANGE-REPL-ID").Build(), build.Exec().Build()) {
-		if err := reply.Error(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.failOverUnseen()
 	next := b.later(200)
 	for n := range 30 {
 		h.expectOne(b.send(n), gate.Replayed)
@@ -244,4 +237,32 @@ func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	h.expect(<-next, gate.Executed, `{"attempt":1}`)
 	h.expectExecutions(32)
 	h.expectSome(map[string]int64{"restored": 31, "settlings": 1})
+}
+
+// TestAReplicaThatHasNothingToDoNoticesItToo, since it knows what it answered with.
+func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
+	h := onReal(t)
+	redistest.Do(t, h.client, "SAVE")
+	a := h.open(forgetful())
+	for n := range 30 {
+		h.expectOne(a.send(n), gate.Executed)
+	}
+	h.expectCounts(map[string]int64{"executed": 30, "total_requests": 30}) // it has no counters to bring either
+	h.failOverUnseen()
+	b := h.open(forgetful())
+	for n := range 30 {
+		h.expectOne(b.send(n), gate.Replayed)
+	}
+}
+
+// failOverUnseen makes Redis take back its first snapshot under another replication id, while all connections stay.
+func (h *house) failOverUnseen() {
+	h.Helper()
+	build := h.client.B()
+	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD", "NOSAVE").Build(),
+		build.Arbitrary("DEBUG", "CHANGE-REPL-ID").Build(), build.Exec().Build()) {
+		if err := reply.Error(); err != nil {
+			h.Fatal(err)
+		}
+	}
 }
