@@ -220,7 +220,7 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
-	a, b := h.open(forgetful()), h.open(forgetful())
+	a, b := h.openUntold(forgetful()), h.openUntold(forgetful())
 	for n := range 30 {
 		h.expectOne(a.send(n), gate.Executed)
 	}
@@ -243,7 +243,7 @@ func TestAFailoverThatNoConnectionShows(t *testing.T) {
 func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
-	a := h.open(forgetful())
+	a := h.openUntold(forgetful())
 	for n := range 30 {
 		h.expectOne(a.send(n), gate.Executed)
 	}
@@ -254,6 +254,9 @@ func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
 		h.expectOne(b.send(n), gate.Replayed)
 	}
 }
+
+// openUntold adds a replica that Redis does not tell of changes, nor of what it dropped.
+func (h *house) openUntold(o gate.Options) *replica { return h.openAt(o, h.url+"?protocol=2") }
 
 // failOverUnseen makes Redis take back its first snapshot under another replication id, while all connections stay.
 func (h *house) failOverUnseen() {
