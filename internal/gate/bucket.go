@@ -14,6 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/scripts"
 )
 
 // bucket is a share of the fingerprints, whose keys live in one hash slot, and all that this replica does for them and
@@ -32,6 +33,8 @@ type bucket struct {
 	abandoned abandoned
 	journal   journal
 	committer committer
+
+	intact scripts.History // under it Redis had all of the journal; the keeper's own
 
 	lastCall atomic.Int64 // when the script last answered, Unix ns
 	offset   atomic.Int64 // Redis' clock minus ours, ns
@@ -64,6 +67,7 @@ func (b *bucket) start(ctx context.Context) error {
 			return b.explainStart(err)
 		}
 		if reply.Settling == 0 {
+			b.intact = reply.History
 			return nil
 		}
 		level := slog.LevelInfo

@@ -101,6 +101,15 @@ func (j *journal) stands(e *entry, signals uint64) {
 	e.signals = max(e.signals, signals)
 }
 
+// allStand notes that Redis had all of it after so many signals.
+func (j *journal) allStand(signals uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for element := j.order.Back(); element != nil; element = element.Prev() {
+		of(element).signals = max(of(element).signals, signals)
+	}
+}
+
 func (j *journal) empty() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"flag"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -225,4 +226,34 @@ func TestFiveFullJournalsAtOnce(t *testing.T) {
 	if got := h.executions.Load(); got != before+1 {
 		t.Errorf("%d executions after the loss", got-before)
 	}
+}
+
+func TestALostConnectionAloneBringsNoJournalBack(t *testing.T) {
+	const webhooks, size = 200, 1 << 10
+	h := onReal(t)
+	a := h.openBehindProxy(forgetful())
+	h.setLogic(func(context.Context, int64) (record.Result, error) {
+		return answer(`"` + strings.Repeat("x", size) + `"`), nil
+	})
+	for n := range webhooks {
+		a.send(n)
+	}
+	received := func() (bytes int) {
+		for line := range lines(redistest.Do(h, h.client, "INFO", "stats")) {
+			if text, ok := strings.CutPrefix(line, "total_net_input_bytes:"); ok {
+				bytes, _ = strconv.Atoi(text)
+			}
+		}
+		return bytes
+	}
+	before := received()
+	a.proxy.Cut()
+	a.proxy.Mend()
+	h.eventually("it serves again", func() bool { return a.send(webhooks).Outcome != gate.Unavailable })
+	time.Sleep(500 * time.Millisecond) // it is to be shown that nothing is sent
+	if sent := received() - before; sent > webhooks*size/4 {
+		t.Errorf("%d bytes were sent after a connection was lost", sent)
+	}
+	redistest.Do(t, h.client, "FLUSHALL") // and then it does
+	h.eventually("all is put back", func() bool { return h.metrics()["restored"] >= webhooks })
 }
