@@ -253,7 +253,7 @@ local function renew(key, attempt, token, digest)
   if unknown then return unknown end
   if r.token == token then
     if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_lease(key, r.attempt, token, r.started, r.digest) or { 'renewed' }
+    return write_lease(key, math.max(r.attempt, attempt), token, r.started, r.digest) or { 'renewed' }
   end
   if r.attempt < attempt then
     local refused = write_lease(key, attempt, token, now_text, digest)
@@ -288,6 +288,7 @@ local function store(key, attempt, token, ttl, digest, status, kind, result)
     count('lost_stores')
     return { 'refused', r.value }
   end
+  if ours and r.attempt and r.attempt > tonumber(attempt) then attempt = int(r.attempt) end -- a repeated claim came late
   local refused = write(key, ttl, 'D1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' ..
     int(now + ttl) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
   if refused then return refused end

@@ -11,9 +11,11 @@ import (
 func (b *bucket) heal() (healed bool) {
 	signals := b.signals.raised.Load()
 	b.flights.rouseAll()
-	if !b.renew(0) {
-		return false
-	}
+	return b.renew(0) && b.putBack(signals)
+}
+
+// putBack restores what the journal has and Redis is not known to have since so many signals.
+func (b *bucket) putBack(signals uint64) (healed bool) {
 	for entries := b.journal.behind(signals); len(entries) > 0; {
 		if !b.believed(signals) {
 			return false // it begins anew
