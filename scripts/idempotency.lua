@@ -42,7 +42,7 @@
 --   { 'error', text }            Redis refused a command (full, read-only); nothing was changed or counted
 --
 -- Why it is safe. Attempts of a fingerprint only grow while Redis keeps its history, and a token belongs to one
--- attempt. So an operation that meets a later attempt, or its own attempt done by another, came too late and is
+-- attempt (to a later one too, where its claim was repeated and came late: then that one counts). So an operation that meets a later attempt, or its own attempt done by another, came too late and is
 -- refused; one that meets less than its caller knows to have been there (nothing, or a lower attempt) proves that
 -- history was lost, and puts back what the caller knows. Every operation may be repeated: under the same token it
 -- finds its own work and says so, and counts it once. Time is this Redis' own.
@@ -270,7 +270,7 @@ local function renew(key, attempt, token, digest)
   if unknown then return unknown end
   if r.token == token then
     if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_lease(key, r.attempt, token, r.started, r.digest, r.failures) or { 'renewed' }
+    return write_lease(key, math.max(r.attempt, attempt), token, r.started, r.digest, r.failures) or { 'renewed' }
   end
   if r.attempt < attempt then
     local refused = write_lease(key, attempt, token, now_text, digest, r.failures or 0)
@@ -305,6 +305,7 @@ local function store(key, attempt, token, ttl, digest, status, kind, result)
     count('lost_stores')
     return { 'refused', r.value }
   end
+  if ours and r.attempt and r.attempt > tonumber(attempt) then attempt = int(r.attempt) end -- a repeated claim came late
   local refused = write(key, ttl, 'D1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' ..
     int(now + ttl) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
   if refused then return refused end

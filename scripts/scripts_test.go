@@ -621,6 +621,31 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	})
 }
 
+// TestAClaimThatCameLateLowersNoAttempt: a claim that was repeated, or executed late, after another attempt had begun and
+// ended gives its token a second attempt. The later one counts, whichever of both the owner knows of.
+func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		running := func(attempt int64) {
+			e.put(record.Record{
+				State: record.InProgress, Attempt: attempt, Token: "ours", Deadline: e.now().Add(lease), Lease: lease,
+				Started: e.now(), Digest: digest,
+			})
+		}
+		for _, stood := range []int64{1, 3} {
+			running(stood)
+			e.run(scripts.Renew(key, 2, "ours", digest))
+			if r := e.stands(); r.State != record.InProgress || r.Attempt != max(stood, 2) {
+				t.Errorf("attempt 2 was renewed over %d: %+v", stood, r)
+			}
+			running(stood)
+			e.run(scripts.Store(key, 2, "ours", digest, result, ttl))
+			if r := e.stands(); r.State != record.Done || r.Attempt != max(stood, 2) {
+				t.Errorf("attempt 2 was stored over %d: %+v", stood, r)
+			}
+		}
+	})
+}
+
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})

@@ -1,0 +1,135 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/redis"
+)
+
+// call is what a replica sends: a call of the script as its number of keys, KEYS and ARGV, or a GET and its key.
+type call string
+
+const get = "GET"
+
+func newCall(words ...string) call { return call(strings.Join(words, "\x00")) }
+
+func (c call) split() (keys, args []string) {
+	words := strings.Split(string(c), "\x00")
+	n, err := strconv.Atoi(words[0])
+	if err != nil {
+		return words[1:], nil
+	}
+	return words[1 : 1+n], words[1+n:]
+}
+
+func (c call) keys() []string { keys, _ := c.split(); return keys }
+func (c call) args() []string { _, args := c.split(); return args }
+
+// head is how many arguments stand before the operations, where no counters ride on the call.
+const head = 7
+
+// operation is the name of the only one, as a trace tells it.
+func (c call) operation() string {
+	args := c.args()
+	switch {
+	case args == nil:
+		return "look into the cache"
+	case len(args) == head:
+		return "heartbeat"
+	}
+	return args[head]
+}
+
+// wire is the connection of a real gate to a Redis that says what the proof wants.
+//
+// A function of the gate's that makes a call is run twice: once to see what it sends, which is where it stands then; and
+// once more, from the same state, when its reply has come, with the signals raised that came in between. The loops in
+// which it would try again make one try each, since the gate's life is over: the proof decides what happens between tries.
+type wire struct {
+	gate   *Gate
+	answer exchange
+	sent   call // the first call that has no reply
+}
+
+// exchange is a call that Redis has answered.
+type exchange struct {
+	call    call
+	reply   string
+	between func() // what happens before the reply comes
+}
+
+func newWire(t testing.TB) *wire {
+	t.Helper()
+	w := &wire{gate: New(Options{
+		LockTTL: proofLease, ResultTTL: proofTTL, RejectedTTL: proofTTL, Settle: proofSettle, MetricsFlush: time.Hour,
+		RedisTimeout: time.Minute, MaxResultBytes: 1 << 20, JournalBytes: 1 << 20, JournalAge: time.Hour,
+		Log: slog.New(slog.DiscardHandler),
+	})}
+	s := server.NewServerConn()
+	for _, command := range []string{"EVALSHA", get} {
+		if err := s.Register(command, w.serve); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{"proof"}, ForceSingleClient: true, AlwaysRESP2: true, DisableCache: true, DisableRetry: true,
+		AlwaysPipelining: true,
+		DialCtxFn: func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			s.ServeConn(theirs)
+			return ours, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); s.Close() })
+	w.gate.client, w.gate.keys, w.gate.process, w.gate.tracking = client, redis.NewKeys("cognigy"), "proof", true
+	w.gate.end(errShutdown)
+	return w
+}
+
+func (w *wire) serve(c *server.Peer, command string, args []string) {
+	asked := newCall(append([]string{command}, args...)...)
+	if command == "EVALSHA" {
+		asked = newCall(args[1:]...)
+	}
+	if w.answer.call != asked {
+		if w.sent == "" {
+			w.sent = asked
+		}
+		c.WriteError("ERR it is on its way")
+		return
+	}
+	answer := w.answer
+	w.answer = exchange{}
+	answer.between()
+	c.WriteRaw(answer.reply)
+}
+
+// sends runs a function and returns its first call that had no reply.
+func (w *wire) sends(run func()) call {
+	w.sent = ""
+	run()
+	w.answer = exchange{}
+	return w.sent
+}
+
+// overByOwnClock runs a function as if the lease that it is about to win were over when the reply comes.
+func (w *wire) overByOwnClock(c call, run func(c call)) {
+	words := strings.Split(string(c), "\x00")
+	words[len(words)-len(c.args())+2] = "0" // LOCK_TTL
+	w.gate.LockTTL = 0
+	defer func() { w.gate.LockTTL = proofLease }()
+	run(newCall(words...))
+}
