@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak bench loadtest cluster lint ci clean
+.PHONY: help run test fuzz soak faults bench loadtest cluster lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -17,6 +17,9 @@ fuzz: ## every fuzz target for a minute (FUZZTIME=10m make fuzz: for longer)
 
 soak: ## memory, goroutines and descriptors of two replicas under load, for two minutes (SOAK=10m make soak: for longer)
 	SOAK=$${SOAK:-2m} go test -v -count=1 -timeout 0 -run TestMemoryAndGoroutinesStayFlat .
+
+faults: ## break replicas, Redis and network at random and check what came of it, in ten minutes (FAULTS=1h: for longer)
+	FAULTS=$${FAULTS:-6m30s} go test -v -count=1 -timeout 0 -artifacts ./internal/faults
 
 bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make bench: in about a minute); Linux only
 	cd bench && go run . $(BENCH)
@@ -35,4 +38,4 @@ ci: ## what CI runs
 
 clean: ## forget test results and built binaries
 	go clean -testcache
-	rm -f oncegate loadtest/loadtest *.test *.prof
+	rm -rf oncegate loadtest/loadtest _artifacts *.test *.prof

@@ -1,10 +1,12 @@
 package redistest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy is a TCP proxy before a Redis, for cutting one client off. It is closed with the test.
@@ -17,7 +19,10 @@ type Proxy struct {
 	closed  bool
 	down    bool // connections are refused
 	mute    bool // what Redis answers is lost
+	stalled bool // what Redis is asked is held up
 	held    bool // what Redis answers is held up
+	snaps   bool // a connection is closed in place of what Redis answers
+	slow    time.Duration
 	conns   map[net.Conn]struct{}
 }
 
@@ -70,8 +75,17 @@ func (p *Proxy) Turn(target string) { p.set(func() { p.target = target }) }
 // Mute loses all that Redis answers, from now on.
 func (p *Proxy) Mute() { p.set(func() { p.mute = true }) }
 
+// Stall holds up all that Redis is asked, until Mend: then it comes, however late.
+func (p *Proxy) Stall() { p.set(func() { p.stalled = true }) }
+
 // Hold holds up all that Redis answers, until Mend.
 func (p *Proxy) Hold() { p.set(func() { p.held = true }) }
+
+// Snap closes each connection at the moment when Redis answers: it has done what it was asked, and nobody is told.
+func (p *Proxy) Snap() { p.set(func() { p.snaps = true }) }
+
+// Slow makes everything that passes, either way, take so much longer.
+func (p *Proxy) Slow(d time.Duration) { p.set(func() { p.slow = d }) }
 
 // Mend passes all on again. What was held up goes through; a connection that lost answers is closed.
 func (p *Proxy) Mend() {
@@ -81,7 +95,7 @@ func (p *Proxy) Mend() {
 				_ = c.Close()
 			}
 		}
-		p.down, p.mute, p.held = false, false, false
+		p.down, p.mute, p.stalled, p.held, p.snaps, p.slow = false, false, false, false, false, 0
 	})
 }
 
@@ -130,19 +144,37 @@ func (p *Proxy) copy(to, from net.Conn, pass func(to io.Writer, bytes []byte) er
 }
 
 func (p *Proxy) ask(to io.Writer, bytes []byte) error {
-	_, err := to.Write(bytes)
-	return err
+	p.mu.Lock()
+	for p.stalled && !p.closed && !p.down {
+		p.passing.Wait()
+	}
+	p.mu.Unlock()
+	return p.write(to, bytes)
 }
+
+var errSnapped = errors.New("snapped")
 
 func (p *Proxy) answer(to io.Writer, bytes []byte) error {
 	p.mu.Lock()
 	for p.held && !p.closed && !p.down {
 		p.passing.Wait()
 	}
-	lost := p.mute
+	lost, snaps := p.mute, p.snaps
 	p.mu.Unlock()
+	if snaps {
+		return errSnapped
+	}
 	if lost {
 		return nil
 	}
-	return p.ask(to, bytes)
+	return p.write(to, bytes)
+}
+
+func (p *Proxy) write(to io.Writer, bytes []byte) error {
+	p.mu.Lock()
+	slow := p.slow
+	p.mu.Unlock()
+	time.Sleep(slow)
+	_, err := to.Write(bytes)
+	return err
 }

@@ -1,0 +1,77 @@
+package faults_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// shortRun is how long things are broken in ./test.sh, in two worlds at once; FAULTS=6m30s (make faults) breaks all worlds for that
+// long together.
+const shortRun = 10 * time.Second
+
+// budget is how long the runs may break things, all together; long: it was asked for.
+func budget(t *testing.T) (all time.Duration, long bool) {
+	text := os.Getenv("FAULTS")
+	if text == "" {
+		return shortRun, false
+	}
+	all, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("FAULTS: %v", err)
+	}
+	return all, true
+}
+
+// seed is FAULTS_SEED, or a random one.
+func seed(t *testing.T) uint64 {
+	text := os.Getenv("FAULTS_SEED")
+	if text == "" {
+		return rand.Uint64() >> 32
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("FAULTS_SEED: %v", err)
+	}
+	return n
+}
+
+// TestNothingIsLostAndNothingHappensTwice breaks what can break, in one world after the other.
+func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
+	all, long := budget(t)
+	worlds := []struct {
+		name  string
+		share int // of the time, percent
+		store func(t *testing.T) store
+	}{
+		{"Redis keeps its data", 30, func(t *testing.T) store { return startAlone(t, true) }},
+		{"Redis forgets", 30, func(t *testing.T) store { return startAlone(t, false) }},
+		{"Sentinel", 20, func(t *testing.T) store { return startWatched(t) }},
+		{"Cluster", 20, func(t *testing.T) store { return startCluster(t) }},
+	}
+	crowd, flags := 48, []string(nil)
+	if !long {
+		t.Parallel() // with the mutants
+		worlds = worlds[:2]
+		worlds[0].share, worlds[1].share = 100, 100
+		crowd, flags = 16, []string{"-race"}
+	}
+	program := build(t, nil, flags...)
+	for _, world := range worlds {
+		t.Run(world.name, func(t *testing.T) {
+			if !long {
+				t.Parallel()
+			}
+			number, s := seed(t), world.store(t)
+			strikes := schedule(number, all*time.Duration(world.share)/100, s.faults())
+			t.Logf("FAULTS_SEED=%d FAULTS=%v plays this again:", number, all)
+			for _, strike := range strikes {
+				t.Log(strike)
+			}
+			w := open(t, program, s)
+			w.expectNone(w.run(number, strikes, crowd, usual, time.Minute))
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package faults_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutant is a gateway with one rule broken: in a copy of one of its files, or by a setting.
+type mutant struct {
+	name  string
+	file  string
+	edits []string // what stands there, what stands there instead, …
+	env   []string
+
+	fault    string // what it takes to show
+	takes    time.Duration
+	times    int
+	mix      mix
+	promises []string // of which one must be found broken
+	quick    bool     // runs in ./test.sh, too
+}
+
+const script = "scripts/idempotency.lua"
+
+// Webhooks that a mutant is likely to stumble over: many that run, and many that come again.
+var (
+	manyRun  = mix{long: 500, twice: 800, again: 500, old: 500}
+	manyLast = mix{veryLong: 500, twice: 800, again: 500}
+)
+
+var mutants = []mutant{
+	{
+		name: "a store does not look at the attempt", file: script,
+		edits: []string{"if not ours and not may_end(r, tonumber(attempt)) then", "if false then"},
+		fault: requestsHeldUp, takes: 6 * time.Second, times: 1, mix: manyRun,
+		promises: []string{equalAnswers, linearizable},
+	},
+	{
+		name: "settling is ignored", file: script,
+		edits: []string{"local function settling()\n", "local function settling()\n  if true then return nil end\n"},
+		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause}, quick: true,
+	},
+	{
+		name: "nothing is restored", file: script,
+		edits: []string{"local function restore(key, value)\n", "local function restore(key, value)\n  if true then return { 'stored' } end\n"},
+		fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause},
+	},
+	{
+		name: "a lease is ignored", file: script,
+		edits: []string{"if r.deadline <= now then return", "if true then return"},
+		fault: "SCRIPT FLUSH", times: 1, mix: manyRun, promises: []string{noOverlap},
+	},
+	{
+		name: "a gate ignores its own clock", file: "internal/gate/lease.go",
+		edits: []string{
+			"e.fence = time.AfterFunc(e.lease.left(), func() { e.cancel(ErrLeaseLost) })", "e.fence = time.AfterFunc(e.lease.left(), func() {})",
+			"\t\t\te.cancel(ErrLeaseLost)\n", "",
+		},
+		fault: oneCutOff, takes: 5 * time.Second, times: 1, mix: manyLast, promises: []string{noOverlap}, quick: true,
+	},
+	{name: "no journal", env: []string{"JOURNAL_BYTES=0"}, fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause}},
+	{
+		name: "no settling", env: []string{"SETTLE=0"},
+		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause},
+	},
+}
+
+// TestTheCheckerFindsWhatIsBroken: each mutant breaks a promise under the fault that the rule is there for, and the checker
+// sees it.
+func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
+	_, long := budget(t)
+	if !long {
+		t.Parallel()
+	}
+	for _, m := range mutants {
+		if !m.quick && !long {
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s := startAlone(t, false)
+			all := s.faults()
+			fault := all[slices.IndexFunc(all, func(f fault) bool { return f.kind == m.fault })]
+			var strikes []strike
+			for i := range m.times {
+				s := strike{fault: fault, replica: everybody, at: time.Duration(i)*(m.takes+500*time.Millisecond) + 500*time.Millisecond, takes: m.takes}
+				if s.one {
+					s.replica = i
+				}
+				strikes = append(strikes, s)
+			}
+			w := open(t, m.build(t), s, m.env...)
+			v := w.run(seed(t), strikes, 32, m.mix, 5*time.Second)
+			found := slices.IndexFunc(v.violations, func(found violation) bool { return slices.Contains(m.promises, found.promise) })
+			if found < 0 {
+				t.Fatalf("nothing of %q was found broken, but %v", m.promises, v.violations)
+			}
+			t.Logf("found: %v\n%s", v.violations[found], v.explain(v.violations[found].hook))
+		})
+	}
+}
+
+// build builds the program with the mutant's file in place of the tree's.
+func (m mutant) build(t *testing.T) (program string) {
+	t.Helper()
+	if m.file == "" {
+		return build(t, nil)
+	}
+	text, err := os.ReadFile(filepath.Join("../..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := string(text)
+	for i := 0; i < len(m.edits); i += 2 {
+		if strings.Count(changed, m.edits[i]) != 1 {
+			t.Fatalf("%s does not have once: %s", m.file, m.edits[i])
+		}
+		changed = strings.Replace(changed, m.edits[i], m.edits[i+1], 1)
+	}
+	file := filepath.Join(t.TempDir(), filepath.Base(m.file))
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return build(t, map[string]string{m.file: file})
+}
