@@ -102,7 +102,8 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 		if err != nil {
 			return err
 		}
-		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL}
+		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL,
+			ReplicasAck: line.Redis.ReplicasAck, AckWithin: line.Redis.Timeout / 3}
 		return command.Forget(ctx, store.Client, store.Keys, w, line.Forget.Force, of, os.Stdout)
 	}
 }

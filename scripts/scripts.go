@@ -154,7 +154,7 @@ type Reply struct {
 	Settling time.Duration // left of it; 0: settled
 	Flushed  bool          // the flush was taken, now or before
 	Counted  bool          // the transitions were counted; false where Redis is full
-	Short    bool          // fewer replicas than Call.Acks have it: what was claimed or stored is answered as an Error
+	Short    bool          // fewer replicas than Call.Acks have it: what was claimed, stored or found is answered as an Error
 	Answers  []Answer      // one an operation, in their order
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -20,37 +21,45 @@ func send(ctx context.Context, client rueidis.Client, call Call, keys, args []st
 		message, err := script.Exec(ctx, client, keys, args).ToMessage()
 		return message, call.Acks, err
 	}
-	// WAIT tells of what its own connection wrote. A connection taken out also follows no redirection, which would part
-	// the two.
-	connection, release := client.Dedicate()
-	defer release()
-	b := connection.B()
-	do := func(run rueidis.Completed) []rueidis.RedisResult {
-		wait := b.Wait().Numreplicas(int64(call.Acks)).Timeout(call.AckWithin.Milliseconds()).Build()
-		return connection.DoMulti(ctx, run, wait.SetSlot(keys[0]))
+	// WAIT tells of what its own connection wrote. So all goes over one that is taken out of the pool, and writes something
+	// behind the script: then what the script only found is acknowledged too, whichever connection had written it.
+	do := client.DoMulti
+	if client.Mode() == rueidis.ClientModeCluster { // one that follows no redirection, which would part the three
+		connection, release := client.Dedicate()
+		defer func() { go release() }() // which says goodbye to Redis, and waits for its answer
+		do = connection.DoMulti
+	}
+	b := client.B()
+	run := func(run rueidis.Completed) []rueidis.RedisResult {
+		mark := b.Set().Key(call.Flushed + ":acks").Value("1").Px(24 * time.Hour).Build()
+		wait := b.Wait().Numreplicas(int64(call.Acks)).Timeout(max(call.AckWithin.Milliseconds(), 1)).Build()
+		return do(ctx, run, mark, wait.SetSlot(keys[0]))
 	}
 	count := int64(len(keys))
-	replies := do(b.Evalsha().Sha1(sha).Numkeys(count).Key(keys...).Arg(args...).Build())
+	replies := run(b.Evalsha().Sha1(sha).Numkeys(count).Key(keys...).Arg(args...).Build())
 	if said, ok := rueidis.IsRedisErr(replies[0].Error()); ok && said.IsNoScript() {
-		replies = do(b.Eval().Script(source).Numkeys(count).Key(keys...).Arg(args...).Build())
+		replies = run(b.Eval().Script(source).Numkeys(count).Key(keys...).Arg(args...).Build())
 	}
 	message, err := replies[0].ToMessage()
 	if err != nil {
 		return message, 0, err
 	}
-	acked, err := replies[1].AsInt64()
+	if replies[1].Error() != nil { // a Redis that takes no writes: the script has said so
+		return message, 0, nil
+	}
+	acked, err := replies[2].AsInt64()
 	if err != nil {
 		return message, 0, fmt.Errorf("waiting for %d replicas: %w", call.Acks, err)
 	}
 	return message, int(acked), nil
 }
 
-// short takes back what was claimed or stored: it may be lost with this Redis.
+// short takes back what was claimed, stored, found or forgotten: it may be lost with this Redis.
 func (r *Reply) short(acked, want int) {
 	r.Short = true
 	for i := range r.Answers {
 		switch a := &r.Answers[i]; a.Verdict {
-		case Claimed, Stored, Restored:
+		case Claimed, Stored, Restored, Done, Forgotten:
 			*a = Answer{Verdict: Error, Text: fmt.Sprintf("%d of %d replicas have it", acked, want)}
 		}
 	}

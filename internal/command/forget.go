@@ -27,6 +27,9 @@ const (
 // Gateway is what forget must know of the gateway's settings.
 type Gateway struct {
 	Settle, LockTTL, ResultTTL time.Duration
+
+	ReplicasAck int
+	AckWithin   time.Duration
 }
 
 // Forget makes the next webhook of this identity execute again, on every replica; force, also where one is being
@@ -38,7 +41,7 @@ func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webho
 	bucket := keys.Of(w.fingerprint())
 	call := scripts.Call{
 		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
-		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL,
+		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL, Acks: of.ReplicasAck, AckWithin: of.AckWithin,
 		Ops: []scripts.Op{scripts.Forget(bucket.Record(w.fingerprint()), force)},
 	}
 	for {

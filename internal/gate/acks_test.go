@@ -103,3 +103,27 @@ func TestInAClusterReplicasAcknowledge(t *testing.T) {
 	}
 	h.expectCounts(map[string]int64{"executed": 60, "stored": 60})
 }
+
+// TestAResultThatNoReplicaHasIsNotAnswered, not even by another gate that finds it, or whose caller waited for it.
+func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
+	h := onReal(t)
+	replica := replicated(h)
+	a, b := h.open(acknowledged()), h.open(acknowledged())
+	entered, release := h.blocked()
+	running, waiting := a.later(1), b.later(1)
+	<-entered
+	replica.Pause() // it is connected still, and counts as online
+	defer replica.Resume()
+	close(release)
+	for _, got := range []gate.Answer{<-running, <-waiting, b.send(1)} {
+		if got.Outcome != gate.Unavailable && got.Outcome != gate.Processing {
+			t.Errorf("answer %s %s", name(got.Outcome), got.Result.Body)
+		}
+	}
+	if r := h.stands(1); r.State != record.Done {
+		t.Errorf("%+v stands: it was not stored", r)
+	}
+	replica.Resume()
+	h.eventually("the result is answered", func() bool { return string(b.send(1).Result.Body) == `{"attempt":1}` })
+	h.expectExecutions(1)
+}

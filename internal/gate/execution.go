@@ -233,7 +233,7 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 				pause = 0 // asked again at once
 			}
 		}
-		if b.health.over(b.RedisPatience) {
+		if !e.ended.Load() && b.health.over(b.RedisPatience) { // else its flight has gone on without it
 			e.flight.stall()
 		}
 		if sleep.For(b.life, pause) != nil {

@@ -179,3 +179,34 @@ func TestAReplayThatRedisRefusedAtFirstIsCounted(t *testing.T) {
 	h.expect(<-second, gate.Replayed, `{"execution":1}`)
 	h.expectCounts(map[string]int64{"total_requests": 2, "executed": 1, "replayed": 1})
 }
+
+// TestALostExecutionDoesNotHoldUpTheFlightThatWentOn: its logic returns while Redis is away, a later attempt runs.
+func TestALostExecutionDoesNotHoldUpTheFlightThatWentOn(t *testing.T) {
+	h := onReal(t)
+	o := impatient()
+	o.LockTTL, o.WaitTimeout, o.RedisPatience = 20*time.Second, 3*time.Second, time.Second
+	r := h.open(o)
+	entered, ends := make(chan int64, 4), map[int64]chan struct{}{1: make(chan struct{}), 3: make(chan struct{})}
+	h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
+		entered <- attempt
+		<-ends[attempt]
+		return answer(fmt.Sprintf(`{"attempt":%d}`, attempt)), nil
+	})
+	first := r.later(1)
+	<-entered
+	h.record(1, record.Record{State: record.Failed, Attempt: 2, Token: "another", FailedAt: time.Now(), Reason: "error", Digest: digestOf("body")})
+	redistest.Do(t, h.client, "CLIENT", "KILL", "TYPE", "normal") // a signal: it renews at once, and finds that it is lost
+	if attempt := <-entered; attempt != 3 {
+		t.Fatalf("attempt %d", attempt)
+	}
+	h.server.Pause()
+	close(ends[1])
+	time.Sleep(2 * o.RedisPatience) // what it stores has no answer for so long
+	h.server.Resume()
+	<-first
+	h.eventually("redis answers", func() bool { return r.Ready() == nil })
+	later := r.later(1)
+	time.Sleep(500 * time.Millisecond) // until its store has come to its end, too
+	close(ends[3])
+	h.expect(<-later, gate.Waited, `{"attempt":3}`)
+}

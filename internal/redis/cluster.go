@@ -16,7 +16,7 @@ import (
 const lookAtShards = 5 * time.Second
 
 // joinCluster connects anew, to all of a cluster, and lays the keys out in buckets. Its errors go on from "redis at …".
-func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, log *slog.Logger) error {
+func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger) error {
 	option.ForceSingleClient = false
 	option.ClusterOption.ShardsRefreshInterval = lookAtShards
 	client, err := connect(ctx, option, s.Keys.Nothing(), c.Retries, log)
@@ -25,28 +25,39 @@ func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c 
 	}
 	s.Client.Close()
 	s.Client = client
-	s.Keys = NewClusterKeys(c.KeyPrefix, c.Buckets)
-	log.Info("redis is a cluster", "redis", s.Address, "buckets", c.Buckets)
-	return agree(ctx, client, c)
+	buckets, err := agree(ctx, client, c, gateway)
+	if err != nil {
+		return err
+	}
+	s.Keys = NewClusterKeys(c.KeyPrefix, buckets)
+	log.Info("redis is a cluster", "redis", s.Address, "buckets", buckets)
+	return nil
 }
 
 // agree holds the number of buckets against what the first replica wrote down: with another number a replica would look
-// for records where nobody else puts them, and execute webhooks again.
-func agree(ctx context.Context, client rueidis.Client, c config.Redis) error {
+// for records where nobody else puts them, and execute webhooks again. What is no gateway writes nothing down, and takes the
+// number that stands there.
+func agree(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
 	key := c.KeyPrefix + ":buckets"
 	ctx, cancel := context.WithTimeout(ctx, 2*c.Timeout)
 	defer cancel()
-	err := client.Do(ctx, client.B().Set().Key(key).Value(strconv.Itoa(c.Buckets)).Nx().Build()).Error()
-	if err != nil && !rueidis.IsRedisNil(err) {
-		return fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
+	if gateway {
+		err := client.Do(ctx, client.B().Set().Key(key).Value(strconv.Itoa(c.Buckets)).Nx().Build()).Error()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			return 0, fmt.Errorf("does not take the number of buckets at %s: %w", key, err)
+		}
 	}
 	agreed, err := client.Do(ctx, client.B().Get().Key(key).Build()).AsInt64()
-	if err != nil {
-		return fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
-	}
-	if agreed != int64(c.Buckets) {
-		return fmt.Errorf("has another number of buckets: BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
+	switch {
+	case rueidis.IsRedisNil(err):
+		return c.Buckets, nil // no gateway was there yet
+	case err != nil:
+		return 0, fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
+	case agreed < 1 || agreed > 256:
+		return 0, fmt.Errorf("has %d as its number of buckets at %s: that is not ours", agreed, key)
+	case gateway && agreed != int64(c.Buckets):
+		return 0, fmt.Errorf("has another number of buckets: BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
 			c.Buckets, key, agreed)
 	}
-	return nil
+	return int(agreed), nil
 }

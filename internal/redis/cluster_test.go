@@ -48,7 +48,20 @@ func TestAClusterIsFoundOutAndAllReplicasMustAgreeOnItsBuckets(t *testing.T) {
 	if sentence, _ := refused(t, c); !strings.Contains(sentence, "BUCKETS is 16") || !strings.Contains(sentence, "has 8") {
 		t.Errorf("%s", sentence)
 	}
+	if tool, err := redis.Open(t.Context(), c, nil, new(journal).logger()); err != nil || len(tool.Keys.Buckets()) != 8 {
+		t.Errorf("a tool: %v", err)
+	} else {
+		tool.Close()
+	}
 	c.KeyPrefix = "another"
+	if tool, err := redis.Open(t.Context(), c, nil, new(journal).logger()); err != nil {
+		t.Errorf("a tool alone: %v", err)
+	} else {
+		if written := redistest.Do(t, cluster.Client(), "EXISTS", "another:buckets"); written != "0" {
+			t.Error("it wrote down a number of buckets")
+		}
+		tool.Close()
+	}
 	if store, _ := open(t, c); len(store.Keys.Buckets()) != 16 {
 		t.Errorf("buckets %v", store.Keys.Buckets())
 	}

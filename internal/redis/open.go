@@ -75,7 +75,7 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	cluster, err := s.examine(ctx, log)
 	switch several := len(option.InitAddress) > 1 && option.ForceSingleClient; {
 	case err == nil && cluster:
-		err = s.joinCluster(ctx, option, c, log)
+		err = s.joinCluster(ctx, option, c, invalidated != nil, log)
 	case err == nil && several:
 		err = errors.New("are several, and no cluster: name the one that has the records, or Sentinels with ?master_set=NAME")
 	}
