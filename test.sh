@@ -103,9 +103,9 @@ race() {
   step="go test -race"
   echo "== go test -race ./..."
   # -count=1: yesterday's pass from the cache says nothing about a race, nor about another redis-server.
-  go test -race -count=1 -timeout 5m ./...
+  go test -race -count=1 -timeout 12m ./...
   # The comparison is a module of its own; its peers have no tests, and are not built for this.
-  (cd bench && go test -race -count=1 -timeout 5m . ./load)
+  (cd bench && go test -race -count=1 -timeout 12m . ./load)
 }
 
 fuzz() {

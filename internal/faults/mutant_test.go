@@ -42,7 +42,7 @@ var mutants = []mutant{
 	{
 		name: "settling is ignored", file: script,
 		edits: []string{"local function settling()\n", "local function settling()\n  if true then return nil end\n"},
-		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause}, quick: true,
+		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause},
 	},
 	{
 		name: "nothing is restored", file: script,
@@ -62,7 +62,10 @@ var mutants = []mutant{
 		},
 		fault: oneCutOff, takes: 5 * time.Second, times: 1, mix: manyLast, promises: []string{noOverlap}, quick: true,
 	},
-	{name: "no journal", env: []string{"JOURNAL_BYTES=0"}, fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause}},
+	{
+		name: "no journal", env: []string{"JOURNAL_BYTES=0"},
+		fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause}, quick: true,
+	},
 	{
 		name: "no settling", env: []string{"SETTLE=0"},
 		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause},
@@ -82,26 +85,34 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			s := startAlone(t, false)
-			all := s.faults()
-			fault := all[slices.IndexFunc(all, func(f fault) bool { return f.kind == m.fault })]
-			var strikes []strike
-			for i := range m.times {
-				s := strike{fault: fault, replica: everybody, at: time.Duration(i)*(m.takes+500*time.Millisecond) + 500*time.Millisecond, takes: m.takes}
-				if s.one {
-					s.replica = i
+			for try := range 3 { // what a fault hits is up to the machine
+				v := m.play(t, seed(t)+uint64(try))
+				found := slices.IndexFunc(v.violations, func(found violation) bool { return slices.Contains(m.promises, found.promise) })
+				if found >= 0 {
+					t.Logf("found: %v\n%s", v.violations[found], v.explain(v.violations[found].hook))
+					return
 				}
-				strikes = append(strikes, s)
+				t.Logf("nothing of %q was found broken, but %v", m.promises, v.violations)
 			}
-			w := open(t, m.build(t), s, m.env...)
-			v := w.run(seed(t), strikes, 32, m.mix, 5*time.Second)
-			found := slices.IndexFunc(v.violations, func(found violation) bool { return slices.Contains(m.promises, found.promise) })
-			if found < 0 {
-				t.Fatalf("nothing of %q was found broken, but %v", m.promises, v.violations)
-			}
-			t.Logf("found: %v\n%s", v.violations[found], v.explain(v.violations[found].hook))
+			t.Error("the checker does not find it")
 		})
 	}
+}
+
+// play breaks a world in which the mutant runs.
+func (m mutant) play(t *testing.T, seed uint64) *verdict {
+	s := startAlone(t, false)
+	all := s.faults()
+	fault := all[slices.IndexFunc(all, func(f fault) bool { return f.kind == m.fault })]
+	var strikes []strike
+	for i := range m.times {
+		s := strike{fault: fault, replica: everybody, at: time.Duration(i)*(m.takes+500*time.Millisecond) + 500*time.Millisecond, takes: m.takes}
+		if s.one {
+			s.replica = i
+		}
+		strikes = append(strikes, s)
+	}
+	return open(t, m.build(t), s, m.env...).run(seed, strikes, 32, m.mix, 5*time.Second)
 }
 
 // build builds the program with the mutant's file in place of the tree's.
