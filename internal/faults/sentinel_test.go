@@ -14,22 +14,25 @@ type watched struct {
 }
 
 // replicating are the settings of a Redis whose replicas have a user of their own, so that they can be locked out.
-var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD"}
+var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD", "--repl-diskless-sync-delay", "0"}
 
+// startWatched starts one whose connections may all be killed without a failover: that would be none of the nemesis', and the
+// checker would not know of it.
 func startWatched(t *testing.T) *watched {
-	return &watched{t, redistest.StartWatched(t, replicating...)}
+	s := &watched{t, redistest.StartWatched(t, replicating...)}
+	s.DownAfter(t, 3*time.Second)
+	return s
 }
 
-func (s *watched) url(int) string               { return s.URL("") }
-func (s *watched) admin() string                { return s.URL("") }
+func (s *watched) url(int) string { return s.URL("") }
+func (s *watched) admin() string  { return s.URL("") }
+
 func (s *watched) servers() []*redistest.Server { return []*redistest.Server{s.Primary} }
 
 func (s *watched) faults() []fault {
 	return append(append(faultsOfAll(), faultsOfServers()...),
 		fault{kind: "failover", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { s.failOver(w, 0) }},
 		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { s.failOver(w, 700*time.Millisecond) }},
-		fault{kind: "primary back without data", part: redis, effect: forgetful, lasts: between(20, 300),
-			begin: func(*world, int) { s.Primary.Kill() }, end: func(*world, int) { s.Primary.Restart() }},
 	)
 }
 
@@ -41,8 +44,8 @@ func (s *watched) failOver(w *world, lockedOut time.Duration) {
 	}
 	s.Watched.FailOver(s.t)
 	s.Primary.Restart()
-	command(w, s.Primary, "REPLICAOF", "127.0.0.1", s.Replica.Port())
 	s.Primary, s.Replica = s.Replica, s.Primary
+	s.Attach(s.t)
 }
 
 // lockOut keeps a primary's replica from replicating: what is written in that time, the replica will not have.

@@ -42,23 +42,63 @@ func (w *Watched) URL(user string) string {
 	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" + w.sentinels[2].Addr()
 }
 
-// CatchUp returns when the replica has all that was written to the primary.
+// DownAfter makes the Sentinels wait for so long, in place of a second, before they take the primary for dead: a second is
+// no longer than they need to connect again.
+func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
+	t.Helper()
+	for _, s := range w.sentinels {
+		Do(t, Client(t, s.Addr()), "SENTINEL", "SET", "watched", "down-after-milliseconds", strconv.FormatInt(silent.Milliseconds(), 10))
+	}
+}
+
+// CatchUp returns when the replica has all that had been written to the primary.
 func (w *Watched) CatchUp(t testing.TB) {
 	t.Helper()
 	primary, replica := Client(t, w.Primary.Addr()), Client(t, w.Replica.Addr())
+	written := -1
 	until(t, "the replica has caught up", func() bool {
-		written, unknown := strconv.Atoi(replication(t, primary, "master_repl_offset"))
-		has, none := strconv.Atoi(replication(t, replica, "slave_repl_offset")) // more, where more is being written
-		return replication(t, replica, "master_link_status") == "up" && unknown == nil && none == nil && has >= written
+		if replication(t, replica, "master_link_status") != "up" {
+			return false
+		}
+		if written < 0 {
+			written = offset(t, primary, "master_repl_offset")
+		}
+		return written >= 0 && offset(t, replica, "slave_repl_offset") >= written
 	})
 }
 
-// FailOver ends the primary as kill -9 does, and returns when the replica is the primary.
+// offset is a number of INFO replication, -1 where nobody answers.
+func offset(t testing.TB, c rueidis.Client, field string) int {
+	t.Helper()
+	n, err := strconv.Atoi(replication(t, c, field))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// FailOver ends the primary as kill -9 does, and returns when the replica is the primary, also to all Sentinels: an old
+// primary that came back before would be another one beside it.
 func (w *Watched) FailOver(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
 	w.Primary.Kill()
 	until(t, "the replica is promoted", func() bool { return replication(t, replica, "role") == "master" })
+	for _, s := range w.sentinels {
+		sentinel := Client(t, s.Addr())
+		until(t, "the Sentinels agree", func() bool {
+			return strings.Contains(Do(t, sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "watched"), w.Replica.Port())
+		})
+	}
+}
+
+// Attach makes the replica one, whatever it was before, as Sentinel would after a while.
+func (w *Watched) Attach(t testing.TB) {
+	t.Helper()
+	replica := Client(t, w.Replica.Addr())
+	until(t, "the replica is one", func() bool { // not while it loads its data
+		return replica.Do(t.Context(), replica.B().Replicaof().Host("127.0.0.1").Port(int64(w.Primary.port)).Build()).Error() == nil
+	})
 }
 
 // replication is a field of INFO replication, "" where nobody answers: Sentinel closes the connections of whom it promotes.
