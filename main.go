@@ -103,7 +103,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 			return err
 		}
 		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL,
-			ReplicasAck: line.Redis.ReplicasAck, AckWithin: line.Redis.Timeout / 3}
+			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout}
 		return command.Forget(ctx, store.Client, store.Keys, w, line.Forget.Force, of, os.Stdout)
 	}
 }

@@ -29,9 +29,10 @@ type Call struct {
 
 	MaxAttempts int // how often a webhook's executions may fail; 0: no limit
 
-	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than AckWithin; 0: none.
-	Acks      int
-	AckWithin time.Duration
+	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout, which
+	// is that of the whole call; 0: none.
+	Acks    int
+	Timeout time.Duration
 
 	Flush Flush
 	Ops   []Op

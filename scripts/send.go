@@ -32,7 +32,7 @@ func send(ctx context.Context, client rueidis.Client, call Call, keys, args []st
 	b := client.B()
 	run := func(run rueidis.Completed) []rueidis.RedisResult {
 		mark := b.Set().Key(call.Flushed + ":acks").Value("1").Px(24 * time.Hour).Build()
-		wait := b.Wait().Numreplicas(int64(call.Acks)).Timeout(max(call.AckWithin.Milliseconds(), 1)).Build()
+		wait := b.Wait().Numreplicas(int64(call.Acks)).Timeout(max((call.Timeout / 3).Milliseconds(), 1)).Build()
 		return do(ctx, run, mark, wait.SetSlot(keys[0]))
 	}
 	count := int64(len(keys))

@@ -28,8 +28,8 @@ const (
 type Gateway struct {
 	Settle, LockTTL, ResultTTL time.Duration
 
-	ReplicasAck int
-	AckWithin   time.Duration
+	ReplicasAck  int
+	RedisTimeout time.Duration
 }
 
 // Forget makes the next webhook of this identity execute again, on every replica; force, also where one is being
@@ -41,7 +41,7 @@ func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webho
 	bucket := keys.Of(w.fingerprint())
 	call := scripts.Call{
 		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
-		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL, Acks: of.ReplicasAck, AckWithin: of.AckWithin,
+		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL, Acks: of.ReplicasAck, Timeout: of.RedisTimeout,
 		Ops: []scripts.Op{scripts.Forget(bucket.Record(w.fingerprint()), force)},
 	}
 	for {

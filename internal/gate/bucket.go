@@ -49,7 +49,7 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	b.leases.running = make(map[*execution]struct{})
 	b.journal.byKey = make(map[fingerprint.Fingerprint]*list.Element)
 	if g.JournalBytes > 0 {
-		b.journal.room = max(g.JournalBytes/max(len(g.keys.Buckets()), 1), g.MaxResultBytes+entryOverhead)
+		b.journal.room = max(g.JournalBytes/len(g.keys.Buckets()), g.MaxResultBytes+entryOverhead)
 	}
 	b.signals.poke = make(chan struct{}, 1)
 	b.committer.eager = eager

@@ -213,8 +213,8 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 	key, ttl := e.flight.key, b.ttl(end.Result)
 	for pause := retryFirst; ; pause = longer(pause) {
 		var op scripts.Op
-		switch lost := e.ended.Load(); {
-		case lost: // nothing of it may be stored, also where Redis forgets who has it
+		switch {
+		case e.ended.Load(): // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
 			op = scripts.Fail(key, e.attempt, e.token, "lease-lost")
 		case end.State == record.Failed:
 			op = scripts.Fail(key, e.attempt, e.token, end.Reason)
