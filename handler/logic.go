@@ -54,6 +54,9 @@ var (
 	ErrOutcomeUnknown = gate.ErrOutcomeUnknown
 	// ErrRefused says that nothing was done, and may be tried again soon: callers get 503 rather than 500.
 	ErrRefused = gate.ErrRefused
+	// ErrUnasked says that an attempt in doubt learned nothing certain of the earlier one, and that it executed nothing
+	// itself. Wrap it together with ErrOutcomeUnknown: the doubt stays.
+	ErrUnasked = gate.ErrUnasked
 )
 
 // Admitter is a Logic that can tell beforehand that it would refuse: then nothing is claimed, and a webhook that would
@@ -61,6 +64,13 @@ var (
 type Admitter interface {
 	// Admit is called for each webhook that is not replayed: it must be fast.
 	Admit() bool
+}
+
+// Asker is a Logic that can tell whether it finds out what became of an attempt in doubt (Webhook.InDoubt) before it
+// acts. Logic that is no Asker does not.
+type Asker interface {
+	// Asks is called once, when the gateway starts.
+	Asks() bool
 }
 
 // Result is what every delivery of the webhook gets: with a status of 2xx a success, with 4xx a final refusal

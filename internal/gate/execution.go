@@ -27,6 +27,10 @@ var ErrOutcomeUnknown = errors.New("outcome unknown")
 // ErrRefused is wrapped by an error of logic that did nothing and would not now: its callers are told to come again.
 var ErrRefused = errors.New("refused")
 
+// ErrUnasked is wrapped, beside ErrOutcomeUnknown, by an error of logic that tried to find out what became of an earlier
+// attempt, learned nothing certain, and executed nothing itself.
+var ErrUnasked = errors.New("the backend was asked what became of an earlier attempt and gave no clear answer; nothing was executed")
+
 var errShutdown = errors.New("shutdown")
 
 // execution is one attempt of a fingerprint that this process won.

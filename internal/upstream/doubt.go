@@ -23,11 +23,11 @@ const (
 )
 
 // ask finds out what became of the attempts before this one, and waits for one that still goes on. A webhook is not
-// known to the backend if none of them had an effect, nor will have.
+// known to the backend if none of them had an effect, nor will have. Each error wraps handler.ErrUnasked.
 func (u *Upstream) ask(ctx context.Context, w handler.Webhook) (result handler.Result, known bool, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("asking what became of an earlier attempt: %w", err)
+			err = fmt.Errorf("%w: %w", handler.ErrUnasked, err)
 		}
 	}()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {

@@ -106,6 +106,12 @@ func TestAWebhookThatTheBackendDoesNotKnowIsSentAndOutOfDoubt(t *testing.T) {
 	h.fails(t.Context(), doubtful(), unknown)
 }
 
+func TestOnlyABackendWithAStatusURLIsAsked(t *testing.T) {
+	h, _ := asking(t, step{status: 200})
+	equal(t, h.Asks(), true)
+	equal(t, open(t, upstream.Options{URL: "http://backend.invalid"}).Asks(), false)
+}
+
 func TestAnAttemptThatStillGoesOnIsWaitedFor(t *testing.T) {
 	for name, busy := range map[string]step{
 		"409":                 {status: 409},
@@ -149,7 +155,7 @@ func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *test
 	h := open(t, upstream.Options{URL: url, StatusURL: url, BreakerFailures: 1, BreakerPause: time.Hour})
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, gate.ErrTimeout)
 	defer cancel()
-	h.cutOff(ctx, doubtful(), unknown)
+	h.cutOff(ctx, doubtful(), unknown, unasked)
 	equal(t, h.Admit(), true)
 }
 
@@ -170,14 +176,14 @@ func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, s := asking(t, c.step)
-			h.fails(t.Context(), doubtful(), c.kinds...)
+			h.fails(t.Context(), doubtful(), append(c.kinds, unasked)...)
 			equal(t, s.asked(), []string{"GET"})
 		})
 	}
 	t.Run("nobody there", func(t *testing.T) {
 		s := &script{answers: []step{{status: 200}}}
 		h := open(t, upstream.Options{URL: serve(t, s.serve), StatusURL: "http://backend.invalid/?" + secret})
-		h.fails(t.Context(), doubtful(), unknown, refused)
+		h.fails(t.Context(), doubtful(), unknown, refused, unasked)
 		equal(t, s.asked(), []string(nil))
 	})
 }

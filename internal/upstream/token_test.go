@@ -131,7 +131,7 @@ func TestASecondRefusalIsFinal(t *testing.T) {
 	h := b.open(t)
 	equal(t, h.gives(webhook()).Status, 401)
 	equal(t, []int64{b.fetches.Load(), b.posted.Load()}, []int64{2, 2})
-	h.fails(t.Context(), doubtful(), unknown)
+	h.fails(t.Context(), doubtful(), unknown, unasked)
 }
 
 func TestAStormOfRefusalsFetchesFewTokens(t *testing.T) {

@@ -48,7 +48,7 @@ type Options struct {
 	Log *slog.Logger // nil: none
 }
 
-// Upstream is a handler.Logic and a handler.Admitter. It is safe for use by any number of goroutines.
+// Upstream is a handler.Logic, a handler.Admitter and a handler.Asker. It is safe for use by any number of goroutines.
 type Upstream struct {
 	Options
 	target    *url.URL
@@ -105,7 +105,9 @@ func webURL(text string) (*url.URL, error) {
 }
 
 // Execute forwards w, or finds out that it need not. Errors wrap handler.ErrOutcomeUnknown where the backend may have
-// worked, handler.ErrRefused where nothing was done and a later try may do better, and the cause of ctx where it ended.
+// worked, handler.ErrRefused where nothing was done and a later try may do better, handler.ErrUnasked (together with
+// handler.ErrOutcomeUnknown) where an attempt in doubt was asked for and no clear answer came, and the cause of ctx where
+// it ended.
 func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
 	inDoubt := w.InDoubt
 	result, err := u.guard(func() (handler.Result, error) {
@@ -151,6 +153,9 @@ func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Resu
 
 // Admit reports whether an execution may be tried: not while the breaker is open, nor while one probes for all.
 func (u *Upstream) Admit() bool { return u.breaker == nil || u.breaker.admits() }
+
+// Asks reports whether the backend is asked what became of an attempt in doubt, before anything is sent again.
+func (u *Upstream) Asks() bool { return u.StatusURL != "" }
 
 // Close ends what goes on in the background: idle connections, and the fetching of a token.
 func (u *Upstream) Close() {

@@ -36,6 +36,7 @@ var (
 	key     = fingerprint.Of([]byte("d"), []byte("n"), 7)
 	unknown = handler.ErrOutcomeUnknown
 	refused = handler.ErrRefused
+	unasked = handler.ErrUnasked
 )
 
 // TestMain checks that tests leave nothing running.
@@ -109,7 +110,7 @@ func (h *house) fails(ctx context.Context, w handler.Webhook, kinds ...error) st
 	if cause := context.Cause(ctx); !errors.Is(err, cause) && cause != nil {
 		h.t.Errorf("error %q does not wrap why the context ended: %q", err, cause)
 	}
-	for _, kind := range []error{unknown, refused} {
+	for _, kind := range []error{unknown, refused, unasked} {
 		want := slices.Contains(kinds, kind)
 		if errors.Is(err, kind) != want {
 			h.t.Errorf("error %q: is it %q? want %v", err, kind, want)
