@@ -24,6 +24,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/logs"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/upstream"
@@ -45,7 +46,7 @@ func main() {
 
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
-	log := newLog(line.Log)
+	log := logs.New(line.Log, os.Stderr)
 	if line.Command != "serve" {
 		if err := run(ctx, line, log); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -59,14 +60,6 @@ func main() {
 		os.Exit(1)
 	}
 	log.Info("bye")
-}
-
-func newLog(c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
 // run does one of the commands beside serve; all but size look into a gateway's Redis.

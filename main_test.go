@@ -59,7 +59,7 @@ type replica struct {
 	stdout strings.Builder
 }
 
-var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+var listening = regexp.MustCompile(`msg"?[=:]"?listening"?[ ,]"?address"?[=:]"?([^\s"]+)`)
 
 // start starts a replica on a free port and waits until it listens.
 func start(t *testing.T, env ...string) *replica {

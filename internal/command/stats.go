@@ -106,8 +106,11 @@ func sweptAt(metrics map[string]string) string {
 	return "swept at " + date(time.Unix(at, 0))
 }
 
-// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers. Counters that nothing has
-// added to yet are 0, and fields that this version does not know are there too.
+// inMilliseconds are the times that the script writes. The others are in seconds, as all are in Stats' JSON.
+var inMilliseconds = []string{"met_at", "settled_at", "settle"}
+
+// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds. Counters
+// that nothing has added to yet are 0, and fields that this version does not know are there too.
 func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
@@ -183,6 +186,9 @@ func object(out io.Writer, metrics map[string]string) error {
 		values[field] = text
 		if number.MatchString(text) && field != "history" { // an id, also where it has no letter
 			values[field] = json.Number(text)
+		}
+		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && slices.Contains(inMilliseconds, field) {
+			values[field] = float64(ms) / 1000
 		}
 	}
 	encoder := json.NewEncoder(out)

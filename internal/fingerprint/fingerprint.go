@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 )
@@ -52,6 +53,9 @@ func (f Fingerprint) Hex() string { return hex.EncodeToString(f[:]) }
 
 // String returns the form that answers carry, "cognigy:fp:" and the hex digits.
 func (f Fingerprint) String() string { return Prefix + f.Hex() }
+
+// LogValue makes every logger write the form that answers carry; JSON would show an array of 32 numbers.
+func (f Fingerprint) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
 // Parse reads both forms, with and without "cognigy:fp:".
 func Parse(text string) (Fingerprint, error) {

@@ -78,7 +78,7 @@ func TestEverySweepIsOneLine(t *testing.T) {
 		line := e.logged.lines("swept")[0]
 		for attribute, want := range map[string]any{
 			"level": "WARN", "active_fingerprints": 1., "in_progress": 1., "overdue": 0., "orphans_cleared": 1.,
-			"detection_rate": "0.0000", "foreign": 1., "foreign_key": key(2),
+			"detection_rate": 0., "foreign": 1., "foreign_key": key(2),
 		} {
 			if line[attribute] != want {
 				t.Errorf("%s is %v, want %v", attribute, line[attribute], want)

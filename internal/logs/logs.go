@@ -1,0 +1,34 @@
+// Package logs builds the program's logger: one line an event, as text for a person or as JSON for a search.
+package logs
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/config"
+)
+
+// New returns the logger that c asks for.
+func New(c config.Log, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == "json" {
+		options.ReplaceAttr = searchable
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// searchable gives JSON what a text line shows. A length of time becomes a number of milliseconds, with the unit in its
+// name; a value that has a text form becomes that text, where JSON would show how it is built (an array of bytes).
+func searchable(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case time.Duration:
+		return slog.Float64(a.Key+"_ms", float64(v.Round(time.Microsecond))/float64(time.Millisecond))
+	case time.Time, slog.Level, error: // JSON has these as they should be
+	case fmt.Stringer:
+		return slog.String(a.Key, v.String())
+	}
+	return a
+}

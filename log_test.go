@@ -1,0 +1,70 @@
+package main_test
+
+import (
+	"encoding/json"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// jsonLines are the lines that a replica with LOG_FORMAT=json has written.
+func (r *replica) jsonLines() (lines []map[string]any) {
+	for text := range strings.Lines(r.logs()) {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			continue // the race detector's, or half a line
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// logged returns the first line with a message, or nil.
+func (r *replica) loggedLine(message string) map[string]any {
+	for _, line := range r.jsonLines() {
+		if line["msg"] == message {
+			return line
+		}
+	}
+	return nil
+}
+
+func TestJSONLinesCarryWhatAPersonSearchesFor(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t).URL()
+	r := start(t, "REDIS_URL="+redis, "LOG_FORMAT=json", "SETTLE=0", "SWEEP_INTERVAL=1s", "ECHO_DELAY=20s", "EXECUTION_TIMEOUT=50ms")
+	if a, err := r.send(1); err != nil || a.code != 500 {
+		t.Fatalf("answer %+v, %v", a, err)
+	}
+	eventually(t, "it sweeps", func() bool { return r.loggedLine("swept") != nil })
+	r.signal(syscall.SIGTERM)
+	r.exit()
+
+	name := fingerprint.Of([]byte("d"), []byte("n"), 1)
+	if hex := `"fingerprint":"` + name.String() + `"`; !strings.Contains(r.logs(), hex) {
+		t.Errorf("no line has %s:\n%s", hex, r.logs())
+	}
+	for message, fields := range map[string][]string{
+		"swept":         {"took_ms", "detection_rate"},
+		"shutting down": {"at_most_ms"},
+	} {
+		for _, field := range fields {
+			if _, number := r.loggedLine(message)[field].(float64); !number {
+				t.Errorf("%s: %s is no number in %v", message, field, r.loggedLine(message))
+			}
+		}
+	}
+	if got := r.loggedLine("shutting down")["at_most_ms"]; got != 30000. {
+		t.Errorf("SHUTDOWN_TIMEOUT is told as %v ms", got)
+	}
+	for _, line := range r.jsonLines() {
+		for field, value := range line {
+			if _, list := value.([]any); list {
+				t.Errorf("%s is a list in %v", field, line)
+			}
+		}
+	}
+}
