@@ -343,3 +343,55 @@ func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 		t.Errorf("the backend was called so: %q", calls)
 	}
 }
+
+// The backend answers 409 while it works on a key, as many do that honour one.
+func TestARefusalToWaitForAnAttemptInDoubtIsNotKept(t *testing.T) {
+	t.Parallel()
+	var booking sync.Mutex
+	booked := make(map[string]chan struct{}) // by key; closed when it is booked
+	var worked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := r.Header.Get("Idempotency-Key")
+		booking.Lock()
+		done, known := booked[key]
+		if !known {
+			done = make(chan struct{})
+			booked[key] = done
+		}
+		booking.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		if known {
+			select {
+			case <-done:
+			default:
+				w.WriteHeader(http.StatusConflict)
+				return
+			}
+		} else {
+			time.Sleep(1500 * time.Millisecond)
+			worked.Add(1)
+			close(done)
+		}
+		_, _ = fmt.Fprint(w, `{"booking":7}`)
+	}))
+	t.Cleanup(server.Close)
+	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "UPSTREAM_URL="+server.URL, "EXECUTION_TIMEOUT=500ms")
+	var answers []int
+	eventually(t, "the booking is told", func() bool {
+		a, err := r.send(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, a.code)
+		return a.code == 200 && string(a.Data) == `{"booking":7}`
+	})
+	for _, code := range answers[:len(answers)-1] {
+		if code != 500 {
+			t.Errorf("meanwhile the answers are %d", answers)
+			break
+		}
+	}
+	if len(answers) < 3 || worked.Load() != 1 {
+		t.Errorf("%d answers, %d bookings", len(answers), worked.Load())
+	}
+}

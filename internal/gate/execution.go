@@ -29,7 +29,8 @@ var ErrRefused = errors.New("refused")
 
 // ErrUnasked is wrapped, beside ErrOutcomeUnknown, by an error of logic that tried to find out what became of an earlier
 // attempt, learned nothing certain, and executed nothing itself.
-var ErrUnasked = errors.New("the backend was asked what became of an earlier attempt and gave no clear answer; nothing was executed")
+var ErrUnasked = errors.New("the backend was asked what became of an earlier attempt and gave no clear answer; " +
+	"nothing was executed")
 
 var errShutdown = errors.New("shutdown")
 

@@ -22,47 +22,96 @@ const (
 	maxRetryAfter = 5 * time.Second
 )
 
-// ask finds out what became of the attempts before this one, and waits for one that still goes on. A webhook is not
-// known to the backend if none of them had an effect, nor will have. Each error wraps handler.ErrUnasked.
-func (u *Upstream) ask(ctx context.Context, w handler.Webhook) (result handler.Result, known bool, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%w: %w", handler.ErrUnasked, err)
-		}
-	}()
+// ask finds out what became of the attempts before, and waits for one that still goes on. The first question is put
+// after a pause. The webhook is not known to the backend if no attempt had an effect, nor will have.
+func (u *Upstream) ask(ctx context.Context, w handler.Webhook, first time.Duration) (r handler.Result, known bool, err error) {
+	if first > 0 && sleep.For(ctx, first) != nil {
+		return r, false, stillWorking(ctx)
+	}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		response, err := u.send(ctx, func() *http.Request { return u.question(w) })
 		if err != nil {
-			return handler.Result{}, false, err
+			return r, false, err
 		}
 		switch response.StatusCode {
 		case http.StatusOK, http.StatusAccepted:
 			body, err := u.read(ctx, response)
 			switch {
 			case err != nil:
-				return handler.Result{}, false, err
+				return r, false, err
 			case processing(body):
 			case response.StatusCode == http.StatusOK && len(body) > 0:
-				result := u.result(w, response, body)
-				result.Reconciled = true
-				return result, true, nil
+				return u.result(w, response, body), true, nil
 			default:
-				return handler.Result{}, false, noAnswer(response.StatusCode)
+				return r, false, noAnswer(response.StatusCode)
 			}
 		case http.StatusNotFound:
 			drain(response)
-			return handler.Result{}, false, nil
+			return r, false, nil
 		case http.StatusConflict, http.StatusTooEarly:
 			drain(response)
 		default:
 			drain(response)
-			return handler.Result{}, false, noAnswer(response.StatusCode)
+			return r, false, noAnswer(response.StatusCode)
 		}
 		if sleep.For(ctx, max(pause, retryAfter(response))) != nil {
-			return handler.Result{}, false, &failure{fmt.Errorf("the backend still works on it: %w: %w",
-				context.Cause(ctx), handler.ErrOutcomeUnknown), well}
+			return r, false, stillWorking(ctx)
 		}
 	}
+}
+
+func stillWorking(ctx context.Context) error {
+	return &failure{fmt.Errorf("the backend still works on it: %w: %w", context.Cause(ctx), handler.ErrOutcomeUnknown), well}
+}
+
+// atWork reports whether an answer to a POST says in so many words that the backend is at work on this key. Without a
+// status URL a 202 is a result like any other: the backend has accepted the webhook, and nobody can be asked for more.
+func (u *Upstream) atWork(response *http.Response, body []byte) bool {
+	switch response.StatusCode {
+	case http.StatusAccepted:
+		return u.StatusURL != "" && processing(body)
+	case http.StatusConflict:
+		return response.Header.Get("Retry-After") != "" || processing(body)
+	case http.StatusTooEarly:
+		return processing(body)
+	}
+	return false
+}
+
+// await asks for the end of what the backend is at work on. It gives up at once if there is no status URL.
+func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.Response) (handler.Result, error) {
+	if u.StatusURL == "" {
+		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key: %w",
+			response.StatusCode, handler.ErrOutcomeUnknown), well}
+	}
+	result, known, err := u.ask(ctx, w, max(firstPause, retryAfter(response)))
+	if err != nil {
+		return handler.Result{}, fmt.Errorf("asking what became of a webhook that the backend is at work on: %w", err)
+	}
+	if !known {
+		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work, and when asked again 404, it does not know the key: %w",
+			response.StatusCode, handler.ErrOutcomeUnknown), well}
+	}
+	result.Reconciled = response.StatusCode != http.StatusAccepted // a 202 is this attempt's own execution
+	return result, nil
+}
+
+// doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on the
+// key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
+func (u *Upstream) doubtRefusal(ctx context.Context, w handler.Webhook, response *http.Response, body []byte) (handler.Result, error) {
+	if u.StatusURL == "" {
+		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d to an attempt in doubt, "+
+			"so an earlier one may still be at work: %w", response.StatusCode, handler.ErrOutcomeUnknown), well}
+	}
+	result, known, err := u.ask(ctx, w, 0)
+	switch {
+	case err != nil:
+		return handler.Result{}, fmt.Errorf("asking what a 409 means to an attempt in doubt: %w", err)
+	case known:
+		result.Reconciled = true
+		return result, nil
+	}
+	return u.result(w, response, body), nil // nothing is at work, and nothing was done
 }
 
 // question is idempotent: that net/http sends it again over a new connection does no harm.

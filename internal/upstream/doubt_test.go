@@ -187,3 +187,95 @@ func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
 		equal(t, s.asked(), []string(nil))
 	})
 }
+
+func TestAConflictIsARefusalOnlyWhereNobodyCanBeAtWork(t *testing.T) {
+	working := step{status: 409, body: `{"status":"processing"}`}
+	for name, c := range map[string]struct {
+		webhook handler.Webhook
+		step
+		final bool
+	}{
+		"in doubt":                    {doubtful(), step{status: 409}, false},
+		"in doubt, with a reason":     {doubtful(), step{status: 409, body: `{"error":"taken"}`}, false},
+		"in doubt, at work":           {doubtful(), working, false},
+		"in doubt, another refusal":   {doubtful(), step{status: 422, body: `{"status":"processing"}`}, true},
+		"without doubt":               {webhook(), step{status: 409, body: `{"error":"taken"}`}, true},
+		"without doubt, at work":      {webhook(), working, false},
+		"without doubt, Retry-After":  {webhook(), step{status: 409, retryAfter: "1"}, false},
+		"without doubt, 425, at work": {webhook(), step{status: 425, body: working.body}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{answers: []step{c.step}}
+			h := open(t, upstream.Options{URL: serve(t, s.serve), BreakerFailures: 1, BreakerPause: time.Hour})
+			if c.final {
+				equal(t, h.gives(c.webhook).Status, c.status)
+			} else {
+				h.fails(t.Context(), c.webhook, unknown)
+			}
+			equal(t, s.asked(), []string{"POST"})
+			equal(t, h.Admit(), true) // the backend answers
+		})
+	}
+}
+
+func TestAConflictInDoubtIsExplainedByTheStatusURL(t *testing.T) {
+	conflict := step{status: 409, body: `{"error":"taken"}`}
+	found := step{status: 200, body: `{"order":7}`}
+	for name, c := range map[string]struct {
+		steps  []step
+		status int // 0: it fails, and nobody knows
+		body   string
+	}{
+		"the first one has come to its end": {[]step{{status: 404}, conflict, found}, 200, found.body},
+		"the first one comes to its end":    {[]step{{status: 404}, conflict, {status: 409}, found}, 200, found.body},
+		"it says that it is at work": {
+			[]step{{status: 404}, {status: 409, body: `{"status":"processing"}`}, found}, 200, found.body},
+		"nothing is known of it: a refusal": {[]step{{status: 404}, conflict, {status: 404}}, 409, conflict.body},
+		"no answer":                         {[]step{{status: 404}, conflict, {status: 500}}, 0, ""},
+		"at work, and not known": {
+			[]step{{status: 404}, {status: 409, retryAfter: "0"}, {status: 404}}, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, s := asking(t, c.steps...)
+			want := []string{"GET", "POST", "GET", "GET"}[:len(c.steps)]
+			if c.status == 0 {
+				h.fails(t.Context(), doubtful(), unknown)
+				equal(t, s.asked(), want)
+				return
+			}
+			r := h.gives(doubtful())
+			equal(t, []any{r.Status, string(r.Body), r.Reconciled}, []any{c.status, c.body, c.status == 200})
+			equal(t, s.asked(), want)
+		})
+	}
+}
+
+func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
+	accepted := step{status: 202, body: `{"status":"processing"}`, retryAfter: "1"}
+	h, s := asking(t, accepted, step{status: 409}, step{status: 200, body: `{"order":7}`})
+	start := time.Now()
+	equal(t, h.gives(webhook()), handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`)})
+	equal(t, s.asked(), []string{"POST", "GET", "GET"})
+	if waited := time.Since(start); waited < time.Second {
+		t.Errorf("it asked after %v, Retry-After was 1", waited)
+	}
+
+	h, s = asking(t, step{status: 202, body: accepted.body}, step{status: 404})
+	h.fails(t.Context(), webhook(), unknown)
+	equal(t, s.asked(), []string{"POST", "GET"})
+
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, gate.ErrTimeout)
+	defer cancel()
+	h, s = asking(t, step{status: 202, body: accepted.body})
+	h.cutOff(ctx, webhook(), unknown)
+	equal(t, s.asked(), []string{"POST"})
+
+	h, s = asking(t, step{status: 202, body: `{"status":"accepted"}`}) // a result
+	equal(t, h.gives(webhook()).Status, 202)
+	equal(t, s.asked(), []string{"POST"})
+}
+
+func TestWithoutAStatusURLWhatWasAcceptedIsAResult(t *testing.T) {
+	s := &script{answers: []step{{status: 202, body: `{"status":"processing"}`}}}
+	equal(t, open(t, upstream.Options{URL: serve(t, s.serve)}).gives(webhook()).Status, 202)
+}

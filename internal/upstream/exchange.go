@@ -74,11 +74,12 @@ func unreadable(err error) error {
 // maxDrained is what reading it costs less than a new connection.
 const maxDrained = 4 << 10
 
-// drain ends with an answer of which only the status was wanted. A short one is read, so that its connection is kept.
-func drain(response *http.Response) {
+// drain ends with an answer whose status says all, or nearly all. A short body is read, so that its connection is kept,
+// and returned; if it is cut short, the connection goes with it.
+func drain(response *http.Response) (body []byte) {
+	defer response.Body.Close()
 	if response.ContentLength > 0 && response.ContentLength <= maxDrained {
-		// What it brings does not matter: if it is cut short, the connection goes with it.
-		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+		body, _ = io.ReadAll(response.Body)
 	}
-	response.Body.Close()
+	return body
 }

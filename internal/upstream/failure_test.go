@@ -35,7 +35,9 @@ func TestEachStatusIsAResultOrAFailureOfItsKind(t *testing.T) {
 			h := open(t, upstream.Options{URL: says(t, answer)})
 			if kinds == nil {
 				equal(t, h.gives(webhook()).Status, status)
-				equal(t, h.gives(doubtful()).Status, status)
+				if status != http.StatusConflict { // doubt_test.go
+					equal(t, h.gives(doubtful()).Status, status)
+				}
 				return
 			}
 			text := h.fails(t.Context(), webhook(), kinds...)

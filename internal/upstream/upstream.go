@@ -112,9 +112,13 @@ func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Resu
 	inDoubt := w.InDoubt
 	result, err := u.guard(func() (handler.Result, error) {
 		if w.InDoubt && u.StatusURL != "" {
-			result, known, err := u.ask(ctx, w)
-			if known || err != nil {
-				return result, err
+			result, known, err := u.ask(ctx, w, 0)
+			if err != nil {
+				return result, fmt.Errorf("%w: %w", handler.ErrUnasked, err)
+			}
+			if known {
+				result.Reconciled = true
+				return result, nil
 			}
 			inDoubt = false
 		}
@@ -134,19 +138,27 @@ func (u *Upstream) guard(execute func() (handler.Result, error)) (handler.Result
 	return u.breaker.guard(execute)
 }
 
-// forward sends w and makes a result of a final answer.
+// forward sends w and makes a result of a final answer. Where the answer says that the backend is at work on this key,
+// now or perhaps, the end of that is waited for.
 func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Result, error) {
 	response, err := u.send(ctx, func() *http.Request { return u.post(w) })
 	if err != nil {
 		return handler.Result{}, err
 	}
 	if !final(response.StatusCode) {
-		drain(response)
+		if body := drain(response); u.atWork(response, body) {
+			return u.await(ctx, w, response)
+		}
 		return handler.Result{}, notFinal(response.StatusCode)
 	}
 	body, err := u.read(ctx, response)
-	if err != nil {
+	switch {
+	case err != nil:
 		return handler.Result{}, err
+	case u.atWork(response, body):
+		return u.await(ctx, w, response)
+	case response.StatusCode == http.StatusConflict && w.InDoubt:
+		return u.doubtRefusal(ctx, w, response, body)
 	}
 	return u.result(w, response, body), nil
 }
