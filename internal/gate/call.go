@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -45,7 +47,7 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 			b.Log.Warn("redis does not answer", "error", err)
 		}
 		if notDone(err) {
-			err = errors.Join(err, errNotSent)
+			err = notSent{err}
 		}
 		return reply, err
 	}
@@ -88,11 +90,31 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 	}
 }
 
-// notDone reports whether a call failed before any of its operations: no connection could be made (refused, or not
-// set up, which rueidis calls ErrNoCache), or Redis said no to the whole of it. Whatever raises in the script stands
-// before the first operation.
+// saidBefore are the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs: the
+// caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. A code that a
+// command inside of a script raises too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) proves nothing, and is not among them.
+var saidBefore = []string{
+	"NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "LOADING", "BUSY", "MASTERDOWN",
+	"CLUSTERDOWN", "CROSSSLOT", "MOVED", "ASK", "TRYAGAIN",
+}
+
+// notDone reports whether a call certainly failed before any of its operations: no connection could be made (refused, or not
+// set up, which rueidis calls ErrNoCache), or Redis turned the whole of it away. An error that was raised inside of the
+// script has its place in it (user_script): operations before that place may have been done.
 func notDone(err error) bool {
 	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) {
+		return true
+	}
 	var refused *rueidis.RedisError
-	return errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &refused)
+	if !errors.As(err, &refused) || strings.Contains(refused.Error(), "user_script") {
+		return false
+	}
+	code, _, _ := strings.Cut(refused.Error(), " ")
+	return slices.Contains(saidBefore, code)
 }
+
+// notSent marks an error as one of a call of which Redis has done nothing.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() []error { return []error{e.error, errNotSent} }

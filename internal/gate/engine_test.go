@@ -1,0 +1,67 @@
+package gate_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redistest"
+)
+
+// openAtEngine adds a replica whose Redis answers as the test wants.
+func (h *house) openAtEngine(o gate.Options) (*replica, *redistest.Engine) {
+	h.Helper()
+	e := redistest.NewEngine(h, h.server.Addr())
+	return h.openAt(o, e.URL()), e
+}
+
+func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
+	for name, says := range map[string]string{
+		"raised, by Redis 7":      "-ERR Wrong number of args calling Redis command from script script: 7a3b, on @user_script:212.",
+		"raised, by Redis 6.2":    "-ERR Error running script (call to f_7a3b): @user_script:212: Wrong number of args",
+		"refused a write":         "-READONLY You can't write against a read only replica. script: 7a3b, on @user_script:212.",
+		"full":                    "-OOM command not allowed when used memory > 'maxmemory'.",
+		"an allowed code, raised": "-BUSY raised script: 7a3b, on @user_script:212.",
+		"another engine's":        "-ERR internal error",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := onReal(t)
+			o := impatient()
+			o.LockTTL = time.Minute // longer than the test waits
+			a, engine := h.openAtEngine(o)
+			b := h.open(o)
+			engine.Twists("EVALSHA", says)
+			h.expect(a.send(1), gate.Unavailable, "")
+			if r := h.stands(1); r.State != record.InProgress {
+				t.Fatalf("redis did not execute the claim: %+v", r)
+			}
+			engine.Passes()
+			h.expect(b.send(1), gate.Executed, `{"execution":1}`) // the claim was failed, and blocks nobody
+		})
+	}
+}
+
+func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) {
+	for _, says := range []string{
+		"-LOADING Redis is loading the dataset in memory",
+		"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+		"-NOAUTH Authentication required.",
+		"-CLUSTERDOWN The cluster is down",
+		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			h := onReal(t)
+			a, engine := h.openAtEngine(impatient())
+			engine.Says("EVALSHA", says)
+			h.expect(a.send(1), gate.Unavailable, "")
+			engine.Passes()
+			h.eventually("it serves again", func() bool { return a.send(2).Outcome == gate.Executed })
+			if r := h.stands(1); r.State != 0 {
+				t.Errorf("a claim that was never made was failed: %+v", r)
+			}
+		})
+	}
+}
