@@ -22,7 +22,7 @@ func (r *replica) jsonLines() (lines []map[string]any) {
 	return lines
 }
 
-// logged returns the first line with a message, or nil.
+// loggedLine returns the first line with a message, or nil.
 func (r *replica) loggedLine(message string) map[string]any {
 	for _, line := range r.jsonLines() {
 		if line["msg"] == message {
@@ -47,7 +47,16 @@ func TestJSONLinesCarryWhatAPersonSearchesFor(t *testing.T) {
 	if hex := `"fingerprint":"` + name.String() + `"`; !strings.Contains(r.logs(), hex) {
 		t.Errorf("no line has %s:\n%s", hex, r.logs())
 	}
+	line := r.loggedLine("execution")
+	for field, want := range map[string]any{
+		"outcome": "failed", "dialog": "d", "node": "n", "sequence": 1., "attempt": 1., "cause": "first", "reason": "timeout",
+	} {
+		if line[field] != want {
+			t.Errorf("%s is %v, want %v, in %v", field, line[field], want, line)
+		}
+	}
 	for message, fields := range map[string][]string{
+		"execution":     {"took_ms"},
 		"swept":         {"took_ms", "detection_rate"},
 		"shutting down": {"at_most_ms"},
 	} {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"strconv"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,7 +53,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
 		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
-		Ungrouped: c.Compare.Ungrouped, Log: log,
+		Report: reports[c.Log.Executions], Replica: processName(), Ungrouped: c.Compare.Ungrouped, Log: log,
 	}
 	if admitter, ok := logic.(Admitter); ok {
 		options.Admit = admitter.Admit
@@ -85,6 +87,17 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		ExecutionTimeout: c.Execution.Timeout, Log: log,
 	})
 	return g, nil
+}
+
+var reports = map[string]gate.Report{"unusual": gate.ReportUnusual, "all": gate.ReportAll, "none": gate.ReportNone}
+
+// processName tells the replicas' lines apart, also where several run on one host; in a container its host is the pod.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "/" + strconv.Itoa(os.Getpid())
 }
 
 // Gauge writes a field of the metrics hash that is no counter, such as the state of what the logic calls.

@@ -157,14 +157,15 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	} else {
 		answer = h.gate.Do(gate.Webhook{
 			Fingerprint: name, Digest: digest, Arrived: ctx.Time(),
-			Take: func() gate.Execution { return h.take(p, &ctx.Request.Header, body, name) },
+			Take: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
 		})
 	}
 	h.respond(ctx, name, answer)
 }
 
-// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution.
-func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint) gate.Execution {
+// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution
+// and its name in logs.
+func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint) (gate.Execution, slog.LogValuer) {
 	w := Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
 		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
@@ -177,7 +178,7 @@ func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, 
 	return func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 		w.Attempt, w.InDoubt = attempt, inDoubt
 		return checked(h.logic.Execute(ctx, w))
-	}
+	}, &w
 }
 
 // undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that

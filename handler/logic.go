@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/goccy/go-json"
 
@@ -42,6 +43,11 @@ type Webhook struct {
 	// InDoubt says that nobody knows what became of an earlier attempt: it crashed, was cut off, or ended with
 	// ErrOutcomeUnknown. Logic that can find out should, before it acts again.
 	InDoubt bool
+}
+
+// LogValue is the webhook's identity: a log must not get the payload.
+func (w Webhook) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("dialog", w.DialogID), slog.String("node", w.NodeID), slog.Int64("sequence", w.Sequence))
 }
 
 // Header is one header of a request or a result.

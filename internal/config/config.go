@@ -145,6 +145,8 @@ type Log struct {
 	Format string `name:"log-format" default:"text" help:"text or json, one line an event."`
 	// Level is the lowest level that is written.
 	Level slog.Level `name:"log-level" default:"info" help:"debug, info, warn or error."`
+	// Executions is unusual, all or none.
+	Executions string `name:"log-executions" default:"unusual" help:"Executions that get a line: unusual (failed, rejected, taken over, in doubt, another body), all or none."`
 }
 
 // Echo is the logic that runs when no other is built in.

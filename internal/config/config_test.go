@@ -24,7 +24,7 @@ var setting = map[string]string{
 	"REDIS_TLS_CA": "/run/tls/ca.pem", "REDIS_TLS_CERT": "/run/tls/cert.pem", "REDIS_TLS_KEY": "/run/tls/key.pem",
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "REPLICAS_ACK": "1", "MAX_ATTEMPTS": "5", "MAX_EXECUTIONS": "50", "MAX_WAITERS": "0", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
-	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
+	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "LOG_EXECUTIONS": "all", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2", "FORWARD_HEADERS": "X-Request-Id, Authorization",
 	"REJECTED_TTL": "10m", "MISMATCH": "reject",
 	"UPSTREAM_URL": "https://backend.example:8443/run?tenant=1", "UPSTREAM_STATUS_URL": "http://backend.example/runs/{key}/outcome",
@@ -76,7 +76,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 		},
 		Redis:  config.Redis{KeyPrefix: "cognigy", Buckets: 64, Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},
-		Log:    config.Log{Format: "text", Level: slog.LevelInfo},
+		Log:    config.Log{Format: "text", Level: slog.LevelInfo, Executions: "unusual"},
 		Upstream: config.Upstream{
 			KeyHeader: "Idempotency-Key", ResponseHeaders: "Location,Content-Language", BreakerFailures: 20, BreakerPause: 10 * time.Second,
 		},

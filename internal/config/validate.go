@@ -160,6 +160,7 @@ func (u Upkeep) problems() (p problems) {
 
 func (l Log) problems() (p problems) {
 	p.unless(l.Format == "text" || l.Format == "json", "LOG_FORMAT is %q: must be text or json", l.Format)
+	p.unless(slices.Contains([]string{"unusual", "all", "none"}, l.Executions), "LOG_EXECUTIONS is %q: must be unusual, all or none", l.Executions)
 	return p
 }
 

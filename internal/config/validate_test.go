@@ -257,6 +257,12 @@ func TestRules(t *testing.T) {
 			[]env{{"LOG_FORMAT": "text"}, {"LOG_FORMAT": "json"}},
 		},
 		{
+			"executions are logged where they are unusual, all or none",
+			[]env{{"LOG_EXECUTIONS": "some"}, {"LOG_EXECUTIONS": "ALL"}},
+			"LOG_EXECUTIONS is ",
+			[]env{{"LOG_EXECUTIONS": "unusual"}, {"LOG_EXECUTIONS": "all"}, {"LOG_EXECUTIONS": "none"}},
+		},
+		{
 			"echo cannot answer before it is asked",
 			[]env{{"ECHO_DELAY": "-1ms"}},
 			"ECHO_DELAY is ",

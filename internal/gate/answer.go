@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
@@ -14,11 +15,12 @@ type Webhook struct {
 	Digest      record.Digest // of the request's body
 	Arrived     time.Time     // WaitTimeout counts from then
 
-	// Take returns what executes it. It is called where that may be needed, for each try anew, and only while Do has not
-	// returned: what the execution needs of the request must be copied then.
-	Take func() Execution
+	// Take returns what executes it, and what a log calls it. It is called where that may be needed, for each try anew, and
+	// only while Do has not returned: what they need of the request must be copied then.
+	Take func() (Execution, slog.LogValuer)
 
-	execute Execution
+	execute  Execution
+	identity slog.LogValuer
 }
 
 // Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's, maybe

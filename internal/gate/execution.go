@@ -41,6 +41,7 @@ type execution struct {
 	token   string
 	attempt int64
 	inDoubt bool // what became of an attempt before this one is not known
+	cause   string
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -55,7 +56,7 @@ type execution struct {
 // from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
 // one that knows that it has stopped.
 func (b *bucket) execute(f *flight, w Webhook, token string, won claim) {
-	e := &execution{flight: f, webhook: w, token: token, attempt: won.Attempt, inDoubt: won.inDoubt(), lease: won.lease}
+	e := &execution{flight: f, webhook: w, token: token, attempt: won.Attempt, inDoubt: won.inDoubt(), cause: won.cause(), lease: won.lease}
 	fenced, cancel := context.WithCancelCause(b.life)
 	e.cancel = cancel
 	defer cancel(nil)
@@ -67,19 +68,20 @@ func (b *bucket) execute(f *flight, w Webhook, token string, won claim) {
 	if !b.believed(won.signals) {
 		b.signals.wake() // a healing since the claim was sent has not seen this one
 	}
-	returned := false
+	returned, began := false, time.Now()
 	defer func() {
 		if !returned { // the logic ended this goroutine (runtime.Goexit): another one sees its execution off
-			b.running.Go(func() { b.conclude(e, record.Result{}, errExited) })
+			took := time.Since(began)
+			b.running.Go(func() { b.conclude(e, took, record.Result{}, errExited) })
 		}
 	}()
 	result, err := e.run()
 	returned = true
-	b.conclude(e, result, err)
+	b.conclude(e, time.Since(began), result, err)
 }
 
-// conclude stores how an execution ended, and lands.
-func (b *bucket) conclude(e *execution, result record.Result, err error) {
+// conclude stores how an execution ended, and lands. took is what the logic needed.
+func (b *bucket) conclude(e *execution, took time.Duration, result record.Result, err error) {
 	f, attempt, token := e.flight, e.attempt, e.token
 	if err == nil {
 		if bad := result.Check(); bad != nil { // its logic has done its work
@@ -91,20 +93,21 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	}
 	end := record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: e.webhook.Digest, Result: result}
 	if err != nil {
-		b.Log.Error("execution failed", "fingerprint", f.fingerprint, "attempt", attempt, "error", err)
 		end.State, end.Result, end.Reason = record.Failed, record.Result{}, e.reason(err)
 	}
 	answer := b.finish(e, &end)
 	b.leases.remove(e)
 	b.executing.Add(-1)
 
-	if !e.ended.CompareAndSwap(false, true) {
-		return // its lease was lost: the flight has gone on
+	lost := !e.ended.CompareAndSwap(false, true)
+	b.report(e, took, lost, answer.Verdict, &end, err)
+	if lost {
+		return // the flight has gone on
 	}
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
 		b.seen.add(f.fingerprint)
-		b.remark(e, result)
+		b.remark(result)
 		b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
 	case scripts.Failed:
 		outcome := Failed
@@ -121,14 +124,13 @@ func (b *bucket) conclude(e *execution, result record.Result, err error) {
 	}
 }
 
-// remark counts what is worth knowing of a result, and says where it is a refusal: a wrong setting looks like one.
-func (b *bucket) remark(e *execution, result record.Result) {
+// remark counts what is worth knowing of a result.
+func (b *bucket) remark(result record.Result) {
 	if result.Reconciled {
 		b.counters.add(reconciled)
 	}
 	if result.Status >= 400 {
 		b.counters.add(rejected)
-		b.Log.Warn("refused for good", "fingerprint", e.flight.fingerprint, "attempt", e.attempt, "status", result.Status)
 	}
 }
 
@@ -155,9 +157,9 @@ type panicked struct {
 // get into a log.
 func (p *panicked) Error() string {
 	if err, ok := p.value.(runtime.Error); ok {
-		return fmt.Sprintf("panic: %v\n%s", err, p.stack)
+		return fmt.Sprintf("panic: %v", err)
 	}
-	return fmt.Sprintf("panic with a %T\n%s", p.value, p.stack)
+	return fmt.Sprintf("panic with a %T", p.value)
 }
 
 func (e *execution) run() (result record.Result, err error) {
@@ -268,7 +270,7 @@ func (b *bucket) lose(e *execution, value []byte) {
 	if !e.ended.CompareAndSwap(false, true) {
 		return
 	}
-	b.Log.Warn("lease lost: another attempt stands in redis", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
+	b.Log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is not accepted", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
 	e.cancel(ErrLeaseLost)
 	b.running.Go(func() { b.goOn(e.flight, value) })
 }

@@ -26,6 +26,8 @@ type flight struct {
 	attempt   int64         // of the execution that it runs or waits for; 0: not known
 	executing record.Digest // of the body that is executed, once named is closed
 	named     chan struct{}
+	first     record.Digest // of the body that began it
+	mixed     bool          // another body has joined it
 	stalled   chan struct{}
 	landing   landing // set before done is closed
 }
@@ -104,7 +106,7 @@ func (b *bucket) join(c *caller) *flight {
 			return nil
 		}
 		f = &flight{
-			fingerprint: name, key: b.keys.Record(name),
+			fingerprint: name, key: b.keys.Record(name), first: c.webhook.Digest,
 			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), stalled: make(chan struct{}),
 		}
 		b.flights.byName[name] = f
@@ -115,6 +117,7 @@ func (b *bucket) join(c *caller) *flight {
 	c.stalled = f.stalled
 	b.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
+	f.mixed = f.mixed || c.webhook.Digest != f.first
 	return f
 }
 
@@ -132,7 +135,7 @@ func (b *bucket) nominate(f *flight) (w Webhook, ok bool) {
 	}
 	f.candidate, f.decided = f.callers[waits], make(chan struct{})
 	w = f.candidate.webhook
-	w.execute = w.Take() // its caller, who leaves under this lock, is still there
+	w.execute, w.identity = w.Take() // its caller, who leaves under this lock, is still there
 	return w, true
 }
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/oncegate/oncegate/internal/record"
@@ -8,7 +9,7 @@ import (
 
 func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
-	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Take: func() Execution { return nil }}}
+	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Take: func() (Execution, slog.LogValuer) { return nil, nil }}}
 	f := &flight{callers: []*caller{c}, named: make(chan struct{})}
 	f.name(record.Digest{1}) // another one's body, before this caller came
 

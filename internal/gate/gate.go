@@ -50,6 +50,9 @@ type Options struct {
 	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
 	Admit func() bool
 
+	Report  Report // which executions have a line in the log
+	Replica string // this process' name in those lines; "": none
+
 	// Ungrouped makes each operation a call of its own, to show what grouping brings.
 	Ungrouped bool
 

@@ -97,7 +97,9 @@ func (h *house) openBehindProxy(o gate.Options) *replica {
 
 func (h *house) openAt(o gate.Options, url string) *replica {
 	h.Helper()
-	o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	g := gate.New(o)
 	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Buckets: buckets, Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
@@ -148,7 +150,16 @@ func (h *house) hook(n int, body string) gate.Webhook {
 	}
 }
 
-func executes(e gate.Execution) func() gate.Execution { return func() gate.Execution { return e } }
+func executes(e gate.Execution) func() (gate.Execution, slog.LogValuer) {
+	return func() (gate.Execution, slog.LogValuer) { return e, identity{} }
+}
+
+// identity is what a log calls a webhook of the house.
+type identity struct{}
+
+func (identity) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("dialog", "dialog"), slog.String("node", "node"))
+}
 
 func digestOf(body string) (d record.Digest) {
 	copy(d[:], body)

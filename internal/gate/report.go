@@ -1,0 +1,98 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// Report says which executions have a line in the log.
+type Report uint8
+
+// The choices (LOG_EXECUTIONS). Unusual is an execution that failed, was rejected or overtaken, that took over or began in
+// doubt, or that a request with another body waited for.
+const (
+	ReportUnusual Report = iota
+	ReportAll
+	ReportNone
+)
+
+// cause is why an execution began.
+func (c claim) cause() string {
+	switch {
+	case c.Before == reasonForgotten:
+		return "forgotten"
+	case c.Before != "":
+		return "retry after " + c.Before
+	case c.Attempt > 1:
+		return "takeover"
+	}
+	return "first"
+}
+
+// report writes an execution's line, the only one that tells of its end. took is what the logic needed; lost says that
+// another execution had begun before this one ended.
+func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.Verdict, end *record.Record, err error) {
+	if b.Report == ReportNone {
+		return
+	}
+	outcome, level := howItEnded(lost, v, end)
+	another := e.flight.isMixed()
+	if level == slog.LevelInfo && (e.cause == "takeover" || e.inDoubt || another) {
+		level = slog.LevelWarn
+	}
+	if level == slog.LevelInfo && b.Report != ReportAll {
+		return
+	}
+	attributes := append(make([]slog.Attr, 0, 16),
+		slog.String("outcome", outcome), slog.Any("", e.webhook.identity), slog.Any("fingerprint", e.flight.fingerprint),
+		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", took))
+	if b.Replica != "" {
+		attributes = append(attributes, slog.String("replica", b.Replica))
+	}
+	if e.inDoubt {
+		attributes = append(attributes, slog.Bool("in_doubt", true))
+	}
+	if another {
+		attributes = append(attributes, slog.Bool("another_body", true))
+	}
+	if err == nil {
+		attributes = append(attributes, slog.Int("status", end.Result.Status), slog.Int("bytes", len(end.Result.Body)))
+	} else {
+		attributes = append(attributes, slog.String("reason", end.Reason), slog.String("error", err.Error()))
+	}
+	if p, ok := errors.AsType[*panicked](err); ok {
+		attributes = append(attributes, slog.String("stack", string(p.stack)))
+	}
+	b.Log.LogAttrs(context.Background(), level, "execution", attributes...)
+}
+
+// howItEnded puts into a word how an execution ended, and how much that concerns a person.
+func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (outcome string, level slog.Level) {
+	switch {
+	case lost, v == scripts.Refused:
+		return "overtaken", slog.LevelError // another execution of the webhook counts; this one's work may have been done twice
+	case v == scripts.Failed:
+		return "failed", slog.LevelError
+	case v == scripts.Stored, v == scripts.Restored:
+		switch {
+		case end.Result.Status >= 400:
+			return "rejected", slog.LevelWarn
+		case end.Result.Reconciled:
+			return "reconciled", slog.LevelInfo
+		}
+		return "stored", slog.LevelInfo
+	}
+	return "not stored", slog.LevelError // Redis is away while the gate closes, or another program's value stands there
+}
+
+// isMixed reports whether requests of two bodies have met in the flight.
+func (f *flight) isMixed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mixed
+}
