@@ -66,7 +66,7 @@ func TestJSONLinesCarryWhatAPersonSearchesFor(t *testing.T) {
 			}
 		}
 	}
-	if got := r.loggedLine("shutting down")["at_most_ms"]; got != 30000. {
+	if got := r.loggedLine("shutting down")["at_most_ms"]; got != 35000. {
 		t.Errorf("SHUTDOWN_TIMEOUT is told as %v ms", got)
 	}
 	for _, line := range r.jsonLines() {
@@ -75,5 +75,16 @@ func TestJSONLinesCarryWhatAPersonSearchesFor(t *testing.T) {
 				t.Errorf("%s is a list in %v", field, line)
 			}
 		}
+	}
+}
+
+func TestAShutdownThatCutsExecutionsOffIsWarnedOfAtTheStart(t *testing.T) {
+	const says = "A SHUTDOWN MAY CUT EXECUTIONS OFF"
+	if r := start(t); strings.Contains(r.logs(), says) {
+		t.Errorf("the defaults are warned of:\n%s", r.logs())
+	}
+	r := start(t, "EXECUTION_TIMEOUT=80s") // docs/cognigy.md, CXone
+	if !strings.Contains(r.logs(), says) || !strings.Contains(r.logs(), "at_least=1m22s") {
+		t.Errorf("it says:\n%s", r.logs())
 	}
 }

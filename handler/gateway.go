@@ -74,6 +74,10 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if c.Execution.Settle == 0 && !g.store.Embedded {
 		log.Warn("SETTLE IS 0: webhooks may execute again after a failover, a restart of Redis or FLUSHALL")
 	}
+	if c.HTTP.ShutdownTimeout < c.DrainNeeds() {
+		log.Warn("A SHUTDOWN MAY CUT EXECUTIONS OFF, and the next delivery executes them again: set SHUTDOWN_TIMEOUT to at least "+
+			"EXECUTION_TIMEOUT and twice REDIS_TIMEOUT", "SHUTDOWN_TIMEOUT", c.HTTP.ShutdownTimeout, "at_least", c.DrainNeeds())
+	}
 	if g.store.Embedded {
 		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
 	}

@@ -51,8 +51,8 @@ type HTTP struct {
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
 	// ForwardHeaders, separated by commas, are request headers that the logic gets; none that Upstream writes itself.
 	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
-	// ShutdownTimeout, above 0, is the time that running executions have to finish and store.
-	ShutdownTimeout time.Duration `default:"30s" help:"How long a shutdown waits for running executions."`
+	// ShutdownTimeout, above 0, is the time that running executions have to finish and store; DrainNeeds is how much they need.
+	ShutdownTimeout time.Duration `default:"35s" help:"How long a shutdown waits for running executions: EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or it cuts them off."`
 }
 
 // APIKeys returns the keys, each as callers show it.
@@ -61,10 +61,13 @@ func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") 
 // Forwarded returns the names of the headers that are handed on, as they were written.
 func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
+// DrainNeeds is how long a shutdown must wait so that it cuts no execution off: until the last one has ended and is stored.
+func (c *Config) DrainNeeds() time.Duration { return c.Execution.Timeout + 2*c.Redis.Timeout }
+
 // Execution is how often the logic runs, for how long, and who waits for it.
 type Execution struct {
 	// LockTTL, 100ms to 24h, is the lease: how long a claim holds without renewal. It is renewed at a third of it.
-	LockTTL time.Duration `default:"60s" help:"Lease of an execution, renewed while it runs: after a crash the next webhook takes over when it ends."`
+	LockTTL time.Duration `default:"20s" help:"Lease of an execution, renewed while it runs. If a replica crashes, a webhook that it was running stays blocked this long."`
 	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
 	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
 	// RejectedTTL, at least twice LockTTL, is how long the record of a final refusal lives.

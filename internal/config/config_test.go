@@ -68,10 +68,10 @@ func companions(name string) env {
 
 func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	want := config.Config{
-		HTTP: config.HTTP{Listen: ":8000", MaxBodyBytes: config.MiB, ProcessingStatus: 409, ShutdownTimeout: 30 * time.Second,
+		HTTP: config.HTTP{Listen: ":8000", MaxBodyBytes: config.MiB, ProcessingStatus: 409, ShutdownTimeout: 35 * time.Second,
 			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
-			LockTTL: time.Minute, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
+			LockTTL: 20 * time.Second, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
 			MaxResultBytes: config.MiB, Settle: 3 * time.Second, MaxExecutions: 5000, MaxWaiters: 20000, JournalBytes: 64 * config.MiB, JournalAge: 3 * time.Minute, RejectedTTL: 5 * time.Minute, Mismatch: "serve",
 		},
 		Redis:  config.Redis{KeyPrefix: "cognigy", Buckets: 64, Timeout: time.Second, Retries: 3, Patience: 5 * time.Second},
@@ -231,5 +231,19 @@ func contains(t *testing.T, text string, parts ...string) {
 		if !strings.Contains(text, part) {
 			t.Errorf("%q\nlacks %q", text, part)
 		}
+	}
+}
+
+func TestByDefaultAFlowOutlivesACrash(t *testing.T) {
+	c := config.Default()
+	const calls = 4 // that a flow makes for one message (docs/cognigy.md)
+	if asks := calls * c.Execution.WaitTimeout; c.Execution.LockTTL+c.Execution.WaitTimeout > asks {
+		t.Errorf("a flow asks for %v, and the webhook of a replica that crashed is blocked for %v", asks, c.Execution.LockTTL)
+	}
+}
+
+func TestByDefaultAShutdownCutsNothingOff(t *testing.T) {
+	if c := config.Default(); c.HTTP.ShutdownTimeout < c.DrainNeeds() {
+		t.Errorf("it waits for %v, and executions need %v", c.HTTP.ShutdownTimeout, c.DrainNeeds())
 	}
 }

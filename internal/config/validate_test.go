@@ -63,15 +63,15 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"a record outlives two leases",
-			[]env{{"RESULT_TTL": "119s"}, {"RESULT_TTL": "0s"}},
+			[]env{{"RESULT_TTL": "39s"}, {"RESULT_TTL": "0s"}},
 			"RESULT_TTL is ",
-			[]env{{"RESULT_TTL": "120s"}},
+			[]env{{"RESULT_TTL": "40s"}},
 		},
 		{
 			"the record of a final refusal outlives two leases",
-			[]env{{"REJECTED_TTL": "119s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
+			[]env{{"REJECTED_TTL": "39s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
 			"REJECTED_TTL is ",
-			[]env{{"REJECTED_TTL": "120s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
+			[]env{{"REJECTED_TTL": "40s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
 		},
 		{
 			"a mismatch is served or rejected",
