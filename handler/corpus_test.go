@@ -116,7 +116,16 @@ var noWebhooks = map[string]string{
 	"invalid UTF-8 in a field of the logic's": with("\"a\":\"\xed\xa0\x80\""),
 	"an overlong NUL":                         "{\"dialogId\":\"d-0001\xc0\x80\",\"nodeId\":\"n-0001\",\"sequence\":7}",
 	"UTF-16":                                  "{\x00\"\x00a\x00\"\x00:\x001\x00}\x00",
-	"a byte order mark":                       "\xef\xbb\xbf" + webhook,
+	"UTF-16 with a byte order mark":           "\xff\xfe{\x00\"\x00a\x00\"\x00:\x001\x00}\x00",
+	"two byte order marks":                    "\xef\xbb\xbf\xef\xbb\xbf" + webhook,
+	"a byte order mark alone":                 "\xef\xbb\xbf",
+	"a byte order mark at the end":            webhook + "\xef\xbb\xbf",
+	"a dialog that is undefined":              `{"dialogId":"undefined","nodeId":"n-0001","sequence":7}`,
+	"a dialog that is a template":             `{"dialogId":"{{input.sessionId}}","nodeId":"n-0001","sequence":7}`,
+	"a dialog of white space":                 `{"dialogId":" \t ","nodeId":"n-0001","sequence":7}`,
+	"a node that is an object's name":         `{"dialogId":"d-0001","nodeId":"[object Object]","sequence":7}`,
+	"a sequence that is a template":           `{"dialogId":"d-0001","nodeId":"n-0001","sequence":"${input.execution}"}`,
+	"a sequence that is no number":            `{"dialogId":"d-0001","nodeId":"n-0001","sequence":"NaN"}`,
 	"the first half of a surrogate pair":      `{"dialogId":"d-0001\ud800","nodeId":"n-0001","sequence":7}`,
 	"the second half of a surrogate pair":     `{"dialogId":"\udc00d-0001","nodeId":"n-0001","sequence":7}`,
 	"half a surrogate pair in a sequence":     `{"dialogId":"d-0001","nodeId":"n-0001","sequence":"7\ud800"}`,
@@ -136,12 +145,24 @@ var noWebhooks = map[string]string{
 	"an array of webhooks":                    "[" + webhook + "]",
 }
 
+// otherPaths become ours only when somebody normalises them. None is served.
+var otherPaths = []string{
+	"//webhook/cognigy", "/webhook//cognigy", "/webhook/cognigy/", "/webhook/cognigy//", "/./webhook/cognigy", "/webhook/./cognigy",
+	"/x/../webhook/cognigy", "/webhook/x/../cognigy", "/webhook/cognigy/x/..", "/webhook%2fcognigy", "/webhook/%2e/cognigy",
+	"/%77ebhook/cognigy", "/webhook/cogni%67y", "/webhook\\cognigy", "/Webhook/cognigy", "/webhook/cognigy;a=b",
+	"/webhook/cognigy#a", "/#/webhook/cognigy", "/?/webhook/cognigy", "http://h//webhook/cognigy", "http://h/x/../webhook/cognigy",
+	"http://h?/webhook/cognigy", "http://h/webhook/cognigy#a", "//h/webhook/cognigy", "/http://h/webhook/cognigy",
+}
+
 // with is the webhook with a member more.
 func with(member string) string { return webhook[:len(webhook)-1] + "," + member + "}" }
 
 // texts are the one webhook, in the ways in which it may be written.
 var texts = map[string]string{
 	"as it is":                             measured(webhook),
+	"behind a byte order mark":             measured("\xef\xbb\xbf" + webhook),
+	"in no encoding":                       posted(fmt.Sprintf("Content-Encoding: Identity\r\nContent-Length: %d\r\n", len(webhook)), webhook),
+	"with a query":                         strings.Replace(measured(webhook), "cognigy", "cognigy?a=/b", 1),
 	"in another order":                     measured(`{"variables":{"seats":2},"sequence":7,"nodeId":"n-0001","dialogId":"d-0001"}`),
 	"with white space":                     measured("\r\n\t {\n \"dialogId\" : \"d-0001\" ,\t\"nodeId\":\"n-0001\",\"sequence\" : 7 , \"variables\":{ \"seats\":2 } } \n"),
 	"escaped":                              measured(`{"\u0064ialogId":"\u0064\u002D0001","node\u0049d":"n-\u0030001","sequence":"\u0037"}`),
@@ -194,6 +215,7 @@ func strangers() []stranger {
 		{"a form", posted("Content-Type: multipart/form-data; boundary=a\r\nContent-Length: 5\r\n", "--a--") + next, []int{415, 200}},
 		{"a wrong method, with a body", strings.Replace(measured(webhook), "POST", "PUT", 1) + next, []int{405, 200}},
 		{"a method of his own", strings.Replace(measured(webhook), "POST", "post", 1) + next, []int{405, 200}},
+		{"a web page of another origin", posted("Sec-Fetch-Site: cross-site\r\nContent-Length: 2\r\n", "{}") + next, []int{403, 200}},
 		{"a path out of the tree", "GET /webhook/../../etc/%70asswd%00 HTTP/1.1\r\nHost: h\r\n\r\n" + next, []int{404, 200}},
 		{"a fingerprint that is none", "GET /webhook/cognigy/%00%ff HTTP/1.1\r\nHost: h\r\n\r\n" + next, []int{400, 200}},
 		{"a webhook without a body", posted("", "") + next, []int{400, 200}},
@@ -205,6 +227,9 @@ func strangers() []stranger {
 	}
 	for what, sends := range illFramed {
 		all = append(all, stranger{what, sends + next, []int{400}})
+	}
+	for _, path := range otherPaths {
+		all = append(all, stranger{"the path " + path, strings.Replace(measured(webhook), "/webhook/cognigy", path, 1) + next, []int{404, 200}})
 	}
 	for what, body := range noWebhooks {
 		all = append(all, stranger{what, measured(body) + next, []int{400, 200}})

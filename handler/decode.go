@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"strconv"
 	"unicode/utf8"
@@ -66,6 +67,9 @@ type field struct {
 
 // find checks the whole body and returns the fields in it, or what is wrong with the body.
 func (p *payload) find(body []byte) (found fields, problem string) {
+	if isWide(body) {
+		return found, "in UTF-16 or UTF-32 (RFC 8259, section 8.1)"
+	}
 	if !utf8.Valid(body) {
 		return found, "not valid UTF-8"
 	}
@@ -86,6 +90,13 @@ func (p *payload) find(body []byte) (found fields, problem string) {
 	}
 	s.end()
 	return found, s.problem
+}
+
+// isWide reports whether a body begins as JSON does in UTF-16 or UTF-32, with a byte order mark or without: a NUL is
+// among its first two bytes.
+func isWide(body []byte) bool {
+	return bytes.HasPrefix(body, []byte{0xfe, 0xff}) || bytes.HasPrefix(body, []byte{0xff, 0xfe}) ||
+		len(body) > 1 && (body[0] == 0 || body[1] == 0)
 }
 
 func (f *fields) named(name []byte) *field {
@@ -121,9 +132,11 @@ func (p *payload) readID(f field, id *[]byte) (problem string) {
 		return "longer"
 	case !whole:
 		return `cut within a character (a lone surrogate like \ud800)`
+	case len(bytes.TrimSpace(text)) == 0:
+		return "white space alone"
 	}
 	*id = text
-	return ""
+	return placeholder(text)
 }
 
 func (p *payload) readSequence(f field) (problem string) {
@@ -135,7 +148,9 @@ func (p *payload) readSequence(f field) (problem string) {
 		p.sequence, problem = parseNumber(f.value)
 	case aString:
 		text, _ := p.text(unquote(f.value))
-		p.sequence, problem = parseDecimal(text)
+		if p.sequence, problem = parseDecimal(text); problem != "" {
+			problem = cmp.Or(placeholder(text), problem)
+		}
 	default:
 		problem = kind
 	}

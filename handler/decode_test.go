@@ -73,7 +73,6 @@ func TestDecodeReadsIDs(t *testing.T) {
 		{"with a NUL", `"\u0000"`, `"\x00"`},
 		{"with the replacement character, which may be meant", `"\ufffd�"`, `"��"`},
 		{"with text that looks like half a surrogate pair", `"\\ud800"`, `"\\ud800"`},
-		{"that is a space", `" "`, `" "`},
 		{"of 512 bytes", `"` + long + `"`, `"` + long + `"`},
 		{"of 512 bytes, all escaped", `"` + strings.Repeat(`\u0078`, maxID) + `"`, `"` + long + `"`},
 		{"of 512 bytes, the last character a pair", `"` + long[4:] + `\ud83d\ude00"`, `"` + long[4:] + `😀"`},
@@ -83,6 +82,7 @@ func TestDecodeReadsIDs(t *testing.T) {
 		{"of 513 bytes in 512 characters", `"` + long[1:] + `\u00e9"`, wanted + "longer"},
 		{"of a megabyte of escapes", `"` + strings.Repeat(`\n`, 1<<19) + `"`, wanted + "longer"},
 		{"empty", `""`, wanted + "empty"},
+		{"of white space alone", "\" \u00a0\\n\"", wanted + "white space alone"},
 		{"null", `null`, wanted + "null"},
 		{"a number", `-7`, wanted + "a number"},
 		{"true", `true`, wanted + "a boolean"},
@@ -244,6 +244,7 @@ func TestDecodeNamesEveryFieldThatIsWrongInOrder(t *testing.T) {
 func TestDecodeRefusesABodyThatIsNoObject(t *testing.T) {
 	const valid = `{"dialogId":"d","nodeId":"n","sequence":1}`
 	const wanted = "body must be one JSON object in UTF-8, but is "
+	const wide = "in UTF-16 or UTF-32 (RFC 8259, section 8.1)"
 	checkDecode(t, []decodeCase{
 		{"empty", ``, wanted + "unreadable at byte offset 0: a value is missing"},
 		{"a form", `dialogId=d&nodeId=n`, wanted + "unreadable at byte offset 0: a value is missing"},
@@ -260,6 +261,10 @@ func TestDecodeRefusesABodyThatIsNoObject(t *testing.T) {
 		{"too deep", `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`, wanted + "unreadable at byte offset 1004: it nests deeper than 1000 levels"},
 		{"in Latin-1", "{\"dialogId\":\"d\",\"nodeId\":\"n\",\"sequence\":1,\"name\":\"Zo\xeb\"}", wanted + "not valid UTF-8"},
 		{"with a surrogate in UTF-8", "{\"dialogId\":\"\xed\xa0\x80\",\"nodeId\":\"n\",\"sequence\":1}", wanted + "not valid UTF-8"},
+		{"in UTF-16 with a byte order mark", "\xff\xfe{\x00}\x00", wanted + wide},
+		{"in UTF-16 of the other order", "\xfe\xff\x00{\x00}", wanted + wide},
+		{"in UTF-16 without a byte order mark", "{\x00}\x00", wanted + wide},
+		{"in UTF-32", "\x00\x00\x00{\x00\x00\x00}", wanted + wide},
 		{"with an overlong NUL", "{\"dialogId\":\"\xc0\x80\",\"nodeId\":\"n\",\"sequence\":1}", wanted + "not valid UTF-8"},
 	})
 }
@@ -341,7 +346,7 @@ func BenchmarkDecode(b *testing.B) {
 // reference reads a body by encoding/json and math/big: slowly, and on other ways than decode. It returns what reading
 // returns for a valid payload, and else the fields that are wrong.
 func reference(body []byte) (want string, wrong []string) {
-	if !utf8.Valid(body) || !json.Valid(body) || depthOf(body) > maxDepth {
+	if !utf8.Valid(body) || bytes.HasPrefix(body, []byte{0}) || !json.Valid(body) || depthOf(body) > maxDepth {
 		return "", []string{"body"}
 	}
 	tokens := json.NewDecoder(bytes.NewReader(body))
@@ -371,7 +376,7 @@ func reference(body []byte) (want string, wrong []string) {
 	for i, field := range []string{"dialogId", "nodeId"} {
 		value, raw := once(field)
 		id, _ := value.(string)
-		if id == "" || len(id) > maxID || cutsACharacter(raw) {
+		if strings.TrimSpace(id) == "" || len(id) > maxID || cutsACharacter(raw) || left.MatchString(id) {
 			wrong = append(wrong, field)
 		}
 		ids[i] = id
@@ -397,6 +402,11 @@ var (
 	character = regexp.MustCompile(`(?s)\\u[0-9a-fA-F]{4}|\\.|[^\\]`)
 	canonical = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 )
+
+// left is what scripts and templates leave behind, by another way than placeholder.
+var left = regexp.MustCompile(`(?s)\{\{.*\}\}|[$#@]\{.*\}|<%.*%>|\{%.*%\}|%7B%7B.*%7D%7D|%7b%7b.*%7d%7d|%!.*\)|` +
+	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]+(undefined|null|NULL|NaN|None))*[-_:;/|.,#+ ]*|` +
+	`<nil>|<null>|<no value>|\(null\)|%[sdv]|\[object [^\]]*\]|input\.(sessionId|inputId|traceId|userId|execution))[\pZ\s\x{85}\v]*$`)
 
 // cutsACharacter reports whether a JSON string has half of a surrogate pair: the only thing in it that UTF-16 replaces.
 func cutsACharacter(raw []byte) bool {
@@ -452,6 +462,8 @@ func FuzzDecode(f *testing.F) {
 		`{"dialogId":"\ud800","nodeId":"\\ud800\ufffd","sequence":"-0","variables":[]}`,
 		`{"dialogId":"\ud83d\ude00","nodeId":"\ud83d\\ude00","sequence":"007"}`,
 		`{"variables":1,"variables":{"a":"\ud800"},"sequence":-9.223372036854775808e18,"nodeId":"n","dialogId":"d"}`,
+		`{"dialogId":"{{input.sessionId}}","nodeId":"undefined-null","sequence":"NaN"}`,
+		`{"dialogId":"input.sessionId","nodeId":"[object Object]","sequence":1}`,
 		`{"dialogId":"d","nodeId":"n","sequence":0.00e99999999999999999999}`,
 		`{"dialogId":"d","nodeId":"n","sequence":-12.3400E+0002}`,
 		`{"dialogId":"d","nodeId":"n","sequence":1e400}`, `{"dialogId":"d","nodeId":"n","sequence":1e-400}`,

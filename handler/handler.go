@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -59,6 +60,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			ctx.Response.Reset()
 			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
 		}
+		sandbox(&ctx.Response.Header)
 	}()
 	problem, last := ambiguous(&ctx.Request.Header)
 	if last {
@@ -68,9 +70,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
 		return
 	}
-	switch path := ctx.Path(); string(path) {
+	switch path := canonicalPath(ctx); string(path) {
 	case webhookPath:
-		if allow(ctx, fasthttp.MethodPost) && h.identified(ctx) {
+		if allow(ctx, fasthttp.MethodPost) && sameOrigin(ctx) && h.identified(ctx) {
 			h.webhook(ctx)
 		}
 	case "/healthz":
@@ -84,15 +86,29 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	default:
 		named, ok := bytes.CutPrefix(path, []byte(webhookPath+"/"))
 		switch {
-		case !ok || len(named) == 0:
+		case !ok || len(named) == 0 || bytes.IndexByte(named, '/') >= 0:
 			respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to "+webhookPath)
-		case allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) && h.identified(ctx):
+		case allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) && sameOrigin(ctx) && h.identified(ctx):
 			h.find(ctx, string(named))
 		}
 	}
 }
 
 const webhookPath = "/webhook/cognigy"
+
+// canonicalPath returns the path of a request's target as it was sent. A path that only becomes one of ours when it is
+// normalised (//webhook, /x/.., %2f) is another path: a proxy before us may have rules for ours, and not know it as one.
+func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
+	target := ctx.Request.Header.RequestURI()
+	switch {
+	case bytes.IndexByte(target, '#') >= 0: // no target has a fragment (RFC 9112, section 3.2)
+		return nil
+	case len(target) > 0 && target[0] == '/':
+		path, _, _ := bytes.Cut(target, []byte{'?'})
+		return path
+	}
+	return ctx.URI().PathOriginal() // of a whole URL
+}
 
 // identified answers 401 to who shows no key.
 func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
@@ -104,9 +120,12 @@ func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
+// colon undoes what JavaScript's encodeURIComponent makes of a fingerprint as answers carry it.
+var colon = strings.NewReplacer("%3A", ":", "%3a", ":")
+
 // find answers with what has become of a webhook. It executes nothing and counts nothing.
 func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
-	name, err := fingerprint.Parse(named)
+	name, err := fingerprint.Parse(colon.Replace(named))
 	if err != nil {
 		respondDetail(ctx, fasthttp.StatusBadRequest, "A fingerprint is 64 hex digits, with or without cognigy:fp: before them")
 		return
@@ -135,7 +154,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		respondDetail(ctx, fasthttp.StatusUnsupportedMediaType, problem)
 		return
 	}
-	body := ctx.PostBody()
+	body := bytes.TrimPrefix(ctx.PostBody(), byteOrderMark)
 	sum := sha256.Sum256(body)
 	digest := record.Digest(sum[:len(record.Digest{})])
 	if name, known := h.recall.find(&sum); known {
@@ -184,7 +203,7 @@ func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, 
 // undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that
 // is no form, is read as JSON: flows and tools often send text/plain.
 func undecodable(header *fasthttp.RequestHeader) (problem string) {
-	if len(header.ContentEncoding()) > 0 {
+	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, identity) {
 		return "A body with a Content-Encoding is not read: send plain JSON"
 	}
 	kind, _, _ := bytes.Cut(header.ContentType(), []byte{';'})
@@ -195,7 +214,12 @@ func undecodable(header *fasthttp.RequestHeader) (problem string) {
 	return ""
 }
 
+// byteOrderMark may begin a body: a reader may ignore it (RFC 8259, section 8.1). Without it the digest, the fingerprint and
+// what the logic gets are those of the same body that has none.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 var (
+	identity       = []byte("identity") // the name of no encoding (RFC 9110, section 8.4.1)
 	formURLEncoded = []byte("application/x-www-form-urlencoded")
 	formMultipart  = []byte("multipart/form-data")
 )

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,6 +260,7 @@ func TestABodyOfAnyTypeButAFormIsReadAsJSON(t *testing.T) {
 	for i, header := range []string{
 		"X-Nothing: at all", "Content-Type: application/json; charset=utf-8", "Content-Type: text/plain", "Content-Type: text/plain;charset=UTF-8",
 		"Content-Type: application/octet-stream", "Content-Type:", "Content-Type: rubbish", "Content-Encoding:",
+		"Content-Encoding: identity", "Content-Encoding: Identity",
 	} {
 		body := fmt.Sprintf(`{"dialogId":"d","nodeId":"n","sequence":"%d"}`, i)
 		got := r.exchange(request("POST", "/webhook/cognigy", body, header))
@@ -278,7 +280,7 @@ func TestFormsAndEncodedBodiesAre415(t *testing.T) {
 		"Content-Type: Application/X-WWW-Form-URLEncoded; charset=utf-8": form,
 		"Content-Type: multipart/form-data; boundary=x":                  form,
 		"Content-Encoding: gzip":                                         encoded,
-		"Content-Encoding: identity":                                     encoded,
+		"Content-Encoding: gzip, identity":                               encoded,
 	} {
 		t.Run(header, func(t *testing.T) {
 			expect(t, r.exchange(request("POST", "/webhook/cognigy", webhook, header)), 415, body)
@@ -393,4 +395,26 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	if s := h.stands(); s.Reason != "timeout" {
 		t.Errorf("the record is %+v", s)
 	}
+}
+
+// A byte order mark is none of the body (RFC 8259, section 8.1): with it and without it is the same webhook with the same
+// body, and the logic gets no mark.
+func TestAByteOrderMarkIsNoneOfTheBody(t *testing.T) {
+	h := onReal(t)
+	r := h.open(options())
+	var got atomic.Pointer[handler.Webhook]
+	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		got.Store(&w)
+		return handler.JSON("done")
+	})
+	for _, body := range []string{"\xef\xbb\xbf" + webhook, webhook, "\xef\xbb\xbf" + webhook} {
+		if answer := r.post(body); answer.status != 200 || answer.header("Idempotency-Fingerprint") != name {
+			t.Errorf("answer\n%v", answer)
+		}
+	}
+	if w := got.Load(); w == nil || string(w.Body) != webhook {
+		t.Errorf("the logic got %+v", w)
+	}
+	h.expectExecutions(1)
+	h.expectCounts(map[string]int64{"executed": 1, "replayed": 2, "mismatches": 0})
 }

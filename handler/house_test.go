@@ -188,7 +188,7 @@ func (h *house) blocked() (entered chan handler.Webhook, release chan struct{}) 
 var errLogic = errors.New("the logic fails")
 
 // response is an answer of HTTP: its status, its headers as "Name: value", sorted, and its body. Of the headers, those
-// that say nothing of ours are left out: Date, Content-Length (which is checked) and Connection.
+// that every answer has are left out: Date, Content-Length (which is checked), Connection and what is for browsers.
 type response struct {
 	status  int
 	headers []string
@@ -248,6 +248,12 @@ func (r *replica) exchange(request string) response {
 	return c.exchange(request)
 }
 
+// forBrowsers are headers that every answer has.
+var forBrowsers = map[string]string{
+	"X-Content-Type-Options":  "nosniff",
+	"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+}
+
 // connection is one to a replica; requests that follow each other keep it.
 type connection struct {
 	net.Conn
@@ -286,6 +292,12 @@ func (c *connection) exchange(request string) response {
 		read.Header.Del(ours)
 	}
 	read.Header.Del("Connection")
+	for name, want := range forBrowsers {
+		if values := read.Header[name]; !slices.Equal(values, []string{want}) {
+			return response{body: fmt.Sprintf("%s is %q", name, values)}
+		}
+		read.Header.Del(name)
+	}
 	r := response{status: read.StatusCode, body: string(body)}
 	for name, values := range read.Header {
 		for _, value := range values {

@@ -166,8 +166,11 @@ func TestAResultIsFetchedLater(t *testing.T) {
 		if got := r.exchange(request("HEAD", "/webhook/cognigy/"+name, "")); got.status != 200 || got.body != "" {
 			t.Errorf("HEAD is answered\n%v", got)
 		}
-		for _, path := range []string{"7", digits + "0", "cognigy:fp:", "x" + digits[1:], digits + "/more"} {
+		for _, path := range []string{"7", digits + "0", "cognigy:fp:", "x" + digits[1:], "%2e", digits + "%2f"} {
 			h.expect(get(path), 400, `{"detail":"A fingerprint is 64 hex digits, with or without cognigy:fp: before them"}`)
+		}
+		for _, path := range []string{digits + "/more", digits + "/", "../cognigy/" + digits} {
+			h.expect(get(path), 404, `{"detail":"Not found: webhooks go to /webhook/cognigy"}`)
 		}
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": 1, "executed": 1, "duplicates": 0})

@@ -58,6 +58,7 @@ func respondUnreadable(ctx *fasthttp.RequestCtx, err error) {
 		drain(ctx.Conn())
 	}
 	respondDetail(ctx, status, detail)
+	sandbox(&ctx.Response.Header)
 }
 
 func unreadable(err error) (status int, detail string) {

@@ -1,0 +1,70 @@
+package handler
+
+import (
+	"bytes"
+	"strings"
+)
+
+// placeholder tells what stands in an id, or in a sequence that is a string, where a value is missing; "" where it may
+// be a value. Scripts and template engines leave such texts behind. Executed, all customers of a flow would share one
+// identity, and so one answer.
+//
+// It must never refuse an identity that somebody means: a sessionId may be any text that a channel chooses (a name, a
+// GUID in braces, a Message-ID in angle brackets), and a nodeId is a literal. So words count in the one spelling that a
+// language writes, and only where nothing else stands beside them; templates count with both of their brackets.
+func placeholder(text []byte) (found string) {
+	text = bytes.TrimSpace(text)
+	if word := missingWord(text); word != "" {
+		return `"` + word + `", which scripts write where a value is missing: was it set before the call?`
+	}
+	for _, brackets := range templates {
+		_, inside, opened := bytes.Cut(text, []byte(brackets.open))
+		if opened && bytes.Contains(inside, []byte(brackets.shut)) {
+			return "a template that was not filled in (" + brackets.open + " and " + brackets.shut +
+				" stand in it): is the name between them right, and does the caller fill in templates in this field?"
+		}
+	}
+	if name, ok := bytes.CutPrefix(text, []byte("input.")); ok && isInputField(name) {
+		return `the name of a value and not the value: send "{{input.` + string(name) + `}}"`
+	}
+	return ""
+}
+
+// templates are brackets that mark a place to fill in. In this order they are those of Cognigy, Handlebars and Jinja;
+// JavaScript, Java and shells; Ruby; Power Automate; JSP, ERB and EJS; statements of Jinja and Liquid; Cognigy's, encoded
+// for a URL. The last pair marks what Go's fmt makes of a missing value.
+var templates = [...]struct{ open, shut string }{
+	{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"@{", "}"}, {"<%", "%>"}, {"{%", "%}"},
+	{"%7B%7B", "%7D%7D"}, {"%7b%7b", "%7d%7d"}, {"%!", ")"},
+}
+
+// missingWord returns the word for a missing value that text is, or that each part of it is: a script that joins two
+// missing values writes undefined-undefined.
+func missingWord(text []byte) string {
+	switch string(text) {
+	case "<nil>", "<null>", "<no value>", "(null)", "%s", "%d", "%v": // Go, Objective-C and C, formats of printf
+		return string(text)
+	}
+	if bytes.HasPrefix(text, []byte("[object ")) && bytes.IndexByte(text, ']') == len(text)-1 { // JavaScript
+		return "[object …]"
+	}
+	word := ""
+	for part := range bytes.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune("-_:;/|.,#+ ", c) }) {
+		switch string(part) {
+		case "undefined", "null", "NaN", "None", "NULL": // JavaScript, JSON, Python, SQL
+			word = string(part)
+		default:
+			return ""
+		}
+	}
+	return word
+}
+
+// isInputField reports whether Cognigy's input object has such a field for an identity.
+func isInputField(name []byte) bool {
+	switch string(name) {
+	case "sessionId", "inputId", "traceId", "userId", "execution":
+		return true
+	}
+	return false
+}
