@@ -15,8 +15,9 @@ func sandbox(header *fasthttp.ResponseHeader) {
 
 // sameOrigin answers 403 to a request that a browser sends for a web page of another origin: it needs no key to do harm
 // where the browser has one (Basic), or is the only one that reaches the gateway. Callers other than browsers send
-// neither header. The rule is that of net/http's CrossOriginProtection: Sec-Fetch-Site where there is one (browsers send
-// it to https and localhost only), else Origin. Another host of the same site (same-site) is another origin.
+// neither header. The rule is that of net/http's CrossOriginProtection: Sec-Fetch-Site decides. Browsers send that to
+// https and localhost only; Origin decides where it is missing. Another host of the same site (same-site) is another
+// origin.
 func sameOrigin(ctx *fasthttp.RequestCtx) bool {
 	header := &ctx.Request.Header
 	switch site := header.Peek("Sec-Fetch-Site"); {

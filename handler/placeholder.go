@@ -20,8 +20,8 @@ func placeholder(text []byte) (found string) {
 	for _, brackets := range templates {
 		_, inside, opened := bytes.Cut(text, []byte(brackets.open))
 		if opened && bytes.Contains(inside, []byte(brackets.shut)) {
-			return "a template that was not filled in (" + brackets.open + " and " + brackets.shut +
-				" stand in it): is the name between them right, and does the caller fill in templates in this field?"
+			return "a template that was not filled in (" + brackets.open + " and " + brackets.shut + " stand in it): " +
+				"is the name between them right, and does the caller fill in templates in this field?"
 		}
 	}
 	if name, ok := bytes.CutPrefix(text, []byte("input.")); ok && isInputField(name) {
@@ -31,8 +31,8 @@ func placeholder(text []byte) (found string) {
 }
 
 // templates are brackets that mark a place to fill in. In this order they are those of Cognigy, Handlebars and Jinja;
-// JavaScript, Java and shells; Ruby; Power Automate; JSP, ERB and EJS; statements of Jinja and Liquid; Cognigy's, encoded
-// for a URL. The last pair marks what Go's fmt makes of a missing value.
+// JavaScript, Java and shells; Ruby; Power Automate; JSP, ERB and EJS; statements of Jinja and Liquid; Cognigy's in the
+// encoding of URLs. The last pair marks what Go's fmt makes of a missing value.
 var templates = [...]struct{ open, shut string }{
 	{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"@{", "}"}, {"<%", "%>"}, {"{%", "%}"},
 	{"%7B%7B", "%7D%7D"}, {"%7b%7b", "%7d%7d"}, {"%!", ")"},
