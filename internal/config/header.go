@@ -24,11 +24,11 @@ func (p *problems) names(setting string, names []string, refuses func(lower stri
 	}
 }
 
-// frames says whether a header is about one message's form or one connection. Accept-Encoding is among them since a
-// result is stored as it comes, for callers that accept other encodings.
+// frames says whether a header is about one message's form or one connection. Accept-Encoding and Content-Encoding are
+// among them since a result is stored without its encodings.
 func frames(lower string) bool {
 	switch lower {
-	case "accept-encoding", "connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer",
+	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer",
 		"transfer-encoding", "upgrade":
 		return true
 	}

@@ -276,7 +276,7 @@ func TestRules(t *testing.T) {
 // framing are headers of one message or connection, written by the gateway alone.
 var framing = []string{
 	"Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
-	"Proxy-Authorization", "proxy-connection", "Accept-Encoding",
+	"Proxy-Authorization", "proxy-connection", "Accept-Encoding", "Content-Encoding",
 }
 
 // each returns an environment for each value of a variable.

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -24,7 +23,9 @@ const (
 
 // ask finds out what became of the attempts before, and waits for one that still goes on. The first question is put
 // after a pause. The webhook is not known to the backend if no attempt had an effect, nor will have.
-func (u *Upstream) ask(ctx context.Context, w handler.Webhook, first time.Duration) (r handler.Result, known bool, err error) {
+func (u *Upstream) ask(
+	ctx context.Context, w handler.Webhook, first time.Duration,
+) (r handler.Result, known bool, err error) {
 	if first > 0 && sleep.For(ctx, first) != nil {
 		return r, false, stillWorking(ctx)
 	}
@@ -39,9 +40,10 @@ func (u *Upstream) ask(ctx context.Context, w handler.Webhook, first time.Durati
 			switch {
 			case err != nil:
 				return r, false, err
-			case processing(body):
+			case processing(response, body):
 			case response.StatusCode == http.StatusOK && len(body) > 0:
-				return u.result(w, response, body), true, nil
+				result, err := u.result(w, response, body)
+				return result, err == nil, err
 			default:
 				return r, false, noAnswer(response.StatusCode)
 			}
@@ -69,11 +71,11 @@ func stillWorking(ctx context.Context) error {
 func (u *Upstream) atWork(response *http.Response, body []byte) bool {
 	switch response.StatusCode {
 	case http.StatusAccepted:
-		return u.StatusURL != "" && processing(body)
+		return u.StatusURL != "" && processing(response, body)
 	case http.StatusConflict:
-		return response.Header.Get("Retry-After") != "" || processing(body)
+		return response.Header.Get("Retry-After") != "" || processing(response, body)
 	case http.StatusTooEarly:
-		return processing(body)
+		return processing(response, body)
 	}
 	return false
 }
@@ -89,8 +91,8 @@ func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.
 		return handler.Result{}, fmt.Errorf("asking what became of a webhook that the backend is at work on: %w", err)
 	}
 	if !known {
-		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work, and when asked again 404, it does not know the key: %w",
-			response.StatusCode, handler.ErrOutcomeUnknown), well}
+		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key, "+
+			"and then 404, it does not know the key: %w", response.StatusCode, handler.ErrOutcomeUnknown), well}
 	}
 	result.Reconciled = response.StatusCode != http.StatusAccepted // a 202 is this attempt's own execution
 	return result, nil
@@ -98,7 +100,9 @@ func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.
 
 // doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on the
 // key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
-func (u *Upstream) doubtRefusal(ctx context.Context, w handler.Webhook, response *http.Response, body []byte) (handler.Result, error) {
+func (u *Upstream) doubtRefusal(
+	ctx context.Context, w handler.Webhook, response *http.Response, body []byte,
+) (handler.Result, error) {
 	if u.StatusURL == "" {
 		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d to an attempt in doubt, "+
 			"so an earlier one may still be at work: %w", response.StatusCode, handler.ErrOutcomeUnknown), well}
@@ -111,7 +115,7 @@ func (u *Upstream) doubtRefusal(ctx context.Context, w handler.Webhook, response
 		result.Reconciled = true
 		return result, nil
 	}
-	return u.result(w, response, body), nil // nothing is at work, and nothing was done
+	return u.result(w, response, body) // nothing is at work, and nothing was done
 }
 
 // question is idempotent: that net/http sends it again over a new connection does no harm.
@@ -126,20 +130,21 @@ func (u *Upstream) question(w handler.Webhook) *http.Request {
 // noAnswer is the failure of an answer that leaves the question open.
 func noAnswer(status int) error {
 	if final(status) {
-		return &failure{fmt.Errorf("the backend answered %d, which says neither what came of it nor (404) that it never began: %w",
-			status, handler.ErrOutcomeUnknown), well}
+		return &failure{fmt.Errorf("the backend answered %d, which says neither what came of it "+
+			"nor (404) that it never began: %w", status, handler.ErrOutcomeUnknown), well}
 	}
 	return notFinal(status)
 }
 
 // processing reports whether a body is a JSON object with "status":"processing", in just these letters.
-func processing(body []byte) bool {
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte{'{'}) {
+func processing(response *http.Response, body []byte) bool {
+	text, err := utf8Of(response.Header.Get("Content-Type"), body)
+	if err != nil || !looksLikeJSON(text) {
 		return false // spares most others the parser
 	}
 	var fields map[string]json.RawMessage
 	var status string
-	return json.Unmarshal(body, &fields) == nil && json.Unmarshal(fields["status"], &status) == nil && status == "processing"
+	return json.Unmarshal(text, &fields) == nil && json.Unmarshal(fields["status"], &status) == nil && status == "processing"
 }
 
 // retryAfter returns what the backend asks for, in bounds; 0 if nothing.

@@ -116,6 +116,7 @@ func TestAnAttemptThatStillGoesOnIsWaitedFor(t *testing.T) {
 	for name, busy := range map[string]step{
 		"409":                 {status: 409},
 		"425":                 {status: 425, body: `{}`},
+		"a mark before it":    {status: 200, body: "\ufeff{\"status\":\"processing\"}"},
 		"200 and processing":  {status: 200, body: ` {"status":"processing","eta":1}`},
 		"202 and processing":  {status: 202, body: `{"status":"processing"}`},
 		"an odd Retry-After":  {status: 409, retryAfter: "soon"},
@@ -142,7 +143,9 @@ func TestAnAttemptThatStillGoesOnIsWaitedFor(t *testing.T) {
 }
 
 func TestWhatOnlyLooksLikeProcessingIsAResult(t *testing.T) {
-	for _, body := range []string{`{"Status":"processing"}`, `{"status":"Processing"}`, `{"status":null}`, `{"status":7}`, `["processing"]`, `{"status":"processing"`, `{}`, `processing`} {
+	for _, body := range []string{
+		`{"Status":"processing"}`, `{"status":"Processing"}`, `{"status":null}`, `{"status":7}`, `["processing"]`, `{}`, `"processing"`,
+	} {
 		h, s := asking(t, step{status: 200, body: body})
 		equal(t, string(h.gives(doubtful()).Body), body)
 		equal(t, s.asked(), []string{"GET"})
@@ -172,6 +175,8 @@ func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
 		"gone":               {step{status: 410}, []error{unknown}},
 		"too many":           {step{status: 429}, []error{unknown, refused}},
 		"an error":           {step{status: 500}, []error{unknown}},
+		"cut":                {step{status: 200, body: `{"status":"processing"`}, []error{unknown}},
+		"no JSON":            {step{status: 200, body: `processing`}, []error{unknown}},
 		"too large":          {step{status: 200, body: string(make([]byte, maxResultBytes+1))}, []error{unknown}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,31 +25,37 @@ const (
 	brokenJSON = record.JSON + "; charset=utf-8"
 )
 
-// read reads an answer's body whole, and closes it.
+// read reads an answer's body whole, closes it, and undoes its encodings.
 func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, error) {
 	defer response.Body.Close()
 	limit := int64(u.MaxResultBytes)
 	if response.ContentLength > limit {
 		return nil, u.tooLarge()
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	raw, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return nil, cutOff(ctx, true)
 	case err != nil:
 		return nil, unreadable(err)
-	case int64(len(body)) > limit:
+	case int64(len(raw)) > limit:
 		return nil, u.tooLarge()
-	case cutUnnoticed(response, body):
-		return nil, unreadable(io.ErrUnexpectedEOF)
 	}
-	return body, nil
+	body, err := u.decode(response.Header, raw)
+	if err == nil && cutUnnoticed(response, body) {
+		err = unreadable(io.ErrUnexpectedEOF)
+	}
+	return body, err
 }
 
 // cutUnnoticed reports whether a body ended with its connection, which is all that said so, in the middle of its JSON.
 func cutUnnoticed(response *http.Response, body []byte) bool {
-	return response.ContentLength < 0 && len(response.TransferEncoding) == 0 && response.Close &&
-		isJSON(response.Header.Get("Content-Type")) && !json.Valid(body)
+	declared := response.Header.Get("Content-Type")
+	if response.ContentLength >= 0 || len(response.TransferEncoding) > 0 || !response.Close || !isJSON(declared) {
+		return false
+	}
+	_, _, err := meaning(declared, body)
+	return err != nil
 }
 
 func (u *Upstream) tooLarge() error {
@@ -57,10 +63,22 @@ func (u *Upstream) tooLarge() error {
 		u.MaxResultBytes, handler.ErrOutcomeUnknown), sick}
 }
 
-// result makes one that a record can hold, whatever the answer is: the backend has worked, so what can't be kept is
-// left out rather than all of it refused.
-func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byte) handler.Result {
-	r := handler.Result{Status: response.StatusCode, ContentType: u.contentType(response.Header.Get("Content-Type"), body), Body: body}
+// result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that can't
+// be kept is left out rather than all of it refused.
+func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byte) (handler.Result, error) {
+	r := handler.Result{Status: response.StatusCode, Body: body}
+	declared := response.Header.Get("Content-Type")
+	if u.Passthrough {
+		r.ContentType = passedType(declared, body)
+	} else {
+		var err error
+		if r.ContentType, r.Body, err = meaning(declared, body); err != nil {
+			return handler.Result{}, err
+		}
+		if len(r.Body) > u.MaxResultBytes {
+			return handler.Result{}, u.tooLarge()
+		}
+	}
 	if len(r.ContentType) > maxContentType || r.Check() != nil {
 		u.leaveOut(w, "Content-Type")
 		r.ContentType = unknownType
@@ -69,7 +87,7 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 	for _, name := range u.kept {
 		// Two of one name mean the same as one with a comma.
 		value := strings.Join(response.Header.Values(name), ", ")
-		if value == "" || name == contentEncoding && strings.EqualFold(value, "identity") {
+		if value == "" {
 			continue
 		}
 		with := r
@@ -81,48 +99,35 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 		size += len(name) + len(value)
 		r = with
 	}
-	return r
+	return r, nil
 }
 
 func (u *Upstream) leaveOut(w handler.Webhook, name string) {
-	u.Log.Warn("a header of the backend's answer is not kept: it is too long, or not text", "header", name, "fingerprint", w.Fingerprint)
+	u.Log.Warn("a header of the backend's answer is not kept: it is too long, or not text",
+		"header", name, "fingerprint", w.Fingerprint)
 }
 
-// contentType says of a body what the backend said, but record.JSON only of what is valid JSON.
-func (u *Upstream) contentType(declared string, body []byte) string {
+// passedType is the content type of a body that is passed through: what the backend said, but record.JSON only for what
+// is valid JSON.
+func passedType(declared string, body []byte) string {
 	switch {
 	case declared == "":
 		return unknownType
-	case !isJSON(declared):
-		return declared
-	case json.Valid(body) && utf8.Valid(body):
-		if u.Passthrough {
-			return declared
-		}
-		return record.JSON
-	case declared == record.JSON:
+	case declared == record.JSON && !(json.Valid(body) && utf8.Valid(body)):
 		return brokenJSON
 	}
 	return declared
 }
 
-func isJSON(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	media = strings.ToLower(strings.TrimSpace(media))
-	return media == record.JSON || strings.HasSuffix(media, "+json")
-}
+// neverKept are headers that no result has. The first three are for one caller alone, and duplicates come from others; the
+// last one is untrue of a body that was decoded.
+var neverKept = []string{"Set-Cookie", "Set-Cookie2", "Authorization", "Content-Encoding"}
 
-// contentEncoding is kept whether it was asked for or not: a body that is encoded, although we did not accept any
-// encoding, is not to be read without it. It comes first, lest others leave no room for it.
-const contentEncoding = "Content-Encoding"
-
-// keepable returns the names of headers that are kept with a result, each once. What is for one caller alone never is:
-// duplicates come from others.
-func keepable(names []string) []string {
-	kept := []string{contentEncoding}
+// keepable returns the names of headers that are kept with a result, each once.
+func keepable(names []string) (kept []string) {
 	for _, name := range names {
 		same := func(other string) bool { return strings.EqualFold(name, other) }
-		if !slices.ContainsFunc([]string{"Set-Cookie", "Set-Cookie2", "Authorization"}, same) && !slices.ContainsFunc(kept, same) {
+		if !slices.ContainsFunc(neverKept, same) && !slices.ContainsFunc(kept, same) {
 			kept = append(kept, name)
 		}
 	}

@@ -3,7 +3,8 @@
 //
 // A webhook goes through the breaker (breaker.go). If an earlier attempt is in doubt the backend is asked for it first
 // (doubt.go), then the webhook is sent (request.go, exchange.go), with a token where one is needed (token.go), over one
-// pool of connections (connection.go). What comes back becomes a result (result.go) or a failure (failure.go).
+// pool of connections (connection.go). What comes back is decoded (encoding.go), read for what it means (meaning.go), and
+// becomes a result (result.go) or a failure (failure.go).
 package upstream
 
 import (
@@ -160,7 +161,7 @@ func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Resu
 	case response.StatusCode == http.StatusConflict && w.InDoubt:
 		return u.doubtRefusal(ctx, w, response, body)
 	}
-	return u.result(w, response, body), nil
+	return u.result(w, response, body)
 }
 
 // Admit reports whether an execution may be tried: not while the breaker is open, nor while one probes for all.

@@ -1,0 +1,4 @@
+package upstream
+
+// Meaning is meaning, for the fuzz test.
+var Meaning = meaning
