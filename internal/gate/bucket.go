@@ -83,7 +83,7 @@ func (b *bucket) start(ctx context.Context) error {
 
 // noCommand is what Redis, Valkey and their like say where a script may not run a command, or none of that name is there.
 // Of those that a script needs, only INFO was not tried before (package redis).
-var noCommand = regexp.MustCompile(`can't run this command|command called from script|not allowed from script`)
+var noCommand = regexp.MustCompile(`can't run this command|command called from script|not allowed from script|ACL failure in script`)
 
 // explainStart says what a person can do where the first call failed for a reason that we know.
 func (b *bucket) explainStart(err error) error {

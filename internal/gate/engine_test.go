@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,25 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 			h.eventually("it serves again", func() bool { return a.send(2).Outcome == gate.Executed })
 			if r := h.stands(1); r.State != 0 {
 				t.Errorf("a claim that was never made was failed: %+v", r)
+			}
+		})
+	}
+}
+
+func TestAScriptThatMayNotAskForTheHistoryIsToldInTheWordsOfEveryEngine(t *testing.T) {
+	server := redistest.Start(t)
+	for name, says := range map[string]string{
+		"Redis 7.0":            "-ERR The user executing the script can't run this command or subcommand script: 7a3b, on @user_script:80.",
+		"Redis 8 and Valkey 8": "-ERR ACL failure in script: User oncegate has no permissions to run the 'info' command script: 7a3b, on @user_script:80.",
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine := redistest.NewEngine(t, server.Addr()).Says("EVALSHA", says)
+			o := options()
+			o.Settle = time.Second
+			g, store := open(t, engine.URL(), o)
+			defer store.Close()
+			if err := g.Start(t.Context(), store); err == nil || !strings.Contains(err.Error(), "SETTLE=0") {
+				t.Errorf("%v", err)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ const lookAtShards = 5 * time.Second
 func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger) error {
 	option.ForceSingleClient = false
 	option.ClusterOption.ShardsRefreshInterval = lookAtShards
-	client, err := connect(ctx, option, s.Keys.Nothing(), c.Retries, log)
+	client, err := connect(ctx, option, s.Keys, c.Retries, log)
 	if err != nil {
 		return fmt.Errorf("is a cluster: %w", err)
 	}

@@ -66,6 +66,9 @@ func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
 // Nothing is a key that nobody writes, for asking whether commands are allowed.
 func (k Keys) Nothing() string { return k.prefix + ":nothing" }
 
+// Probe is what a starting gateway writes to see whether changes are told; it ends by itself.
+func (k Keys) Probe() string { return k.prefix + ":probe" }
+
 // Record is the key of the record of a fingerprint in this bucket.
 func (b Bucket) Record(f fingerprint.Fingerprint) string {
 	var onStack [128]byte

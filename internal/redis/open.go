@@ -60,27 +60,37 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	}
 	option.DisableCache = invalidated == nil
 	option.OnInvalidations = invalidated
-	s := &Store{Keys: NewKeys(c.KeyPrefix), Address: strings.Join(option.InitAddress, ","), Tracking: !option.DisableCache}
-	key := s.Keys.Nothing()
-	if s.Client, err = connect(ctx, option, key, c.Retries, log); errors.Is(err, rueidis.ErrNoCache) {
-		reason, _, _ := strings.Cut(err.Error(), "\n")
+	s, err := openWith(ctx, option, c, invalidated != nil, log)
+	var u untracked
+	if errors.As(err, &u) {
 		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again every so often, "+
-			"and every duplicate costs a round trip", "redis", s.Address, "reason", reason)
-		option.DisableCache, s.Tracking = true, false
-		s.Client, err = connect(ctx, option, key, c.Retries, log)
+			"and every duplicate costs a round trip", "redis", address(option), "reason", u.reason)
+		option.DisableCache = true
+		s, err = openWith(ctx, option, c, invalidated != nil, log)
 	}
-	if err != nil {
-		return nil, err
+	return s, err
+}
+
+// address names a Redis for a person, without secrets.
+func address(option rueidis.ClientOption) string { return strings.Join(option.InitAddress, ",") }
+
+// openWith opens with the client-side cache or without it, as the option says. An untracked error asks
+// for the latter.
+func openWith(ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger) (*Store, error) {
+	s := &Store{Keys: NewKeys(c.KeyPrefix), Address: address(option), Tracking: !option.DisableCache}
+	var err error
+	if s.Client, err = connect(ctx, option, s.Keys, c.Retries, log); err != nil {
+		return nil, fmt.Errorf("redis at %s: %w", s.Address, err)
 	}
 	cluster, err := s.examine(ctx, log)
 	switch several := len(option.InitAddress) > 1 && option.ForceSingleClient; {
 	case err == nil && cluster:
-		err = s.joinCluster(ctx, option, c, invalidated != nil, log)
+		err = s.joinCluster(ctx, option, c, gateway, log)
 	case err == nil && several:
 		err = errors.New("are several, and no cluster: name the one that has the records, or Sentinels with ?master_set=NAME")
 	}
-	if err == nil && invalidated != nil {
-		err = s.tryCommands(ctx, key)
+	if err == nil && gateway {
+		err = s.tryCommands(ctx, s.Keys.Nothing())
 	}
 	if err != nil {
 		s.Close()
@@ -109,6 +119,9 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 		}
 	}
 	option.ClientName = "oncegate"
+	if option.AlwaysRESP2 {
+		withoutHello(&option)
+	}
 	option.ClientSetInfo = rueidis.DisableClientSetInfo // an ACL would have to allow it, or log that it does not
 	option.Dialer.Timeout = config.DialTimeout
 	option.Dialer.KeepAlive = rueidis.DefaultTCPKeepAlive
@@ -134,70 +147,73 @@ func parseURL(text string) (rueidis.ClientOption, error) {
 	return rueidis.ParseURL(u.String())
 }
 
-// connect tries again after 1 s, 2 s, 4 s, … where nobody answers.
-func connect(ctx context.Context, option rueidis.ClientOption, key string, retries int, log *slog.Logger) (rueidis.Client, error) {
+// connect tries again after pauses that grow where nobody answers.
+func connect(ctx context.Context, option rueidis.ClientOption, keys Keys, retries int, log *slog.Logger) (rueidis.Client, error) {
 	pause := time.Second
 	for try := 0; ; try++ {
-		client, err := dial(ctx, option, key)
+		client, err := dial(ctx, option, keys)
 		if err == nil {
 			return client, nil
 		}
 		if answered(err) {
-			return nil, fmt.Errorf("redis at %s: %w", strings.Join(option.InitAddress, ","), err)
+			return nil, likely(err, option)
 		}
 		if try == retries {
-			return nil, fmt.Errorf("redis at %s can't be reached in %d tries: %w", strings.Join(option.InitAddress, ","), try+1, err)
+			return nil, fmt.Errorf("can't be reached in %d tries: %w", try+1, likely(err, option))
 		}
-		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", err)
+		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", likely(err, option))
 		if err := sleep.For(ctx, pause); err != nil {
-			return nil, fmt.Errorf("connecting to redis: %w", err)
+			return nil, fmt.Errorf("connecting: %w", err)
 		}
 		pause *= 2
 	}
 }
 
-// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read. Of key
-// nothing is known.
-func dial(ctx context.Context, option rueidis.ClientOption, key string) (rueidis.Client, error) {
+// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read.
+func dial(ctx context.Context, option rueidis.ClientOption, keys Keys) (rueidis.Client, error) {
 	client, err := rueidis.NewClient(option)
 	for ; err != nil && option.ForceSingleClient && len(option.InitAddress) > 1; client, err = rueidis.NewClient(option) {
 		option.InitAddress = option.InitAddress[1:] // of a cluster any will do
 	}
+	if errors.Is(err, rueidis.ErrNoCache) {
+		return nil, noTracking(err, option)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, option.ConnWriteTimeout)
-	defer cancel()
-	err = client.Do(ctx, client.B().Get().Key(key).Build()).Error()
-	if said, ok := rueidis.IsRedisErr(err); ok && said.IsLoading() {
-		client.Close()
-		return nil, err
+	if err = tryReading(ctx, client, option, keys.Nothing()); err == nil && !option.DisableCache {
+		err = tryTracking(ctx, client, option, keys.Probe())
 	}
-	if err = cannotTrack(ctx, client, option); err != nil {
+	if err != nil {
 		client.Close()
 		return nil, err
 	}
 	return client, nil // what else it refuses shows where it is needed
 }
 
-// cannotTrack reports whether reads can't be marked to be told of: rueidis does not look at the answer to that, and would
-// keep for ever what it read. The NO is no sense here, and changes nothing.
-func cannotTrack(ctx context.Context, client rueidis.Client, option rueidis.ClientOption) error {
-	if option.DisableCache {
+// tryReading returns what stands against any answer at all. Of key nothing is known.
+func tryReading(ctx context.Context, client rueidis.Client, option rueidis.ClientOption, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, option.ConnWriteTimeout)
+	defer cancel()
+	err := client.Do(ctx, client.B().Get().Key(key).Build()).Error()
+	said, ok := rueidis.IsRedisErr(err)
+	switch {
+	case ok && said.IsLoading():
+		return err
+	case err == nil, ok, rueidis.IsRedisNil(err), client.Mode() != rueidis.ClientModeCluster:
 		return nil
 	}
-	err := client.Do(ctx, client.B().ClientCaching().No().Build()).Error()
-	if !never(err) {
-		return nil
-	}
-	return fmt.Errorf("%w\n%w", err, rueidis.ErrNoCache)
+	return elsewhere(client, err)
 }
 
 // answered reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong password, no
-// tracking), or its certificate is not trusted. A Redis that is still loading its data will answer otherwise.
+// tracking), its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its data will answer
+// otherwise.
 func answered(err error) bool {
 	var untrusted *tls.CertificateVerificationError
-	if errors.Is(err, rueidis.ErrNoCache) || errors.As(err, &untrusted) {
+	var plain tls.RecordHeaderError
+	var u untracked
+	if errors.As(err, &u) || errors.As(err, &untrusted) || errors.As(err, &plain) {
 		return true
 	}
 	said, ok := rueidis.IsRedisErr(err)
@@ -211,7 +227,7 @@ func (s *Store) examine(ctx context.Context, log *slog.Logger) (cluster bool, er
 		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)
 		return false, nil
 	}
-	if field(info, "redis_mode") == "sentinel" {
+	if field(info, "redis_mode") == "sentinel" || field(info, "server_mode") == "sentinel" { // the latter is Valkey's
 		return false, errors.New("is a Sentinel: name the set that it watches in REDIS_URL, with ?master_set=NAME")
 	}
 	cluster = field(info, "cluster_enabled") == "1"

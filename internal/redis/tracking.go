@@ -1,0 +1,97 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/sleep"
+)
+
+// toldWithin bounds how long a change of a key may take until the client-side cache hears of it. A Redis that tracks needs
+// less than a millisecond; a busy machine needs more.
+const toldWithin = 3 * time.Second
+
+// untracked is the reason why the client-side cache cannot be used.
+type untracked struct{ reason string }
+
+func (u untracked) Error() string { return "no tracking: " + u.reason }
+
+// noTracking says why rueidis could not set up a connection with tracking (ErrNoCache).
+func noTracking(err error, option rueidis.ClientOption) untracked {
+	if option.AlwaysRESP2 {
+		return untracked{"REDIS_URL has protocol=2, and it takes RESP3"}
+	}
+	if words, _, said := strings.Cut(err.Error(), "\n"); said { // of Redis, to CLIENT TRACKING
+		return untracked{words}
+	}
+	return untracked{"it does not know HELLO, and so has no RESP3"}
+}
+
+// tryTracking decides by what works whether the client-side cache may be used: it writes a key, reads it through the cache,
+// changes it over another connection, and waits until the cache has heard of it. The error is an untracked unless nobody
+// answered. Words of an error would not do: rueidis looks at no answer to CLIENT CACHING, and an engine that grants
+// CLIENT TRACKING and refuses that, or a proxy that swallows invalidations, would leave forgotten results in the cache.
+func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.ClientOption, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, toldWithin)
+	defer cancel()
+	if err := client.Do(ctx, client.B().ClientCaching().Yes().Build()).Error(); err != nil {
+		return refuses(err)
+	}
+	option.DisableCache, option.OnInvalidations = true, nil
+	other, err := rueidis.NewClient(option)
+	if err != nil {
+		return fmt.Errorf("a second connection: %w", err)
+	}
+	defer other.Close()
+	write := func(value string) error {
+		return other.Do(ctx, other.B().Set().Key(key).Value(value).Px(time.Minute).Build()).Error()
+	}
+	read := func() (string, error) {
+		value, err := client.DoCache(ctx, client.B().Get().Key(key).Cache().ToStaticTTL(), time.Minute).ToString()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
+		return value, err
+	}
+	if err := write("before"); err != nil {
+		return undecided(err)
+	}
+	if _, err := read(); err != nil {
+		return refuses(err)
+	}
+	if err := write("after"); err != nil {
+		return undecided(err)
+	}
+	for {
+		switch value, err := read(); {
+		case err != nil && ctx.Err() == nil:
+			return refuses(err)
+		case value == "after":
+			return nil
+		}
+		if sleep.For(ctx, time.Millisecond) != nil {
+			return untracked{fmt.Sprintf("it takes CLIENT TRACKING and CLIENT CACHING, and yet told nothing of a change within %v", toldWithin)}
+		}
+	}
+}
+
+// refuses makes a reason of what Redis said. Another error stays what it is.
+func refuses(err error) error {
+	if said, ok := rueidis.IsRedisErr(err); ok {
+		return untracked{said.Error()}
+	}
+	return err
+}
+
+// undecided is for a Redis that does not take the write: by an ACL, which is refused elsewhere (tryCommands), or because it is
+// full or read-only for now. Then that CLIENT CACHING was accepted has to do.
+func undecided(err error) error {
+	if _, said := rueidis.IsRedisErr(err); said {
+		return nil
+	}
+	return err
+}
