@@ -88,3 +88,10 @@ func TestAShutdownThatCutsExecutionsOffIsWarnedOfAtTheStart(t *testing.T) {
 		t.Errorf("it says:\n%s", r.logs())
 	}
 }
+
+func TestAMisspeltSettingIsWarnedOf(t *testing.T) {
+	r := start(t, "EXECUTION_TIMOUT=5s", "REDIS_PORT_6379_TCP=tcp://10.0.0.1:6379")
+	if logs := r.logs(); !strings.Contains(logs, "variable=EXECUTION_TIMOUT setting=EXECUTION_TIMEOUT") || strings.Contains(logs, "6379") {
+		t.Errorf("it says:\n%s", logs)
+	}
+}

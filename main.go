@@ -47,6 +47,7 @@ func main() {
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
 	log := logs.New(line.Log, os.Stderr)
+	warnOfMisspellings(log)
 	if line.Command != "serve" {
 		if err := run(ctx, line, log); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -62,12 +63,25 @@ func main() {
 	log.Info("bye")
 }
 
+// warnOfMisspellings says which variables were probably meant for us. Their values may be secrets.
+func warnOfMisspellings(log *slog.Logger) {
+	misspelt, err := config.Misspellings(os.Environ())
+	if err != nil {
+		log.Warn("the environment was not checked for misspelt settings", "error", err)
+	}
+	for _, m := range misspelt {
+		log.Warn("an environment variable is ignored: its name is nearly that of a setting", "variable", m.Given, "setting", m.Meant)
+	}
+}
+
 // run does one of the commands beside serve; all but size look into a gateway's Redis.
 func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
 	if line.Command == "size" {
 		load := command.Load{
 			Rate: line.Size.Rate, Duplicates: line.Size.Duplicates, Bytes: int(line.Size.Bytes),
-			ResultTTL: line.Execution.ResultTTL, Cores: line.Size.Cores,
+			ResultTTL: line.Execution.ResultTTL, Cores: line.Size.Cores, BackendTime: line.Size.BackendTime,
+			WaitTimeout: line.Execution.WaitTimeout, ExecutionTimeout: line.Execution.Timeout,
+			MaxExecutions: line.Execution.MaxExecutions, MaxWaiters: line.Execution.MaxWaiters,
 		}
 		return command.PrintSize(load, os.Stdout)
 	}

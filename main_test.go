@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -202,6 +203,9 @@ func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	command := exec.Command(program, "stats", "--json", "--redis-url", redis)
 	command.Env = append(os.Environ(), env...)
 	out, err := command.Output()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok && bytes.Contains(failed.Stderr, []byte("no gateway has run")) {
+		return nil // it has just started
+	}
 	if err != nil {
 		t.Fatalf("stats: %v", err)
 	}
@@ -407,6 +411,17 @@ func TestBadStartsSayWhy(t *testing.T) {
 				t.Errorf("exit status %d, want %d; it says %s", code, c.code, out)
 			}
 		})
+	}
+}
+
+func TestStatsOfAnotherPrefixFail(t *testing.T) {
+	redis := redistest.Start(t).URL()
+	start(t, "REDIS_URL="+redis)
+	command := exec.Command(program, "stats", "--redis-url", redis)
+	command.Env = []string{"KEY_PREFIX=other"}
+	out, _ := command.CombinedOutput()
+	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), `no gateway has run with KEY_PREFIX "other"`) {
+		t.Errorf("exit status %d, it says %s", code, out)
 	}
 }
 

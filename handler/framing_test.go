@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/gate"
 )
 
 // FuzzFraming gives the same bytes to the server and to a reader that goes by the letter of RFC 9112: each request that
@@ -24,7 +25,7 @@ func FuzzFraming(f *testing.F) {
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
-	shut := handler.New(nil, nil, handler.Options{APIKeys: []string{"unknown"}, Log: log}) // nobody gets to the gate
+	shut := handler.New(gate.New(gate.Options{}), nil, handler.Options{APIKeys: []string{"unknown"}, Log: log}) // nobody gets to the gate
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		server := handler.NewServer(shut, small, log)
 		rest := string(sent)

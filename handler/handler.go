@@ -67,6 +67,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetConnectionClose()
 	}
 	if problem != "" {
+		h.gate.CountMalformed()
 		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
 		return
 	}
@@ -115,6 +116,7 @@ func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
 	if h.door.admits(&ctx.Request.Header) {
 		return true
 	}
+	h.gate.CountUnauthorized()
 	ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="oncegate", Basic realm="oncegate"`)
 	respondDetail(ctx, fasthttp.StatusUnauthorized, "An API key is missing or wrong")
 	return false
@@ -166,6 +168,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	p, _ := h.payloads.Get().(*payload) // the pool holds nothing else
 	defer h.payloads.Put(p)
 	if errs := p.decode(body); errs != nil {
+		h.gate.CountMalformed()
 		respondErrors(ctx, errs)
 		return
 	}

@@ -15,6 +15,12 @@ type Load struct {
 	Bytes      int           // of a result
 	ResultTTL  time.Duration // how long records live
 	Cores      int           // of one replica
+
+	BackendTime time.Duration // how long the logic takes
+
+	// The gateway's settings.
+	WaitTimeout, ExecutionTimeout time.Duration
+	MaxExecutions, MaxWaiters     int // of one replica; 0: no limit
 }
 
 // What an operation costs, measured (docs/performance.md) on a virtual machine whose bare HTTP server takes 13 µs a
@@ -28,6 +34,10 @@ const (
 	allocation     = 1.1 // Redis' allocator rounds up to its size classes
 	wireFirstTime  = 450 // bytes between a replica and Redis for a webhook, beside its result: both ways, both operations
 
+	waiterBytes = 44 << 10 // of a replica: a request that waits, and its connection
+
+	// peak is how many times as many executions as on average MAX_EXECUTIONS should have room for.
+	peak = 2
 	// busy is how much of a core is planned for: beyond it, waiting grows faster than work.
 	busy = 0.6
 	// What Redis tracks for the client-side caches unless it is told otherwise (tracking-table-max-keys).
@@ -44,6 +54,9 @@ type Size struct {
 	Records       float64 // alive at once
 	RecordBytes   float64 // Redis' memory for them
 	NetworkPerSec float64 // bytes a second between replicas and Redis
+
+	// Averages in one replica: the executions under way, and the first callers that wait for them.
+	Executions, Waiters float64
 }
 
 // SizeOf works it out.
@@ -56,6 +69,8 @@ func SizeOf(l Load) Size {
 	s.Records = s.FirstTime * l.ResultTTL.Seconds()
 	s.RecordBytes = s.Records * float64(l.Bytes+recordOverhead) * allocation
 	s.NetworkPerSec = s.FirstTime * float64(wireFirstTime+l.Bytes)
+	s.Executions = s.FirstTime * min(l.BackendTime, l.ExecutionTimeout).Seconds() / float64(s.Replicas)
+	s.Waiters = s.FirstTime * min(l.BackendTime, l.ExecutionTimeout, l.WaitTimeout).Seconds() / float64(s.Replicas)
 	return s
 }
 
@@ -68,6 +83,8 @@ func PrintSize(l Load, out io.Writer) error {
 		return fmt.Errorf("a share of duplicates of %v: must be 0 to 1", l.Duplicates)
 	case l.Cores < 1:
 		return fmt.Errorf("replicas of %d cores: must be 1 or more", l.Cores)
+	case l.BackendTime < 0:
+		return fmt.Errorf("a backend time of %v: must be 0 or more", l.BackendTime)
 	}
 	s := SizeOf(l)
 	page := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -75,8 +92,11 @@ func PrintSize(l Load, out io.Writer) error {
 		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush has the error
 	}
 	line("load", "%s webhooks/s, %.0f%% of them duplicates, results of %s, kept for %v", count(l.Rate), 100*l.Duplicates, size(float64(l.Bytes)), l.ResultTTL)
+	line("backend", "takes %v", l.BackendTime)
 	line("executed", "%s/s", count(s.FirstTime))
 	line("replicas", "%d of %d cores (%.1f cores used)", s.Replicas, l.Cores, s.ReplicaCores)
+	line("executions at once", "%.0f in each replica, and so many requests to the backend", math.Ceil(s.Executions))
+	line("callers at once", "%.0f in each replica: %s beside the caches", math.Ceil(s.Waiters), size(s.Waiters*waiterBytes))
 	line("redis primaries", "%d (%.2f threads used)", s.Primaries, s.PrimaryCores)
 	line("redis memory", "%s for %s records", size(s.RecordBytes), count(s.Records))
 	line("network to redis", "%s/s", size(s.NetworkPerSec))
@@ -89,8 +109,9 @@ func PrintSize(l Load, out io.Writer) error {
 
 // bottlenecks are what a load runs into, the first one first.
 func (s Size) bottlenecks(l Load) (told []string) {
+	told = s.slowness(l)
 	if s.Primaries > 1 {
-		told = append(told, fmt.Sprintf("one Redis carries %s executed/s: more takes Redis Cluster, which this version does not support", count(busy/redisFirstTime.Seconds())))
+		told = append(told, fmt.Sprintf("one Redis carries %s executed/s: more takes Redis Cluster, with so many primaries", count(busy/redisFirstTime.Seconds())))
 	}
 	if l.Duplicates > 0 && s.Records > trackedKeys {
 		told = append(told, "Redis tracks 1 M keys for the client-side caches (tracking-table-max-keys): duplicates of older webhooks cost a round trip")
@@ -100,6 +121,25 @@ func (s Size) bottlenecks(l Load) (told []string) {
 	}
 	if len(told) == 0 {
 		told = append(told, fmt.Sprintf("Redis' one thread, at %s executed/s", count(busy/redisFirstTime.Seconds())))
+	}
+	return told
+}
+
+// slowness is what a load runs into because the backend takes its time.
+func (s Size) slowness(l Load) (told []string) {
+	if l.BackendTime >= l.ExecutionTimeout {
+		told = append(told, fmt.Sprintf("EXECUTION_TIMEOUT (%v) cuts the backend off: its callers get 500, and the next delivery executes again, in doubt", l.ExecutionTimeout))
+	}
+	if l.MaxExecutions > 0 && s.Executions > float64(l.MaxExecutions) {
+		told = append(told, fmt.Sprintf("MAX_EXECUTIONS (%d a replica): what is beyond it gets 503; set it to %.0f, or take %.0f replicas",
+			l.MaxExecutions, math.Ceil(peak*s.Executions), math.Ceil(peak*s.Executions*float64(s.Replicas)/float64(l.MaxExecutions))))
+	}
+	if l.MaxWaiters > 0 && s.Waiters > float64(l.MaxWaiters) {
+		told = append(told, fmt.Sprintf("MAX_WAITERS (%d a replica): what is beyond it gets 503; set it to %.0f, and count with %s a replica for them",
+			l.MaxWaiters, math.Ceil(peak*s.Waiters), size(peak*s.Waiters*waiterBytes)))
+	}
+	if l.BackendTime > l.WaitTimeout {
+		told = append(told, fmt.Sprintf("WAIT_TIMEOUT (%v): first callers are told \"still processing\", and ask again: more requests than are counted here", l.WaitTimeout))
 	}
 	return told
 }

@@ -16,9 +16,11 @@ func TestSizes(t *testing.T) {
 	for name, l := range map[string]command.Load{
 		"size-small.txt": {Rate: 1000, Duplicates: 0.02, Bytes: 500, ResultTTL: time.Hour, Cores: 2},
 		"size-large.txt": {Rate: 1_000_000, Duplicates: 0.9, Bytes: 2000, ResultTTL: time.Hour, Cores: 8},
+		"size-slow.txt":  {Rate: 300, Bytes: 1000, ResultTTL: time.Hour, Cores: 2, BackendTime: 45 * time.Second},
 		"size-none.txt":  {Rate: 0, Duplicates: 0, Bytes: 0, ResultTTL: time.Hour, Cores: 1},
 	} {
 		var out strings.Builder
+		l.WaitTimeout, l.ExecutionTimeout, l.MaxExecutions, l.MaxWaiters = 7*time.Second, 80*time.Second, 5000, 1000
 		if err := command.PrintSize(l, &out); err != nil {
 			t.Fatal(err)
 		}
@@ -27,9 +29,13 @@ func TestSizes(t *testing.T) {
 }
 
 func TestMoreOfAnythingTakesNoLess(t *testing.T) {
-	least := command.Load{Rate: 10_000, Duplicates: 0.5, Bytes: 500, ResultTTL: time.Hour, Cores: 2}
+	least := command.Load{
+		Rate: 10_000, Duplicates: 0.5, Bytes: 500, ResultTTL: time.Hour, Cores: 200,
+		BackendTime: time.Second, WaitTimeout: 7 * time.Second, ExecutionTimeout: time.Minute,
+	}
 	a := command.SizeOf(least)
 	for what, change := range map[string]func(*command.Load){
+		"time":   func(l *command.Load) { l.BackendTime *= 10 },
 		"rate":   func(l *command.Load) { l.Rate *= 10 },
 		"bytes":  func(l *command.Load) { l.Bytes *= 10 },
 		"ttl":    func(l *command.Load) { l.ResultTTL *= 10 },
@@ -38,7 +44,7 @@ func TestMoreOfAnythingTakesNoLess(t *testing.T) {
 		more := least
 		change(&more)
 		b := command.SizeOf(more)
-		if b.Replicas < a.Replicas || b.Primaries < a.Primaries || b.RecordBytes < a.RecordBytes || b.NetworkPerSec < a.NetworkPerSec {
+		if b.Replicas < a.Replicas || b.Primaries < a.Primaries || b.RecordBytes < a.RecordBytes || b.Executions < a.Executions || b.Waiters < a.Waiters || b.NetworkPerSec < a.NetworkPerSec {
 			t.Errorf("more %s: %+v after %+v", what, b, a)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -41,25 +42,29 @@ var groups = []group{
 		{2, "waited", "waited for its execution and got the outcome"},
 		{2, "still_processing", "waited in vain and were told to ask again"},
 		{2, "mismatches", "had another body than the first one"},
-		{1, "late_answers", "were answered before their own execution was stored"},
-		{1, "unavailable", "answered 503: neither executed nor a duplicate"},
-		{2, "refused", "since the backend was left alone for a while"},
-		{2, "overloaded", "since MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
-		{2, "poisoned", "answered 500, since executions failed MAX_ATTEMPTS times"},
+		{1, "late_answers", "first callers who were told \"still processing\": the backend took longer than WAIT_TIMEOUT"},
+		{1, "unavailable", "neither executed nor a duplicate: told to ask again (503), or that a person must decide (500)"},
+		{2, "refused", "503: the backend refused connections, or its circuit breaker was open"},
+		{2, "overloaded", "503: MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
+		{2, "poisoned", "500: executions failed or crashed MAX_ATTEMPTS times"},
+	}},
+	{"Turned away", says("requests that became no webhook"), []row{
+		{0, "malformed", "400: the payload, or the HTTP around it, makes no sense"},
+		{0, "unauthorized", "401: no key of INBOUND_API_KEYS was shown"},
 	}},
 	{"Executions", says("of the business logic"), []row{
 		{0, "executed", "started"},
-		{1, "takeovers", "after the lease of an earlier one had run out"},
+		{1, "takeovers", "after an earlier one had crashed, or had lost Redis for LOCK_TTL"},
 		{1, "stored", "ended with a result"},
 		{2, "rejected", "of these, refusals for good (4xx)"},
 		{2, "reconciled", "only asked the backend what an earlier one had brought"},
 		{1, "failed", "ended without one: the next webhook executes again"},
-		{1, "lost_stores", "ended too late: what they brought was refused"},
-		{0, "lost_leases", "renewals refused, since a later execution had begun"},
+		{1, "lost_stores", "ended after a later one had begun: their results were not accepted"},
+		{0, "lost_leases", "of running ones, found out that a later one had begun"},
 	}},
 	{"Backend", breaker, nil},
 	{"Redis", history, []row{
-		{0, "settlings", "histories met: a first start, a failover, a restart, FLUSHALL"},
+		{0, "settlings", "first starts, failovers, restarts of Redis, FLUSHALL: new work waited for SETTLE"},
 		{0, "restored", "records put back after Redis had forgotten them"},
 	}},
 	{"Gauges", sweptAt, []row{
@@ -81,9 +86,9 @@ func says(text string) func(map[string]string) string {
 func history(metrics map[string]string) string {
 	met, err := strconv.ParseInt(metrics["met_at"], 10, 64)
 	if err != nil || metrics["history"] == "" {
-		return "no history was noted yet"
+		return "nothing is noted yet of its restarts and failovers"
 	}
-	return "history " + plain(metrics["history"]) + " since " + date(time.UnixMilli(met))
+	return "without a restart or failover since " + date(time.UnixMilli(met)) + " (replication id " + plain(metrics["history"]) + ")"
 }
 
 // breaker tells of the circuit breakers of all replicas: each writes when it opens, and again when a probe failed.
@@ -93,7 +98,7 @@ func breaker(metrics map[string]string) string {
 	case err != nil:
 		return "no circuit breaker has opened"
 	case time.Now().Before(time.Unix(until, 0)):
-		return "LEFT ALONE: a replica's circuit breaker is open until " + date(time.Unix(until, 0))
+		return "CIRCUIT BREAKER OPEN: a replica sends it no requests until " + date(time.Unix(until, 0))
 	}
 	return "its circuit breaker is closed, and was last open until " + date(time.Unix(until, 0))
 }
@@ -106,6 +111,9 @@ func sweptAt(metrics map[string]string) string {
 	return "swept at " + date(time.Unix(at, 0))
 }
 
+// ErrNoDeployment says that no gateway has counted anything there.
+var ErrNoDeployment = errors.New("no gateway has run with KEY_PREFIX")
+
 // inMilliseconds are the times that the script writes. The others are in seconds, as all are in Stats' JSON.
 var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 
@@ -115,6 +123,10 @@ func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.W
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
 		return err
+	}
+	if len(metrics) == 0 {
+		return fmt.Errorf("%w %q: Redis has no counters at %s; give the gateway's own KEY_PREFIX and Redis, with its database",
+			ErrNoDeployment, keys.Prefix(), keys.Metrics())
 	}
 	if asJSON {
 		return object(out, metrics)

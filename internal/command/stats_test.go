@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/redis"
 )
 
 // busy is a metrics hash of a day.
 var busy = map[string]string{
 	"total_requests": "1208", "duplicates": "1100", "replayed": "1000", "replayed_local": "900", "waited": "90",
-	"still_processing": "10", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "reconciled": "1", "rejected": "2",
+	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "reconciled": "1", "rejected": "2",
 	"executed": "103", "takeovers": "1", "stored": "99", "failed": "2", "lost_stores": "1", "lost_leases": "3",
 	"settlings": "2", "restored": "12", "history": "8f3c2a519bd1a3a0a4d6c7e8f90123456789abcd", "met_at": "1785306984123",
 	"settled_at": "1785306987123", "settle": "3000",
@@ -39,6 +40,7 @@ func (e *engine) count(metrics map[string]string) {
 func TestStats(t *testing.T) {
 	elsewhere(t)
 	onEach(t, func(e *engine) {
+		e.count(map[string]string{"executed": "0"})
 		golden(e.T, "stats-nothing.txt", e.stats(false))
 		golden(e.T, "stats-nothing.json", e.stats(true))
 		e.count(busy)
@@ -52,10 +54,23 @@ func TestStats(t *testing.T) {
 	})
 }
 
+func TestStatsOfNoDeploymentAreAnErrorThatNamesThePrefix(t *testing.T) {
+	onEach(t, func(e *engine) {
+		e.count(busy)
+		for _, asJSON := range []bool{false, true} {
+			var out strings.Builder
+			err := command.Stats(e.Context(), e.client, redis.NewKeys("other"), &out, asJSON)
+			if !errors.Is(err, command.ErrNoDeployment) || !strings.Contains(err.Error(), `KEY_PREFIX "other"`) || out.Len() > 0 {
+				t.Errorf("error %v, it prints %q", err, out.String())
+			}
+		}
+	})
+}
+
 func TestStatsTellOfAnOpenBreaker(t *testing.T) {
 	onEach(t, func(e *engine) {
 		e.count(map[string]string{"breaker_open_until": "99999999999"})
-		if text := e.stats(false); !strings.Contains(text, "Backend: LEFT ALONE: a replica's circuit breaker is open until") {
+		if text := e.stats(false); !strings.Contains(text, "Backend: CIRCUIT BREAKER OPEN: a replica sends it no requests until") {
 			t.Errorf("it prints\n%s", text)
 		}
 	})
@@ -87,11 +102,13 @@ func TestStatsAsJSONHasEveryNumberAsANumber(t *testing.T) {
 
 func TestStatsSayWhatCouldNotBeReadOrWritten(t *testing.T) {
 	onEach(t, func(e *engine) {
+		e.count(busy)
 		for _, asJSON := range []bool{false, true} {
 			if err := command.Stats(e.Context(), e.client, keys, full{}, asJSON); !errors.Is(err, errFull) {
 				t.Errorf("a full disk: %v", err)
 			}
 		}
+		e.do("DEL", keys.Metrics())
 		e.do("SET", keys.Metrics(), "rubbish")
 		err := command.Stats(e.Context(), e.client, keys, new(strings.Builder), false)
 		if err == nil || !strings.Contains(err.Error(), keys.Metrics()) || !strings.Contains(err.Error(), "WRONGTYPE") {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -55,6 +56,8 @@ type Size struct {
 	Duplicates float64 `default:"0.02" help:"Share of them that are duplicates of a finished webhook, 0 to 1."`
 	Bytes      Bytes   `default:"1KiB" help:"Size of a result."`
 	Cores      int     `default:"2" help:"Cores of one replica."`
+
+	BackendTime time.Duration `default:"1s" help:"How long the backend takes for a webhook."`
 }
 
 // Identity is what makes a webhook this one and no other. An id that begins with a hyphen goes behind "--", together

@@ -30,6 +30,8 @@ const (
 	mismatch                     // remark: a duplicate with another body than the first
 	rejected                     // remark: an execution whose result is a refusal for good
 	reconciled                   // remark: an execution that only asked what an earlier one had brought
+	malformed                    // no webhook: its payload, or its HTTP, made no sense
+	unauthorized                 // no webhook: it showed no key
 	kinds
 )
 
@@ -49,6 +51,8 @@ var fields = [kinds][]string{
 	mismatch:         {"mismatches"},
 	rejected:         {"rejected"},
 	reconciled:       {"reconciled"},
+	malformed:        {"malformed"},
+	unauthorized:     {"unauthorized"},
 }
 
 // counters add up in memory what no script call saw. It rides on a script call as a numbered flush: one at a time is on
@@ -64,6 +68,20 @@ type counters struct {
 }
 
 func (c *counters) add(k kind) { c.tally[k].Add(1) }
+
+// CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no key
+// (401). They have no fingerprint, and count in the first bucket; strangers may send them, so that they cost Redis no more
+// than a share of the flush that is due.
+func (g *Gate) CountMalformed() { g.countOutside(malformed) }
+
+// CountUnauthorized is like CountMalformed.
+func (g *Gate) CountUnauthorized() { g.countOutside(unauthorized) }
+
+func (g *Gate) countOutside(k kind) {
+	if g.started.Load() {
+		g.buckets[0].counters.add(k)
+	}
+}
 
 // take returns the flush that should ride on a call, if any: one that is due (nothing since), one that failed before,
 // or, where probe is set, one without counters: a write that shows whether Redis takes any.

@@ -30,6 +30,9 @@ func NewClusterKeys(prefix string, buckets int) Keys {
 	return k
 }
 
+// Prefix is the deployment's, KEY_PREFIX.
+func (k Keys) Prefix() string { return k.prefix }
+
 // Buckets are all there are, at least one.
 func (k Keys) Buckets() []Bucket { return k.buckets }
 
