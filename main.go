@@ -47,7 +47,9 @@ func main() {
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
 	log := logs.New(line.Log, os.Stderr)
-	warnOfMisspellings(log)
+	if line.Command != "health" { // which is asked every few seconds, and says one line
+		warnOfMisspellings(log)
+	}
 	if line.Command != "serve" {
 		if err := run(ctx, line, log); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -74,8 +76,12 @@ func warnOfMisspellings(log *slog.Logger) {
 	}
 }
 
-// run does one of the commands beside serve; all but size look into a gateway's Redis.
+// run does one of the commands beside serve; all but health and size look into a gateway's Redis.
 func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
+	if line.Command == "health" {
+		// /readyz waits for Redis; the rest is for HTTP.
+		return command.Health(ctx, line.Health.URL, line.HTTP.Listen, line.Redis.Timeout+2*time.Second, os.Stdout)
+	}
 	if line.Command == "size" {
 		load := command.Load{
 			Rate: line.Size.Rate, Duplicates: line.Size.Duplicates, Bytes: int(line.Size.Bytes),
@@ -104,7 +110,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 		return command.Inspect(ctx, store.Client, store.Keys, w, os.Stdout)
 	case "poisoned":
 		return command.Poisoned(ctx, store.Client, store.Keys, line.Execution.MaxAttempts, os.Stdout)
-	default:
+	case "forget":
 		w, err := webhook(line.Forget.Identity)
 		if err != nil {
 			return err
@@ -113,6 +119,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout}
 		return command.Forget(ctx, store.Client, store.Keys, w, line.Forget.Force, of, os.Stdout)
 	}
+	return fmt.Errorf("the command %s does nothing", line.Command)
 }
 
 // webhook is the one that a person named.

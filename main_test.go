@@ -414,6 +414,18 @@ func TestBadStartsSayWhy(t *testing.T) {
 	}
 }
 
+func TestHealthNeedsNoRedis(t *testing.T) {
+	r := start(t)
+	for listen, code := range map[string]int{strings.TrimPrefix(r.url, "http://"): 0, "127.0.0.1:1": 1} {
+		command := exec.Command(program, "health")
+		command.Env = []string{"LISTEN=" + listen}
+		out, _ := command.CombinedOutput()
+		if got := command.ProcessState.ExitCode(); got != code || bytes.Count(out, []byte("\n")) != 1 {
+			t.Errorf("%s: exit status %d, it says %s", listen, got, out)
+		}
+	}
+}
+
 func TestStatsOfAnotherPrefixFail(t *testing.T) {
 	redis := redistest.Start(t).URL()
 	start(t, "REDIS_URL="+redis)

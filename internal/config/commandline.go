@@ -16,10 +16,11 @@ import (
 type CommandLine struct {
 	Config
 
-	// Command is serve, stats, inspect, forget, poisoned or size; the field of that name holds its arguments.
+	// Command is serve, health, stats, inspect, forget, poisoned or size; the field of that name holds its arguments.
 	Command string `kong:"-"`
 
 	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
+	Health   Health           `cmd:"" help:"Ask a gateway whether it is ready: exit status 0 or 1 and one line, for containers without curl."`
 	Stats    Stats            `cmd:"" help:"Print the counters of all replicas."`
 	Inspect  Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
 	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
@@ -30,6 +31,11 @@ type CommandLine struct {
 
 // Serve runs the gateway.
 type Serve struct{}
+
+// Health asks a gateway.
+type Health struct {
+	URL string `arg:"" optional:"" help:"What to ask; without it /readyz of the gateway that listens here on LISTEN."`
+}
 
 // Stats prints the counters.
 type Stats struct {

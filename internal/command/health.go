@@ -1,0 +1,69 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// maxSaid bounds what is read and told of an answer.
+const maxSaid = 512
+
+// Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. url may be "": the gateway on
+// this machine that listens on the address is meant. An error says why it is not ready.
+func Health(ctx context.Context, url, listen string, bound time.Duration, out io.Writer) error {
+	if url == "" {
+		at, err := reachable(listen)
+		if err != nil {
+			return err
+		}
+		url = "http://" + at + "/readyz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: it is asked itself
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	reply, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("not ready: %w", err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	said, err := io.ReadAll(io.LimitReader(reply.Body, maxSaid))
+	if err != nil {
+		return fmt.Errorf("not ready: %s answered %s and then nothing: %w", url, reply.Status, err)
+	}
+	if reply.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s answered %s: %s", url, reply.Status, plain(string(said)))
+	}
+	_, err = fmt.Fprintf(out, "ready: %s\n", url)
+	return err
+}
+
+// reachable is where a gateway that listens on an address is reached from its own machine.
+func reachable(listen string) (address string, err error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", fmt.Errorf("LISTEN %s: %w", listen, err)
+	}
+	if port == "0" {
+		return "", fmt.Errorf("LISTEN is %s, any free port: name the URL (oncegate health URL)", listen)
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "", err == nil && ip == netip.IPv4Unspecified():
+		host = "127.0.0.1"
+	case err == nil && ip == netip.IPv6Unspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
