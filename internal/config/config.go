@@ -125,8 +125,8 @@ type Redis struct {
 	Buckets int `default:"64" help:"In Redis Cluster: over how many hash slots the records are spread, 1 to 256; the same for all replicas, for ever."`
 	// Timeout, above 0 and below a third of Execution.LockTTL, bounds one round trip.
 	Timeout time.Duration `name:"redis-timeout" default:"1s" help:"Longest wait for one answer of Redis; below a third of LOCK_TTL."`
-	// Retries, 0 to 10, of the first connection come 1 s, 2 s, 4 s, … after each other.
-	Retries int `name:"redis-retries" default:"3" help:"How often a first connection that fails is tried again, after 1s, 2s, 4s, …"`
+	// Retries, 0 to 10, of the first connection come 1 s, 2 s, 4 s, … after each other on average.
+	Retries int `name:"redis-retries" default:"3" help:"How often a first connection that fails is tried again, after 1s, 2s, 4s, … on average"`
 	// Patience, 0 or more and below Execution.WaitTimeout, is how long a caller is kept while Redis does not answer.
 	Patience time.Duration `name:"redis-patience" default:"5s" help:"How long a caller is kept while Redis is away, before a 503; below WAIT_TIMEOUT, 0: not at all."`
 }

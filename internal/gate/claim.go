@@ -8,16 +8,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// A call that had no answer is repeated after these pauses, doubled each time.
-const (
-	retryFirst = 10 * time.Millisecond
-	retryMost  = 400 * time.Millisecond
-)
+// retries are the pauses after which a call that had no answer is repeated.
+func retries() backoff.Backoff {
+	return backoff.Backoff{First: 20 * time.Millisecond, Most: 400 * time.Millisecond}
+}
 
 // fly claims until this flight executes, or finds what another one left, or has nobody left to fly for. first: it is the
 // first look of whom it flies for.
@@ -176,7 +176,8 @@ func (b *bucket) admit() (refusal Outcome, admitted bool) {
 // While nothing may be executed it only looks: what is done or in progress is served as ever.
 func (b *bucket) ask(key string, digest record.Digest, token string, first, claims bool) (c claim, scripted, sent, ok bool) {
 	giveUp := time.Now().Add(b.RedisPatience)
-	for pause := retryFirst; !b.health.silent.over(b.RedisPatience); pause = longer(pause) {
+	again := retries()
+	for pause := again.Next(); !b.health.silent.over(b.RedisPatience); pause = again.Next() {
 		signals := b.signals.raised.Load()
 		held := newLease(b.LockTTL) // counts from before the claim is sent
 		var op scripts.Op
@@ -221,9 +222,6 @@ func (b *bucket) fetch(key string, answer *scripts.Answer) (ok bool) {
 	r, err := record.Parse(value)
 	return err == nil && r.State == record.Done
 }
-
-// longer is the next pause; the first one follows none.
-func longer(pause time.Duration) time.Duration { return min(max(2*pause, retryFirst), retryMost) }
 
 // believed reports whether no signal of a loss has come since there were as many.
 func (b *bucket) believed(signals uint64) bool { return b.signals.raised.Load() == signals }

@@ -160,12 +160,12 @@ func (c *counters) empty() bool {
 func (b *bucket) flushAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*b.RedisTimeout)
 	defer cancel()
-	for {
+	for again := retries(); ; {
 		_, err := b.send(nil, b.counters.take(0, false))
 		if b.counters.empty() {
 			return nil
 		}
-		if late := sleep.For(ctx, retryFirst); late != nil {
+		if late := sleep.For(ctx, again.Next()); late != nil {
 			return fmt.Errorf("counters that redis did not take are lost: %w", errors.Join(err, late))
 		}
 	}

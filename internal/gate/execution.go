@@ -218,7 +218,8 @@ func (e *execution) reason(err error) string {
 // the result.
 func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 	key, ttl := e.flight.key, b.ttl(end.Result)
-	for pause := retryFirst; ; pause = longer(pause) {
+	again := retries()
+	for pause := again.Next(); ; pause = again.Next() {
 		var op scripts.Op
 		switch {
 		case e.ended.Load(): // its lease is lost: nothing of it may be stored, also where Redis forgets who has it

@@ -5,19 +5,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// probeEvery is how often a Redis that is away is asked whether it is back.
+// probeEvery is how often, on average, a Redis that is away is asked whether it is back.
 const probeEvery = 200 * time.Millisecond
 
 // keep is the one goroutine that looks after all executions: it renews their leases at a third of LockTTL, keeps in
 // touch with Redis, flushes counters, and heals when a signal of a loss comes. Each of its calls is bounded by
 // RedisTimeout; that leases end in time does not depend on it (leases.add).
 func (b *bucket) keep(ctx context.Context) {
-	tick := time.NewTicker(b.tick())
-	defer tick.Stop()
+	timer := time.NewTimer(b.tick())
+	defer timer.Stop()
 	healed := true
 	for {
 		select {
@@ -25,7 +26,8 @@ func (b *bucket) keep(ctx context.Context) {
 			return
 		case <-b.signals.poke:
 			healed = b.heal()
-		case <-tick.C:
+		case <-timer.C:
+			timer.Reset(b.untilNext())
 			if healed {
 				b.renew(b.LockTTL / 3)
 				b.journal.expire(time.Now().Add(-b.JournalAge))
@@ -36,6 +38,15 @@ func (b *bucket) keep(ctx context.Context) {
 		b.touch()
 		b.failAbandoned()
 	}
+}
+
+// untilNext is the time from one turn of the keeper to the next. While Redis is in trouble it is of any length around a tick,
+// so that replicas which were started together do not probe together.
+func (b *bucket) untilNext() time.Duration {
+	if b.health.bad() {
+		return backoff.Jitter(2 * b.tick())
+	}
+	return b.tick()
 }
 
 // tick is short enough for whatever is due first.

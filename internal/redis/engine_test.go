@@ -135,7 +135,8 @@ func TestAClusterThatAnnouncesAddressesNobodyReachesIsExplained(t *testing.T) {
 	e := redistest.NewEngine(t, redistest.Start(t).Addr())
 	e.Says("INFO", bulk("cluster_enabled:1"))
 	e.Says("CLUSTER SLOTS", "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n"+bulk("127.0.0.9")+"\r\n:1")
-	e.Says("CLUSTER SHARDS", "*1\r\n*4\r\n"+bulk("slots")+"\r\n*2\r\n:0\r\n:16383\r\n"+bulk("nodes")+"\r\n*1\r\n*8\r\n"+
+	e.Says("CLUSTER SHARDS", "*1\r\n*4\r\n"+bulk("slots")+"\r\n*2\r\n:0\r\n:16383\r\n"+bulk("nodes")+"\r\n*1\r\n*10\r\n"+
+		bulk("health")+"\r\n"+bulk("online")+"\r\n"+
 		bulk("ip")+"\r\n"+bulk("127.0.0.9")+"\r\n"+bulk("endpoint")+"\r\n"+bulk("127.0.0.9")+"\r\n"+
 		bulk("port")+"\r\n:1\r\n"+bulk("role")+"\r\n"+bulk("master"))
 	for _, invalidated := range []func([]rueidis.RedisMessage){ignore, nil} {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/internal/tlsfile"
@@ -147,9 +148,13 @@ func parseURL(text string) (rueidis.ClientOption, error) {
 	return rueidis.ParseURL(u.String())
 }
 
+// between are the pauses between the tries to connect: 1 s, 2 s, 4 s, … on average, so that replicas that were started together
+// do not all come back at once.
+func between() backoff.Backoff { return backoff.Backoff{First: 2 * time.Second, Most: time.Minute} }
+
 // connect tries again after pauses that grow where nobody answers.
 func connect(ctx context.Context, option rueidis.ClientOption, keys Keys, retries int, log *slog.Logger) (rueidis.Client, error) {
-	pause := time.Second
+	pauses := between()
 	for try := 0; ; try++ {
 		client, err := dial(ctx, option, keys)
 		if err == nil {
@@ -161,11 +166,11 @@ func connect(ctx context.Context, option rueidis.ClientOption, keys Keys, retrie
 		if try == retries {
 			return nil, fmt.Errorf("can't be reached in %d tries: %w", try+1, likely(err, option))
 		}
+		pause := pauses.Next().Round(time.Millisecond)
 		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", likely(err, option))
 		if err := sleep.For(ctx, pause); err != nil {
 			return nil, fmt.Errorf("connecting: %w", err)
 		}
-		pause *= 2
 	}
 }
 
@@ -202,6 +207,9 @@ func tryReading(ctx context.Context, client rueidis.Client, option rueidis.Clien
 		return err
 	case err == nil, ok, rueidis.IsRedisNil(err), client.Mode() != rueidis.ClientModeCluster:
 		return nil
+	}
+	if errors.Is(err, rueidis.ErrNoSlot) {
+		return fmt.Errorf("no server of it has the slot of %s, see CLUSTER INFO: %w", key, err)
 	}
 	return elsewhere(client, err)
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// The pauses between two questions, where the backend names none.
+// The pauses between two questions, beside what the backend names: the first one is of this length on average.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -29,7 +30,7 @@ func (u *Upstream) ask(
 	if first > 0 && sleep.For(ctx, first) != nil {
 		return r, false, stillWorking(ctx)
 	}
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for again := (backoff.Backoff{First: 2 * firstPause, Most: longestPause}); ; {
 		response, err := u.send(ctx, func() *http.Request { return u.question(w) })
 		if err != nil {
 			return r, false, err
@@ -56,7 +57,7 @@ func (u *Upstream) ask(
 			drain(response)
 			return r, false, noAnswer(response.StatusCode)
 		}
-		if sleep.For(ctx, max(pause, retryAfter(response))) != nil {
+		if sleep.For(ctx, retryAfter(response)+again.Next()) != nil {
 			return r, false, stillWorking(ctx)
 		}
 	}
