@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -393,5 +394,43 @@ func TestARefusalToWaitForAnAttemptInDoubtIsNotKept(t *testing.T) {
 	}
 	if len(answers) < 3 || worked.Load() != 1 {
 		t.Errorf("%d answers, %d bookings", len(answers), worked.Load())
+	}
+}
+
+func TestCallersAreToldHowLongTheBackendWantsToRest(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		time.Sleep(300 * time.Millisecond) // others join
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(server.Close)
+	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "UPSTREAM_URL="+server.URL)
+	answers := make(chan answer)
+	for range 5 {
+		go func() {
+			a, err := r.send(1)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		}()
+	}
+	told := func(a answer) bool {
+		seconds, _ := strconv.Atoi(a.retryAfter)
+		return a.code == 503 && 45 <= seconds && seconds <= 60
+	}
+	for range 5 {
+		if a := <-answers; !told(a) {
+			t.Errorf("who waited gets %d, Retry-After %q", a.code, a.retryAfter)
+		}
+	}
+	if a, err := r.send(2); err != nil || !told(a) {
+		t.Errorf("another webhook gets %d, Retry-After %q, %v", a.code, a.retryAfter, err)
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("the backend was called %d times", n)
 	}
 }

@@ -155,9 +155,10 @@ func (r *replica) exit() int {
 
 // answer is what a webhook got.
 type answer struct {
-	code   int
-	Status string
-	Data   json.RawMessage
+	code       int
+	retryAfter string
+	Status     string
+	Data       json.RawMessage
 }
 
 func (r *replica) send(sequence int) (answer, error) {
@@ -179,7 +180,7 @@ func answerTo(request *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{code: reply.StatusCode}
+	a := answer{code: reply.StatusCode, retryAfter: reply.Header.Get("Retry-After")}
 	return a, json.Unmarshal(text, &a)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -68,9 +69,14 @@ var (
 // Admitter is a Logic that can tell beforehand that it would refuse: then nothing is claimed, and a webhook that would
 // have to be executed is answered 503. Replays go on.
 type Admitter interface {
-	// Admit is called for each webhook that is not replayed: it must be fast.
-	Admit() bool
+	// Admit is called for each webhook that is not replayed: it must be fast. Where it says no, wait is how long that will
+	// last, for the callers' Retry-After; 0 if it is not known.
+	Admit() (wait time.Duration, ok bool)
 }
+
+// RetryAfter returns an error of logic that wraps err and says when a retry may do better: all who waited for the
+// execution get it as Retry-After, in whole seconds, at most an hour.
+func RetryAfter(err error, after time.Duration) error { return gate.RetryAfter(err, after) }
 
 // Asker is a Logic that can tell whether it finds out what became of an attempt in doubt (Webhook.InDoubt) before it
 // acts. Logic that is no Asker does not.

@@ -28,8 +28,11 @@ const (
 	detailMissing     = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
-// retryAfter is the Retry-After of all answers that have one, in seconds.
+// retryAfter is the Retry-After of all answers that have one, in seconds, unless more is known.
 const retryAfter = "1"
+
+// maxRetryAfter is the longest one: a backend that is away for longer is asked again all the same.
+const maxRetryAfter = time.Hour
 
 // outcomes is the one table from what became of a webhook to HTTP. A status of 0 is the configured one for "processing".
 var outcomes = [...]struct {
@@ -67,7 +70,12 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 			header.Add(kept.Name, kept.Value)
 		}
 	}
-	if o.retry {
+	var digits [20]byte
+	switch {
+	case a.RetryAfter > 0:
+		after := (min(a.RetryAfter, maxRetryAfter) + time.Second - 1) / time.Second // rounded up: not too early
+		header.SetBytesV(fasthttp.HeaderRetryAfter, strconv.AppendInt(digits[:0], int64(after), 10))
+	case o.retry:
 		header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
 	if o.header != "" {
@@ -76,7 +84,6 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	var onStack [len(fingerprint.Prefix) + fingerprint.HexSize]byte
 	named := name.AppendHex(append(onStack[:0], fingerprint.Prefix...))
 	header.SetBytesV("Idempotency-Fingerprint", named)
-	var digits [20]byte
 	if a.Attempt > 0 {
 		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(digits[:0], a.Attempt, 10))
 	}

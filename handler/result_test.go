@@ -3,8 +3,11 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -96,6 +99,29 @@ func TestLogicThatRefusesIs503(t *testing.T) {
 		return handler.Result{}, handler.ErrRefused
 	})
 	h.expect(r.post(webhook), 503, `{"detail":"Upstream unavailable: nothing was executed, ask again"}`, named, first, retryAfter)
+}
+
+func TestCallersAreToldWhenTheLogicWantsThemToComeAgain(t *testing.T) {
+	h := onReal(t)
+	r := h.open(options())
+	for _, c := range []struct {
+		kind   error
+		after  time.Duration
+		status int
+		tells  string
+	}{
+		{handler.ErrRefused, time.Minute, 503, "60"}, {handler.ErrRefused, time.Minute + time.Millisecond, 503, "61"},
+		{handler.ErrRefused, time.Nanosecond, 503, "1"}, {handler.ErrRefused, 2 * time.Hour, 503, "3600"},
+		{handler.ErrRefused, math.MaxInt64, 503, "3600"}, {handler.ErrRefused, 0, 503, "1"}, {handler.ErrRefused, -time.Second, 503, "1"},
+		{handler.ErrOutcomeUnknown, 7 * time.Second, 500, "7"}, {handler.ErrOutcomeUnknown, 0, 500, ""},
+	} {
+		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+			return handler.Result{}, fmt.Errorf("it rests: %w", handler.RetryAfter(c.kind, c.after))
+		})
+		if got := r.post(webhook); got.status != c.status || got.header("Retry-After") != c.tells {
+			t.Errorf("%v after %v: answer\n%v", c.kind, c.after, got)
+		}
+	}
 }
 
 func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {

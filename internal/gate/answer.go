@@ -54,4 +54,6 @@ type Answer struct {
 	Attempt int64         // of the execution that it tells of; 0 where that is not known
 	Result  record.Result // Executed, Replayed, Waited; must not be changed
 	Age     time.Duration // since the result was stored, by Redis' clock; never negative
+
+	RetryAfter time.Duration // Failed, Refused: how long to wait before asking again; 0 where that is not known
 }

@@ -109,12 +109,16 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		var closed atomic.Bool
 		o := options()
-		o.Admit = func() bool { return !closed.Load() }
+		o.Admit = func() (time.Duration, bool) { return 90 * time.Second, !closed.Load() }
 		a, b := h.open(o), h.open(options())
 		h.expect(a.send(1), gate.Executed, `{"execution":1}`)
 		closed.Store(true)
 		h.expect(a.send(1), gate.Replayed, `{"execution":1}`)
-		h.expect(a.send(2), gate.Refused, "")
+		turnedAway := a.send(2)
+		h.expect(turnedAway, gate.Refused, "")
+		if turnedAway.RetryAfter != 90*time.Second {
+			t.Errorf("it is told to come again after %v", turnedAway.RetryAfter)
+		}
 		if r := h.stands(2); r.State != 0 {
 			t.Errorf("what was refused left %+v", r)
 		}

@@ -52,7 +52,7 @@ func (b *bucket) fly(f *flight, first bool) {
 		case scripts.Settling:
 			_ = sleep.For(b.life, c.Left)
 		case scripts.Free:
-			b.land(f, landing{outcome: c.refusal})
+			b.land(f, landing{outcome: c.refusal, after: c.wait})
 			return
 		case scripts.Poisoned:
 			b.land(f, landing{outcome: Poisoned})
@@ -116,7 +116,8 @@ func (b *bucket) landOnForeign(f *flight, err error) {
 // claim is the script's answer to one, and the lease by our own clock where it was won.
 type claim struct {
 	scripts.Answer
-	refusal Outcome // why nothing may be executed, where it only looked
+	refusal Outcome       // why nothing may be executed, where it only looked
+	wait    time.Duration // for how long, where that is known
 	lease   lease
 	signals uint64 // raised when it was sent
 }
@@ -124,9 +125,9 @@ type claim struct {
 // claim asks the script for the flight's candidate until there is an answer that can be believed. ok is false where
 // Redis had none for RedisPatience; the token is then failed as soon as it is back.
 func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim, ok bool) {
-	refusal, admitted := b.admit() // the same for all tries: one may have been executed
+	refusal, wait, admitted := b.admit() // the same for all tries: one may have been executed
 	c, scripted, sent, ok := b.ask(f.key, w.Digest, token, first, admitted)
-	c.refusal = refusal
+	c.refusal, c.wait = refusal, wait
 	if admitted && !(ok && c.Verdict == scripts.Claimed) {
 		b.executing.Add(-1)
 	}
@@ -157,16 +158,18 @@ func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim,
 	return c, ok
 }
 
-// admit tells whether an execution may begin now, which then counts as one, or why not.
-func (b *bucket) admit() (refusal Outcome, admitted bool) {
-	if b.Admit != nil && !b.Admit() {
-		return Refused, false
+// admit tells whether an execution may begin now, which then counts as one, or why not and for how long.
+func (b *bucket) admit() (refusal Outcome, wait time.Duration, admitted bool) {
+	if b.Admit != nil {
+		if wait, ok := b.Admit(); !ok {
+			return Refused, wait, false
+		}
 	}
 	if b.executing.Add(1) > int64(b.MaxExecutions) && b.MaxExecutions > 0 {
 		b.executing.Add(-1)
-		return Overloaded, false
+		return Overloaded, 0, false
 	}
-	return 0, true
+	return 0, 0, true
 }
 
 // ask repeats a claim under its token until it is answered, for RedisPatience at most; not at all where Redis has been

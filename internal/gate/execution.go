@@ -114,7 +114,7 @@ func (b *bucket) conclude(e *execution, took time.Duration, result record.Result
 		if errors.Is(err, ErrRefused) {
 			outcome = Refused
 		}
-		b.land(f, landing{outcome: outcome, attempt: attempt})
+		b.land(f, landing{outcome: outcome, attempt: attempt, after: waitOf(err)})
 	case scripts.Refused:
 		b.goOn(f, answer.Record)
 	case scripts.Foreign:

@@ -47,6 +47,7 @@ type landing struct {
 	outcome Outcome
 	attempt int64
 	record  record.Record
+	after   time.Duration // Failed, Refused: how long to wait before asking again; 0 where that is not known
 }
 
 // flights are those in the air.
@@ -178,7 +179,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	if l.record.State == record.Done {
 		return b.answer(outcome, &l.record, l.record.Digest != c.webhook.Digest)
 	}
-	return Answer{Outcome: outcome, Attempt: l.attempt}
+	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after}
 }
 
 // answer is a done record's; differs: its body was another one.

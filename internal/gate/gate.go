@@ -47,8 +47,9 @@ type Options struct {
 	ReplicasAck      int           // replicas of Redis that must have a claim and a store
 	RejectMismatch   bool          // a duplicate with another body than the first is not served
 
-	// Admit reports whether an execution may begin now; nil: always. Without it nothing is claimed.
-	Admit func() bool
+	// Admit reports whether an execution may begin now, and if not, how long that will last; 0: not known. While it may
+	// not, nothing is claimed. nil: it always may.
+	Admit func() (wait time.Duration, ok bool)
 
 	Report  Report // which executions have a line in the log
 	Replica string // this process' name in those lines; "": none

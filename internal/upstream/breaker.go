@@ -2,10 +2,10 @@ package upstream
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -19,6 +19,7 @@ type breaker struct {
 	circuit *gobreaker.CircuitBreaker[handler.Result]
 	log     *slog.Logger
 	onTrip  func(until time.Time)
+	until   atomic.Int64 // when it was opened last, and how long that lasts; Unix nanoseconds
 
 	mu      sync.Mutex // guards changes
 	changes []change   // that were not told yet: the circuit reports them under its own lock, no place for a log
@@ -41,7 +42,9 @@ func newBreaker(failures int, pause time.Duration, log *slog.Logger, onTrip func
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.changes = append(b.changes, change{from, to, time.Now().Add(pause)})
+			until := time.Now().Add(pause)
+			b.until.Store(until.UnixNano())
+			b.changes = append(b.changes, change{from, to, until})
 		},
 	})
 	return b
@@ -52,22 +55,23 @@ func (b *breaker) guard(execute func() (handler.Result, error)) (handler.Result,
 	result, err := b.circuit.Execute(execute)
 	b.tell()
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		err = fmt.Errorf("the backend failed too often and is left alone for a while, nothing was sent: %w", handler.ErrRefused)
+		wait, _ := b.admits()
+		err = leftAlone("the backend failed too often and is left alone for a while", wait)
 	}
 	return result, err
 }
 
-// admits reports whether guard would let an execution through. While one probes none begins: what it would claim could
-// only fail.
-func (b *breaker) admits() bool {
+// admits reports whether guard would let an execution through, and if not, for how long, where that is known. While one
+// probes none begins: what it would claim could only fail.
+func (b *breaker) admits() (wait time.Duration, ok bool) {
 	switch b.circuit.State() {
 	case gobreaker.StateOpen:
-		return false
+		return time.Until(time.Unix(0, b.until.Load())), false
 	case gobreaker.StateHalfOpen:
 		c := b.circuit.Counts()
-		return c.Requests == c.TotalExclusions
+		return 0, c.Requests == c.TotalExclusions
 	default:
-		return true
+		return 0, true
 	}
 }
 

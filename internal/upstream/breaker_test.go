@@ -42,12 +42,12 @@ func TestFailuresInARowOpenTheBreakerAndThenNothingIsSent(t *testing.T) {
 	h.OnTrip = func(until time.Time) { trips <- until } // as late as main sets it
 	start := time.Now()
 	for range 3 {
-		equal(t, h.Admit(), true)
+		equal(t, h.admits(), true)
 		h.fails(t.Context(), webhook(), unknown)
 	}
-	equal(t, h.Admit(), false)
+	equal(t, h.admits(), false)
 	h.fails(t.Context(), webhook(), refused)
-	h.fails(t.Context(), doubtful(), refused, unknown)
+	h.fails(t.Context(), doubtful(), refused)
 	equal(t, p.requests.Load(), int64(3))
 	if until := <-trips; until.Before(start.Add(long)) || until.After(time.Now().Add(long)) || len(trips) > 0 {
 		t.Errorf("told of %v, and %d more", until, len(trips))
@@ -66,11 +66,11 @@ func TestAProbeThatSucceedsClosesTheBreaker(t *testing.T) {
 	release := func() { p.hold <- struct{}{} }
 	go release()
 	h.fails(t.Context(), webhook(), unknown)
-	eventually(t, "it may be probed", h.Admit)
+	eventually(t, "it may be probed", h.admits)
 	go release()
 	h.fails(t.Context(), webhook(), unknown) // the probe fails
 	equal(t, trips.Load(), int64(2))
-	eventually(t, "it may be probed again", h.Admit)
+	eventually(t, "it may be probed again", h.admits)
 
 	p.status.Store(200)
 	probed := make(chan error, 1)
@@ -79,13 +79,13 @@ func TestAProbeThatSucceedsClosesTheBreaker(t *testing.T) {
 		probed <- err
 	}()
 	eventually(t, "the probe is under way", func() bool { return p.requests.Load() == 3 })
-	equal(t, h.Admit(), false) // one probes for all
+	equal(t, h.admits(), false) // one probes for all
 	h.fails(t.Context(), webhook(), refused)
 	release()
 	if err := <-probed; err != nil {
 		t.Error(err)
 	}
-	equal(t, h.Admit(), true)
+	equal(t, h.admits(), true)
 	equal(t, []int{strings.Count(h.log.String(), "level=WARN"), strings.Count(h.log.String(), "level=INFO")}, []int{1, 1})
 }
 
@@ -99,7 +99,7 @@ func TestAnswersThatAreNoFailureOfTheBackendsEndARowOfThem(t *testing.T) {
 			p.status.Store(status)
 			_, _ = h.Execute(t.Context(), webhook())
 		}
-		equal(t, h.Admit(), true)
+		equal(t, h.admits(), true)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestOnlyATimeoutOfAnExecutionThatIsCutOffCounts(t *testing.T) {
 				cancel(c.cause)
 			}()
 			h.cutOff(ctx, webhook(), unknown)
-			equal(t, h.Admit(), c.admits)
+			equal(t, h.admits(), c.admits)
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestABackendThatIsNotThereOpensTheBreakerAndOneThatIsUnreadableToo(t *testi
 	for url, kind := range map[string]error{"http://backend.invalid": refused, says(t, "x"): unknown} {
 		h := open(t, upstream.Options{URL: url, BreakerFailures: 1, BreakerPause: long})
 		h.fails(t.Context(), webhook(), kind)
-		equal(t, h.Admit(), false)
+		equal(t, h.admits(), false)
 	}
 }
 
@@ -140,6 +140,6 @@ func TestWithoutABreakerEveryExecutionIsTried(t *testing.T) {
 	for range 50 {
 		h.fails(t.Context(), webhook(), unknown)
 	}
-	equal(t, h.Admit(), true)
+	equal(t, h.admits(), true)
 	equal(t, p.requests.Load(), int64(50))
 }

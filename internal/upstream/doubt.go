@@ -2,9 +2,9 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -18,8 +18,8 @@ import (
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
-	// maxRetryAfter is how far a Retry-After is followed: callers wait.
-	maxRetryAfter = 5 * time.Second
+	// maxFollowed is how far a Retry-After is followed: callers wait.
+	maxFollowed = 5 * time.Second
 )
 
 // ask finds out what became of the attempts before, and waits for one that still goes on. The first question is put
@@ -46,7 +46,7 @@ func (u *Upstream) ask(
 				result, err := u.result(w, response, body)
 				return result, err == nil, err
 			default:
-				return r, false, noAnswer(response.StatusCode)
+				return r, false, u.noAnswer(response)
 			}
 		case http.StatusNotFound:
 			drain(response)
@@ -55,12 +55,20 @@ func (u *Upstream) ask(
 			drain(response)
 		default:
 			drain(response)
-			return r, false, noAnswer(response.StatusCode)
+			return r, false, u.noAnswer(response)
 		}
-		if sleep.For(ctx, retryAfter(response)+again.Next()) != nil {
+		if sleep.For(ctx, min(retryAfter(response), maxFollowed)+again.Next()) != nil {
 			return r, false, stillWorking(ctx)
 		}
 	}
+}
+
+// unasked is the failure of an attempt in doubt that ended with its question. However certain err is, the doubt stays.
+func unasked(err error) error {
+	if !errors.Is(err, handler.ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w; of the earlier attempt: %w", err, handler.ErrOutcomeUnknown)
+	}
+	return fmt.Errorf("%w: %w", handler.ErrUnasked, err)
 }
 
 func stillWorking(ctx context.Context) error {
@@ -87,7 +95,7 @@ func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.
 		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key: %w",
 			response.StatusCode, handler.ErrOutcomeUnknown), well}
 	}
-	result, known, err := u.ask(ctx, w, max(firstPause, retryAfter(response)))
+	result, known, err := u.ask(ctx, w, max(firstPause, min(retryAfter(response), maxFollowed)))
 	if err != nil {
 		return handler.Result{}, fmt.Errorf("asking what became of a webhook that the backend is at work on: %w", err)
 	}
@@ -129,12 +137,12 @@ func (u *Upstream) question(w handler.Webhook) *http.Request {
 }
 
 // noAnswer is the failure of an answer that leaves the question open.
-func noAnswer(status int) error {
-	if final(status) {
+func (u *Upstream) noAnswer(response *http.Response) error {
+	if status := response.StatusCode; final(status) {
 		return &failure{fmt.Errorf("the backend answered %d, which says neither what came of it "+
 			"nor (404) that it never began: %w", status, handler.ErrOutcomeUnknown), well}
 	}
-	return notFinal(status)
+	return u.notFinal(response)
 }
 
 // processing reports whether a body is a JSON object with "status":"processing", in just these letters.
@@ -146,16 +154,4 @@ func processing(response *http.Response, body []byte) bool {
 	var fields map[string]json.RawMessage
 	var status string
 	return json.Unmarshal(text, &fields) == nil && json.Unmarshal(fields["status"], &status) == nil && status == "processing"
-}
-
-// retryAfter returns what the backend asks for, in bounds; 0 if nothing.
-func retryAfter(response *http.Response) time.Duration {
-	text := response.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 16); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, min(time.Until(at), maxRetryAfter))
-	}
-	return 0
 }

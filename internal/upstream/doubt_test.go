@@ -159,7 +159,7 @@ func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *test
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, gate.ErrTimeout)
 	defer cancel()
 	h.cutOff(ctx, doubtful(), unknown, unasked)
-	equal(t, h.Admit(), true)
+	equal(t, h.admits(), true)
 }
 
 func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
@@ -218,7 +218,7 @@ func TestAConflictIsARefusalOnlyWhereNobodyCanBeAtWork(t *testing.T) {
 				h.fails(t.Context(), c.webhook, unknown)
 			}
 			equal(t, s.asked(), []string{"POST"})
-			equal(t, h.Admit(), true) // the backend answers
+			equal(t, h.admits(), true) // the backend answers
 		})
 	}
 }

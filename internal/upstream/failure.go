@@ -49,7 +49,20 @@ func final(status int) bool {
 	return status/100 == 2 || status/100 == 4
 }
 
-// notFinal is the failure of an answer that is no result.
+// notFinal is the failure of an answer that is no result. Where it is 429 or 503 and says for how long, callers are told
+// so, and nothing is sent meanwhile.
+func (u *Upstream) notFinal(response *http.Response) error {
+	err := notFinal(response.StatusCode)
+	switch response.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if after := retryAfter(response); after > 0 {
+			u.pause.hold(after)
+			return handler.RetryAfter(err, after)
+		}
+	}
+	return err
+}
+
 func notFinal(status int) error {
 	switch {
 	case status == http.StatusTooManyRequests:

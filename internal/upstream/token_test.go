@@ -209,9 +209,9 @@ func TestWithoutATokenNothingIsSentAndNothingIsTold(t *testing.T) {
 			if text := h.fails(t.Context(), webhook(), refused); !strings.Contains(text, c.tells) {
 				t.Errorf("error %s", text)
 			}
-			h.fails(t.Context(), doubtful(), unknown, refused)
+			h.fails(t.Context(), doubtful(), refused)
 			equal(t, p.requests.Load(), int64(0))
-			equal(t, h.Admit(), true) // no fault of the backend's
+			equal(t, h.admits(), true) // no fault of the backend's
 		})
 	}
 }

@@ -37,13 +37,13 @@ type Options struct {
 	MaxResultBytes int  // above 0
 
 	BreakerFailures int           // so many in a row open the breaker; 0: none do
-	BreakerPause    time.Duration // how long it stays open then
+	BreakerPause    time.Duration // how long it stays open then; a Retry-After of the backend's is obeyed for six of it
 
 	OAuth *clientcredentials.Config // nil: no token
 	TLS   *tls.Config               // of the backend and the token's endpoint; nil: Go's defaults
 
-	// OnTrip is told when the breaker opens, also after a probe that failed. It must not block. It may be nil, and may be
-	// set until the first Execute.
+	// OnTrip is told when the breaker opens, also after a probe that failed, and when the backend asks for a pause. It must
+	// not block. It may be nil, and may be set until the first Execute.
 	OnTrip func(until time.Time)
 
 	Log *slog.Logger // nil: none
@@ -57,6 +57,7 @@ type Upstream struct {
 	transport *http.Transport
 	tokens    *tokens  // nil without OAuth
 	breaker   *breaker // nil without a breaker
+	pause     *pause
 }
 
 // New checks the options. It sends nothing.
@@ -83,15 +84,17 @@ func New(o Options) (*Upstream, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS)}
+	tripped := func(until time.Time) {
+		if u.OnTrip != nil {
+			u.OnTrip(until)
+		}
+	}
+	u.pause = &pause{most: maxPauses * o.BreakerPause, began: time.Now(), log: o.Log, onTrip: tripped}
 	if o.OAuth != nil {
 		u.tokens = newTokens(o.OAuth, u.transport)
 	}
 	if o.BreakerFailures > 0 {
-		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, func(until time.Time) {
-			if u.OnTrip != nil {
-				u.OnTrip(until)
-			}
-		})
+		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, tripped)
 	}
 	return u, nil
 }
@@ -110,29 +113,25 @@ func webURL(text string) (*url.URL, error) {
 // handler.ErrOutcomeUnknown) where an attempt in doubt was asked for and no clear answer came, and the cause of ctx where
 // it ended.
 func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
-	inDoubt := w.InDoubt
-	result, err := u.guard(func() (handler.Result, error) {
+	return u.guard(func() (handler.Result, error) {
 		if w.InDoubt && u.StatusURL != "" {
 			result, known, err := u.ask(ctx, w, 0)
-			if err != nil {
-				return result, fmt.Errorf("%w: %w", handler.ErrUnasked, err)
-			}
-			if known {
+			switch {
+			case err != nil:
+				return result, unasked(err)
+			case known:
 				result.Reconciled = true
 				return result, nil
 			}
-			inDoubt = false
 		}
 		return u.forward(ctx, w)
 	})
-	// However certain this attempt's own failure is, it tells nothing of the one before, whose doubt must not get lost.
-	if err != nil && inDoubt && !errors.Is(err, handler.ErrOutcomeUnknown) {
-		err = fmt.Errorf("%w; of an earlier attempt: %w", err, handler.ErrOutcomeUnknown)
-	}
-	return result, err
 }
 
 func (u *Upstream) guard(execute func() (handler.Result, error)) (handler.Result, error) {
+	if left := u.pause.left(); left > 0 {
+		return handler.Result{}, leftAlone("the backend asked for a pause", left)
+	}
 	if u.breaker == nil {
 		return execute()
 	}
@@ -150,7 +149,7 @@ func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Resu
 		if body := drain(response); u.atWork(response, body) {
 			return u.await(ctx, w, response)
 		}
-		return handler.Result{}, notFinal(response.StatusCode)
+		return handler.Result{}, u.notFinal(response)
 	}
 	body, err := u.read(ctx, response)
 	switch {
@@ -164,8 +163,19 @@ func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Resu
 	return u.result(w, response, body)
 }
 
-// Admit reports whether an execution may be tried: not while the breaker is open, nor while one probes for all.
-func (u *Upstream) Admit() bool { return u.breaker == nil || u.breaker.admits() }
+// Admit reports whether an execution may be tried, and if not, for how long: not while the breaker is open, nor while one
+// probes for all, nor in a pause that the backend asked for.
+func (u *Upstream) Admit() (wait time.Duration, ok bool) {
+	if u.breaker != nil {
+		wait, ok = u.breaker.admits()
+	} else {
+		ok = true
+	}
+	if left := u.pause.left(); left > 0 {
+		return max(left, wait), false
+	}
+	return wait, ok
+}
 
 // Asks reports whether the backend is asked what became of an attempt in doubt, before anything is sent again.
 func (u *Upstream) Asks() bool { return u.StatusURL != "" }

@@ -126,6 +126,12 @@ func (h *house) fails(ctx context.Context, w handler.Webhook, kinds ...error) st
 	return err.Error()
 }
 
+// admits reports whether an execution may be tried.
+func (h *house) admits() bool {
+	_, ok := h.Admit()
+	return ok
+}
+
 // cutOff is fails for an execution that goes on until its context ends: the error wraps why it did.
 func (h *house) cutOff(ctx context.Context, w handler.Webhook, kinds ...error) {
 	h.t.Helper()

@@ -1,0 +1,84 @@
+package upstream
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncegate/oncegate/handler"
+)
+
+// maxPauses is how many breaker's pauses long a backend's Retry-After is obeyed for all webhooks: one answer must not
+// stop them for longer, whatever it says.
+const maxPauses = 6
+
+// pause is what a backend that answered 429 or 503 with a Retry-After is granted: nothing is sent until it is over.
+type pause struct {
+	most   time.Duration
+	until  atomic.Int64 // by this process' clock, in nanoseconds since began
+	began  time.Time
+	log    *slog.Logger
+	onTrip func(until time.Time)
+}
+
+// hold begins or extends the pause.
+func (p *pause) hold(after time.Duration) {
+	if after = min(after, p.most); after <= 0 {
+		return
+	}
+	until := time.Since(p.began) + after
+	for {
+		old := p.until.Load()
+		if int64(until) <= old {
+			return
+		}
+		if p.until.CompareAndSwap(old, int64(until)) {
+			if time.Duration(old) < time.Since(p.began) {
+				p.log.Warn("the backend asks for a pause (Retry-After): nothing is sent until it is over",
+					"until", p.began.Add(until))
+			}
+			p.onTrip(p.began.Add(until))
+			return
+		}
+	}
+}
+
+// left is how long the pause still lasts; 0 or less: it is over.
+func (p *pause) left() time.Duration { return time.Duration(p.until.Load()) - time.Since(p.began) }
+
+// leftAlone is the failure of an execution that was not tried, since the backend is left alone.
+func leftAlone(why string, left time.Duration) error {
+	err := fmt.Errorf("%s, nothing was sent: %w", why, handler.ErrRefused)
+	if left > 0 {
+		return handler.RetryAfter(err, left)
+	}
+	return err
+}
+
+// retryAfter returns how long the backend asks to be left alone, at most an hour; 0 if it does not, or in no form of RFC
+// 9110, section 10.2.3. A date counts from the answer's own, since clocks differ.
+func retryAfter(response *http.Response) time.Duration {
+	const most = time.Hour
+	text := response.Header.Get("Retry-After")
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seconds > math.MaxInt64/int64(time.Second) {
+			return most
+		}
+		return min(time.Duration(seconds)*time.Second, most)
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(0, min(at.Sub(now), most))
+}
