@@ -14,8 +14,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"golang.org/x/oauth2/clientcredentials"
@@ -39,10 +37,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	// The first signal ends ctx; from then on the next one ends the process, as it would without us.
-	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ctx, end := context.WithCancel(context.Background())
-	context.AfterFunc(signalled, func() { stop(); end() }) // in this order: a second signal may come at once
+	ctx, signals := signalled(line.Command == "serve" && line.HTTP.DrainDelay > 0)
 
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
@@ -58,7 +53,7 @@ func main() {
 		return
 	}
 	// A signal before it listens ends it as well as any other: there is nothing to finish.
-	if err := serve(ctx, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
+	if err := serve(ctx, signals, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
 		os.Exit(1)
 	}
@@ -131,8 +126,8 @@ func webhook(i config.Identity) (command.Webhook, error) {
 	return command.Webhook{Fingerprint: &f}, err
 }
 
-// serve runs the gateway until ctx ends, then lets what runs finish.
-func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+// serve runs the gateway until ctx ends, then drains it and lets what runs finish.
+func serve(ctx context.Context, signals chan os.Signal, c *config.Config, log *slog.Logger) error {
 	var gateway *handler.Gateway
 	var logic handler.Logic = handler.Echo{Delay: c.Echo.Delay}
 	log.Info("starting", "version", version, "logic", logicName(c))
@@ -159,7 +154,13 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if c.Redis.Embedded() {
 		invite(listener.Addr(), c.HTTP.InboundAPIKeys != "")
 	}
-	return gateway.Serve(ctx, listener)
+	serving, end := context.WithCancel(context.Background())
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		drain(gateway, c.HTTP.DrainDelay, signals, log)
+		end()
+	})()
+	return gateway.Serve(serving, listener)
 }
 
 // logicName tells which logic runs, without what may be secret in a URL.

@@ -107,6 +107,10 @@ func processName() string {
 // Gauge writes a field of the metrics hash that is no counter, such as the state of what the logic calls.
 func (g *Gateway) Gauge(field string, value int64) { g.gate.Gauge(field, value) }
 
+// Drain makes /readyz say no, and every answer close its connection: who sends webhooks is to go elsewhere. They are served
+// until Serve ends, some seconds later (DRAIN_DELAY).
+func (g *Gateway) Drain() { g.handler.Drain() }
+
 // Serve answers on a listener until ctx ends, lets what runs finish for SHUTDOWN_TIMEOUT, and closes the gateway. Its
 // error is what went wrong while it served, and what could not be finished.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {

@@ -49,7 +49,7 @@ func New(g *gate.Gate, logic Logic, o Options) *Handler {
 	}
 }
 
-// Drain makes /readyz say no: the program is about to stop.
+// Drain makes /readyz say no, and closes each connection with its next answer: the program is about to stop.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
 // Serve answers one request.
@@ -61,6 +61,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			respondDetail(ctx, fasthttp.StatusInternalServerError, detailFailed)
 		}
 		sandbox(&ctx.Response.Header)
+		if h.draining.Load() {
+			ctx.SetConnectionClose()
+		}
 	}()
 	problem, last := ambiguous(&ctx.Request.Header)
 	if last {

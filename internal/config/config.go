@@ -51,6 +51,8 @@ type HTTP struct {
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
 	// ForwardHeaders, separated by commas, are request headers that the logic gets; none that Upstream writes itself.
 	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
+	// DrainDelay, 0 to 10m, passes between a signal and the listener's end.
+	DrainDelay time.Duration `default:"0s" help:"At a signal, how long /readyz says no while webhooks are still served, so that a load balancer can go elsewhere."`
 	// ShutdownTimeout, above 0, is the time that running executions have to finish and store; DrainNeeds is how much they need.
 	ShutdownTimeout time.Duration `default:"35s" help:"How long a shutdown waits for running executions: EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or it cuts them off."`
 }

@@ -80,6 +80,7 @@ func (h HTTP) problems(u Upstream) (p problems) {
 		p.unless(apiKey.MatchString(key), "INBOUND_API_KEYS, key %d (not shown): must be printable ASCII without spaces", i+1)
 	}
 	p.names("FORWARD_HEADERS", h.Forwarded(), u.writes, writtenHere)
+	p.unless(0 <= h.DrainDelay && h.DrainDelay <= 10*time.Minute, "DRAIN_DELAY is %v: must be 0 to 10m", h.DrainDelay)
 	p.unless(h.ShutdownTimeout > 0, "SHUTDOWN_TIMEOUT is %v: must be above 0", h.ShutdownTimeout)
 	return p
 }

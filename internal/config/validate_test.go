@@ -50,6 +50,12 @@ func TestRules(t *testing.T) {
 			[]env{{"PROCESSING_STATUS": "202"}, {"PROCESSING_STATUS": "425"}, {"PROCESSING_STATUS": "503"}, {"PROCESSING_STATUS": "409"}},
 		},
 		{
+			"draining lasts up to 10m",
+			[]env{{"DRAIN_DELAY": "-1s"}, {"DRAIN_DELAY": "601s"}},
+			"DRAIN_DELAY is ",
+			[]env{{"DRAIN_DELAY": "0s"}, {"DRAIN_DELAY": "10m"}},
+		},
+		{
 			"a shutdown waits",
 			[]env{{"SHUTDOWN_TIMEOUT": "0s"}, {"SHUTDOWN_TIMEOUT": "-1s"}},
 			"SHUTDOWN_TIMEOUT is ",

@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ready asks /readyz and tells its status and whether the connection was closed.
+func (r *replica) ready() (status int, closed bool) {
+	r.t.Helper()
+	reply, err := http.Get(r.url + "/readyz")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	return reply.StatusCode, reply.Close
+}
+
+func (r *replica) drains() {
+	r.t.Helper()
+	eventually(r.t, "it drains", func() bool { return strings.Contains(r.logs(), "msg=\"draining") })
+}
+
+func TestDrainingServesWebhooksWhileReadyzSaysNo(t *testing.T) {
+	t.Parallel()
+	const delay = 3 * time.Second
+	r := start(t, "DRAIN_DELAY="+delay.String(), "ECHO_DELAY=1s")
+	if status, closed := r.ready(); status != 200 || closed {
+		t.Errorf("before: %d, closed %v", status, closed)
+	}
+	waits := make(chan bool, 1) // it came before the signal, and is answered behind it
+	go func() {
+		request, _ := http.NewRequest(http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":0}`))
+		reply, err := http.DefaultClient.Do(request)
+		waits <- err == nil && reply.Close && reply.StatusCode == 200
+	}()
+	time.Sleep(100 * time.Millisecond)
+	begun := time.Now()
+	r.signal(syscall.SIGTERM)
+	r.drains()
+	if status, closed := r.ready(); status != 503 || !closed {
+		t.Errorf("while it drains: %d, closed %v", status, closed)
+	}
+	if a, err := r.send(1); err != nil || a.Status != "success" {
+		t.Errorf("while it drains: %+v, %v", a, err)
+	}
+	if !<-waits {
+		t.Error("an answer to an earlier request does not close its connection")
+	}
+	if code := r.exit(); code != 0 || time.Since(begun) < delay {
+		t.Errorf("exit status %d after %v:\n%s", code, time.Since(begun), r.logs())
+	}
+}
+
+func TestASecondSignalSkipsTheDelayAndAThirdEndsItAtOnce(t *testing.T) {
+	t.Parallel()
+	r := start(t, "DRAIN_DELAY=1m", "ECHO_DELAY=25s", "EXECUTION_TIMEOUT=25s")
+	go func() { _, _ = r.send(1) }()
+	eventually(t, "it executes", func() bool { // a duplicate that waits shows it
+		client := http.Client{Timeout: 100 * time.Millisecond}
+		_, err := client.Post(r.url+"/webhook/cognigy", "application/json", strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
+		return err != nil
+	})
+	r.signal(syscall.SIGTERM)
+	r.drains()
+	r.signal(syscall.SIGTERM)
+	eventually(t, "it shuts down", func() bool { return strings.Contains(r.logs(), "shutting down") })
+	begun := time.Now()
+	r.signal(syscall.SIGTERM)
+	if code := r.exit(); code == 0 || time.Since(begun) > 5*time.Second {
+		t.Errorf("exit status %d after %v", code, time.Since(begun))
+	}
+}
+
+func TestASecondSignalEndsADrainThatHasNothingToWaitFor(t *testing.T) {
+	t.Parallel()
+	r := start(t, "DRAIN_DELAY=1m")
+	r.signal(syscall.SIGTERM)
+	r.drains()
+	r.signal(syscall.SIGTERM)
+	if code := r.exit(); code != 0 {
+		t.Errorf("exit status %d:\n%s", code, r.logs())
+	}
+}
