@@ -18,11 +18,13 @@ const maxBreakerFailures = 10000
 type Upstream struct {
 	// URL is http:// or https://, without user info and fragment. Without it the logic is echo.
 	URL string `name:"upstream-url" placeholder:"URL" help:"Where webhooks are executed: http:// or https://."`
-	// StatusURL is asked for the outcome of an attempt in doubt. The fingerprint's hex stands in place of KeyInURL, else
-	// it is the last segment of the path.
+	// StatusURL is asked for the outcome of an attempt in doubt. The key stands in place of KeyInURL, else it is the last
+	// segment of the path.
 	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
 	// KeyHeader is a header's name, none that the gateway needs otherwise.
 	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" help:"Request header that carries the key."`
+	// KeyFormat is "hex", the fingerprint's 64 digits, or "uuid", 36 characters.
+	KeyFormat string `name:"upstream-key-format" default:"hex" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
 	// Headers are lines such as "Name: value": request headers, none that the gateway writes itself.
 	Headers Secret `name:"upstream-headers" placeholder:"SECRET" help:"Headers of each request, one \"Name: value\" a line."`
 	// ResponseHeaders, separated by commas, are kept with a result: none of one caller, one moment or one connection.
@@ -69,6 +71,7 @@ func (u Upstream) problems() (p problems) {
 	p.url("UPSTREAM_URL", u.URL)
 	p.url("UPSTREAM_STATUS_URL", u.StatusURL)
 	p.unless(strings.Count(u.StatusURL, KeyInURL) <= 1, "UPSTREAM_STATUS_URL holds %s more than once: must be once, or not at all", KeyInURL)
+	p.unless(u.KeyFormat == "hex" || u.KeyFormat == "uuid", "UPSTREAM_KEY_FORMAT is %q: must be hex or uuid", u.KeyFormat)
 	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
 	p.lines(u)
 	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), notKept,

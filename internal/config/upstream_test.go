@@ -44,6 +44,12 @@ func TestRulesOfTheBackend(t *testing.T) {
 			nil,
 		},
 		{
+			"the key has a form that we know",
+			each("UPSTREAM_KEY_FORMAT", "UUID", "base64", "hex "),
+			"UPSTREAM_KEY_FORMAT is ",
+			each("UPSTREAM_KEY_FORMAT", "hex", "uuid"),
+		},
+		{
 			"headers for the backend are lines with a name and a value",
 			eachWith(backend, "UPSTREAM_HEADERS", "X-A: 1\nX-B", "X-A: 1\n: 2", "X-A: 1\nX B: 2", "X-A: 1\nX-B : 2", "\nX-B: a\tb", "\nX-B: a\rb", "X-A: 1\nX-%: 2"),
 			"UPSTREAM_HEADERS, line 2 (not shown, since it may be a secret): must be a header such as Name: value",

@@ -30,6 +30,20 @@ func TestKnownValues(t *testing.T) {
 	}
 }
 
+// As much a promise as the fingerprints: a backend knows what it has done by these.
+func TestKnownUUIDs(t *testing.T) {
+	for hex, want := range map[string]string{
+		"9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5": "9443ee32-2c40-818b-ba7e-f17b52766d02",
+		strings.Repeat("f", 64): "ffffffff-ffff-8fff-bfff-ffffffffffff",
+		strings.Repeat("0", 64): "00000000-0000-8000-8000-000000000000",
+	} {
+		f, err := fingerprint.Parse(hex)
+		if err != nil || f.UUID() != want {
+			t.Errorf("%s is %s, want %s (%v)", hex, f.UUID(), want, err)
+		}
+	}
+}
+
 func TestLongIDsCountToTheirLastByte(t *testing.T) {
 	long := bytes.Repeat([]byte{':'}, 512) // the longest that a payload may have, and all of it escaped
 	f := fingerprint.Of(long, long, 1)

@@ -129,9 +129,9 @@ func (u *Upstream) doubtRefusal(
 
 // question is idempotent: that net/http sends it again over a new connection does no harm.
 func (u *Upstream) question(w handler.Webhook) *http.Request {
-	target, err := statusURL(u.StatusURL, w.Fingerprint)
+	target, err := statusURL(u.StatusURL, u.key(w))
 	if err != nil {
-		panic(err) // New has tried it, and keys differ in their digits only
+		panic(err) // New has tried it, and keys have digits, letters and hyphens only
 	}
 	return u.request(http.MethodGet, target, w)
 }

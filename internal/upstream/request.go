@@ -10,7 +10,6 @@ import (
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/config"
-	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
 // post makes the request that has the webhook executed.
@@ -33,8 +32,16 @@ func (u *Upstream) request(method string, target *url.URL, w handler.Webhook) *h
 	add(header, w.Headers)
 	add(header, u.Headers)
 	header.Set("Accept-Encoding", "identity") // a result's readers may not know another
-	header.Set(u.KeyHeader, w.Fingerprint.Hex())
+	header.Set(u.KeyHeader, u.key(w))
 	return &http.Request{Method: method, URL: target, Header: header}
+}
+
+// key names a webhook to the backend: for all attempts the same, for every other webhook another one.
+func (u *Upstream) key(w handler.Webhook) string {
+	if u.UUID {
+		return w.Fingerprint.UUID()
+	}
+	return w.Fingerprint.Hex()
 }
 
 // add puts headers in place of those that have the same names. Two of the headers may have one name.
@@ -47,9 +54,9 @@ func add(header http.Header, headers []handler.Header) {
 	}
 }
 
-// statusURL returns where it is asked what became of a webhook.
-func statusURL(template string, key fingerprint.Fingerprint) (*url.URL, error) {
-	named := strings.ReplaceAll(template, config.KeyInURL, key.Hex())
+// statusURL returns where it is asked what became of the webhook with a key.
+func statusURL(template, key string) (*url.URL, error) {
+	named := strings.ReplaceAll(template, config.KeyInURL, key)
 	target, err := webURL(named)
 	if err != nil || named != template {
 		return target, err
@@ -57,5 +64,5 @@ func statusURL(template string, key fingerprint.Fingerprint) (*url.URL, error) {
 	if target.Path == "" {
 		target.Path = "/" // JoinPath would make a relative one
 	}
-	return target.JoinPath(key.Hex()), nil
+	return target.JoinPath(key), nil
 }

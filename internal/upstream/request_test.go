@@ -50,6 +50,18 @@ func TestTheKeyGoesInIdempotencyKeyByDefault(t *testing.T) {
 	equal(t, <-keys, key.Hex())
 }
 
+func TestTheKeyMayBeAUUID(t *testing.T) {
+	h, s := asking(t, step{status: 404}, step{status: 201})
+	h.UUID = true
+	h.gives(doubtful())
+	equal(t, s.last.Header.Get("Idempotency-Key"), key.UUID())
+	h, s = asking(t, step{status: 200, body: `{}`})
+	h.UUID = true
+	h.gives(doubtful())
+	equal(t, s.last.URL.Path, "/status/"+key.UUID())
+	equal(t, s.last.Header.Get("Idempotency-Key"), key.UUID())
+}
+
 func TestConnectionsAreKept(t *testing.T) {
 	from := make(chan string, 3)
 	status := http.StatusOK

@@ -21,14 +21,14 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
 // Options say where the backend is and how it is spoken to.
 type Options struct {
 	URL       string // http:// or https://
 	StatusURL string // where an attempt in doubt is asked for; "": it is not
-	KeyHeader string // carries the fingerprint's hex; "" is Idempotency-Key
+	KeyHeader string // carries the key; "" is Idempotency-Key
+	UUID      bool   // the key is a UUID made of the fingerprint, and not its 64 hex digits
 
 	Headers []handler.Header // of every request to the backend, none to the token's endpoint
 	Keep    []string         // names of the response headers that are kept with a result
@@ -67,7 +67,7 @@ func New(o Options) (*Upstream, error) {
 		return nil, fmt.Errorf("the backend's URL %w", err)
 	}
 	if o.StatusURL != "" {
-		if _, err := statusURL(o.StatusURL, fingerprint.Fingerprint{}); err != nil {
+		if _, err := statusURL(o.StatusURL, "0"); err != nil {
 			return nil, fmt.Errorf("the backend's status URL %w", err)
 		}
 	}
