@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,4 +95,31 @@ func TestAMisspeltSettingIsWarnedOf(t *testing.T) {
 	if logs := r.logs(); !strings.Contains(logs, "variable=EXECUTION_TIMOUT setting=EXECUTION_TIMEOUT") || strings.Contains(logs, "6379") {
 		t.Errorf("it says:\n%s", logs)
 	}
+}
+
+func TestAShutdownThatCutsOffSaysSoInOneSentence(t *testing.T) {
+	t.Parallel()
+	r := start(t, "ECHO_DELAY=20s", "SHUTDOWN_TIMEOUT=500ms")
+	go func() { _, _ = r.send(1) }()
+	eventually(t, "it executes", func() bool { return r.status(1) == http.StatusAccepted })
+	r.signal(syscall.SIGTERM)
+	code := r.exit()
+	const says = `error="shutdown within SHUTDOWN_TIMEOUT (500ms): 1 execution did not end in time and was cut off; it may have been done"`
+	if code != 1 || !strings.Contains(r.logs(), says) {
+		t.Errorf("exit status %d, it says:\n%s", code, r.logs())
+	}
+	if !strings.Contains(r.logs(), "outcome=failed") || !strings.Contains(r.logs(), "reason=shutdown") {
+		t.Errorf("no line of the execution:\n%s", r.logs())
+	}
+}
+
+// status asks what became of a webhook, without sending it.
+func (r *replica) status(sequence int64) int {
+	r.t.Helper()
+	reply, err := http.Get(r.url + "/webhook/cognigy/" + fingerprint.Of([]byte("d"), []byte("n"), sequence).Hex())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = reply.Body.Close()
+	return reply.StatusCode
 }

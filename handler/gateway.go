@@ -136,10 +136,24 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	g.handler.Drain()
 	last, cancel := context.WithTimeout(context.Background(), g.config.HTTP.ShutdownTimeout)
 	defer cancel()
-	err = errors.Join(err, g.server.ShutdownWithContext(last), g.gate.Close(last))
+	err = errors.Join(err, g.unfinished(g.server.ShutdownWithContext(last), g.gate.Close(last)))
 	<-sweeping
 	g.store.Close()
 	return err
+}
+
+// unfinished tells what of the server and of the gate did not end in time.
+func (g *Gateway) unfinished(server, gate error) error {
+	switch {
+	case gate != nil && errors.Is(server, context.DeadlineExceeded): // its connections waited for what the gate tells of
+		server = nil
+	case errors.Is(server, context.DeadlineExceeded):
+		server = errors.New("connections were still open and were cut")
+	}
+	if err := errors.Join(server, gate); err != nil {
+		return fmt.Errorf("shutdown within SHUTDOWN_TIMEOUT (%v): %w", g.config.HTTP.ShutdownTimeout, err)
+	}
+	return nil
 }
 
 // Close closes a gateway that was opened and never served.

@@ -53,7 +53,7 @@ func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webho
 		if answer.Verdict != scripts.Settling {
 			return report(w, answer, force, out)
 		}
-		_, _ = fmt.Fprintf(out, "Redis has a history that was not met before: waiting %s, until the replicas have put back what it lost.\n",
+		_, _ = fmt.Fprintf(out, "Redis was started, restarted or failed over: waiting %s, until the replicas have put back what it lost.\n",
 			length(answer.Left))
 		if err := sleep.For(ctx, answer.Left); err != nil {
 			return fmt.Errorf("forgetting %v: not done, redis is settling: %w", w, err)

@@ -17,7 +17,7 @@ import (
 )
 
 // ErrNoLimit says that nothing is ever poisoned.
-var ErrNoLimit = errors.New("MAX_ATTEMPTS is 0, so that no webhook is left alone: give the gateway's own MAX_ATTEMPTS")
+var ErrNoLimit = errors.New("MAX_ATTEMPTS is 0, so that every webhook is executed again: give the gateway's own MAX_ATTEMPTS")
 
 // scanned is how many keys one SCAN walks over.
 const scanned = 250

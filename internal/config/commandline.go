@@ -53,7 +53,7 @@ type Forget struct {
 	Force bool `help:"Also while it runs: that run's result is dropped."`
 }
 
-// Poisoned lists what is left alone.
+// Poisoned lists what is executed no more.
 type Poisoned struct{}
 
 // Size works out what a load takes.

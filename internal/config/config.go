@@ -86,7 +86,7 @@ type Execution struct {
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
 	// MaxAttempts is 0, for no limit, or more.
-	MaxAttempts int `default:"0" help:"How often a webhook's executions may fail or crash before it is left alone (500, poisoned); 0: no limit."`
+	MaxAttempts int `default:"0" help:"How often a webhook's executions may fail or crash before it is executed no more (500, poisoned); 0: no limit."`
 	// MaxExecutions is 0, for no limit, or more.
 	MaxExecutions int `default:"5000" help:"Executions at once in this process; beyond, 503. 0: no limit."`
 	// MaxWaiters is 0, for no limit, or more.

@@ -30,9 +30,9 @@ type Upstream struct {
 	// ResponseHeaders, separated by commas, are kept with a result: none of one caller, one moment or one connection.
 	ResponseHeaders string `name:"upstream-response-headers" default:"Location,Content-Language" help:"Response headers that are kept with a result, separated by commas; a comma alone: none."`
 	// BreakerFailures, 0 to 10000, is how many failures in a row open the breaker; 0 means that none do.
-	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend is left alone for a while; 0: never."`
+	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend gets no requests for a while (circuit breaker); 0: never."`
 	// BreakerPause, above 0 and at most 1h, is how long the breaker stays open.
-	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it is left alone then."`
+	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it gets none then."`
 
 	// OAuthTokenURL, OAuthClientID and OAuthClientSecret are given together or not at all.
 	OAuthTokenURL     string `name:"upstream-oauth-token-url" placeholder:"URL" help:"Where an access token is got with client credentials (OAuth 2.0)."`

@@ -64,11 +64,12 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 		b.Log.Info("redis answers again", "after", d)
 	}
 	if b.signals.told(reply.History) {
-		b.Log.Warn("redis has another history: it may have forgotten records", "history", reply.History.ID)
+		b.Log.Warn("redis was restarted, failed over or flushed: new work waits while replicas put back what it may have forgotten",
+			"at_least", b.Settle, "replication_id", reply.History.ID)
 	}
 	if reply.Short {
 		if b.health.refusing.begin() {
-			b.Log.Error("too few replicas of redis have what was written: nothing is begun or answered", "REPLICAS_ACK", b.ReplicasAck)
+			b.Log.Error("too few replicas of redis acknowledge writes: nothing is begun or answered", "REPLICAS_ACK", b.ReplicasAck)
 		}
 		return
 	}
@@ -79,7 +80,7 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 			took = true
 		case scripts.Error:
 			if b.health.refusing.begin() {
-				b.Log.Error("redis refuses to write", "error", a.Text)
+				b.Log.Error("redis refuses writes: new work waits, then gets 503", "error", a.Text)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ type Options struct {
 	MaxResultBytes   int
 	JournalBytes     int           // what is kept to be put back, over all buckets; 0: nothing
 	JournalAge       time.Duration // for how long
-	MaxAttempts      int           // how often a webhook's executions may fail before it is left alone; 0: no limit
+	MaxAttempts      int           // how often a webhook's executions may fail before it is executed no more; 0: no limit
 	MaxExecutions    int           // at once; 0: no limit
 	MaxWaiters       int           // requests in Do at once; 0: no limit
 	ReplicasAck      int           // replicas of Redis that must have a claim and a store
@@ -216,7 +216,7 @@ func (g *Gate) Close(ctx context.Context) error {
 		// What is cancelled has one round trip left to say that it failed, so that a retry need not wait for the lease.
 		last, cancel := context.WithTimeout(context.Background(), 2*g.RedisTimeout)
 		defer cancel()
-		err = fmt.Errorf("%d executions cancelled: %w", executing, err)
+		err = cutOff(executing)
 		_ = wait(last, &g.running)
 	}
 	g.stop()
@@ -225,6 +225,17 @@ func (g *Gate) Close(ctx context.Context) error {
 		b.failAbandoned()
 		return b.flushAll()
 	}))
+}
+
+// cutOff is what a shutdown could not wait for.
+func cutOff(executions int) error {
+	switch executions {
+	case 0:
+		return errors.New("requests were still waiting for redis and were answered 503")
+	case 1:
+		return errors.New("1 execution did not end in time and was cut off; it may have been done")
+	}
+	return fmt.Errorf("%d executions did not end in time and were cut off; they may have been done", executions)
 }
 
 func wait(ctx context.Context, group *sync.WaitGroup) error {

@@ -63,7 +63,7 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 	if err == nil {
 		attributes = append(attributes, slog.Int("status", end.Result.Status), slog.Int("bytes", len(end.Result.Body)))
 	} else {
-		attributes = append(attributes, slog.String("reason", end.Reason), slog.String("error", err.Error()))
+		attributes = append(attributes, slog.String("reason", end.Reason), slog.Any("error", err))
 	}
 	if p, ok := errors.AsType[*panicked](err); ok {
 		attributes = append(attributes, slog.String("stack", string(p.stack)))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/config"
@@ -12,7 +13,7 @@ import (
 
 // New returns the logger that c asks for.
 func New(c config.Log, out io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
+	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: onOneLine}
 	if c.Format == "json" {
 		options.ReplaceAttr = searchable
 		return slog.New(slog.NewJSONHandler(out, options))
@@ -20,13 +21,23 @@ func New(c config.Log, out io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
+// onOneLine writes several errors as one line: behind an escaped newline a person overlooks the second one.
+func onOneLine(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		return slog.String(a.Key, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return a
+}
+
 // searchable gives JSON what a text line shows. A length of time becomes a number of milliseconds, with the unit in its
 // name; a value that has a text form becomes that text, where JSON would show how it is built (an array of bytes).
-func searchable(_ []string, a slog.Attr) slog.Attr {
+func searchable(groups []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
 	case time.Duration:
 		return slog.Float64(a.Key+"_ms", float64(v.Round(time.Microsecond))/float64(time.Millisecond))
-	case time.Time, slog.Level, error: // JSON has these as they should be
+	case error:
+		return onOneLine(groups, a)
+	case time.Time, slog.Level: // JSON has these as they should be
 	case fmt.Stringer:
 		return slog.String(a.Key, v.String())
 	}

@@ -19,6 +19,7 @@ type breaker struct {
 	circuit *gobreaker.CircuitBreaker[handler.Result]
 	log     *slog.Logger
 	onTrip  func(until time.Time)
+	most    int          // failures in a row that open it
 	until   atomic.Int64 // when it was opened last, and how long that lasts; Unix nanoseconds
 
 	mu      sync.Mutex // guards changes
@@ -31,7 +32,7 @@ type change struct {
 }
 
 func newBreaker(failures int, pause time.Duration, log *slog.Logger, onTrip func(time.Time)) *breaker {
-	b := &breaker{log: log, onTrip: onTrip}
+	b := &breaker{log: log, onTrip: onTrip, most: failures}
 	threshold := uint32(min(failures, math.MaxUint32))
 	b.circuit = gobreaker.NewCircuitBreaker[handler.Result](gobreaker.Settings{
 		MaxRequests:  1,
@@ -85,11 +86,12 @@ func (b *breaker) tell() {
 		switch {
 		case c.to == gobreaker.StateOpen:
 			if c.from == gobreaker.StateClosed {
-				b.log.Warn("the backend fails again and again: it is left alone for a while, then probed", "until", c.until)
+				b.log.Warn("circuit breaker open: the backend gets no requests for a while, then one as a probe",
+					"failures_in_a_row", b.most, "until", c.until)
 			}
 			b.onTrip(c.until)
 		case c.to == gobreaker.StateClosed:
-			b.log.Info("the backend answers again")
+			b.log.Info("circuit breaker closed: the backend answers again")
 		}
 	}
 }
