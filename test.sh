@@ -8,12 +8,12 @@
 # redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
+. .ci/packages.sh
 
 export CGO_ENABLED=1 # for -race
 fuzztime=${FUZZTIME:-5s}
 step="arguments" # what the closing line blames
 scratch=$(mktemp -d)
-guard="" # the file that keeps apt from starting services, while it is there
 
 finish() {
   local status=$?
@@ -55,48 +55,10 @@ provide_proxy() {
   install nginx >"$scratch/apt.log" 2>&1 || echo "  without success: that test is left out"
 }
 
-as_root=()
-become_root() {
-  [ "$(id -u)" != 0 ] || return 0
-  as_root=(sudo -n)
-  sudo -n true 2>/dev/null
-}
-
 by_hand() {
   echo "Cannot install it: $1."
   echo "Please install by hand: redis-server (6.2 or newer) and a C compiler with the C library's headers."
   exit 1
-}
-
-# install is called where set -e does not hold, hence the chain.
-install() {
-  hold_services &&
-    "${as_root[@]}" apt-get update &&
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" &&
-    release_services &&
-    leave_disabled "$@"
-}
-
-# Debian starts a service as soon as it is installed, unless this file says no. Somebody else's is left as it is.
-hold_services() {
-  local policy=/usr/sbin/policy-rc.d
-  [ ! -e $policy ] || return 0
-  guard=$policy
-  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy && "${as_root[@]}" chmod 755 $policy
-}
-
-release_services() {
-  [ -z "$guard" ] || "${as_root[@]}" rm -f "$guard"
-  guard=""
-}
-
-# A service that was installed for the tests does not come up with the machine either.
-leave_disabled() {
-  local service
-  for service in redis-server nginx; do
-    case " $* " in *" $service "*) "${as_root[@]}" update-rc.d "$service" disable || return 1 ;; esac
-  done
 }
 
 race() {

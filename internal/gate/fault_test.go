@@ -39,6 +39,7 @@ func TestAnExpiredLeaseIsTakenOverAndTheLateStoreRefused(t *testing.T) {
 		a.proxy.Cut()
 		h.expect(b.send(1), gate.Executed, `{"attempt":2}`)
 		a.proxy.Mend()
+		h.eventually("it reaches redis again", func() bool { return a.Ready() == nil })
 		close(release)
 		h.expect(<-late, gate.Waited, `{"attempt":2}`)
 		h.expect(b.send(1), gate.Replayed, `{"attempt":2}`)

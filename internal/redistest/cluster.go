@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"cmp"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -9,6 +11,9 @@ import (
 
 	"github.com/redis/rueidis"
 )
+
+// cli is the server's command line: redis-cli, or what REDIS_CLI names.
+var cli = cmp.Or(os.Getenv("REDIS_CLI"), "redis-cli")
 
 // Cluster is a Redis Cluster on loopback.
 type Cluster struct {
@@ -59,17 +64,17 @@ func (c *Cluster) URL() string { return c.Servers[0].URL() }
 // Client is a plain client, without cache.
 func (c *Cluster) Client() rueidis.Client { return c.client }
 
-// Cli runs redis-cli and returns what it printed.
+// Cli runs the command line and returns what it printed.
 func (c *Cluster) Cli(args ...string) string {
 	c.t.Helper()
-	out, err := exec.Command("redis-cli", args...).CombinedOutput()
+	out, err := exec.Command(cli, args...).CombinedOutput()
 	if err != nil {
-		c.t.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
+		c.t.Fatalf("%s %s: %v\n%s", cli, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
 
-// At runs a command on one server and returns what redis-cli printed.
+// At runs a command on one server and returns what it printed.
 func (c *Cluster) At(s *Server, args ...string) string {
 	c.t.Helper()
 	return strings.TrimSpace(c.Cli(append([]string{"-p", strconv.Itoa(s.port)}, args...)...))

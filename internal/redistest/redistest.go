@@ -3,6 +3,7 @@ package redistest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -19,6 +20,9 @@ import (
 
 	"github.com/oncegate/oncegate/internal/tlstest"
 )
+
+// program is the server that the tests run on: redis-server, or what REDIS_SERVER names, such as valkey-server.
+var program = cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server")
 
 // Server is a redis-server on a free port of loopback, in a directory of its own. It is stopped with the test.
 type Server struct {
@@ -52,8 +56,8 @@ func StartTLS(t testing.TB, a *tlstest.Authority, args ...string) *Server {
 
 func start(t testing.TB, scheme string, args func(port int) []string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatalf("this test needs redis-server (./test.sh installs it): %v", err)
+	if _, err := exec.LookPath(program); err != nil {
+		t.Fatalf("this test needs %s (./test.sh installs redis-server): %v", program, err)
 	}
 	s := &Server{t: t, dir: t.TempDir(), scheme: scheme, args: args}
 	for range 5 { // a free port may be taken by another before Redis has it
@@ -81,7 +85,7 @@ func (s *Server) run() (up bool) {
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		s.t.Fatalf("redis-server: %v", err)
 	}
-	s.process = exec.Command("redis-server", append([]string{
+	s.process = exec.Command(program, append([]string{
 		config, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
 	}, s.args(s.port)...)...)
 	s.process.Stdout, s.process.Stderr = s.log, s.log
