@@ -11,8 +11,8 @@ import (
 	"github.com/oncegate/oncegate/handler"
 )
 
-// signalled returns a context that the first signal ends. From then on a signal ends the process, as it would without us;
-// but where something drains, the second one comes to the channel, to cut that short.
+// signalled returns a context that the first signal ends. From then on a signal ends the process, as it would without
+// us; but where something drains, the second one comes to the channel, to cut that short.
 func signalled(drains bool) (context.Context, chan os.Signal) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -27,8 +27,8 @@ func signalled(drains bool) (context.Context, chan os.Signal) {
 	return ctx, signals
 }
 
-// drain tells who sends webhooks to go elsewhere, and goes on serving them until delay is over or a signal comes: a load
-// balancer needs that long to hear of it. The next signal ends the process.
+// drain tells callers to go elsewhere, and goes on serving them until delay is over or a signal comes: a load balancer
+// needs that long to hear of it. The next signal ends the process.
 func drain(gateway *handler.Gateway, delay time.Duration, signals chan os.Signal, log *slog.Logger) {
 	if delay == 0 {
 		return

@@ -67,7 +67,8 @@ func warnOfMisspellings(log *slog.Logger) {
 		log.Warn("the environment was not checked for misspelt settings", "error", err)
 	}
 	for _, m := range misspelt {
-		log.Warn("an environment variable is ignored: its name is nearly that of a setting", "variable", m.Given, "setting", m.Meant)
+		log.Warn("an environment variable is ignored: its name is nearly that of a setting",
+			"variable", m.Given, "setting", m.Meant)
 	}
 }
 

@@ -75,8 +75,9 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		log.Warn("SETTLE IS 0: webhooks may execute again after a failover, a restart of Redis or FLUSHALL")
 	}
 	if c.HTTP.ShutdownTimeout < c.DrainNeeds() {
-		log.Warn("A SHUTDOWN MAY CUT EXECUTIONS OFF, and the next delivery executes them again: set SHUTDOWN_TIMEOUT to at least "+
-			"EXECUTION_TIMEOUT and twice REDIS_TIMEOUT", "SHUTDOWN_TIMEOUT", c.HTTP.ShutdownTimeout, "at_least", c.DrainNeeds())
+		log.Warn("A SHUTDOWN MAY CUT EXECUTIONS OFF, and the next delivery executes them again: set SHUTDOWN_TIMEOUT to "+
+			"EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or more", "SHUTDOWN_TIMEOUT", c.HTTP.ShutdownTimeout,
+			"at_least", c.DrainNeeds())
 	}
 	if g.store.Embedded {
 		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
@@ -107,8 +108,8 @@ func processName() string {
 // Gauge writes a field of the metrics hash that is no counter, such as the state of what the logic calls.
 func (g *Gateway) Gauge(field string, value int64) { g.gate.Gauge(field, value) }
 
-// Drain makes /readyz say no, and every answer close its connection: who sends webhooks is to go elsewhere. They are served
-// until Serve ends, some seconds later (DRAIN_DELAY).
+// Drain makes /readyz say no, and every answer close its connection: callers are to go elsewhere. They are served until
+// the context of Serve ends, some seconds later (DRAIN_DELAY).
 func (g *Gateway) Drain() { g.handler.Drain() }
 
 // Serve answers on a listener until ctx ends, lets what runs finish for SHUTDOWN_TIMEOUT, and closes the gateway. Its
@@ -145,7 +146,7 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 // unfinished tells what of the server and of the gate did not end in time.
 func (g *Gateway) unfinished(server, gate error) error {
 	switch {
-	case gate != nil && errors.Is(server, context.DeadlineExceeded): // its connections waited for what the gate tells of
+	case gate != nil && errors.Is(server, context.DeadlineExceeded): // connections waited for what the gate tells of
 		server = nil
 	case errors.Is(server, context.DeadlineExceeded):
 		server = errors.New("connections were still open and were cut")

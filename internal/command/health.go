@@ -13,8 +13,8 @@ import (
 // maxSaid bounds what is read and told of an answer.
 const maxSaid = 512
 
-// Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. url may be "": the gateway on
-// this machine that listens on the address is meant. An error says why it is not ready.
+// Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. An error says why it is
+// not ready. Where url is "", the gateway on this machine that listens on the address is asked.
 func Health(ctx context.Context, url, listen string, bound time.Duration, out io.Writer) error {
 	if url == "" {
 		at, err := reachable(listen)

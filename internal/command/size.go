@@ -111,7 +111,8 @@ func PrintSize(l Load, out io.Writer) error {
 func (s Size) bottlenecks(l Load) (told []string) {
 	told = s.slowness(l)
 	if s.Primaries > 1 {
-		told = append(told, fmt.Sprintf("one Redis carries %s executed/s: more takes Redis Cluster, with so many primaries", count(busy/redisFirstTime.Seconds())))
+		told = append(told, fmt.Sprintf("one Redis carries %s executed/s: more takes Redis Cluster, with so many primaries",
+			count(busy/redisFirstTime.Seconds())))
 	}
 	if l.Duplicates > 0 && s.Records > trackedKeys {
 		told = append(told, "Redis tracks 1 M keys for the client-side caches (tracking-table-max-keys): duplicates of older webhooks cost a round trip")
@@ -127,19 +128,23 @@ func (s Size) bottlenecks(l Load) (told []string) {
 
 // slowness is what a load runs into because the backend takes its time.
 func (s Size) slowness(l Load) (told []string) {
+	add := func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
 	if l.BackendTime >= l.ExecutionTimeout {
-		told = append(told, fmt.Sprintf("EXECUTION_TIMEOUT (%v) cuts the backend off: its callers get 500, and the next delivery executes again, in doubt", l.ExecutionTimeout))
+		add("EXECUTION_TIMEOUT (%v) cuts the backend off: callers get 500, the next delivery executes again, in doubt",
+			l.ExecutionTimeout)
 	}
 	if l.MaxExecutions > 0 && s.Executions > float64(l.MaxExecutions) {
-		told = append(told, fmt.Sprintf("MAX_EXECUTIONS (%d a replica): what is beyond it gets 503; set it to %.0f, or take %.0f replicas",
-			l.MaxExecutions, math.Ceil(peak*s.Executions), math.Ceil(peak*s.Executions*float64(s.Replicas)/float64(l.MaxExecutions))))
+		replicas := math.Ceil(peak * s.Executions * float64(s.Replicas) / float64(l.MaxExecutions))
+		add("MAX_EXECUTIONS (%d a replica): what is beyond it gets 503; set it to %.0f, or take %.0f replicas",
+			l.MaxExecutions, math.Ceil(peak*s.Executions), replicas)
 	}
 	if l.MaxWaiters > 0 && s.Waiters > float64(l.MaxWaiters) {
-		told = append(told, fmt.Sprintf("MAX_WAITERS (%d a replica): what is beyond it gets 503; set it to %.0f, and count with %s a replica for them",
-			l.MaxWaiters, math.Ceil(peak*s.Waiters), size(peak*s.Waiters*waiterBytes)))
+		add("MAX_WAITERS (%d a replica): what is beyond it gets 503; set it to %.0f, which takes %s a replica",
+			l.MaxWaiters, math.Ceil(peak*s.Waiters), size(peak*s.Waiters*waiterBytes))
 	}
 	if l.BackendTime > l.WaitTimeout {
-		told = append(told, fmt.Sprintf("WAIT_TIMEOUT (%v): first callers are told \"still processing\", and ask again: more requests than are counted here", l.WaitTimeout))
+		add("WAIT_TIMEOUT (%v): first callers are told \"still processing\" and ask again, more requests than are counted here",
+			l.WaitTimeout)
 	}
 	return told
 }

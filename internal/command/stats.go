@@ -42,8 +42,8 @@ var groups = []group{
 		{2, "waited", "waited for its execution and got the outcome"},
 		{2, "still_processing", "waited in vain and were told to ask again"},
 		{2, "mismatches", "had another body than the first one"},
-		{1, "late_answers", "first callers who were told \"still processing\": the backend took longer than WAIT_TIMEOUT"},
-		{1, "unavailable", "neither executed nor a duplicate: told to ask again (503), or that a person must decide (500)"},
+		{1, "late_answers", "first callers told \"still processing\": the backend took longer than WAIT_TIMEOUT"},
+		{1, "unavailable", "neither executed nor a duplicate: 503, to ask again, or 500, for a person to decide"},
 		{2, "refused", "503: the backend refused connections, or its circuit breaker was open"},
 		{2, "overloaded", "503: MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
 		{2, "poisoned", "500: executions failed or crashed MAX_ATTEMPTS times"},
@@ -88,7 +88,8 @@ func history(metrics map[string]string) string {
 	if err != nil || metrics["history"] == "" {
 		return "nothing is noted yet of its restarts and failovers"
 	}
-	return "without a restart or failover since " + date(time.UnixMilli(met)) + " (replication id " + plain(metrics["history"]) + ")"
+	return fmt.Sprintf("without a restart or failover since %s (replication id %s)", date(time.UnixMilli(met)),
+		plain(metrics["history"]))
 }
 
 // breaker tells of the circuit breakers of all replicas: each writes when it opens, and again when a probe failed.
@@ -117,15 +118,16 @@ var ErrNoDeployment = errors.New("no gateway has run with KEY_PREFIX")
 // inMilliseconds are the times that the script writes. The others are in seconds, as all are in Stats' JSON.
 var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 
-// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds. Counters
-// that nothing has added to yet are 0, and fields that this version does not know are there too.
+// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds.
+// Counters that nothing has added to yet are 0, and fields that this version does not know are there too. Where the hash
+// is missing the error is ErrNoDeployment.
 func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
 		return err
 	}
 	if len(metrics) == 0 {
-		return fmt.Errorf("%w %q: Redis has no counters at %s; give the gateway's own KEY_PREFIX and Redis, with its database",
+		return fmt.Errorf("%w %q: Redis has nothing at %s; give the gateway's own KEY_PREFIX, Redis and database",
 			ErrNoDeployment, keys.Prefix(), keys.Metrics())
 	}
 	if asJSON {

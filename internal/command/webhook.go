@@ -1,6 +1,6 @@
-// Package command is what a person types beside a running gateway: stats, inspect, forget and poisoned look into the Redis
-// that the replicas share and put into words what stands there (only forget changes something, and by the script); health
-// asks a gateway; size calculates.
+// Package command is what a person types beside a running gateway. stats, inspect, forget and poisoned look into the
+// Redis that the replicas share, and put into words what stands there; only forget changes something, and by the script.
+// health asks a gateway, size calculates.
 package command
 
 import (

@@ -14,8 +14,8 @@ type Misspelt struct {
 	Meant string // the setting whose name is nearest
 }
 
-// Misspellings finds them in an environment, as os.Environ returns it: EXECUTION_TIMOUT, or lock_ttl. What other programs
-// put there, such as a Service's REDIS_PORT_6379_TCP, is further from our names than a slip of the pen.
+// Misspellings finds them in an environment, as os.Environ returns it: EXECUTION_TIMOUT, or lock_ttl. What other
+// programs put there, such as a Service's REDIS_PORT_6379_TCP, is further from our names than a slip of the pen.
 func Misspellings(environ []string) ([]Misspelt, error) {
 	ours, err := variables()
 	if err != nil {

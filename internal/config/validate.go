@@ -161,7 +161,8 @@ func (u Upkeep) problems() (p problems) {
 
 func (l Log) problems() (p problems) {
 	p.unless(l.Format == "text" || l.Format == "json", "LOG_FORMAT is %q: must be text or json", l.Format)
-	p.unless(slices.Contains([]string{"unusual", "all", "none"}, l.Executions), "LOG_EXECUTIONS is %q: must be unusual, all or none", l.Executions)
+	p.unless(slices.Contains([]string{"unusual", "all", "none"}, l.Executions),
+		"LOG_EXECUTIONS is %q: must be unusual, all or none", l.Executions)
 	return p
 }
 

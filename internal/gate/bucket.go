@@ -74,7 +74,8 @@ func (b *bucket) start(ctx context.Context) error {
 		if len(b.buckets) > 1 { // they all do
 			level = slog.LevelDebug
 		}
-		b.Log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back what it may have forgotten", "left", reply.Settling)
+		b.Log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back what it lost",
+			"left", reply.Settling)
 		if err := sleep.For(ctx, reply.Settling); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
 		}

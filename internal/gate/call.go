@@ -64,12 +64,13 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 		b.Log.Info("redis answers again", "after", d)
 	}
 	if b.signals.told(reply.History) {
-		b.Log.Warn("redis was restarted, failed over or flushed: new work waits while replicas put back what it may have forgotten",
+		b.Log.Warn("redis was restarted, failed over or flushed: new work waits until replicas have put back what it lost",
 			"at_least", b.Settle, "replication_id", reply.History.ID)
 	}
 	if reply.Short {
 		if b.health.refusing.begin() {
-			b.Log.Error("too few replicas of redis acknowledge writes: nothing is begun or answered", "REPLICAS_ACK", b.ReplicasAck)
+			b.Log.Error("too few replicas of redis acknowledge writes: nothing is begun or answered",
+				"REPLICAS_ACK", b.ReplicasAck)
 		}
 		return
 	}

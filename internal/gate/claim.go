@@ -109,7 +109,8 @@ func foreign(form string) error {
 }
 
 func (b *bucket) landOnForeign(f *flight, err error) {
-	b.Log.Error("another program's value stands at a record's key: its webhook gets 503; give one of the two programs another KEY_PREFIX", "key", f.key, "error", err)
+	b.Log.Error("another program's value stands at a record's key, and its webhook gets 503: one of the two programs needs "+
+		"another KEY_PREFIX", "key", f.key, "error", err)
 	b.land(f, landing{outcome: Foreign})
 }
 

@@ -69,9 +69,9 @@ type counters struct {
 
 func (c *counters) add(k kind) { c.tally[k].Add(1) }
 
-// CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no key
-// (401). They have no fingerprint, and count in the first bucket; strangers may send them, so that they cost Redis no more
-// than a share of the flush that is due.
+// CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no
+// key (401). They have no fingerprint, and count in the first bucket. Strangers may send them, so that they cost Redis no
+// more than a share of the flush that is due.
 func (g *Gate) CountMalformed() { g.countOutside(malformed) }
 
 // CountUnauthorized is like CountMalformed.

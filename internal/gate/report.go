@@ -13,8 +13,8 @@ import (
 // Report says which executions have a line in the log.
 type Report uint8
 
-// The choices (LOG_EXECUTIONS). Unusual is an execution that failed, was rejected or overtaken, that took over or began in
-// doubt, or that a request with another body waited for.
+// The choices (LOG_EXECUTIONS). Unusual is an execution that failed, was rejected or overtaken, that took over or began
+// in doubt, or that a request with another body waited for.
 const (
 	ReportUnusual Report = iota
 	ReportAll
@@ -49,8 +49,8 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 		return
 	}
 	attributes := append(make([]slog.Attr, 0, 16),
-		slog.String("outcome", outcome), slog.Any("", e.webhook.identity), slog.Any("fingerprint", e.flight.fingerprint),
-		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", took))
+		slog.String("outcome", outcome), slog.Any("", e.webhook.identity),
+		slog.Any("fingerprint", e.flight.fingerprint), slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", took))
 	if b.Replica != "" {
 		attributes = append(attributes, slog.String("replica", b.Replica))
 	}
@@ -75,7 +75,7 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (outcome string, level slog.Level) {
 	switch {
 	case lost, v == scripts.Refused:
-		return "overtaken", slog.LevelError // another execution of the webhook counts; this one's work may have been done twice
+		return "overtaken", slog.LevelError // another execution counts; the work may have been done twice
 	case v == scripts.Failed:
 		return "failed", slog.LevelError
 	case v == scripts.Stored, v == scripts.Restored:
