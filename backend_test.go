@@ -303,7 +303,7 @@ func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 		return m["executed"] == 6. && m["failed"] == 5. && m["refused"] == 15.
 	})
 	out, err := exec.Command(program, "stats", "--redis-url", redis).Output()
-	if err != nil || !strings.Contains(string(out), "Backend: LEFT ALONE") {
+	if err != nil || !strings.Contains(string(out), "Backend: CIRCUIT BREAKER OPEN") {
 		t.Errorf("stats print\n%s%v", out, err)
 	}
 }

@@ -48,12 +48,20 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	}
 	options := gate.Options{
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
+		DoubtTTL: c.Execution.DoubtTTL, StopInDoubt: c.Execution.InDoubt == "stop",
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
 		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
 		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
 		Report: reports[c.Log.Executions], Replica: processName(), Ungrouped: c.Compare.Ungrouped, Log: log,
+	}
+	if asker, ok := logic.(Asker); ok {
+		options.Asks = asker.Asks()
+	}
+	if options.StopInDoubt && !options.Asks {
+		log.Warn("IN_DOUBT=stop, and nobody can be asked what became of an attempt in doubt: " +
+			"each waits for a person (oncegate doubtful); set UPSTREAM_STATUS_URL if the backend has one")
 	}
 	if admitter, ok := logic.(Admitter); ok {
 		options.Admit = admitter.Admit
@@ -96,7 +104,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 
 var reports = map[string]gate.Report{"unusual": gate.ReportUnusual, "all": gate.ReportAll, "none": gate.ReportNone}
 
-// processName tells the replicas' lines apart, also where several run on one host; in a container its host is the pod.
+// processName tells the replicas apart in logs and records, also where several run on one host; in a container its host is the pod.
 func processName() string {
 	host, err := os.Hostname()
 	if err != nil {

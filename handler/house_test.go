@@ -62,7 +62,7 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}

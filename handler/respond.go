@@ -25,6 +25,7 @@ const (
 	detailMismatch    = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"
 	detailOverloaded  = "Overloaded: nothing was executed, ask again"
 	detailPoisoned    = "Its executions failed MAX_ATTEMPTS times: it is not executed any more, until it is forgotten (oncegate forget)"
+	detailDoubtful    = "An earlier attempt may have had its effect and nobody knows: it is not executed any more, until a person decides (oncegate doubtful)"
 	detailMissing     = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
@@ -52,6 +53,7 @@ var outcomes = [...]struct {
 	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
 	gate.Overloaded:  {code: 503, detail: detailOverloaded, retry: true},
 	gate.Poisoned:    {code: 500, header: "poisoned", status: "poisoned", detail: detailPoisoned},
+	gate.Doubtful:    {code: 500, header: "doubtful", status: "doubtful", detail: detailDoubtful},
 	gate.Mismatched:  {code: 422, header: "mismatch", detail: detailMismatch},
 	gate.Missing:     {code: 404, detail: detailMissing},
 }

@@ -134,7 +134,21 @@ func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
 	})
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	h.expect(r.post(webhook), 500, `{"status":"poisoned","data":null,"fingerprint":"`+name+`","detail":"Its executions failed MAX_ATTEMPTS times: `+
-		`it is not executed any more, until it is forgotten (oncegate forget)"}`, "Idempotency-Status: poisoned", named)
+		`it is not executed any more, until it is forgotten (oncegate forget)"}`, "Idempotency-Status: poisoned", named, first)
+}
+
+func TestADoubtfulWebhookIs500AndSaysWhoDecides(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.StopInDoubt = true
+	r := h.open(o)
+	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+		return handler.Result{}, handler.ErrOutcomeUnknown
+	})
+	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
+	h.expect(r.post(webhook), 500, `{"status":"doubtful","data":null,"fingerprint":"`+name+`","detail":"An earlier attempt may have `+
+		`had its effect and nobody knows: it is not executed any more, until a person decides (oncegate doubtful)"}`,
+		"Idempotency-Status: doubtful", named, first)
 }
 
 func TestTooMuchAtOnceIs503(t *testing.T) {

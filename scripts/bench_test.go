@@ -31,8 +31,8 @@ func BenchmarkGroup(b *testing.B) {
 				for i := range size {
 					n++
 					key := fmt.Sprintf("cognigy:fp:%064x", n)
-					claims[i] = scripts.Claim(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, digest, false)
-					stores[i] = scripts.Store(key, 1, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", digest, result, ttl)
+					claims[i] = claimOp(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, digest, false)
+					stores[i] = storeOp(key, 1, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", digest, result, ttl)
 				}
 				run(claims)
 				run(stores)

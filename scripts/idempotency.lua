@@ -10,52 +10,72 @@
 -- ARGV[3]    LOCK_TTL, ms: the lease that a claim or a renewal gets
 -- ARGV[4]    RESULT_TTL, ms: how long a record lives from its last write
 -- ARGV[5]    MAX_ATTEMPTS: a webhook whose executions failed that often is not executed any more; 0: no limit
--- ARGV[6]    number of the counter flush that rides on this call; 0: none
--- ARGV[7]    how many counters it has, then each as field, increment
+-- ARGV[6]    IN_DOUBT: 1 for stop, 0 for execute
+-- ARGV[7]    DOUBT_TTL, ms: how long verdicts live and, with stop, every record in progress or in doubt
+-- ARGV[8]    number of the counter flush that rides on this call; 0: none
+-- ARGV[9]    how many counters it has, then each as field, increment
 -- then the operations, each a name and its arguments:
---   claim    token, first, digest, reject     first = 1: a request's first look, so that a result found is counted here;
---                                     digest: of the body that would be executed; reject = 1: no other body
---                                     after an attempt in doubt
---   look     first                    as claim, but nothing is claimed
---   renew    attempt, token, digest
---   store    attempt, token, TTL in ms, digest, status, content type and headers (as fields of a record), result
---   restore  record            a done or failed record, verbatim
---   fail     attempt, token, reason     attempt 0: a claim whose reply never came
---   forget   force             force = 1: also while it runs
+--   claim    token, first, digest, reject, ask
+--              first = 1: a request's first look, so that a result found is counted here
+--              digest: of the body that would be executed
+--              reject = 1: no other body after an attempt in doubt
+--              ask = 1: the logic finds out what became of an attempt in doubt before it acts
+--   look     first, ask                as claim, but nothing is claimed
+--   renew    attempt, token, digest, doubt, failures     doubt and failures as the claim told them
+--   store    attempt, token, TTL in ms, state, digest, status, kind, result
+--              state: D, or S where the result is sealed
+--              kind: content type and headers, as fields of a record; of a sealed result the id of its key
+--   restore  record                    a done or failed record, verbatim
+--   fail     attempt, token, reason, doubt       attempt 0: a claim whose reply never came
+--   forget   force                     force = 1: also while it runs
+--   resolve  attempt, TTL in ms, state, digest, status, kind, result
+--              a person found out what became of the attempt that stands
 --
--- Reply: { history ('' where none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0), transitions counted (1) or
--- not (0: Redis is full), answer 1, answer 2, … }
+-- Reply: { history ('' if none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0),
+-- transitions counted (1) or not (0: Redis is full), answer 1, answer 2, … }
 -- Answers:
---   { 'claimed', attempt, before }       run it; before: why the attempt before failed, '' where that is not known
---   { 'mismatch', digest }               an attempt in doubt had another body
---   { 'poisoned' }                       its executions failed MAX_ATTEMPTS times
---   { 'free', before }                   to a look: a claim would win; before, also 'nothing' or 'expired'
---   { 'progress', ms left, digest }      another one's lease holds
+--   { 'claimed', attempt, doubt, failures, before }
+--                                run it. doubt = 1: an earlier attempt may have had its effect. failures: of attempts
+--                                before it. before: how the last one ended, 'expired' after a takeover, '' if none did
+--   { 'mismatch', digest }       an attempt in doubt had another body
+--   { 'poisoned', record }       a verdict: its executions failed MAX_ATTEMPTS times
+--   { 'doubtful', record }       a verdict: an attempt in doubt, with IN_DOUBT=stop
+--   { 'free', before }           to a look: a claim would win; before, also 'nothing' or 'expired'
+--   { 'progress', ms left, digest }   another one's lease holds
 --   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
 --   { 'cancelled' }              this token was failed before
---   { 'settling', ms left }      decide nothing yet        { 'renewed' }, { 'stored' }, { 'failed' }, { 'forgotten' }
+--   { 'settling', ms left }      decide nothing yet
+--   { 'renewed' }, { 'stored' }, { 'forgotten' }, { 'resolved' }
+--   { 'failed', record }         what stands now
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
---   { 'refused', record }        another attempt stands    { 'expired' }               its end has come
---   { 'missing' }                nothing to forget         { 'running' }               to forget it takes force
+--   { 'refused', record }        another attempt stands, or the caller's own has a verdict
+--   { 'expired' }                its end has come
+--   { 'missing' }                nothing to forget or to resolve
+--   { 'running' }                it is being executed
 --   { 'foreign', version }       this version did not write this value; it is left as it is. version: the form of
---                                another version of ours, '' where none of ours wrote it
---   { 'error', text }            Redis refused a command (full, read-only); nothing was changed or counted
+--                                another version of ours, '' if none of ours wrote it
+--   { 'error', text }            Redis refused a command (full, read-only), or the operation broke off: whether it was
+--                                done is not known, so it is asked again under its token
 --
 -- Why it is safe. Attempts of a fingerprint only grow while Redis keeps its history, and a token belongs to one
--- attempt (to a later one too, where its claim was repeated and came late: then that one counts). So an operation that meets a later attempt, or its own attempt done by another, came too late and is
--- refused; one that meets less than its caller knows to have been there (nothing, or a lower attempt) proves that
--- history was lost, and puts back what the caller knows. Every operation may be repeated: under the same token it
--- finds its own work and says so, and counts it once. Time is this Redis' own.
+-- attempt. (A claim that was repeated and came late can give a token a later attempt: then the later one counts.) So an
+-- operation that meets a later attempt, or its own attempt done by another, came too late and is refused. An operation
+-- that meets less than its caller knows to have been there (nothing, or a lower attempt) proves that history was lost,
+-- and puts back what the caller knows. Every operation may be repeated: under the same token it finds its own work,
+-- says so, and counts it once. A verdict stands at the attempt that it judges and under its token, so that only the
+-- owner of that token may still bring the result. Time is this Redis' own.
 
 local call, try = redis.call, redis.pcall
 if ARGV[1] ~= '1' then return redis.error_reply('ERR oncegate: this script takes calls of form 1') end
 
 local METRICS, FLUSHED = KEYS[1], KEYS[2]
-local SETTLE, LEASE, MAX_ATTEMPTS = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
+local SETTLE, LEASE, TTL, MAX_ATTEMPTS = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local STOP, DOUBT_TTL = ARGV[6] == '1', ARGV[7]
 local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
+local MOST_HEAD = 4096 -- bytes of a record's line: a longer one is not ours
 local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease is longer
 local DAY = 24 * 60 * 60 * 1000
-local FORGOTTEN = '-'
+local PERSON = '-' -- the token of who forgets or resolves
 
 -- Redis prints large numbers as 1.7e+12; every integer that leaves Lua as text goes through here.
 local function int(n)
@@ -120,48 +140,48 @@ local function is_digest(text)
   return text and #text == 32 and not string.find(text, '%X')
 end
 
--- parse returns a record's head, or nil where no version of ours wrote the value.
+-- parse returns a record's head, or nil where no version of ours wrote the value. A sealed result is a done one.
 local function parse(value)
-  local state, attempt, token, rest = string.match(value, '^([PDF])1 (%d+) (%S+) ([^\n]*)\n')
-  if not state or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
-  local r = { state = state, attempt = tonumber(attempt), token = token, value = value }
+  local state, attempt, token, rest = string.match(value, '^([PDSF])1 (%d+) (%S+) ([^\n]*)\n')
+  if not state or #rest > MOST_HEAD or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
+  local r = { state = state, attempt = tonumber(attempt), token = token, value = value, failures = 0 }
   if state == 'P' then
-    local deadline, lease, started, digest, failures = string.match(rest, '^(%d+) (%d+) (%d+) (%S+) ?(%d*)')
+    local deadline, lease, started, digest, doubt, failures, past =
+      string.match(rest, '^(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%S+)')
     if not deadline or not is_digest(digest) then return nil end
     r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), started, digest
-    r.failures = tonumber(failures) or 0
+    r.doubt, r.failures, r.past = doubt, tonumber(failures), past
     if r.deadline >= 2 ^ 53 or r.lease > CENTURY or tonumber(started) >= 2 ^ 53 then return nil end
-  elseif state == 'D' then
-    local ends = string.match(rest, '^%d+ (%d+) ')
-    if not ends then return nil end
-    r.ends = tonumber(ends)
+  elseif state == 'F' then
+    local digest, failures, verdict
+    r.ended, r.reason, r.started, digest, r.doubt, failures, verdict, r.past =
+      string.match(rest, '^(%d+) (%S+) (%d+) (%S+) ([01]) (%d+) (%S+) (%S+)')
+    if not r.ended then return nil end
+    if is_digest(digest) then r.digest = digest end -- a claim that was never answered, or a forget, may have none
+    if verdict ~= '-' then r.verdict = verdict end
+    r.failures = tonumber(failures)
   else
-    local failures
-    r.reason, r.digest, failures = string.match(rest, '^%d+ (%S+) ?(%S*) ?(%d*)')
-    if not is_digest(r.digest) then r.digest = nil end -- a claim that was never answered, or a forget, has none
-    r.failures = tonumber(failures) or 0
+    local stored, ends
+    stored, ends, r.digest, r.past = string.match(rest, '^(%d+) (%d+) (%S+) %d+ (%S+) ')
+    if not ends then return nil end
+    r.state, r.started, r.ended, r.ends = 'D', stored, stored, tonumber(ends)
   end
   return r
 end
 
-local NOTHING = { state = 'nothing', attempt = 0, failures = 0 }
+local NOTHING = { state = 'nothing', attempt = 0, failures = 0, doubt = '0', past = '-' }
 
 local function foreign(value)
-  return { 'foreign', type(value) == 'string' and string.match(value, '^[PDF](%d+) ') or '' }
+  return { 'foreign', type(value) == 'string' and string.match(value, '^[PDSF](%d+) ') or '' }
 end
 
--- read returns what stands at a key, or nil and the answer that says why that cannot be known. Where it is this very
--- attempt in progress, which is all that a caller who names one wants to know, it is not parsed.
-local function read(key, attempt, token)
+-- read returns what stands at a key, or nil and the answer that says why that cannot be known.
+local function read(key)
   local value = try('GET', key)
   if not value then return NOTHING end
   if type(value) == 'table' then
     if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, foreign() end
     return nil, refusal(value)
-  end
-  if attempt then
-    local own = 'P1 ' .. attempt .. ' ' .. token .. ' '
-    if string.sub(value, 1, #own) == own then return { state = 'P', token = token } end
   end
   local r = parse(value)
   if not r then return nil, foreign(value) end
@@ -172,29 +192,47 @@ local function write(key, ttl, value)
   return refusal(try('SET', key, value, 'PX', ttl))
 end
 
+-- An attempt that has ended is kept as a line of the records after it: who had it, when, and how it ended. The last
+-- four are kept.
+local function past_of(r, how, ended)
+  if r.attempt == 0 then return r.past end
+  local replica = string.match(r.token, '^(.-)~') or '-'
+  local line = int(r.attempt) .. ',' .. r.started .. ',' .. ended .. ',' .. how .. ',' .. replica
+  local past = r.past == '-' and line or r.past .. ';' .. line
+  return string.match(past, '([^;]*;[^;]*;[^;]*;[^;]*)$') or past
+end
+
 local now_text, lease_end = int(now), int(now + LEASE)
+local PROGRESS_TTL = STOP and DOUBT_TTL or TTL
 
 -- begin leaves the first attempt of a fingerprint that has no record, in one command, and tells whether it did.
 local first_lease = ' ' .. lease_end .. ' ' .. ARGV[3] .. ' ' .. now_text .. ' '
 local function begin(key, token, digest)
-  local reply = try('SET', key, 'P1 1 ' .. token .. first_lease .. digest .. '\n', 'PX', ARGV[4], 'NX')
+  local reply = try('SET', key, 'P1 1 ' .. token .. first_lease .. digest .. ' 0 0 -\n', 'PX', PROGRESS_TTL, 'NX')
   return reply and reply.ok
 end
 
--- write_progress leaves a record in progress; its times are texts. failures: of attempts before this one.
-local function write_progress(key, attempt, token, deadline, lease, started, digest, failures)
-  return write(key, ARGV[4], 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
-    started .. ' ' .. digest .. (failures > 0 and ' ' .. int(failures) or '') .. '\n')
+-- write_progress leaves a record in progress: r's, which is one or gets to be one. Its digest, doubt ('0' or '1'),
+-- failures (of attempts before it), past and started are in r.
+local function write_progress(key, attempt, token, deadline, lease, r)
+  return write(key, PROGRESS_TTL, 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
+    r.started .. ' ' .. r.digest .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' .. r.past .. '\n')
 end
 
 -- write_lease leaves one with a new lease.
-local function write_lease(key, attempt, token, started, digest, failures)
-  return write_progress(key, attempt, token, lease_end, ARGV[3], started, digest, failures)
+local function write_lease(key, attempt, token, r)
+  return write_progress(key, attempt, token, lease_end, ARGV[3], r)
 end
 
-local function write_failed(key, attempt, token, reason, digest, failures)
-  return write(key, ARGV[4], 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. now_text .. ' ' .. reason ..
-    (digest and ' ' .. digest .. (failures > 0 and ' ' .. int(failures) or '') or '') .. '\n')
+-- write_failed leaves a failed record and returns its value, or nil and why it could not. r has its started, digest,
+-- doubt, failures, verdict and past.
+local function write_failed(key, attempt, token, reason, r)
+  local value = 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. (r.ended or now_text) .. ' ' .. reason .. ' ' ..
+    (r.started or now_text) .. ' ' .. (r.digest or '-') .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' ..
+    (r.verdict or '-') .. ' ' .. r.past .. '\n'
+  local refused = write(key, (r.verdict or STOP and r.doubt == '1') and DOUBT_TTL or TTL, value)
+  if refused then return nil, refused end
+  return value
 end
 
 -- ------------------------------------------------------------------------------------------------- operations ----
@@ -207,19 +245,42 @@ local function tell(value)
   return { 'done', value }
 end
 
-local function poisoned(failures)
-  if MAX_ATTEMPTS > 0 and failures >= MAX_ATTEMPTS then return { 'poisoned' } end
+-- verdict answers for a webhook that is not executed again until a person decides, and writes that down: from then on
+-- the word answers, whatever the caller's settings. It returns nil if the webhook may be executed.
+local function verdict(key, r, ask)
+  if r.verdict then -- met again: it lives on
+    try('PEXPIRE', key, DOUBT_TTL)
+    return { r.verdict, r.value }
+  end
+  local crashed = r.state == 'P'
+  local failures = r.failures + (crashed and 1 or 0)
+  local word
+  if MAX_ATTEMPTS > 0 and failures >= MAX_ATTEMPTS then
+    word = 'poisoned'
+  elseif STOP and (crashed or r.doubt == '1') and ask ~= '1' then
+    word = 'doubtful'
+  else
+    return nil
+  end
+  local value, refused = write_failed(key, r.attempt, r.token, crashed and 'expired' or r.reason, {
+    ended = r.ended, started = r.started, digest = r.digest, doubt = crashed and '1' or r.doubt, failures = failures,
+    verdict = word, past = r.past,
+  })
+  return refused or { word, value }
 end
 
--- look answers for what stands at a key; where a claim would win it also returns the record that stands there.
-local function look(key, first)
+-- look answers for what stands at a key. Where a claim would win, or the record is the token's own, it also returns the
+-- record that stands there.
+local function look(key, first, ask, token)
   local wait = settling()
   if wait then return wait end
   local r, unknown = read(key)
   if unknown then return unknown end
 
   if r.state == 'nothing' then return { 'free', 'nothing' }, r end
-  if r.state == 'F' then return poisoned(r.failures) or { 'free', r.reason or '' }, r end
+  if r.state == 'F' then
+    return (r.verdict or r.token ~= token) and verdict(key, r, ask) or { 'free', r.reason }, r
+  end
   if r.state == 'D' then
     if first == '1' then
       count('replayed')
@@ -227,53 +288,65 @@ local function look(key, first)
     end
     return tell(r.value)
   end
-  if r.deadline <= now then return poisoned(r.failures + 1) or { 'free', 'expired' }, r end -- it crashed
+  if r.deadline <= now then -- it crashed
+    return r.token ~= token and verdict(key, r, ask) or { 'free', 'expired' }, r
+  end
   if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
     r.deadline = now + r.lease
-    local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r.started, r.digest, r.failures)
+    local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r)
     if refused then return refused end
   end
   return { 'progress', r.deadline - now, r.digest }, r
 end
 
--- Reasons of a failure that leave no doubt of what became of its execution.
-local CERTAIN = { error = true, refused = true, forgotten = true }
+local function claimed(attempt, r, before)
+  return { 'claimed', attempt, tonumber(r.doubt), r.failures, before }
+end
 
-local BEGUN = { 'claimed', 1, '' }
+local BEGUN = { 'claimed', 1, 0, 0, '' }
 
-local function claim(key, token, first, digest, reject)
+local function claim(key, token, first, digest, reject, ask)
   if not settling() and begin(key, token, digest) then -- nearly always
     count('executed')
     return BEGUN
   end
-  local answer, r = look(key, first)
+  local answer, r = look(key, first, ask, token)
   if not r then return answer end
 
   if r.token == token then
-    if r.state == 'F' then return { 'cancelled' } end
-    return write_lease(key, r.attempt, token, r.started, digest, r.failures) or { 'claimed', r.attempt, '' }
+    if r.state == 'F' then return r.verdict and answer or { 'cancelled' } end
+    r.digest = digest
+    return write_lease(key, r.attempt, token, r) or claimed(r.attempt, r, '')
   end
   if answer[1] ~= 'free' then return answer end
+  local crashed = r.state == 'P'
+  local doubt = crashed and '1' or r.doubt
   -- What was begun with one body and may have had its effect is not gone on with another one.
-  if reject == '1' and r.digest and r.digest ~= digest and not CERTAIN[r.reason] then return { 'mismatch', r.digest } end
-  local attempt = r.attempt + 1
-  local refused = write_lease(key, attempt, token, now_text, digest, r.failures + (r.state == 'P' and 1 or 0))
+  if reject == '1' and doubt == '1' and r.digest and r.digest ~= digest then return { 'mismatch', r.digest } end
+  local attempt, before = r.attempt + 1, ''
+  if r.state ~= 'nothing' then before = crashed and 'expired' or r.reason end
+  local begun = {
+    started = now_text, digest = digest, doubt = doubt, failures = r.failures + (crashed and 1 or 0),
+    past = past_of(r, before, crashed and int(r.deadline) or r.ended or now_text),
+  }
+  local refused = write_lease(key, attempt, token, begun)
   if refused then return refused end
   count('executed')
-  if r.state == 'P' then count('takeovers') end
-  return { 'claimed', attempt, r.reason or '' }
+  if crashed then count('takeovers') end
+  return claimed(attempt, begun, before)
 end
 
-local function renew(key, attempt, token, digest)
+local function renew(key, attempt, token, digest, doubt, failures)
   attempt = tonumber(attempt)
   local r, unknown = read(key)
   if unknown then return unknown end
   if r.token == token then
-    if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended: its own end, no lost lease
-    return write_lease(key, math.max(r.attempt, attempt), token, r.started, r.digest, r.failures) or { 'renewed' }
+    if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended, or a verdict has been passed on it
+    return write_lease(key, math.max(r.attempt, attempt), token, r) or { 'renewed' }
   end
   if r.attempt < attempt then
-    local refused = write_lease(key, attempt, token, now_text, digest, r.failures or 0)
+    local refused = write_lease(key, attempt, token,
+      { started = now_text, digest = digest, doubt = doubt, failures = tonumber(failures), past = '-' })
     if refused then return refused end
     put_back()
     return { 'restored' }
@@ -282,37 +355,60 @@ local function renew(key, attempt, token, digest)
   return { 'refused', r.value }
 end
 
--- may_end tells whether a result of this attempt may take the place of what another left there.
-local function may_end(r, attempt)
+-- may_end tells whether a result of this attempt and token may take the place of what stands.
+local function may_end(r, attempt, token)
+  if r.token == token and token ~= PERSON then -- a real success ends all doubt
+    return r.state == 'P' or r.reason == 'expired'
+  end
   if r.state == 'D' then return r.attempt < attempt end
   return r.attempt <= attempt
 end
 
 local STORED = { 'stored' }
 
-local function store(key, attempt, token, ttl, digest, status, kind, result)
+-- write_result leaves a done record.
+local function write_result(key, state, attempt, token, ttl, digest, status, past, kind, result)
+  return write(key, ttl, state .. '1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' .. int(now + ttl) .. ' ' ..
+    digest .. ' ' .. status .. ' ' .. past .. ' ' .. kind .. '\n' .. result)
+end
+
+local function store(key, attempt, token, ttl, state, digest, status, kind, result)
   local wait = settling()
   if wait then return wait end
-  local r, unknown = read(key, attempt, token)
-  if unknown then
-    if unknown[1] == 'foreign' then count('lost_stores') end
-    return unknown
+  local r
+  local value = try('GET', key)
+  local own = 'P1 1 ' .. token .. ' '
+  if type(value) == 'string' and string.sub(value, 1, #own) == own then -- nearly always: the first attempt, in progress
+    r = { state = 'P', attempt = 1, token = token, past = '-' }
+  else
+    local unknown
+    r, unknown = read(key)
+    if unknown then
+      if unknown[1] == 'foreign' then count('lost_stores') end
+      return unknown
+    end
   end
   local ours = r.token == token
-  if ours and r.state == 'D' then return { 'stored' } end
-  if ours and r.state == 'F' then return { 'refused', r.value } end
-  if not ours and not may_end(r, tonumber(attempt)) then
-    count('lost_stores')
+  if ours and r.state == 'D' then return STORED end
+  if not may_end(r, tonumber(attempt), token) then
+    if not ours then count('lost_stores') end
     return { 'refused', r.value }
   end
-  if ours and r.attempt and r.attempt > tonumber(attempt) then attempt = int(r.attempt) end -- a repeated claim came late
-  local refused = write(key, ttl, 'D1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' ..
-    int(now + ttl) .. ' ' .. digest .. ' ' .. status .. ' ' .. kind .. '\n' .. result)
+  if ours and r.attempt > tonumber(attempt) then attempt = int(r.attempt) end -- a repeated claim came late
+  local refused = write_result(key, state, attempt, token, ttl, digest, status, ours and r.past or '-', kind, result)
   if refused then return refused end
   count('stored')
   if ours then return STORED end
   put_back()
   return { 'restored' }
+end
+
+-- may_fail tells whether a failed record may be put back in the place of what stands: of an earlier attempt, or of the
+-- same one before it ended, or before the verdict was passed on it.
+local function may_fail(r, known)
+  if r.state == 'nothing' or r.attempt < known.attempt then return true end
+  if r.attempt > known.attempt or r.token ~= known.token then return false end
+  return r.state == 'P' or r.state == 'F' and known.verdict and not r.verdict
 end
 
 local function restore(key, value)
@@ -322,48 +418,60 @@ local function restore(key, value)
   if done and known.ends <= now then return { 'expired' } end
   local r, unknown = read(key)
   if unknown then return unknown end
-  local ours = r.token == known.token
+  local ours = r.token == known.token and known.token ~= PERSON
 
+  if r.value == value or done and ours and r.state == 'D' then return STORED end
+  local may = done and may_end(r, known.attempt, known.token) or not done and may_fail(r, known)
+  if not may then return { 'refused', r.value } end
+
+  local ttl = TTL
   if done then
-    if ours and r.state == 'D' then return { 'stored' } end
-    if ours and r.state == 'F' then return { 'refused', r.value } end
-    if not ours and not may_end(r, known.attempt) then return { 'refused', r.value } end
-  elseif r.state ~= 'nothing' and r.attempt >= known.attempt then
-    return { 'refused', r.value }
+    ttl = int(known.ends - now)
+  elseif known.verdict or STOP and known.doubt == '1' then
+    ttl = DOUBT_TTL
   end
-
-  local refused = write(key, done and int(known.ends - now) or ARGV[4], value)
+  local refused = write(key, ttl, value)
   if refused then return refused end
   if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
     count('stored')
-    return { 'stored' }
+    return STORED
   end
   put_back()
   return { 'restored' }
 end
 
+-- Reasons of a failure that leave no new doubt of what became of its execution.
+local CERTAIN = { error = true, refused = true, rejected = true, unanswered = true, unstarted = true }
 -- Reasons of a failure that say nothing against a webhook: MAX_ATTEMPTS does not count them.
-local BLAMELESS = { refused = true, shutdown = true, unanswered = true, ['lease-lost'] = true }
+local BLAMELESS = {
+  refused = true, rejected = true, shutdown = true, unanswered = true, unstarted = true, unasked = true,
+  ['lease-lost'] = true,
+}
 
-local function fail(key, attempt, token, reason)
+local function fail(key, attempt, token, reason, doubt)
   attempt = tonumber(attempt)
   local r, unknown = read(key)
   if unknown then
     if unknown[1] == 'foreign' and attempt > 0 then count('lost_stores') end
     return unknown
   end
-  if r.state == 'nothing' then return write_failed(key, attempt, token, reason) or { 'failed' } end
-  if r.token == token then
-    if r.state == 'F' then return { 'failed' } end
-    if r.state == 'D' then return { 'refused', r.value } end
-    local failures = r.failures + (BLAMELESS[reason] and 0 or 1)
-    local refused = write_failed(key, r.attempt, token, reason, r.digest, failures)
-    if refused then return refused end
-    count('failed')
-    return { 'failed' }
+  local running = r.state == 'P' and r.token == token
+  if not running and r.state ~= 'nothing' then
+    if r.token == token and r.state == 'F' then
+      if r.reason == 'expired' then count('failed') end -- a verdict stands, and stays
+      return { 'failed', r.value }
+    end
+    if r.token ~= token and attempt > 0 then count('lost_stores') end -- an execution whose end came too late
+    return { 'refused', r.value }
   end
-  if attempt > 0 then count('lost_stores') end -- an execution whose end came too late
-  return { 'refused', r.value }
+  local value, refused = write_failed(key, running and r.attempt or attempt, token, reason, {
+    started = r.started, digest = r.digest, past = r.past,
+    doubt = (r.doubt == '1' or doubt == '1' or not CERTAIN[reason]) and '1' or '0',
+    failures = r.failures + (running and not BLAMELESS[reason] and 1 or 0),
+  })
+  if refused then return refused end
+  if running then count('failed') end
+  return { 'failed', value }
 end
 
 local function forget(key, force)
@@ -373,21 +481,38 @@ local function forget(key, force)
   if unknown then return unknown end
   if r.state == 'nothing' then return { 'missing' } end
   if r.state == 'P' and force ~= '1' then return { 'running' } end
-  return write_failed(key, r.attempt + 1, FORGOTTEN, 'forgotten') or { 'forgotten' }
+  local how = r.state == 'D' and 'done' or r.state == 'P' and 'dropped' or r.reason
+  local value, refused = write_failed(key, r.attempt + 1, PERSON, 'forgotten',
+    { doubt = '0', failures = 0, past = past_of(r, how, r.ended or now_text) })
+  return value and { 'forgotten' } or refused
+end
+
+local function resolve(key, attempt, ttl, state, digest, status, kind, result)
+  local wait = settling()
+  if wait then return wait end
+  local r, unknown = read(key)
+  if unknown then return unknown end
+  if r.state == 'nothing' then return { 'missing' } end
+  if r.state == 'D' or int(r.attempt) ~= attempt then return { 'refused', r.value } end
+  if r.state == 'P' and r.deadline > now then return { 'running' } end
+  local how, ended = r.reason, r.ended
+  if r.state == 'P' then how, ended = 'expired', int(r.deadline) end
+  local past = past_of(r, how, ended)
+  return write_result(key, state, int(r.attempt + 1), PERSON, ttl, digest, status, past, kind, result) or { 'resolved' }
 end
 
 -- ------------------------------------------------------------------------------------------------------- call ----
 
 local operations = {
-  claim = { claim, 4 }, look = { look, 1 }, renew = { renew, 3 }, store = { store, 7 },
-  restore = { restore, 1 }, fail = { fail, 3 }, forget = { forget, 1 },
+  claim = { claim, 5 }, look = { look, 2 }, renew = { renew, 5 }, store = { store, 8 },
+  restore = { restore, 1 }, fail = { fail, 4 }, forget = { forget, 1 }, resolve = { resolve, 7 },
 }
 
-local arg = 7
+local arg = 9
 
 -- A flush is taken once: a repeated one has a number that was taken before.
 local taken = 0
-local flush, pairs_left = tonumber(ARGV[6]), tonumber(ARGV[7])
+local flush, pairs_left = tonumber(ARGV[8]), tonumber(ARGV[9])
 if flush > 0 then
   local last = try('GET', FLUSHED)
   local fresh = flush > (type(last) == 'string' and tonumber(last) or 0) -- a foreign value there is no number of ours
@@ -400,12 +525,19 @@ if flush > 0 then
 end
 arg = arg + 2 * pairs_left
 
+-- An operation that breaks off (a fault of ours) must not hide what those before it have done.
 local answers = {}
 for i = 3, #KEYS do
   local operation = operations[ARGV[arg + 1]]
-  local run, arity = operation[1], operation[2]
-  answers[i - 2] = run(KEYS[i], unpack(ARGV, arg + 2, arg + 1 + arity))
-  arg = arg + 1 + arity
+  local ran, answer
+  if operation then
+    ran, answer = pcall(operation[1], KEYS[i], unpack(ARGV, arg + 2, arg + 1 + operation[2]))
+    arg = arg + 1 + operation[2]
+  else
+    answer = 'no operation of this name, so that the ones behind it cannot be told apart'
+    arg = #ARGV
+  end
+  answers[i - 2] = ran and answer or { 'error', 'ERR oncegate: ' .. tostring(answer) }
 end
 
 local counted = 1

@@ -27,7 +27,9 @@ type Call struct {
 	Lease  time.Duration // what a claim or a renewal gets
 	TTL    time.Duration // of a record, from its last write
 
-	MaxAttempts int // how often a webhook's executions may fail; 0: no limit
+	MaxAttempts int           // how often a webhook's executions may fail; 0: no limit
+	StopInDoubt bool          // an attempt whose predecessor is in doubt is not begun
+	DoubtTTL    time.Duration // of verdicts and, with StopInDoubt, of every record in progress or in doubt
 
 	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout, which
 	// is that of the whole call; 0: none.
@@ -64,29 +66,48 @@ func (o Op) Size() (bytes int) {
 	return bytes
 }
 
-// Claim asks: mine, someone's, or done? First tells that a request looks for the first time, so that a result found is
-// counted by the script. The digest is that of the body that would be executed; reject: not after an attempt in doubt that
-// had another one.
-func Claim(key, token string, first bool, digest record.Digest, reject bool) Op {
-	return Op{key, []string{"claim", token, flag(first), digest.Hex(), flag(reject)}}
+// Question is what a claim wants to know, and under which conditions it claims.
+type Question struct {
+	First  bool          // the request's first look: a result found is counted by the script
+	Digest record.Digest // of the body that would be executed
+	Reject bool          // claim nothing after an attempt in doubt that had another body
+	Asks   bool          // the logic finds out what became of an attempt in doubt before it acts
+}
+
+// Claim asks: mine, someone's, or done?
+func Claim(key, token string, q Question) Op {
+	return Op{key, []string{"claim", token, flag(q.First), q.Digest.Hex(), flag(q.Reject), flag(q.Asks)}}
 }
 
 // Look asks the same and claims nothing.
-func Look(key string, first bool) Op {
-	return Op{key, []string{"look", flag(first)}}
+func Look(key string, q Question) Op {
+	return Op{key, []string{"look", flag(q.First), flag(q.Asks)}}
 }
 
-// Renew gives a running attempt another lease.
-func Renew(key string, attempt int64, token string, digest record.Digest) Op {
-	return Op{key, []string{"renew", strconv.FormatInt(attempt, 10), token, digest.Hex()}}
-}
-
-// Store ends an attempt with its result, which answers duplicates for ttl.
-func Store(key string, attempt int64, token string, digest record.Digest, result record.Result, ttl time.Duration) Op {
+// Renew gives a running attempt another lease. Doubt and failures are those that its claim was told.
+func Renew(key string, attempt int64, token string, digest record.Digest, doubt bool, failures int64) Op {
 	return Op{key, []string{
-		"store", strconv.FormatInt(attempt, 10), token, millis(ttl), digest.Hex(), strconv.Itoa(result.Status),
-		result.Kind(), rueidis.BinaryString(result.Body),
+		"renew", strconv.FormatInt(attempt, 10), token, digest.Hex(), flag(doubt), strconv.FormatInt(failures, 10),
 	}}
+}
+
+// Store ends an attempt with its result, which answers duplicates for ttl. The record has its attempt, token, state
+// (done or sealed), digest and result.
+func Store(key string, r record.Record, ttl time.Duration) Op {
+	return Op{key, append([]string{"store", strconv.FormatInt(r.Attempt, 10), r.Token}, result(r, ttl)...)}
+}
+
+// Resolve gives the attempt that stands the result that a person found out. The record has the number of that attempt,
+// a state, digest and result.
+func Resolve(key string, r record.Record, ttl time.Duration) Op {
+	return Op{key, append([]string{"resolve", strconv.FormatInt(r.Attempt, 10)}, result(r, ttl)...)}
+}
+
+func result(r record.Record, ttl time.Duration) []string {
+	return []string{
+		millis(ttl), string(r.State), r.Digest.Hex(), strconv.Itoa(r.Result.Status), r.Kind(),
+		rueidis.BinaryString(r.Result.Body),
+	}
 }
 
 // Restore puts a done or failed record back, as it was.
@@ -95,8 +116,9 @@ func Restore(key string, value []byte) Op {
 }
 
 // Fail ends an attempt without a result. Attempt 0 stands for a claim whose reply never came. The reason is one word.
-func Fail(key string, attempt int64, token, reason string) Op {
-	return Op{key, []string{"fail", strconv.FormatInt(attempt, 10), token, reason}}
+// Doubt: an attempt before it may have had its effect.
+func Fail(key string, attempt int64, token, reason string, doubt bool) Op {
+	return Op{key, []string{"fail", strconv.FormatInt(attempt, 10), token, reason, flag(doubt)}}
 }
 
 // Forget makes the next webhook execute again; force also where one is running.
@@ -120,6 +142,7 @@ const (
 	Free       Verdict = "free"
 	Mismatch   Verdict = "mismatch"
 	Poisoned   Verdict = "poisoned"
+	Doubtful   Verdict = "doubtful"
 	InProgress Verdict = "progress"
 	Done       Verdict = "done"
 	Cancelled  Verdict = "cancelled"
@@ -128,6 +151,7 @@ const (
 	Stored     Verdict = "stored"
 	Failed     Verdict = "failed"
 	Forgotten  Verdict = "forgotten"
+	Resolved   Verdict = "resolved"
 	Restored   Verdict = "restored"
 	Refused    Verdict = "refused"
 	Expired    Verdict = "expired"
@@ -139,13 +163,15 @@ const (
 
 // Answer is what the script says to one operation.
 type Answer struct {
-	Verdict Verdict
-	Attempt int64         // Claimed
-	Before  string        // Claimed: why the attempt before failed, one word; Free: also "nothing" or "expired"; "" unknown
-	Left    time.Duration // InProgress: of the lease; Settling: of the settling
-	Digest  record.Digest // InProgress, Mismatch: of the body that is, or was, executed
-	Record  []byte        // Done, Refused: what stands in Redis; Done and empty: the reply had no room for it
-	Text    string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
+	Verdict  Verdict
+	Attempt  int64         // Claimed
+	Doubt    bool          // Claimed: an earlier attempt may have had its effect
+	Failures int64         // Claimed: of the attempts before it
+	Before   string        // Claimed: how the attempt before ended, "": there is none; Free: also "nothing" or "expired"
+	Left     time.Duration // InProgress: of the lease; Settling: of the settling
+	Digest   record.Digest // InProgress, Mismatch: of the body that is, or was, executed
+	Record   []byte        // Done, Refused, Failed, Poisoned, Doubtful: what stands; Done and empty: no room for it
+	Text     string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
 }
 
 // Reply is what the script says to a call.
@@ -173,9 +199,9 @@ const form = "1"
 func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 	keys := make([]string, 2, 2+len(call.Ops))
 	keys[0], keys[1] = call.Metrics, call.Flushed
-	args := make([]string, 0, 7+2*len(call.Flush.Counters)+8*len(call.Ops))
+	args := make([]string, 0, 9+2*len(call.Flush.Counters)+9*len(call.Ops))
 	args = append(args, form, millis(call.Settle), millis(call.Lease), millis(call.TTL),
-		strconv.Itoa(call.MaxAttempts), strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
+		strconv.Itoa(call.MaxAttempts), flag(call.StopInDoubt), millis(call.DoubtTTL), strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
 	for _, c := range call.Flush.Counters {
 		args = append(args, c.Field, strconv.FormatInt(c.By, 10))
 	}
@@ -292,7 +318,7 @@ func (r *reader) answer() Answer {
 	a := Answer{Verdict: Verdict(words.text())}
 	switch a.Verdict {
 	case Claimed:
-		a.Attempt, a.Before = words.integer(), words.text()
+		a.Attempt, a.Doubt, a.Failures, a.Before = words.integer(), words.integer() == 1, words.integer(), words.text()
 	case Free:
 		a.Before = words.text()
 	case InProgress:
@@ -301,7 +327,7 @@ func (r *reader) answer() Answer {
 		a.Left = words.length()
 	case Mismatch:
 		a.Digest = words.digest()
-	case Done, Refused:
+	case Done, Refused, Failed, Poisoned, Doubtful:
 		a.Record = words.bytes()
 	case Error, Foreign:
 		a.Text = words.text()

@@ -18,14 +18,20 @@ import (
 const (
 	lease = 60 * time.Second
 	ttl   = time.Hour
-	key   = "cognigy:fp:test"
+
+	doubtTTL = 10 * ttl
+
+	key = "cognigy:fp:test"
 )
 
 // engine is a Redis under the script, and the calls of a test.
 type engine struct {
 	testing.TB
 	client rueidis.Client
-	settle time.Duration
+
+	settle      time.Duration
+	maxAttempts int
+	stop        bool // IN_DOUBT
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
@@ -64,7 +70,8 @@ func (e *engine) call(flush scripts.Flush, ops ...scripts.Op) scripts.Reply {
 	e.Helper()
 	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
 		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test",
-		Settle: e.settle, Lease: lease, TTL: ttl, Flush: flush, Ops: ops,
+		Settle: e.settle, Lease: lease, TTL: ttl, MaxAttempts: e.maxAttempts, StopInDoubt: e.stop,
+		DoubtTTL: doubtTTL, Flush: flush, Ops: ops,
 	})
 	if err != nil {
 		e.Fatalf("script: %v", err)
@@ -107,7 +114,7 @@ var (
 )
 
 // before are the states of a record that an operation of attempt 2 under token "ours" may meet. The number behind
-// "other" is that one's attempt.
+// "other" is that one's attempt; V is an F with a verdict.
 func before(now time.Time) map[string]record.Record {
 	running := func(attempt int64, token string) record.Record {
 		return record.Record{State: record.InProgress, Attempt: attempt, Token: token,
@@ -125,6 +132,10 @@ func before(now time.Time) map[string]record.Record {
 	failed := func(attempt int64, token string) record.Record {
 		return record.Record{State: record.Failed, Attempt: attempt, Token: token, FailedAt: now, Reason: "error"}
 	}
+	judged := func(attempt int64, token string) record.Record {
+		return record.Record{State: record.Failed, Attempt: attempt, Token: token, FailedAt: now, Reason: record.Expired,
+			Started: now, Digest: another, Doubt: true, Failures: 1, Verdict: record.Poisoned}
+	}
 	return map[string]record.Record{
 		"nothing": {},
 		"P ours":  running(2, "ours"), "P ours expired": expired(2, "ours"),
@@ -134,6 +145,8 @@ func before(now time.Time) map[string]record.Record {
 		"D other 1": done(1, "other"), "D other 2": done(2, "other"), "D other 3": done(3, "other"),
 		"F ours":    failed(2, "ours"),
 		"F other 1": failed(1, "other"), "F other 2": failed(2, "other"), "F other 3": failed(3, "other"),
+		"V ours":    judged(2, "ours"),
+		"V other 1": judged(1, "other"), "V other 2": judged(2, "other"), "V other 3": judged(3, "other"),
 	}
 }
 
@@ -155,13 +168,14 @@ func TestEveryCellOfTheTable(t *testing.T) {
 	running := cell{scripts.InProgress, asItWas, ""}
 	free := cell{scripts.Free, asItWas, ""}
 	found := cell{scripts.Done, asItWas, "duplicates:1 replayed:1"}
+	poisoned := cell{scripts.Poisoned, asItWas, ""}
 
 	operations := map[string]struct {
 		op    func(now time.Time) scripts.Op
 		cells map[string]cell
 	}{
 		"claim": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", true, digest, false) },
+			func(time.Time) scripts.Op { return claimOp(key, "ours", true, digest, false) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -171,13 +185,15 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"P other 3 expired": {scripts.Claimed, "P 4 ours", "executed:1 takeovers:1"},
 				"D ours":            found, "D other 1": found, "D other 2": found, "D other 3": found,
 				"F ours":    {scripts.Cancelled, asItWas, ""},
+				"V ours":    poisoned,
+				"V other 1": poisoned, "V other 2": poisoned, "V other 3": poisoned,
 				"F other 1": {scripts.Claimed, "P 2 ours", "executed:1"},
 				"F other 2": {scripts.Claimed, "P 3 ours", "executed:1"},
 				"F other 3": {scripts.Claimed, "P 4 ours", "executed:1"},
 			},
 		},
 		"claim again": {
-			func(time.Time) scripts.Op { return scripts.Claim(key, "ours", false, digest, false) },
+			func(time.Time) scripts.Op { return claimOp(key, "ours", false, digest, false) },
 			map[string]cell{
 				"nothing": {scripts.Claimed, "P 1 ours", "executed:1"},
 				"P ours":  {scripts.Claimed, "P 2 ours", ""}, "P ours expired": {scripts.Claimed, "P 2 ours", ""},
@@ -188,13 +204,15 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"D ours":            {scripts.Done, asItWas, ""}, "D other 1": {scripts.Done, asItWas, ""},
 				"D other 2": {scripts.Done, asItWas, ""}, "D other 3": {scripts.Done, asItWas, ""},
 				"F ours":    {scripts.Cancelled, asItWas, ""},
+				"V ours":    poisoned,
+				"V other 1": poisoned, "V other 2": poisoned, "V other 3": poisoned,
 				"F other 1": {scripts.Claimed, "P 2 ours", "executed:1"},
 				"F other 2": {scripts.Claimed, "P 3 ours", "executed:1"},
 				"F other 3": {scripts.Claimed, "P 4 ours", "executed:1"},
 			},
 		},
 		"look": {
-			func(time.Time) scripts.Op { return scripts.Look(key, true) },
+			func(time.Time) scripts.Op { return lookOp(key, true) },
 			map[string]cell{
 				"nothing": free,
 				"P ours":  running, "P ours expired": free,
@@ -202,10 +220,11 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"P other 1 expired": free, "P other 2 expired": free, "P other 3 expired": free,
 				"D ours": found, "D other 1": found, "D other 2": found, "D other 3": found,
 				"F ours": free, "F other 1": free, "F other 2": free, "F other 3": free,
+				"V ours": poisoned, "V other 1": poisoned, "V other 2": poisoned, "V other 3": poisoned,
 			},
 		},
 		"renew": {
-			func(time.Time) scripts.Op { return scripts.Renew(key, 2, "ours", digest) },
+			func(time.Time) scripts.Op { return renewOp(key, 2, "ours", digest) },
 			map[string]cell{
 				"nothing": restored("P 2 ours", "restored:1"),
 				"P ours":  {scripts.Renewed, "P 2 ours", ""}, "P ours expired": {scripts.Renewed, "P 2 ours", ""},
@@ -215,10 +234,12 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"D other 1": restored("P 2 ours", "restored:1"), "D other 2": lostLease, "D other 3": lostLease,
 				"F ours":    refused,
 				"F other 1": restored("P 2 ours", "restored:1"), "F other 2": lostLease, "F other 3": lostLease,
+				"V ours":    refused,
+				"V other 1": restored("P 2 ours", "restored:1"), "V other 2": lostLease, "V other 3": lostLease,
 			},
 		},
 		"store": {
-			func(time.Time) scripts.Op { return scripts.Store(key, 2, "ours", digest, result, ttl) },
+			func(time.Time) scripts.Op { return storeOp(key, 2, "ours", digest, result, ttl) },
 			map[string]cell{
 				"nothing": restored("D 2 ours", "restored:1 stored:1"),
 				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
@@ -231,6 +252,9 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"F ours":    refused,
 				"F other 1": restored("D 2 ours", "restored:1 stored:1"), "F other 2": restored("D 2 ours", "restored:1 stored:1"),
 				"F other 3": lateStore,
+				"V ours":    {scripts.Stored, "D 2 ours", "stored:1"},
+				"V other 1": restored("D 2 ours", "restored:1 stored:1"), "V other 2": restored("D 2 ours", "restored:1 stored:1"),
+				"V other 3": lateStore,
 			},
 		},
 		"restore of a done record": {
@@ -248,26 +272,26 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"D other 1":         restored("D 2 ours", "restored:1"), "D other 2": refused, "D other 3": refused,
 				"F ours":    refused,
 				"F other 1": restored("D 2 ours", "restored:1"), "F other 2": restored("D 2 ours", "restored:1"), "F other 3": refused,
+				"V ours":    {scripts.Stored, "D 2 ours", "stored:1"},
+				"V other 1": restored("D 2 ours", "restored:1"), "V other 2": restored("D 2 ours", "restored:1"), "V other 3": refused,
 			},
 		},
 		"restore of a failed record": {
 			func(now time.Time) scripts.Op {
 				return scripts.Restore(key, record.Append(nil, record.Record{State: record.Failed, Attempt: 2, Token: "ours",
-					FailedAt: now, Reason: "error"}))
+					FailedAt: now.Add(-time.Second), Reason: "error"}))
 			},
-			map[string]cell{
-				"nothing": restored("F 2 ours", "restored:1"),
-				"P ours":  refused, "P ours expired": refused,
-				"P other 1": restored("F 2 ours", "restored:1"), "P other 2": refused, "P other 3": refused,
-				"P other 1 expired": restored("F 2 ours", "restored:1"), "P other 2 expired": refused, "P other 3 expired": refused,
-				"D ours":    refused,
-				"D other 1": restored("F 2 ours", "restored:1"), "D other 2": refused, "D other 3": refused,
-				"F ours":    refused,
-				"F other 1": restored("F 2 ours", "restored:1"), "F other 2": refused, "F other 3": refused,
+			restoresAFailure(refused),
+		},
+		"restore of a verdict": {
+			func(now time.Time) scripts.Op {
+				return scripts.Restore(key, record.Append(nil, record.Record{State: record.Failed, Attempt: 2, Token: "ours",
+					FailedAt: now.Add(-time.Second), Reason: record.Expired, Doubt: true, Failures: 1, Verdict: record.Doubtful}))
 			},
+			restoresAFailure(restored("F 2 ours", "restored:1")),
 		},
 		"fail": {
-			func(time.Time) scripts.Op { return scripts.Fail(key, 2, "ours", "error") },
+			func(time.Time) scripts.Op { return scripts.Fail(key, 2, "ours", "error", false) },
 			map[string]cell{
 				"nothing": {scripts.Failed, "F 2 ours", ""},
 				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
@@ -277,10 +301,12 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"D other 1": lateStore, "D other 2": lateStore, "D other 3": lateStore,
 				"F ours":    {scripts.Failed, asItWas, ""},
 				"F other 1": lateStore, "F other 2": lateStore, "F other 3": lateStore,
+				"V ours":    {scripts.Failed, asItWas, "failed:1"},
+				"V other 1": lateStore, "V other 2": lateStore, "V other 3": lateStore,
 			},
 		},
 		"fail of a claim that was never answered": {
-			func(time.Time) scripts.Op { return scripts.Fail(key, 0, "ours", "unanswered") },
+			func(time.Time) scripts.Op { return scripts.Fail(key, 0, "ours", "unanswered", false) },
 			map[string]cell{
 				"nothing": {scripts.Failed, "F 0 ours", ""},
 				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
@@ -290,6 +316,8 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"D other 1": refused, "D other 2": refused, "D other 3": refused,
 				"F ours":    {scripts.Failed, asItWas, ""},
 				"F other 1": refused, "F other 2": refused, "F other 3": refused,
+				"V ours":    {scripts.Failed, asItWas, "failed:1"},
+				"V other 1": refused, "V other 2": refused, "V other 3": refused,
 			},
 		},
 		"forget": {
@@ -299,6 +327,12 @@ func TestEveryCellOfTheTable(t *testing.T) {
 		"forget with force": {
 			func(time.Time) scripts.Op { return scripts.Forget(key, true) },
 			forgets(cell{verdict: scripts.Forgotten}),
+		},
+		"resolve": {
+			func(time.Time) scripts.Op {
+				return scripts.Resolve(key, record.Record{State: record.Done, Attempt: 2, Digest: digest, Result: result}, ttl)
+			},
+			resolves(),
 		},
 	}
 
@@ -316,6 +350,39 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			}
 		}
 	})
+}
+
+// restoresAFailure is the row of the restore of a failed record of attempt 2; overF is what it does over its own one
+// without a verdict.
+func restoresAFailure(overF cell) map[string]cell {
+	restored := cell{scripts.Restored, "F 2 ours", "restored:1"}
+	row := make(map[string]cell)
+	for state, r := range before(time.Now()) {
+		row[state] = cell{scripts.Refused, asItWas, ""}
+		if r.Attempt < 2 || state == "P ours" || state == "P ours expired" {
+			row[state] = restored
+		}
+	}
+	row["F ours"] = overF
+	return row
+}
+
+// resolves is the row of a resolve of attempt 2.
+func resolves() map[string]cell {
+	row := make(map[string]cell)
+	for state, r := range before(time.Now()) {
+		switch {
+		case r.State == 0:
+			row[state] = cell{scripts.Missing, asItWas, ""}
+		case r.State == record.Done || r.Attempt != 2:
+			row[state] = cell{scripts.Refused, asItWas, ""}
+		case r.State == record.InProgress && r.Deadline.After(time.Now()):
+			row[state] = cell{scripts.Running, asItWas, ""}
+		default:
+			row[state] = cell{scripts.Resolved, "D 3 -", ""}
+		}
+	}
+	return row
 }
 
 // forgets is the row of forget; running is what it does where an execution runs.
@@ -365,21 +432,32 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 		if want := map[bool]record.Digest{true: another, false: digest}[answer.Verdict == scripts.Renewed]; after.State == record.InProgress && after.Digest != want {
 			e.Errorf("it says that %x is executed, want %x", after.Digest, want)
 		}
-		if ms, _ := strconv.Atoi(e.do("PTTL", key)); ms <= 0 || time.Duration(ms)*time.Millisecond > ttl {
+		want := ttl
+		if after.Verdict != record.NoVerdict {
+			want = doubtTTL
+		}
+		if ms, _ := strconv.Atoi(e.do("PTTL", key)); ms <= 0 || time.Duration(ms)*time.Millisecond > want {
 			e.Errorf("PTTL is %d", ms)
 		}
 	}
 	switch answer.Verdict {
-	case scripts.Done, scripts.Refused:
+	case scripts.Done, scripts.Refused, scripts.Poisoned:
 		if string(answer.Record) != bytesBefore {
 			e.Errorf("the answer carries %q, want %q", answer.Record, bytesBefore)
+		}
+	case scripts.Failed:
+		if string(answer.Record) != e.do("GET", key) {
+			e.Errorf("the answer carries %q, but %q stands", answer.Record, e.do("GET", key))
 		}
 	case scripts.Claimed:
 		if answer.Attempt != e.stands().Attempt {
 			e.Errorf("the answer says attempt %d", answer.Attempt)
 		}
-		if answer.Before != stood.Reason {
-			e.Errorf("the attempt before failed for %q, but the answer says %q", stood.Reason, answer.Before)
+		if want := ended(stood); stood.Token != "ours" && answer.Before != want {
+			e.Errorf("the attempt before ended by %q, but the answer says %q", want, answer.Before)
+		}
+		if want := stood.Token == "other" && stood.State == record.InProgress; answer.Doubt != want || e.stands().Doubt != want {
+			e.Errorf("in doubt: the answer says %v, the record %v", answer.Doubt, e.stands().Doubt)
 		}
 	case scripts.Free:
 		before := map[record.State]string{0: "nothing", record.InProgress: "expired", record.Failed: "error"}
@@ -394,6 +472,14 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 			e.Errorf("the answer says that %x is executed", answer.Digest)
 		}
 	}
+}
+
+// ended is how the attempt of a record ended that a claim takes the place of.
+func ended(r record.Record) string {
+	if r.State == record.InProgress {
+		return record.Expired
+	}
+	return r.Reason
 }
 
 // checkTimes checks what a record that was written says of times and of its result.
@@ -444,7 +530,7 @@ func TestRestoreOfARecordWhoseEndHasComeWritesNothing(t *testing.T) {
 func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		claim := func(token string, body record.Digest) scripts.Verdict {
-			a := e.run(scripts.Claim(key, token, true, body, true))
+			a := e.run(claimOp(key, token, true, body, true))
 			if a.Verdict == scripts.Mismatch && a.Digest == body {
 				t.Error("the answer says that this very body was executed")
 			}
@@ -455,7 +541,7 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 		} {
 			e.do("FLUSHALL")
 			claim("a", digest)
-			e.run(scripts.Fail(key, 1, "a", reason))
+			e.run(scripts.Fail(key, 1, "a", reason, false))
 			if got := claim("b", another); got != want {
 				t.Errorf("after %q another body is answered %q, want %q", reason, got, want)
 			}
@@ -467,7 +553,7 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 		if got := claim("ours", digest); got != scripts.Mismatch {
 			t.Errorf("after a crash another body is answered %q", got)
 		}
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("where it is not set, another body is answered %q", a.Verdict)
 		}
 	})
@@ -480,7 +566,7 @@ func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 			large := record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl), Digest: digest,
 				Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)}}
 			e.do("SET", fmt.Sprint(key, i), string(record.Append(nil, large)))
-			looks = append(looks, scripts.Look(fmt.Sprint(key, i), false))
+			looks = append(looks, lookOp(fmt.Sprint(key, i), false))
 		}
 		sizes := func(ops ...scripts.Op) (told []bool) {
 			for _, a := range e.call(scripts.Flush{}, ops...).Answers {
@@ -502,9 +588,9 @@ func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 
 func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Claim(key, "ours", true, digest, false))
+		e.run(claimOp(key, "ours", true, digest, false))
 		refusal := record.Result{Status: 404, ContentType: "text/plain", Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
-		e.run(scripts.Store(key, 1, "ours", digest, refusal, time.Minute))
+		e.run(storeOp(key, 1, "ours", digest, refusal, time.Minute))
 		ms, _ := strconv.Atoi(e.do("PTTL", key))
 		if r := e.stands(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute || fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
 			t.Errorf("PTTL %d, record %+v", ms, r)
@@ -528,9 +614,9 @@ func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 
 func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 	operations := map[string]scripts.Op{
-		"claim": scripts.Claim(key, "ours", true, digest, false), "renew": scripts.Renew(key, 1, "ours", digest),
-		"store": scripts.Store(key, 1, "ours", digest, result, ttl), "fail": scripts.Fail(key, 0, "ours", "error"),
-		"forget": scripts.Forget(key, true), "look": scripts.Look(key, true),
+		"claim": claimOp(key, "ours", true, digest, false), "renew": renewOp(key, 1, "ours", digest),
+		"store": storeOp(key, 1, "ours", digest, result, ttl), "fail": scripts.Fail(key, 0, "ours", "error", false),
+		"forget": scripts.Forget(key, true), "look": lookOp(key, true),
 		"restore": scripts.Restore(key, record.Append(nil, record.Record{
 			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
 	}
@@ -557,7 +643,7 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 					e.do(set...)
 					dump := func() string { return e.do("TYPE", key) + e.do("STRLEN", "none") }
 					stood := dump()
-					reply := e.call(scripts.Flush{}, op, scripts.Claim(key+"2", "ours", true, digest, false))
+					reply := e.call(scripts.Flush{}, op, claimOp(key+"2", "ours", true, digest, false))
 					if v := reply.Answers[0].Verdict; v != scripts.Foreign {
 						t.Errorf("verdict %q", v)
 					}
@@ -585,7 +671,7 @@ func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 			}
 		}
 		flush.Number = 2
-		e.call(flush, scripts.Claim(key, "t", true, digest, false))
+		e.call(flush, claimOp(key, "t", true, digest, false))
 		if m := e.metrics(); m["total_requests"] != "6" || m["waited"] != "4" {
 			t.Errorf("counted %v", m)
 		}
@@ -599,7 +685,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"}, "a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
 		onEach(t, func(t *testing.T, e *engine) {
 			e.do(set...)
-			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, scripts.Claim(key, "t", true, digest, false))
+			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, claimOp(key, "t", true, digest, false))
 			if !reply.Flushed || reply.Answers[0].Verdict != scripts.Claimed || e.metrics()["waited"] != "1" {
 				t.Errorf("%s: reply %+v, metrics %v", what, reply, e.metrics())
 			}
@@ -610,7 +696,7 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		reply := e.call(scripts.Flush{},
-			scripts.Claim(key, "a", true, digest, false), scripts.Claim(key, "b", true, digest, false), scripts.Store(key, 1, "a", digest, result, ttl), scripts.Claim(key, "b", true, digest, false))
+			claimOp(key, "a", true, digest, false), claimOp(key, "b", true, digest, false), storeOp(key, 1, "a", digest, result, ttl), claimOp(key, "b", true, digest, false))
 		var got []scripts.Verdict
 		for _, a := range reply.Answers {
 			got = append(got, a.Verdict)
@@ -633,12 +719,12 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 		}
 		for _, stood := range []int64{1, 3} {
 			running(stood)
-			e.run(scripts.Renew(key, 2, "ours", digest))
+			e.run(renewOp(key, 2, "ours", digest))
 			if r := e.stands(); r.State != record.InProgress || r.Attempt != max(stood, 2) {
 				t.Errorf("attempt 2 was renewed over %d: %+v", stood, r)
 			}
 			running(stood)
-			e.run(scripts.Store(key, 2, "ours", digest, result, ttl))
+			e.run(storeOp(key, 2, "ours", digest, result, ttl))
 			if r := e.stands(); r.State != record.Done || r.Attempt != max(stood, 2) {
 				t.Errorf("attempt 2 was stored over %d: %+v", stood, r)
 			}
@@ -649,7 +735,7 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.InProgress || a.Left != time.Second {
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.InProgress || a.Left != time.Second {
 			t.Errorf("answer %+v, want in progress with its own length left", a)
 		}
 		r := e.stands()
@@ -662,8 +748,8 @@ func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 func TestNumbersStayExactPastWhatLuaPrints(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		const attempt = 1 << 50
-		e.run(scripts.Renew(key, attempt, "ours", digest))
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Attempt != attempt || e.stands().Attempt != attempt {
+		e.run(renewOp(key, attempt, "ours", digest))
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Attempt != attempt || e.stands().Attempt != attempt {
 			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.stands().Attempt, int64(attempt))
 		}
 	})
@@ -676,7 +762,7 @@ func TestSettling(t *testing.T) {
 		e.settle = settle
 		return e
 	}
-	store := scripts.Store(key, 1, "ours", digest, result, ttl)
+	store := storeOp(key, 1, "ours", digest, result, ttl)
 
 	t.Run("a first history is met by any call", func(t *testing.T) {
 		e := begin(t)
@@ -691,7 +777,7 @@ func TestSettling(t *testing.T) {
 			if stood.State != 0 {
 				e.put(stood)
 			}
-			for _, a := range e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false), store, scripts.Forget(key, true)).Answers {
+			for _, a := range e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false), store, scripts.Forget(key, true)).Answers {
 				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {
 					t.Errorf("%s: %+v", name, a)
 				}
@@ -707,7 +793,7 @@ func TestSettling(t *testing.T) {
 		done := record.Append(nil, record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: met.Now, Ends: met.Now.Add(ttl), Digest: digest, Result: result})
 		var last scripts.Reply
 		for i := 0; ; i++ {
-			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), scripts.Fail(fmt.Sprint(key, "f", i), 1, "t", "error"))
+			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), scripts.Fail(fmt.Sprint(key, "f", i), 1, "t", "error", false))
 			if last.Settling == 0 || last.Now.Sub(met.Now) > 10*settle {
 				break
 			}
@@ -719,14 +805,14 @@ func TestSettling(t *testing.T) {
 		if took := last.Now.Sub(met.Now); took < 4*settle || took > 6*settle {
 			t.Errorf("it settled after %v, want five times %v", took, settle)
 		}
-		if a := e.run(scripts.Claim(key+"0", "u", true, digest, false)); a.Verdict != scripts.Done {
+		if a := e.run(claimOp(key+"0", "u", true, digest, false)); a.Verdict != scripts.Done {
 			t.Errorf("then a claim finds %+v", a)
 		}
 	})
 	t.Run("a repeated renewal does not prolong it", func(t *testing.T) {
 		e := begin(t)
-		met := e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours", digest))
-		for reply := met; reply.Settling > 0; reply = e.call(scripts.Flush{}, scripts.Renew(key, 1, "ours", digest)) {
+		met := e.call(scripts.Flush{}, renewOp(key, 1, "ours", digest))
+		for reply := met; reply.Settling > 0; reply = e.call(scripts.Flush{}, renewOp(key, 1, "ours", digest)) {
 			if reply.Now.Sub(met.Now) > 2*settle {
 				t.Fatal("it does not settle")
 			}
@@ -738,7 +824,7 @@ func TestSettling(t *testing.T) {
 		first := e.call(scripts.Flush{})
 		eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
 		e.do("FLUSHALL")
-		reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false))
+		reply := e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false))
 		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History || reply.History.ID != first.History.ID {
 			t.Errorf("reply %+v after %+v", reply, first)
 		}
@@ -747,7 +833,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -755,7 +841,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "99999999999999999", "settle", "99999999999999999")
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -763,7 +849,7 @@ func TestSettling(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
 		e.do("HSET", "cognigy:metrics", "settled_at", "rubbish", "settle", "rubbish", "met_at", "")
-		if a := e.run(scripts.Claim(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
@@ -771,12 +857,12 @@ func TestSettling(t *testing.T) {
 
 func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e := onReal(t)
-	e.run(scripts.Claim(key, "ours", true, digest, false))
-	e.run(scripts.Store(key, 1, "ours", digest, result, ttl))
+	e.run(claimOp(key, "ours", true, digest, false))
+	e.run(storeOp(key, 1, "ours", digest, result, ttl))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
-		scripts.Claim(key, "theirs", true, digest, false), scripts.Claim(key+"2", "theirs", true, digest, false), scripts.Renew(key+"3", 1, "x", digest),
-		scripts.Store(key+"4", 1, "x", digest, result, ttl), scripts.Fail(key+"5", 1, "x", "error"))
+		claimOp(key, "theirs", true, digest, false), claimOp(key+"2", "theirs", true, digest, false), renewOp(key+"3", 1, "x", digest),
+		storeOp(key+"4", 1, "x", digest, result, ttl), scripts.Fail(key+"5", 1, "x", "error", false))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)
 	}
@@ -792,7 +878,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	if m := e.metrics(); m["executed"] != "1" || m["waited"] != "" || m["lost_stores"] != "" {
 		t.Errorf("counted %v", m)
 	}
-	if a := e.run(scripts.Claim(key+"2", "theirs", true, digest, false)); a.Verdict != scripts.Claimed {
+	if a := e.run(claimOp(key+"2", "theirs", true, digest, false)); a.Verdict != scripts.Claimed {
 		t.Errorf("with room again: %+v", a)
 	}
 }
@@ -800,7 +886,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 	e := onReal(t, "--maxmemory", "1")
 	e.settle = time.Second
-	reply := e.call(scripts.Flush{}, scripts.Claim(key, "ours", true, digest, false))
+	reply := e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false))
 	if reply.Answers[0].Verdict != scripts.Error || reply.History != (scripts.History{}) {
 		t.Errorf("reply %+v", reply)
 	}
@@ -808,9 +894,9 @@ func TestAHistoryThatCannotBeNotedDecidesNothingAndIsNotTold(t *testing.T) {
 
 func TestTheScriptIsSentAgainAfterScriptFlush(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Claim(key, "ours", true, digest, false))
+		e.run(claimOp(key, "ours", true, digest, false))
 		e.do("SCRIPT", "FLUSH")
-		if a := e.run(scripts.Claim(key, "ours", false, digest, false)); a.Verdict != scripts.Claimed {
+		if a := e.run(claimOp(key, "ours", false, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})

@@ -59,7 +59,7 @@ func (r *Reply) short(acked, want int) {
 	r.Short = true
 	for i := range r.Answers {
 		switch a := &r.Answers[i]; a.Verdict {
-		case Claimed, Stored, Restored, Done, Forgotten:
+		case Claimed, Stored, Restored, Done, Forgotten, Resolved, Poisoned, Doubtful:
 			*a = Answer{Verdict: Error, Text: fmt.Sprintf("%d of %d replicas have it", acked, want)}
 		}
 	}

@@ -24,7 +24,7 @@ func (e *engine) forget(ctx context.Context, force bool, settle time.Duration) (
 func (e *engine) claim() scripts.Answer {
 	e.Helper()
 	reply, err := scripts.Run(e.Context(), e.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: lease, TTL: ttl, Ops: []scripts.Op{scripts.Claim(key, "next", true, record.Digest{}, false)},
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: lease, TTL: ttl, Ops: []scripts.Op{scripts.Claim(key, "next", scripts.Question{First: true})},
 	})
 	if err != nil {
 		e.Fatal(err)

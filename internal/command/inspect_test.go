@@ -38,7 +38,7 @@ func found(now time.Time) map[string]struct {
 	stepped.Deadline = now.Add(time.Hour)
 	done := record.Record{State: record.Done, Attempt: 1, Token: "HOLDER", Stored: now.Add(-90600 * time.Millisecond), Ends: now.Add(ttl), Digest: record.Digest{1, 2, 3}, Result: secret}
 	failed := record.Record{State: record.Failed, Attempt: 3, Token: "HOLDER", FailedAt: now.Add(-250 * time.Millisecond), Reason: "panic"}
-	forgotten := record.Record{State: record.Failed, Attempt: 4, Token: record.Forgotten, FailedAt: now.Add(-48 * time.Hour), Reason: "forgotten"}
+	forgotten := record.Record{State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: now.Add(-48 * time.Hour), Reason: "forgotten"}
 	return map[string]struct {
 		record record.Record
 		life   time.Duration

@@ -72,8 +72,12 @@ type Execution struct {
 	LockTTL time.Duration `default:"20s" help:"Lease of an execution, renewed while it runs. If a replica crashes, a webhook that it was running stays blocked this long."`
 	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
 	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
-	// RejectedTTL, at least twice LockTTL, is how long the record of a final refusal lives.
-	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL."`
+	// RejectedTTL, 0 or at least twice LockTTL, is how long the record of a final refusal lives.
+	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
+	// InDoubt is execute or stop: what becomes of a webhook whose last attempt may have had its effect.
+	InDoubt string `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
+	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in doubt.
+	DoubtTTL time.Duration `default:"720h" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
 	// Mismatch is serve or reject: what a webhook gets whose identity was stored with another body.
 	Mismatch string `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
 	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
@@ -93,7 +97,7 @@ type Execution struct {
 	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
 	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
-	// JournalAge is above 0.
+	// JournalAge is above 0, and at most RejectedTTL where that is not 0: an older entry may have ended in Redis.
 	JournalAge time.Duration `default:"3m" help:"How long they are kept there."`
 }
 

@@ -33,6 +33,7 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(slices.Concat(
 		c.HTTP.problems(c.Upstream),
+		c.stopProblems(),
 		c.Execution.problems(c.Redis.Timeout),
 		c.Redis.problems(c.Execution),
 		c.Upkeep.problems(),
@@ -40,6 +41,14 @@ func (c *Config) Validate() error {
 		c.Upstream.problems(),
 		c.Echo.problems(),
 	)...)
+}
+
+// stopProblems are those of IN_DOUBT=stop: a shutdown that cuts executions off would leave a doubt at each deploy.
+func (c *Config) stopProblems() (p problems) {
+	p.unless(c.Execution.InDoubt != "stop" || c.HTTP.ShutdownTimeout >= c.DrainNeeds(),
+		"SHUTDOWN_TIMEOUT is %v: with IN_DOUBT=stop it must be at least %v (EXECUTION_TIMEOUT and twice REDIS_TIMEOUT), "+
+			"or every deploy leaves webhooks in doubt", c.HTTP.ShutdownTimeout, c.DrainNeeds())
+	return p
 }
 
 // problems gathers the sentences of broken rules.
@@ -90,8 +99,12 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 		"LOCK_TTL is %v: must be from 100ms to 24h", e.LockTTL)
 	p.unless(e.ResultTTL/2 >= e.LockTTL,
 		"RESULT_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.ResultTTL, e.LockTTL)
-	p.unless(e.RejectedTTL/2 >= e.LockTTL,
-		"REJECTED_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.RejectedTTL, e.LockTTL)
+	p.unless(e.RejectedTTL == 0 || e.RejectedTTL/2 >= e.LockTTL,
+		"REJECTED_TTL is %v: must be 0 (refusals are told and not kept) or at least twice LOCK_TTL (%v), so that no record ends before its lease",
+		e.RejectedTTL, e.LockTTL)
+	p.unless(e.InDoubt == "execute" || e.InDoubt == "stop", "IN_DOUBT is %q: must be execute or stop", e.InDoubt)
+	p.unless(e.DoubtTTL >= e.ResultTTL,
+		"DOUBT_TTL is %v: must be at least RESULT_TTL (%v), so that no doubt is forgotten before a result would be", e.DoubtTTL, e.ResultTTL)
 	p.unless(e.Mismatch == "serve" || e.Mismatch == "reject", "MISMATCH is %q: must be serve or reject", e.Mismatch)
 	p.unless(0 < e.WaitTimeout && e.WaitTimeout <= 10*time.Minute,
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
@@ -102,6 +115,8 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.MaxExecutions >= 0, "MAX_EXECUTIONS is %d: must be 0 (no limit) or more", e.MaxExecutions)
 	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)
 	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
+	p.unless(e.RejectedTTL == 0 || e.JournalAge <= e.RejectedTTL,
+		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end", e.JournalAge, e.RejectedTTL)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
 		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
 		e.Settle, ((DialTimeout + redisTimeout) * 4 / 3).Round(time.Millisecond), DialTimeout, redisTimeout)

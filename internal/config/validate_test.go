@@ -75,9 +75,9 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"the record of a final refusal outlives two leases",
-			[]env{{"REJECTED_TTL": "39s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
+			[]env{{"REJECTED_TTL": "39s", "JOURNAL_AGE": "1s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
 			"REJECTED_TTL is ",
-			[]env{{"REJECTED_TTL": "40s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
+			[]env{{"REJECTED_TTL": "40s", "JOURNAL_AGE": "40s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
 		},
 		{
 			"a mismatch is served or rejected",
@@ -216,9 +216,27 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"what is kept is kept for a while",
-			[]env{{"JOURNAL_AGE": "0s"}, {"JOURNAL_AGE": "-1s"}},
+			[]env{{"JOURNAL_AGE": "0s"}, {"JOURNAL_AGE": "-1s"}, {"JOURNAL_AGE": "301s"}, {"REJECTED_TTL": "1m"}},
 			"JOURNAL_AGE is ",
-			[]env{{"JOURNAL_AGE": "1ms"}},
+			[]env{{"JOURNAL_AGE": "1ms"}, {"JOURNAL_AGE": "5m"}, {"JOURNAL_AGE": "1h", "REJECTED_TTL": "0s"}},
+		},
+		{
+			"a doubt is executed or stops",
+			[]env{{"IN_DOUBT": "ask"}, {"IN_DOUBT": "Stop"}},
+			"IN_DOUBT is ",
+			[]env{{"IN_DOUBT": "execute"}, {"IN_DOUBT": "stop"}},
+		},
+		{
+			"a doubt is remembered for as long as a result",
+			[]env{{"DOUBT_TTL": "59m"}, {"RESULT_TTL": "721h"}},
+			"DOUBT_TTL is ",
+			[]env{{"DOUBT_TTL": "1h"}, {"RESULT_TTL": "720h"}},
+		},
+		{
+			"where a doubt stops, a deploy makes none",
+			[]env{{"IN_DOUBT": "stop", "SHUTDOWN_TIMEOUT": "31s"}, {"IN_DOUBT": "stop", "EXECUTION_TIMEOUT": "34s"}},
+			"SHUTDOWN_TIMEOUT is ",
+			[]env{{"IN_DOUBT": "stop", "SHUTDOWN_TIMEOUT": "32s"}, {"SHUTDOWN_TIMEOUT": "1s"}},
 		},
 		{
 			"buckets are told apart by a fingerprint's first byte",

@@ -44,6 +44,7 @@ const (
 	Refused                    // nothing is executed at the moment (Admit, ErrRefused)
 	Overloaded                 // as many executions run, or as many requests wait, as may
 	Poisoned                   // its executions failed as often as they may; it is not executed
+	Doubtful                   // an attempt may have had its effect; it is not executed (StopInDoubt)
 	Mismatched                 // another body than the one that is, or was, executed (RejectMismatch)
 	Missing                    // to Find: there is no record
 )

@@ -76,12 +76,12 @@ func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 		r := h.open(options())
 		crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now()}
 		crashed.Deadline = time.Now().Add(-time.Second)
-		forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Forgotten, FailedAt: time.Now(), Reason: "forgotten"}
+		forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: "forgotten"}
 		unanswered := record.Record{State: record.Failed, Attempt: 1, Token: "lost", FailedAt: time.Now(), Reason: "unanswered"}
 		for n, c := range []struct {
 			stands  record.Record
 			inDoubt bool
-		}{{crashed, true}, {forgotten, false}, {unanswered, true}} {
+		}{{crashed, true}, {forgotten, false}, {unanswered, false}} {
 			h.record(n, c.stands)
 			if a := r.send(n); a.Outcome != gate.Executed || h.inDoubt.Load() != c.inDoubt {
 				t.Errorf("after %+v: %s, told of a doubt: %v", c.stands, name(a.Outcome), h.inDoubt.Load())
@@ -333,7 +333,7 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 	o.WaitTimeout = time.Second
 	r := h.open(o)
 	before := h.calls()
-	h.put(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003\n")
+	h.put(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003 0 0 -\n")
 	h.expect(r.send(1), gate.Foreign, "")
 	if calls := h.calls() - before; calls > 100 {
 		t.Errorf("the script was called %d times", calls)
@@ -364,7 +364,7 @@ func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
 			want  gate.Outcome
 		}{
 			3: {string(record.Append(nil, record.Record{State: record.InProgress, Attempt: 1, Token: "t", Lease: 1, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})), gate.Failed},
-			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Forgotten, FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
+			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Person, FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
 			5: {"rubbish", gate.Foreign},
 		} {
 			h.put(n, c.value)

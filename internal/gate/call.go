@@ -39,7 +39,7 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 	reply, err = scripts.Run(ctx, b.client, scripts.Call{
 		Metrics: b.keys.Metrics(), Flushed: b.keys.Flush(b.process),
 		Settle: b.Settle, Lease: b.LockTTL, TTL: b.ResultTTL,
-		MaxAttempts: b.MaxAttempts, Acks: b.ReplicasAck, Timeout: b.RedisTimeout,
+		MaxAttempts: b.MaxAttempts, StopInDoubt: b.StopInDoubt, DoubtTTL: b.DoubtTTL, Acks: b.ReplicasAck, Timeout: b.RedisTimeout,
 		Flush: flush, Ops: ops,
 	})
 	if err != nil {

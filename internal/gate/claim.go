@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -22,7 +21,7 @@ func retries() backoff.Backoff {
 // fly claims until this flight executes, or finds what another one left, or has nobody left to fly for. first: it is the
 // first look of whom it flies for.
 func (b *bucket) fly(f *flight, first bool) {
-	token := rand.Text()
+	token := b.tokens.next()
 	for ; ; first = false {
 		w, waits := b.nominate(f)
 		if !waits {
@@ -31,7 +30,7 @@ func (b *bucket) fly(f *flight, first bool) {
 		c, ok := b.claim(f, w, token, first)
 		if !ok || b.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
-				b.commit(scripts.Fail(f.key, c.Attempt, token, "shutdown"))
+				b.commit(scripts.Fail(f.key, c.Attempt, token, reasonUnstarted, c.Doubt))
 				b.executing.Add(-1)
 			}
 			b.land(f, landing{outcome: Unavailable})
@@ -54,9 +53,10 @@ func (b *bucket) fly(f *flight, first bool) {
 		case scripts.Free:
 			b.land(f, landing{outcome: c.refusal, after: c.wait})
 			return
-		case scripts.Poisoned:
-			b.land(f, landing{outcome: Poisoned})
-			return
+		case scripts.Poisoned, scripts.Doubtful:
+			if b.landOn(f, c.Record, c.signals) {
+				return
+			}
 		case scripts.Mismatch: // its caller goes, others may have the right body
 		case scripts.Foreign:
 			b.landOnForeign(f, foreign(c.Text))
@@ -66,6 +66,14 @@ func (b *bucket) fly(f *flight, first bool) {
 			return
 		}
 	}
+}
+
+// outcomeOf is what a verdict is to a caller.
+func outcomeOf(v record.Verdict) Outcome {
+	if v == record.Poisoned {
+		return Poisoned
+	}
+	return Doubtful
 }
 
 // landOn lands on a value that Redis held. It does not, where a signal of a loss came meanwhile.
@@ -78,15 +86,19 @@ func (b *bucket) landOn(f *flight, value []byte, signals uint64) (landed bool) {
 	return b.landOnRecord(f, r, signals)
 }
 
-// landOnRecord lands on a record that is done, or that a person had forgotten. It does not, where a signal of a loss came
-// before the journal had it.
+// landOnRecord lands on a record that is done, that has a verdict, or that a person had forgotten. It does not, where a
+// signal of a loss came before the journal had it.
 func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (landed bool) {
 	b.journal.add(f.fingerprint, r, signals)
 	if !b.believed(signals) {
 		return false
 	}
-	if r.Forgotten() {
-		b.land(f, landing{outcome: Processing, attempt: r.Attempt})
+	if r.State == record.Failed {
+		outcome := Processing // forgotten
+		if r.Verdict != record.NoVerdict {
+			outcome = outcomeOf(r.Verdict)
+		}
+		b.land(f, landing{outcome: outcome, attempt: r.Attempt})
 		return true
 	}
 	b.seen.add(f.fingerprint)
@@ -184,11 +196,12 @@ func (b *bucket) ask(key string, digest record.Digest, token string, first, clai
 	for pause := again.Next(); !b.health.silent.over(b.RedisPatience); pause = again.Next() {
 		signals := b.signals.raised.Load()
 		held := newLease(b.LockTTL) // counts from before the claim is sent
+		q := scripts.Question{First: first, Digest: digest, Reject: b.RejectMismatch, Asks: b.Asks}
 		var op scripts.Op
 		if claims {
-			op = scripts.Claim(key, token, first, digest, b.RejectMismatch)
+			op = scripts.Claim(key, token, q)
 		} else {
-			op = scripts.Look(key, first)
+			op = scripts.Look(key, q)
 		}
 		t := b.commit(op)
 		answer, err := t.answer, t.err // without a reply it has no verdict

@@ -26,6 +26,7 @@ const (
 	refused                      // of those: since nothing is executed at the moment
 	overloaded                   // of those: since too much is under way
 	poisoned                     // of those: since its executions failed too often
+	doubtful                     // of those: since an attempt is in doubt
 	lateAnswer                   // remark: a first caller left before its own execution ended
 	mismatch                     // remark: a duplicate with another body than the first
 	rejected                     // remark: an execution whose result is a refusal for good
@@ -47,6 +48,7 @@ var fields = [kinds][]string{
 	refused:          {"total_requests", "unavailable", "refused"},
 	overloaded:       {"total_requests", "unavailable", "overloaded"},
 	poisoned:         {"total_requests", "unavailable", "poisoned"},
+	doubtful:         {"total_requests", "unavailable", "doubtful"},
 	lateAnswer:       {"late_answers"},
 	mismatch:         {"mismatches"},
 	rejected:         {"rejected"},

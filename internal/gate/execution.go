@@ -40,8 +40,10 @@ type execution struct {
 	webhook Webhook
 	token   string
 	attempt int64
-	inDoubt bool // what became of an attempt before this one is not known
+	inDoubt bool // an attempt before this one may have had its effect
 	cause   string
+
+	failures int64 // of the attempts before this one
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -56,7 +58,10 @@ type execution struct {
 // from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
 // one that knows that it has stopped.
 func (b *bucket) execute(f *flight, w Webhook, token string, won claim) {
-	e := &execution{flight: f, webhook: w, token: token, attempt: won.Attempt, inDoubt: won.inDoubt(), cause: won.cause(), lease: won.lease}
+	e := &execution{
+		flight: f, webhook: w, token: token,
+		attempt: won.Attempt, inDoubt: won.Doubt, failures: won.Failures, cause: won.cause(), lease: won.lease,
+	}
 	fenced, cancel := context.WithCancelCause(b.life)
 	e.cancel = cancel
 	defer cancel(nil)
@@ -110,9 +115,17 @@ func (b *bucket) conclude(e *execution, took time.Duration, result record.Result
 		b.remark(result)
 		b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
 	case scripts.Failed:
+		if end.State == record.Done { // a refusal for good that is told and not kept
+			b.remark(result)
+			b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
+			return
+		}
 		outcome := Failed
-		if errors.Is(err, ErrRefused) {
+		switch {
+		case errors.Is(err, ErrRefused):
 			outcome = Refused
+		case errors.Is(err, ErrUnasked) && b.StopInDoubt:
+			outcome = Doubtful
 		}
 		b.land(f, landing{outcome: outcome, attempt: attempt, after: waitOf(err)})
 	case scripts.Refused:
@@ -134,7 +147,8 @@ func (b *bucket) remark(result record.Result) {
 	}
 }
 
-// ttl is how long a result answers duplicates: a refusal not as long, lest a wrong one stick.
+// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick; 0:
+// it is not kept at all.
 func (b *bucket) ttl(r record.Result) time.Duration {
 	if r.Status >= 400 {
 		return b.RejectedTTL
@@ -171,25 +185,18 @@ func (e *execution) run() (result record.Result, err error) {
 	return e.webhook.execute(e.ctx, e.attempt, e.inDoubt)
 }
 
-// The reasons of a failed record that leave no doubt of what became of its execution.
+// The reasons of a failed record that the gate itself gives or looks for. Which of them leave doubt of what became of the
+// execution, and which count against its webhook, is decided by the script.
 const (
 	reasonError     = "error"     // its logic said so
 	reasonRefused   = "refused"   // it did nothing
+	reasonRejected  = "rejected"  // its result was a refusal for good, told and not kept
+	reasonUnstarted = "unstarted" // its claim was won and it was not begun
+	reasonUnasked   = "unasked"   // nobody could say what became of the attempt in doubt before it
 	reasonForgotten = "forgotten" // a person wants it executed again
 )
 
-// inDoubt reports whether an attempt before the one that was won may have had its effect. It crashed, or was given up;
-// or the reply that told of it was lost.
-func (c claim) inDoubt() bool {
-	switch c.Before {
-	case reasonError, reasonRefused, reasonForgotten:
-		return false
-	}
-	return c.Attempt > 1
-}
-
-// reason is the word that a failed record keeps of an error. Doubt sticks: however certain a failure is, it tells nothing
-// of the attempt before.
+// reason is the word that a failed record keeps of an error.
 func (e *execution) reason(err error) string {
 	var p *panicked
 	switch cause := context.Cause(e.ctx); {
@@ -199,16 +206,18 @@ func (e *execution) reason(err error) string {
 		return "too-large"
 	case errors.Is(err, errExited):
 		return "exited"
+	case errors.Is(err, ErrRefused) && !errors.Is(err, ErrOutcomeUnknown): // certain, whatever ended the context
+		return reasonRefused
+	case errors.Is(err, ErrUnasked):
+		return reasonUnasked
 	case errors.Is(cause, ErrTimeout):
 		return "timeout"
 	case errors.Is(cause, ErrLeaseLost):
 		return "lease-lost"
 	case cause != nil:
 		return "shutdown"
-	case errors.Is(err, ErrOutcomeUnknown), e.inDoubt:
+	case errors.Is(err, ErrOutcomeUnknown):
 		return "unknown"
-	case errors.Is(err, ErrRefused):
-		return reasonRefused
 	}
 	return reasonError
 }
@@ -223,11 +232,13 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 		var op scripts.Op
 		switch {
 		case e.ended.Load(): // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
-			op = scripts.Fail(key, e.attempt, e.token, "lease-lost")
+			op = scripts.Fail(key, e.attempt, e.token, "lease-lost", e.inDoubt)
 		case end.State == record.Failed:
-			op = scripts.Fail(key, e.attempt, e.token, end.Reason)
+			op = scripts.Fail(key, e.attempt, e.token, end.Reason, e.inDoubt)
+		case ttl == 0:
+			op = scripts.Fail(key, e.attempt, e.token, reasonRejected, e.inDoubt)
 		default:
-			op = scripts.Store(key, e.attempt, e.token, end.Digest, end.Result, ttl)
+			op = scripts.Store(key, *end, ttl)
 		}
 		signals := b.signals.raised.Load()
 		if t := b.commit(op); t.err == nil {
@@ -235,7 +246,7 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 			case answer.Verdict == scripts.Settling:
 				pause = answer.Left
 			case answer.Verdict == scripts.Error:
-			case b.believed(signals) && b.noted(e, end, answer.Verdict, ttl, signals):
+			case b.believed(signals) && b.noted(e, end, answer, ttl, signals):
 				return answer
 			default:
 				pause = 0 // asked again at once
@@ -252,12 +263,16 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 
 // noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what
 // was stored may be gone.
-func (b *bucket) noted(e *execution, end *record.Record, v scripts.Verdict, ttl time.Duration, signals uint64) bool {
+func (b *bucket) noted(e *execution, end *record.Record, a scripts.Answer, ttl time.Duration, signals uint64) bool {
 	switch {
 	case e.ended.Load():
-	case v == scripts.Stored, v == scripts.Restored, v == scripts.Failed:
+	case a.Verdict == scripts.Failed: // the script knows more of the record than its execution does
+		if r, err := record.Parse(a.Record); err == nil {
+			b.journal.add(e.flight.fingerprint, r, signals)
+		}
+	case a.Verdict == scripts.Stored, a.Verdict == scripts.Restored:
 		now := b.redisNow()
-		end.Stored, end.FailedAt, end.Ends = now, now, now.Add(ttl)
+		end.Stored, end.Ends = now, now.Add(ttl)
 		b.journal.add(e.flight.fingerprint, *end, signals)
 	default:
 		b.journal.drop(e.flight.fingerprint, e.token)

@@ -224,6 +224,8 @@ func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 		b.counters.add(overloaded)
 	case outcome == Poisoned:
 		b.counters.add(poisoned)
+	case outcome == Doubtful:
+		b.counters.add(doubtful)
 	default:
 		b.counters.add(unavailable)
 	}

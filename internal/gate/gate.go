@@ -27,11 +27,12 @@ import (
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle,
-// RedisPatience, JournalBytes, ReplicasAck and the limits, where 0 means "none", RejectMismatch and Admit.
+// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, and Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
-	RejectedTTL      time.Duration // how long one lives whose result has a status of 4xx
+	RejectedTTL      time.Duration // how long one lives whose result has a status of 4xx; 0: it is told and not kept
+	DoubtTTL         time.Duration // how long verdicts live and, with StopInDoubt, every record in progress or in doubt
 	WaitTimeout      time.Duration // every caller's answer comes within it
 	ExecutionTimeout time.Duration // the logic's deadline
 	Settle           time.Duration // 0: nothing is decided later because Redis may have forgotten
@@ -46,13 +47,15 @@ type Options struct {
 	MaxWaiters       int           // requests in Do at once; 0: no limit
 	ReplicasAck      int           // replicas of Redis that must have a claim and a store
 	RejectMismatch   bool          // a duplicate with another body than the first is not served
+	StopInDoubt      bool          // an attempt whose predecessor may have had its effect is not begun
+	Asks             bool          // the logic finds out what became of an attempt in doubt before it acts
 
 	// Admit reports whether an execution may begin now, and if not, how long that will last; 0: not known. While it may
 	// not, nothing is claimed. nil: it always may.
 	Admit func() (wait time.Duration, ok bool)
 
 	Report  Report // which executions have a line in the log
-	Replica string // this process' name in those lines; "": none
+	Replica string // this process' name in those lines and in records, for people; "": none
 
 	// Ungrouped makes each operation a call of its own, to show what grouping brings.
 	Ungrouped bool
@@ -64,6 +67,7 @@ type Options struct {
 type Gate struct {
 	Options
 	process  string // names this process in its flushes; random, since containers share pids
+	tokens   tokens
 	client   rueidis.Client
 	keys     redis.Keys
 	tracking bool // Redis tells when a record changes
@@ -92,6 +96,7 @@ const maxInFlight = 512
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
 func New(o Options) *Gate {
 	g := &Gate{Options: o, process: rand.Text(), slots: make(chan struct{}, maxInFlight)}
+	g.tokens.prefix = tokenPrefix(o.Replica, g.process)
 	g.life, g.end = context.WithCancelCause(context.Background())
 	return g
 }

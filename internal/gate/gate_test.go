@@ -53,7 +53,7 @@ const buckets = 16
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 		JournalBytes: 1 << 20, JournalAge: time.Minute,
@@ -198,7 +198,7 @@ func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
 }
 
 func name(o gate.Outcome) string {
-	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "overloaded", "poisoned", "mismatched", "missing"}[o]
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
 }
 
 func (h *house) expectExecutions(n int64) {

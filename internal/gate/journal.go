@@ -34,7 +34,8 @@ const entryOverhead = 512
 
 func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
-// add notes an outcome, before it is answered. The record's memory is kept.
+// add notes an outcome, before it is answered. The record's memory is kept. What is known already stays, where the new
+// one is of an earlier attempt, or of the same one before its end.
 func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64) {
 	e := &entry{f, r, time.Now(), signals}
 	if e.size() > j.room {
@@ -43,6 +44,9 @@ func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if known := j.byKey[f]; known != nil {
+		if older(&r, &of(known).record) {
+			return
+		}
 		j.remove(known)
 	}
 	j.byKey[f] = j.order.PushBack(e)
@@ -50,6 +54,25 @@ func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64
 	for j.bytes > j.room {
 		j.remove(j.order.Front())
 	}
+}
+
+// older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict on
+// it, and that before the result.
+func older(r, known *record.Record) bool {
+	if r.Attempt != known.Attempt {
+		return r.Attempt < known.Attempt
+	}
+	return finality(r) < finality(known)
+}
+
+func finality(r *record.Record) int {
+	switch {
+	case r.State != record.Failed:
+		return 2
+	case r.Verdict != record.NoVerdict:
+		return 1
+	}
+	return 0
 }
 
 // drop forgets an execution's outcome, which was overtaken.

@@ -64,7 +64,7 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 	for group := range slices.Chunk(b.leases.due(age), maxGroup) {
 		ops := make([]scripts.Op, len(group))
 		for i, e := range group {
-			ops[i] = scripts.Renew(e.flight.key, e.attempt, e.token, e.webhook.Digest)
+			ops[i] = scripts.Renew(e.flight.key, e.attempt, e.token, e.webhook.Digest, e.inDoubt, e.failures)
 		}
 		held := newLease(b.LockTTL)
 		reply, err := b.call(ops)
@@ -79,8 +79,11 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 				b.leases.renewed(e, held)
 				b.signals.raise()
 			case scripts.Refused:
-				if r, err := record.Parse(answer.Record); err != nil || r.Token != e.token {
+				switch r, err := record.Parse(answer.Record); {
+				case err != nil || r.Token != e.token:
 					b.lose(e, answer.Record)
+				case r.Reason == record.Expired: // the verdict on it keeps everybody else away, as its lease did
+					b.leases.renewed(e, held)
 				} // else its own end came first
 			case scripts.Error:
 				ok = false // Redis refused to write: it may not be put back yet
@@ -111,7 +114,7 @@ func (b *bucket) failAbandoned() {
 		}
 		ops := make([]scripts.Op, len(claims))
 		for i, c := range claims {
-			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered")
+			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", false)
 		}
 		reply, err := b.call(ops)
 		if err != nil {

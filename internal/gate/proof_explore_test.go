@@ -48,7 +48,7 @@ func (m *model) explore() (f found) {
 			if !e.fault {
 				edges = append(edges, [2]int32{int32(k), number})
 			}
-			if f.violation = violation(from, to, e); f.violation != "" {
+			if f.violation = m.violation(from, to, e); f.violation != "" {
 				bad = &e
 				f.trace = m.trace(all, parents, int32(k), to)
 			}

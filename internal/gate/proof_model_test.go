@@ -25,6 +25,8 @@ type state struct {
 	live     uint16 // executions whose logic runs
 	slept    uint16 // executions that were paused
 	failed   uint16 // tokens of which Redis has said that they are failed
+	undone   uint16 // executions that have begun and may have had their effect: their logic has not failed for certain
+	judged   bool   // a caller has been told a verdict
 }
 
 // member is a replica's number, and what it still has to do in the time of SETTLE.
@@ -67,6 +69,9 @@ type scope struct {
 	webhooks uint8
 	left     budget
 	deep     bool
+
+	maxAttempts int
+	stop        bool // IN_DOUBT
 }
 
 // model knows what follows a state. The script and the gate's code run once for each of the few things that they can
@@ -97,6 +102,8 @@ type facts struct {
 	keeper  int32
 	beats   bool
 	knows   uint16 // results that it could put back
+	runs    uint16 // the execution that it could put back, running or ended
+	judges  bool   // it could put a verdict back
 	lost    int32  // itself after its connection was lost, and with it what was under way
 	flushed int32  // itself after FLUSHALL
 }
@@ -134,7 +141,7 @@ type told struct {
 
 func newModel(t testing.TB, s scope, broken rules) *model {
 	m := &model{
-		scope: s, interpreter: newInterpreter(t), driver: newDriver(t, broken),
+		scope: s, interpreter: newInterpreter(t), driver: newDriver(t, s, broken),
 		done: make(map[[2]int32]done), told: make(map[told]int32), came: make(map[[2]int32]next),
 	}
 	m.calls.number("") // 0: none
@@ -173,9 +180,16 @@ func (m *model) of(k member) *facts {
 		f.keeper = m.calls.number(r.keeper.call)
 	}
 	f.beats = m.driver.beats(r) != ""
-	if known, err := record.Parse([]byte(r.journal)); err == nil && known.State == record.Done {
+	if known, err := record.Parse([]byte(r.journal)); err == nil {
 		t, _ := tokenOf(known.Token)
-		f.knows |= t.bit()
+		f.runs |= t.bit()
+		if known.State == record.Done {
+			f.knows |= t.bit()
+		}
+		f.judges = known.Verdict != record.NoVerdict
+	}
+	if r.holdsLease() {
+		f.runs |= r.token.bit()
 	}
 	if (r.stands == ending || r.stands == answering) && !r.fails {
 		f.knows |= r.token.bit()
@@ -338,7 +352,7 @@ func (m *model) follow(s state, yield func(state, event)) {
 	if s.left.forgets > 0 && d.standing.State == record.Done && m.quiet(s) {
 		t, e := m.execute(s, m.forget)
 		e.what, e.fault = "a person has it forgotten: redis does", true
-		t.answered = 0
+		t.answered, t.undone, t.judged = 0, 0, false
 		t.left.forgets--
 		yield(t, e)
 	}
@@ -373,7 +387,12 @@ func (m *model) moved(s state, i int, n *next, left budget) (state, event) {
 	if n.runs {
 		e.runs = f.token.bit()
 		s.live |= e.runs
+		s.undone |= e.runs
 	}
+	if n.fails {
+		s.undone &^= f.token.bit()
+	}
+	s.judged = s.judged || n.judged
 	if n.stops {
 		s.live &^= f.token.bit()
 	}
@@ -524,11 +543,12 @@ func (m *model) waived(from state, e event) bool {
 	case e.what == "settling ends": // and a paused replica has not called
 		return m.needTime(from, m.view(from.data), true)
 	case strings.HasPrefix(e.what, "redis fails over"), e.what == "FLUSHALL": // and nobody is left who knows a result
-		known := uint16(0)
+		known, runs, judges := uint16(0), uint16(0), false
 		for _, k := range from.replicas[:m.scope.replicas] {
-			known |= m.of(k).knows
+			f := m.of(k)
+			known, runs, judges = known|f.knows, runs|f.runs, judges || f.judges
 		}
-		return from.answered&^known != 0
+		return from.answered&^known != 0 || from.judged && !judges || m.atMostOne() && from.undone&^runs != 0
 	case e.replica >= 0 && strings.HasPrefix(e.what, "crashes"): // before it has healed
 		f := m.of(from.replicas[e.replica])
 		return f.healing || f.history != m.view(from.data).known
@@ -536,9 +556,16 @@ func (m *model) waived(from state, e event) bool {
 	return false
 }
 
+// atMostOne reports whether no execution may follow one that may have had its effect.
+func (m *model) atMostOne() bool { return m.stop || m.maxAttempts == 1 }
+
 // violation is the promise that a state breaks; "": none.
-func violation(from, to state, e event) string {
+func (m *model) violation(from, to state, e event) string {
 	switch {
+	case e.runs != 0 && from.judged:
+		return "an execution begins after a verdict was told"
+	case e.runs != 0 && m.atMostOne() && from.undone != 0:
+		return "an execution begins while nobody knows what became of an earlier one"
 	case bits.OnesCount16(to.answered) > 1:
 		return "clients have got different answers"
 	case e.runs != 0 && from.answered != 0:

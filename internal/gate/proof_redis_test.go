@@ -70,6 +70,7 @@ func tidyRecord(r record.Record, now time.Time) string {
 		}
 	}
 	r.Started, r.Stored, r.FailedAt, r.Ends = proofTime, proofTime, proofTime, proofTime.Add(proofTTL)
+	r.Past = "" // it decides nothing
 	return string(record.Append(nil, r))
 }
 
@@ -174,6 +175,8 @@ func (in *interpreter) command(l *lua.LState) int {
 		ok := in.state.NewTable()
 		ok.RawSetString("ok", lua.LString("OK"))
 		l.Push(ok)
+	case "PEXPIRE": // a verdict that is met again lives on
+		l.Push(lua.LNumber(1))
 	case "HMGET":
 		values := in.state.NewTable()
 		for i := 3; i <= l.GetTop(); i++ {

@@ -26,6 +26,8 @@ type replica struct {
 	stands  position
 	token   token // of its flight
 	attempt int64
+	doubt   bool // as its claim was told
+	failed  int64
 	fails   bool // the logic has failed
 	flight  message
 	keeper  message
@@ -92,6 +94,8 @@ type move struct {
 	stops    bool  // its logic has ended, or is cancelled
 	answers  token // a caller has got this execution's result
 	answered bool
+	judged   bool // a caller has been told a verdict
+	fails    bool // its logic has failed for certain
 	leaves   bool // a caller has gone without an outcome
 	costs    budget
 	late     []call // left on the wire
@@ -123,7 +127,7 @@ const (
 
 // rules are those of the replica that a mutant breaks.
 type rules struct {
-	answerBeforeJournal, cacheWhileOpen, renewLast, noHeartbeat bool
+	answerBeforeJournal, judgeBeforeJournal, cacheWhileOpen, renewLast, noHeartbeat bool
 }
 
 // driver makes a real bucket of a replica, lets the gate's own code act, and writes down what became of it.
@@ -134,8 +138,8 @@ type driver struct {
 	key  string
 }
 
-func newDriver(t testing.TB, broken rules) *driver {
-	d := &driver{wire: newWire(t), rules: broken}
+func newDriver(t testing.TB, s scope, broken rules) *driver {
+	d := &driver{wire: newWire(t, s), rules: broken}
 	d.key = d.gate.keys.Record(d.name)
 	d.gate.seen.add(d.name)
 	return d
@@ -177,7 +181,7 @@ func (d *driver) wake(r replica, m message) *bucket {
 func (d *driver) execute(b *bucket, r replica) *execution {
 	e := &execution{
 		flight: d.fly(), webhook: Webhook{Fingerprint: d.name, Digest: proofDigest},
-		token: r.token.String(), attempt: r.attempt, lease: newLease(proofLease),
+		token: r.token.String(), attempt: r.attempt, inDoubt: r.doubt, failures: r.failed, lease: newLease(proofLease),
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	if r.holdsLease() {
@@ -240,7 +244,7 @@ func (d *driver) arrive(r replica, webhook int) move {
 // claims sends a claim.
 func (d *driver) claims(r replica) replica {
 	b := d.wake(r, message{})
-	r.stands, r.attempt, r.fails = claiming, 0, false
+	r.stands, r.attempt, r.doubt, r.failed, r.fails = claiming, 0, false, 0, false
 	r.flight = message{call: d.sends(func() { b.ask(d.key, proofDigest, r.token.String(), false, true) })}
 	return r
 }
@@ -281,7 +285,7 @@ func (d *driver) flightMoves(r replica) []move {
 		failed.fails = true
 		return []move{
 			{name: "its logic returns", next: d.ends(done), stops: true},
-			{name: "its logic fails", next: d.ends(failed), stops: true, costs: budget{fails: 1}},
+			{name: "its logic fails", next: d.ends(failed), stops: true, fails: true, costs: budget{fails: 1}},
 		}
 	case r.stands == ending && lost:
 		return []move{{name: "ends again", next: d.ends(r), when: settled}}
@@ -301,7 +305,7 @@ func (d *driver) flightMoves(r replica) []move {
 
 // idleOf is a replica whose flight has landed.
 func idleOf(r replica) replica {
-	r.stands, r.token, r.attempt, r.fails, r.flight = idle, 0, 0, false, message{}
+	r.stands, r.token, r.attempt, r.doubt, r.failed, r.fails, r.flight = idle, 0, 0, false, 0, false, message{}
 	return r
 }
 
@@ -326,7 +330,7 @@ func (d *driver) claimed(r replica) (m move) {
 	case !ok:
 	case c.Verdict == scripts.Claimed:
 		m.name, m.runs = "runs its logic", true
-		next.stands, next.attempt = executing, c.Attempt
+		next.stands, next.attempt, next.doubt, next.failed = executing, c.Attempt, c.Doubt, c.Failures
 	case c.Verdict == scripts.Done:
 		m.name = "does not believe a result"
 		f := d.fly()
@@ -334,6 +338,18 @@ func (d *driver) claimed(r replica) (m move) {
 			m.name = "answers with the result found"
 			m.answers, m.answered = landed(f)
 			*next = idleOf(*next)
+		}
+	case c.Verdict == scripts.Poisoned, c.Verdict == scripts.Doubtful:
+		m.name = "does not believe a verdict"
+		if f := d.fly(); b.landOn(f, c.Record, c.signals) {
+			if f.landing.outcome != Poisoned && f.landing.outcome != Doubtful {
+				panic(fmt.Sprintf("a flight landed with %+v on a verdict", f.landing))
+			}
+			m.name, m.judged = "tells a verdict", true
+			*next = idleOf(*next)
+			if d.judgeBeforeJournal {
+				b.journal.drop(d.name, of(b.journal.byKey[d.name]).record.Token)
+			}
 		}
 	case c.Verdict == scripts.InProgress, c.Verdict == scripts.Settling:
 		m.name = "waits"
@@ -440,6 +456,7 @@ func (d *driver) ended(r replica) (m move) {
 	case m.answered && d.answerBeforeJournal:
 		m.name, m.answered = "believes that its result is stored", false
 		m.next.stands, m.next.token, m.next.attempt = answering, r.token, r.attempt
+		m.next.doubt, m.next.failed = r.doubt, r.failed
 		m.next.flight = message{call: sent.call, reply: sent.reply}
 		m.next.journal, m.next.behind = before.journal, before.behind
 	}

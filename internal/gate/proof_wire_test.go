@@ -36,7 +36,7 @@ func (c call) keys() []string { keys, _ := c.split(); return keys }
 func (c call) args() []string { _, args := c.split(); return args }
 
 // head is how many arguments stand before the operations, where no counters ride on the call.
-const head = 7
+const head = 9
 
 // operation is the name of the only one, as a trace tells it.
 func (c call) operation() string {
@@ -68,9 +68,10 @@ type exchange struct {
 	between func() // what happens before the reply comes
 }
 
-func newWire(t testing.TB) *wire {
+func newWire(t testing.TB, of scope) *wire {
 	t.Helper()
 	w := &wire{gate: New(Options{
+		MaxAttempts: of.maxAttempts, StopInDoubt: of.stop, DoubtTTL: proofTTL,
 		LockTTL: proofLease, ResultTTL: proofTTL, RejectedTTL: proofTTL, Settle: proofSettle, MetricsFlush: time.Hour,
 		RedisTimeout: time.Minute, MaxResultBytes: 1 << 20, JournalBytes: 1 << 20, JournalAge: time.Hour,
 		Log: slog.New(slog.DiscardHandler),

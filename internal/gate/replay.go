@@ -26,7 +26,7 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		return b.answer(Replayed, &r, false)
 	}
 	signals := b.signals.raised.Load()
-	t := b.commit(scripts.Look(b.keys.Record(f), false))
+	t := b.commit(scripts.Look(b.keys.Record(f), scripts.Question{Asks: b.Asks}))
 	if t.err != nil || !b.believed(signals) {
 		return Answer{Outcome: Unavailable}
 	}
@@ -42,8 +42,16 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		return b.answer(Replayed, &r, false)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
-	case scripts.Poisoned:
-		return Answer{Outcome: Poisoned}
+	case scripts.Poisoned, scripts.Doubtful:
+		r, err := record.Parse(found.Record)
+		if err != nil {
+			return Answer{Outcome: Foreign}
+		}
+		b.journal.add(f, r, signals)
+		if !b.believed(signals) {
+			return Answer{Outcome: Unavailable}
+		}
+		return Answer{Outcome: outcomeOf(r.Verdict), Attempt: r.Attempt}
 	case scripts.Free:
 		if found.Before == "nothing" || found.Before == reasonForgotten {
 			return Answer{Outcome: Missing}

@@ -26,10 +26,10 @@ func (c claim) cause() string {
 	switch {
 	case c.Before == reasonForgotten:
 		return "forgotten"
+	case c.Before == record.Expired:
+		return "takeover"
 	case c.Before != "":
 		return "retry after " + c.Before
-	case c.Attempt > 1:
-		return "takeover"
 	}
 	return "first"
 }
@@ -76,6 +76,8 @@ func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (outcome strin
 	switch {
 	case lost, v == scripts.Refused:
 		return "overtaken", slog.LevelError // another execution counts; the work may have been done twice
+	case v == scripts.Failed && end.State == record.Done: // told and not kept
+		return "rejected", slog.LevelWarn
 	case v == scripts.Failed:
 		return "failed", slog.LevelError
 	case v == scripts.Stored, v == scripts.Restored:

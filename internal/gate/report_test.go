@@ -130,9 +130,11 @@ func TestATakeoverHasALineThoughItEndsWell(t *testing.T) {
 		book, o := reporting(gate.ReportUnusual)
 		r := h.open(o)
 		hook := h.hook(1, "body")
-		now := time.Now().UnixMilli()
-		crashed := fmt.Sprintf("P1 1 CRASHED %d 2000 %d %s\n", now-1000, now-3000, digestOf("body").Hex())
-		h.put(1, crashed)
+		now := time.Now()
+		h.record(1, record.Record{
+			State: record.InProgress, Attempt: 1, Token: "crashed", Deadline: now.Add(-time.Second), Lease: 2 * time.Second,
+			Started: now.Add(-3 * time.Second), Digest: digestOf("body"),
+		})
 		r.Do(hook)
 		line, _ := book.last()
 		h.has(line, map[string]any{"level": "WARN", "outcome": "stored", "cause": "takeover", "attempt": 2, "in_doubt": true})

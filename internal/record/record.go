@@ -3,13 +3,14 @@
 //
 // A record is one line of text and, where it is done, the result's bytes behind it:
 //
-//	P1 <attempt> <token> <deadline> <lease> <started> <digest> [<failures>]\n
-//	D1 <attempt> <token> <stored> <ends> <digest> <status> <content type> [<header>:<value> …]\n<result>
-//	F1 <attempt> <token> <failed> <reason> [<digest> [<failures>]]\n
+//	P1 <attempt> <token> <deadline> <lease> <started> <digest> <doubt> <failures> <past>\n
+//	D1 <attempt> <token> <stored> <ends> <digest> <status> <past> <content type> [<header>:<value> …]\n<result>
+//	S1 <attempt> <token> <stored> <ends> <digest> <status> <past> <key id>\n<sealed result>
+//	F1 <attempt> <token> <failed> <reason> <started> <digest> <doubt> <failures> <verdict> <past>\n
 //
 // The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
-// lease is a length in milliseconds. A reader ignores fields behind those that it knows; in a done record, those
-// without a colon.
+// lease is a length in milliseconds. Doubt is 0 or 1. A failed record's digest and verdict, and every past, may be "-":
+// none. A reader ignores fields behind those that it knows; in a done record, those without a colon.
 package record
 
 import (
@@ -28,20 +29,38 @@ import (
 // State is a record's first byte.
 type State byte
 
-// The states of a record.
+// The states of a record. A sealed record is a done one whose result only the owner of a key can read.
 const (
 	InProgress State = 'P'
 	Done       State = 'D'
+	Sealed     State = 'S'
 	Failed     State = 'F'
 )
+
+// Verdict is why a webhook is not executed again until a person decides: a failed record may have one.
+type Verdict string
+
+// The verdicts.
+const (
+	NoVerdict Verdict = ""
+	Poisoned  Verdict = "poisoned" // its executions failed as often as they may
+	Doubtful  Verdict = "doubtful" // an attempt may have had its effect, and nobody knows
+)
+
+// Expired is the reason of a failed record whose execution never told how it ended: its lease ran out.
+const Expired = "expired"
 
 const version = '1'
 
 // maxHeader bounds the header line: what is longer is not ours.
 const maxHeader = 4096
 
-// Forgotten is the token of a failed record that a person left behind (`oncegate forget`). No execution has it.
-const Forgotten = "-"
+// Person is the token of a record that a person left behind: a failed one (`oncegate forget`) or a done one
+// (`oncegate resolve`). No execution has it.
+const Person = "-"
+
+// none stands for a field that a record does not have.
+const none = "-"
 
 // ErrForeign says that no version of ours wrote the value.
 var ErrForeign = errors.New("not a record of oncegate")
@@ -87,26 +106,31 @@ type Header struct{ Name, Value string }
 type Record struct {
 	State   State
 	Attempt int64  // 1 for the first execution; 0 only in a failed record whose claim was never answered
-	Token   string // of the execution that wrote it, or Forgotten
+	Token   string // of the execution that wrote it, or Person
 
 	Deadline time.Time     // in progress: the lease holds until then
 	Lease    time.Duration // in progress: its length when it was written
-	Started  time.Time     // in progress: when this attempt was claimed
+	Started  time.Time     // in progress, failed: when this attempt was claimed
 
 	Digest Digest // of the body of the request that is, or was, executed; zero in a failed record that has none
 
 	Stored time.Time // done
 	Ends   time.Time // done: Redis drops the record then
-	Result Result    // done; Body aliases the parsed value
+	Result Result    // done; Body aliases the parsed value. Sealed: the status, and the sealed bytes as the body
+	KeyID  string    // sealed: names the key
 
+	Doubt    bool  // in progress: an attempt before it may have had its effect; failed: or this one
 	Failures int64 // in progress: of the attempts before it; failed: its own too; both since the last forget
 
 	FailedAt time.Time // failed
 	Reason   string    // failed: one word, no payload data
+	Verdict  Verdict   // failed
+
+	Past string // the attempts before this one, as Attempts reads them; "": none is known
 }
 
 // Forgotten reports whether a person had this record forgotten.
-func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Forgotten }
+func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
 
 // Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
 func Parse(value []byte) (Record, error) {
@@ -120,18 +144,19 @@ func Parse(value []byte) (Record, error) {
 	switch r.State {
 	case InProgress:
 		r.Deadline, r.Lease, r.Started, r.Digest = h.time(), h.length(), h.time(), h.digest()
-		r.Failures = h.optional()
+		r.Doubt, r.Failures, r.Past = h.flag(), h.integer(), h.optional()
 	case Done:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
-		r.Result = Result{Status: int(h.integer()), ContentType: h.contentType(), Headers: h.headers(), Body: body}
+		r.Result = Result{Status: int(h.integer()), Body: body}
+		r.Past = h.optional()
+		r.Result.ContentType, r.Result.Headers = h.contentType(), h.headers()
+	case Sealed:
+		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
+		r.Result = Result{Status: int(h.integer()), Body: body}
+		r.Past, r.KeyID = h.optional(), h.text()
 	case Failed:
-		r.FailedAt, r.Reason = h.time(), h.text()
-		digest, rest, _ := bytes.Cut(h.rest, []byte{' '})
-		var err error
-		if r.Digest, err = ParseDigest(string(digest)); err == nil {
-			h.rest = rest
-			r.Failures = h.optional()
-		}
+		r.FailedAt, r.Reason, r.Started, r.Digest = h.time(), h.text(), h.time(), h.optionalDigest()
+		r.Doubt, r.Failures, r.Verdict, r.Past = h.flag(), h.integer(), h.verdict(), h.optional()
 	default:
 		return Record{}, ErrForeign
 	}
@@ -139,14 +164,6 @@ func Parse(value []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: %w", ErrForeign, h.err)
 	}
 	return r, nil
-}
-
-// optional reads a number that need not be there: 0.
-func (h *header) optional() int64 {
-	if len(h.rest) == 0 || h.rest[0] < '0' || h.rest[0] > '9' {
-		return 0
-	}
-	return h.integer()
 }
 
 // header reads space-separated fields from the left and remembers the first that was not what it should be.
@@ -203,6 +220,42 @@ func (h *header) length() time.Duration {
 }
 
 func (h *header) text() string { return string(h.field()) }
+
+// optional reads a text that may be none: "".
+func (h *header) optional() string {
+	field := h.field()
+	if string(field) == none {
+		return ""
+	}
+	return string(field)
+}
+
+func (h *header) flag() bool {
+	field := h.field()
+	if len(field) != 1 || field[0] != '0' && field[0] != '1' {
+		h.fail("a flag is malformed")
+		return false
+	}
+	return field[0] == '1'
+}
+
+func (h *header) verdict() Verdict {
+	v := Verdict(h.optional())
+	switch v {
+	case NoVerdict, Poisoned, Doubtful:
+	default:
+		h.fail("a verdict is unknown")
+	}
+	return v
+}
+
+func (h *header) optionalDigest() Digest {
+	if bytes.HasPrefix(h.rest, []byte(none+" ")) {
+		h.rest = h.rest[len(none)+1:]
+		return Digest{}
+	}
+	return h.digest()
+}
 
 func (h *header) digest() (d Digest) {
 	field := h.field()
@@ -296,27 +349,55 @@ func Append(dst []byte, r Record) []byte {
 		dst = appendInteger(dst, r.Lease.Milliseconds())
 		dst = appendInteger(dst, r.Started.UnixMilli())
 		dst = appendField(dst, r.Digest.Hex())
-		if r.Failures > 0 {
-			dst = appendInteger(dst, r.Failures)
-		}
-	case Done:
+		dst = appendFlag(dst, r.Doubt)
+		dst = appendInteger(dst, r.Failures)
+		dst = appendOptional(dst, r.Past)
+	case Done, Sealed:
 		dst = appendInteger(dst, r.Stored.UnixMilli())
 		dst = appendInteger(dst, r.Ends.UnixMilli())
 		dst = appendField(dst, r.Digest.Hex())
 		dst = appendInteger(dst, int64(r.Result.Status))
-		dst = appendField(dst, r.Result.Kind())
+		dst = appendOptional(dst, r.Past)
+		dst = appendField(dst, r.Kind())
 	case Failed:
+		digest := ""
+		if r.Digest != (Digest{}) {
+			digest = r.Digest.Hex()
+		}
 		dst = appendInteger(dst, r.FailedAt.UnixMilli())
 		dst = appendField(dst, r.Reason)
-		if r.Digest != (Digest{}) {
-			dst = appendField(dst, r.Digest.Hex())
-			if r.Failures > 0 {
-				dst = appendInteger(dst, r.Failures)
-			}
-		}
+		dst = appendInteger(dst, max(r.Started.UnixMilli(), 0))
+		dst = appendOptional(dst, digest)
+		dst = appendFlag(dst, r.Doubt)
+		dst = appendInteger(dst, r.Failures)
+		dst = appendOptional(dst, string(r.Verdict))
+		dst = appendOptional(dst, r.Past)
 	}
 	dst = append(dst, '\n')
 	return append(dst, r.Result.Body...)
+}
+
+// Kind returns what a done record says of its result behind the past: the content type and the headers, or the id of
+// the key that opens it.
+func (r *Record) Kind() string {
+	if r.State == Sealed {
+		return r.KeyID
+	}
+	return r.Result.Kind()
+}
+
+func appendOptional(dst []byte, text string) []byte {
+	if text == "" {
+		text = none
+	}
+	return appendField(dst, text)
+}
+
+func appendFlag(dst []byte, set bool) []byte {
+	if set {
+		return appendInteger(dst, 1)
+	}
+	return appendInteger(dst, 0)
 }
 
 func appendField(dst []byte, text string) []byte { return append(append(dst, ' '), text...) }

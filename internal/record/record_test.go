@@ -19,34 +19,54 @@ func at(millis int64) time.Time { return time.UnixMilli(millis) }
 
 func done(contentType, body string, headers ...record.Header) record.Record {
 	return record.Record{
-		State: record.Done, Attempt: 2, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I",
+		State: record.Done, Attempt: 2, Token: token,
 		Stored: at(1700000000123), Ends: at(1700003600123), Digest: record.Digest{0: 0xab, 15: 0x01},
 		Result: record.Result{Status: 200, ContentType: contentType, Headers: headers, Body: []byte(body)},
 	}
 }
 
-// goldens are the records whose bytes stand in testdata/form-1: what is in somebody's Redis, byte for byte. They stay as
-// they are, for ever: what is written otherwise is another form.
+const (
+	token = "gateway-7d9f8c6b5-x2k4z~DFJRGK2HLQ3Z~1a"
+	past  = "1,1700000000001,1700000000090,expired,gateway-7d9f8c6b5-x2k4z;2,1700000000095,1700000000100,timeout,-"
+)
+
+// goldens are the records whose bytes stand in testdata/form-1: what is in somebody's Redis, byte for byte. After the
+// first release they stay as they are, for ever: what is written otherwise is another form.
 func goldens() map[string]record.Record {
+	digest := record.Digest{0: 0xab, 15: 0x01}
+	began, failed := at(1700000000101), at(1700000000123)
+	deadline := at(1700000060101)
+	sealed := done("", "\x00sealed\n")
+	sealed.State, sealed.KeyID = record.Sealed, "k1"
+	again := done(record.JSON, `{"booked":true}`)
+	again.Past = past
 	return map[string]record.Record{
 		"progress": {
-			State: record.InProgress, Attempt: 1, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I",
-			Deadline: at(1700000060123), Lease: time.Minute, Started: at(1700000000123), Digest: record.Digest{0: 0xab, 15: 0x01},
-		},
-		"done":         done(record.JSON, `{"booked":true,"seats":[1,2],"note":"two`+"\n"+`lines"}`),
-		"done-text":    done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
-		"done-headers": done("text/plain", "moved", record.Header{Name: "Location", Value: "/bookings/7?a=100% b"}, record.Header{Name: "X-Empty"}),
-		"failed":       {State: record.Failed, Attempt: 3, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", FailedAt: at(1700000000123), Reason: "timeout"},
-		"abandoned":    {State: record.Failed, Attempt: 0, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", FailedAt: at(1700000000123), Reason: "unanswered"},
-		"failed-again": {
-			State: record.Failed, Attempt: 3, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", FailedAt: at(1700000000123), Reason: "timeout",
-			Digest: record.Digest{0: 0xab, 15: 0x01}, Failures: 2,
+			State: record.InProgress, Attempt: 1, Token: token, Deadline: deadline, Lease: time.Minute, Started: began,
+			Digest: digest,
 		},
 		"progress-again": {
-			State: record.InProgress, Attempt: 3, Token: "DFJRGK2HLQ3ZJN4MZUWVKXEB5I",
-			Deadline: at(1700000060123), Lease: time.Minute, Started: at(1700000000123), Digest: record.Digest{0: 0xab, 15: 0x01}, Failures: 2,
+			State: record.InProgress, Attempt: 3, Token: token, Deadline: deadline, Lease: time.Minute, Started: began,
+			Digest: digest, Doubt: true, Failures: 2, Past: past,
 		},
-		"forgotten": {State: record.Failed, Attempt: 4, Token: record.Forgotten, FailedAt: at(1700000000123), Reason: "forgotten"},
+		"done":         done(record.JSON, `{"booked":true,"seats":[1,2],"note":"two`+"\n"+`lines"}`),
+		"done-again":   again,
+		"done-text":    done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
+		"done-headers": done("text/plain", "moved", record.Header{Name: "Location", Value: "/bookings/7?a=100% b"}, record.Header{Name: "X-Empty"}),
+		"sealed":       sealed,
+		"failed": {
+			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "timeout", Started: began, Digest: digest, Doubt: true,
+		},
+		"failed-again": {
+			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "error", Started: began, Digest: digest,
+			Failures: 2, Past: past,
+		},
+		"expired": {
+			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: record.Expired, Started: began, Digest: digest,
+			Doubt: true, Failures: 3, Verdict: record.Poisoned, Past: past,
+		},
+		"abandoned": {State: record.Failed, Attempt: 0, Token: token, FailedAt: failed, Reason: "unanswered", Started: failed},
+		"forgotten": {State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: failed, Reason: "forgotten", Started: failed},
 	}
 }
 
@@ -100,8 +120,10 @@ func TestFieldsOfALaterVersionAreIgnored(t *testing.T) {
 }
 
 func TestForeignValuesAreToldApart(t *testing.T) {
-	const token = "DFJRGK2HLQ3ZJN4MZUWVKXEB5I"
 	const digits = "00000000000000000000000000000000"
+	progress := func(fields string) string { return "P1 " + fields + " 0 0 -\n" }
+	ended := func(fields string) string { return "D1 1 " + token + " 1 1 " + fields + "\n{}" }
+	failed := func(fields string) string { return "F1 1 " + token + " 1 error 1 " + fields + "\n" }
 	for name, value := range map[string]string{
 		"nothing":                    "",
 		"rubbish":                    "rubbish",
@@ -110,25 +132,30 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 		"a state alone":              "D",
 		"a head without fields":      "D1\n",
 		"a head and a space":         "D1 \n",
-		"an unknown state":           "X1 1 " + token + " 1 1 1 " + digits + "\n",
-		"a state in lower case":      "p1 1 " + token + " 1 1 1\n",
-		"another version":            "P2 1 " + token + " 1 1 1\n",
-		"no space behind the head":   "P1-1 " + token + " 1 1 1\n",
-		"no line end":                "P1 1 " + token + " 1 1 1",
-		"too few fields":             "P1 1 " + token + " 1 1 " + digits + "\n",
-		"half an escaped header":     "D1 1 " + token + " 1 1 " + strings.Repeat("0", 32) + " 200 a/b X:%2\n{}",
-		"an empty field":             "P1 1  1 1 1 " + digits + "\n",
-		"a negative number":          "P1 -1 " + token + " 1 1 1 " + digits + "\n",
-		"a number with a fraction":   "P1 1.5 " + token + " 1 1 1 " + digits + "\n",
-		"a number as Lua prints it":  "P1 1 " + token + " 1.7e+12 1 1 " + digits + "\n",
-		"a number beyond Lua's":      "P1 1 " + token + " 90071992547409930 1 1 " + digits + "\n",
-		"a number beyond all":        "P1 1 " + token + " " + strings.Repeat("9", 100) + " 1 1 " + digits + "\n",
-		"a short digest":             "D1 1 " + token + " 1 1 ab 200 application/json\n{}",
-		"a digest that is no hex":    "D1 1 " + token + " 1 1 " + strings.Repeat("g", 32) + " 200 application/json\n{}",
-		"no content type":            "D1 1 " + token + " 1 1 " + strings.Repeat("0", 32) + " 200\n{}",
-		"half an escaped character":  "D1 1 " + token + " 1 1 " + strings.Repeat("0", 32) + " 200 text%\n{}",
+		"an unknown state":           "X1 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
+		"a state in lower case":      "p1 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
+		"another version":            "P2 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
+		"no space behind the head":   "P1-1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
+		"no line end":                "P1 1 " + token + " 1 1 1 " + digits + " 0 0 -",
+		"too few fields":             "P1 1 " + token + " 1 1 1 " + digits + "\n",
+		"an empty field":             progress("1  1 1 1 " + digits),
+		"a negative number":          progress("-1 " + token + " 1 1 1 " + digits),
+		"a number with a fraction":   progress("1.5 " + token + " 1 1 1 " + digits),
+		"a number as Lua prints it":  progress("1 " + token + " 1.7e+12 1 1 " + digits),
+		"a number beyond Lua's":      progress("1 " + token + " 90071992547409930 1 1 " + digits),
+		"a number beyond all":        progress("1 " + token + " " + strings.Repeat("9", 100) + " 1 1 " + digits),
+		"a doubt that is no flag":    "P1 1 " + token + " 1 1 1 " + digits + " 2 0 -\n",
+		"half an escaped header":     ended(digits + " 200 - a/b X:%2"),
+		"a short digest":             ended("ab 200 - application/json"),
+		"a digest that is no hex":    ended(strings.Repeat("g", 32) + " 200 - application/json"),
+		"no content type":            ended(digits + " 200 -"),
+		"half an escaped character":  ended(digits + " 200 - text%"),
+		"a sealed one without a key": "S1 1 " + token + " 1 1 " + digits + " 200 -\nbytes",
 		"a failure without a reason": "F1 1 " + token + " 1\n",
-		"a head without an end":      "F1 1 " + token + " 1 " + strings.Repeat("x", 4096) + "\n",
+		"a failure without a past":   failed(digits + " 0 0 -"),
+		"an unknown verdict":         failed(digits + " 0 0 guilty -"),
+		"a failure's short digest":   failed("ab 0 0 - -"),
+		"a head without an end":      failed(digits + " 0 0 - " + strings.Repeat("x", 4096)),
 	} {
 		r, err := record.Parse([]byte(value))
 		if !errors.Is(err, record.ErrForeign) || !reflect.DeepEqual(r, record.Record{}) {
@@ -139,7 +166,7 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 
 func TestNumbersHoldWhatLuaHoldsExactly(t *testing.T) {
 	const most = 1<<53 - 1
-	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0 " + strings.Repeat("0", 32) + "\n"
+	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0 " + strings.Repeat("0", 32) + " 1 " + strconv.Itoa(most) + " -\n"
 	r, err := record.Parse([]byte(value))
 	if err != nil || r.Attempt != most || r.Deadline.UnixMilli() != most || string(record.Append(nil, r)) != value {
 		t.Errorf("%+v, %v", r, err)
@@ -180,10 +207,10 @@ func FuzzParse(f *testing.F) {
 	for name := range goldens() {
 		f.Add(golden(f, name))
 	}
-	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 a%20b%25%2520\n\n{}"))
-	f.Add([]byte("F1 007 t 01 reason more\n{}"))
-	f.Add([]byte("P1 1 t 1 9007199254740992 1 00000000000000000000000000000000\n"))
-	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 a :b X:y%20z later X:\n{}"))
+	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 - a%20b%25%2520\n\n{}"))
+	f.Add([]byte("F1 007 t 01 reason 1 - 0 00 - 1,2,3,4,5 more\n{}"))
+	f.Add([]byte("P1 1 t 1 9007199254740992 1 00000000000000000000000000000000 1 3 -\n"))
+	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 x a :b X:y%20z later X:\n{}"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		before := bytes.Clone(value)
 		r, err := record.Parse(value)
@@ -230,4 +257,29 @@ func FuzzAppend(f *testing.F) {
 			t.Fatalf("%+v is read as %+v, %v", r, back, err)
 		}
 	})
+}
+
+func TestTheAttemptsBeforeAreReadOldestFirst(t *testing.T) {
+	r := record.Record{Past: past}
+	want := []record.Attempt{
+		{Number: 1, Began: at(1700000000001), Ended: at(1700000000090), How: "expired", Replica: "gateway-7d9f8c6b5-x2k4z"},
+		{Number: 2, Began: at(1700000000095), Ended: at(1700000000100), How: "timeout"},
+	}
+	if got := r.Attempts(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for _, odd := range []string{"", "-", ";;", "1,2,3,4", "1,x,3,4,5", "a,1,1,1,1;", "1,2,3,4,5,6"} {
+		r.Past = odd
+		if got := r.Attempts(); len(got) > 0 {
+			t.Errorf("%q is read as %+v", odd, got)
+		}
+	}
+}
+
+func TestATokenNamesItsReplica(t *testing.T) {
+	for text, want := range map[string]string{token: "gateway-7d9f8c6b5-x2k4z", record.Person: "", "x": "", "~a~1": ""} {
+		if got := record.Replica(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
 }

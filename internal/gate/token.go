@@ -1,0 +1,30 @@
+package gate
+
+import (
+	"regexp"
+	"strconv"
+	"sync/atomic"
+)
+
+// Bounds of a token's parts. 12 characters of base32 have 60 bits, which tell two processes of one name apart.
+const (
+	tokenReplica = 40
+	tokenRandom  = 12
+)
+
+// tokens are the names of executions, unique over all processes: the replica's name, for people (record.Replica), a
+// random text of the process, and a number.
+type tokens struct {
+	prefix string
+	last   atomic.Uint64
+}
+
+// notInToken is what separates the fields of a record, or is not plain.
+var notInToken = regexp.MustCompile(`[^A-Za-z0-9._/-]`)
+
+func tokenPrefix(replica, process string) string {
+	replica = notInToken.ReplaceAllString(replica, "-")
+	return replica[:min(len(replica), tokenReplica)] + "~" + process[:tokenRandom] + "~"
+}
+
+func (t *tokens) next() string { return t.prefix + strconv.FormatUint(t.last.Add(1), 36) }
