@@ -151,6 +151,10 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 		respondRetry(ctx, detailUnavailable)
 		return
 	}
+	if h.gate.RefusesWrites() { // all replicas would be taken out together, and the duplicates that they can answer be lost
+		respond(ctx, fasthttp.StatusOK, `{"status":"ready","writes":"refused"}`)
+		return
+	}
 	respond(ctx, fasthttp.StatusOK, `{"status":"ready"}`)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -333,6 +334,42 @@ func TestHealthAndReadiness(t *testing.T) {
 		h.expect(r.exchange(request("GET", "/readyz", "")), 503, `{"detail":"Shutting down"}`, retryAfter)
 		h.expect(r.exchange(request("HEAD", "/readyz", "")), 503, "", retryAfter)
 	})
+}
+
+func TestAGatewayWhoseRedisRefusesWritesIsReadyAndSaysSo(t *testing.T) {
+	for name, refuse := range map[string]func(h *house){
+		"OOM":        func(h *house) { h.server.Config("maxmemory", "1") },
+		"READONLY":   func(h *house) { redistest.Do(t, h.client, "REPLICAOF", "127.0.0.1", "1") },
+		"NOREPLICAS": func(h *house) { h.server.Config("min-replicas-to-write", "1") },
+		"MISCONF": func(h *house) { // it cannot save: its directory is gone
+			dir := strings.Fields(strings.Trim(redistest.Do(t, h.client, "CONFIG", "GET", "dir"), "map[]"))[0]
+			if err := os.RemoveAll(strings.TrimPrefix(dir, "dir:")); err != nil {
+				t.Fatal(err)
+			}
+			h.server.Config("save", "3600 1")
+			redistest.Do(t, h.client, "BGSAVE")
+			h.eventually("it cannot save", func() bool {
+				return strings.Contains(redistest.Do(t, h.client, "INFO", "persistence"), "rdb_last_bgsave_status:err")
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := onReal(t)
+			r := h.open(shortPatience())
+			status := func(answer response, want int) {
+				t.Helper()
+				if answer.status != want {
+					t.Errorf("%d %s, want %d", answer.status, answer.body, want)
+				}
+			}
+			status(r.post(webhook), 200)
+			expect(t, r.exchange(request("GET", "/readyz", "")), 200, `{"status":"ready"}`)
+			refuse(h)
+			expect(t, r.exchange(request("GET", "/readyz", "")), 200, `{"status":"ready","writes":"refused"}`)
+			status(r.post(webhook), 200)
+			status(r.post(strings.Replace(webhook, ":7", ":8", 1)), 503)
+		})
+	}
 }
 
 func TestWhileDrainingWebhooksAreStillAnswered(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -43,9 +44,7 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 		Flush: flush, Ops: ops,
 	})
 	if err != nil {
-		if b.health.silent.begin() {
-			b.Log.Warn("redis does not answer", "error", err)
-		}
+		b.missed(err)
 		if notDone(err) {
 			err = notSent{err}
 		}
@@ -55,12 +54,29 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 	return reply, nil
 }
 
+// missed notes a call without a reply. The first one is logged; so is what Redis says itself, each time it says another thing:
+// a Redis that was away and comes back without the gateway's user must not look like one that is away.
+func (b *bucket) missed(err error) {
+	code := ""
+	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
+		code, _, _ = strings.Cut(said.Error(), " ")
+	}
+	before, _ := b.health.said.Swap(code).(string)
+	switch {
+	case b.health.silent.begin() && code == "":
+		b.Log.Warn("redis does not answer", "error", err)
+	case code != "" && code != before:
+		b.Log.Error("redis answers, and turns this gateway away: webhooks get 503", "error", err, "likely", redis.Likely(err))
+	}
+}
+
 // heard notes what every reply tells beside its answers.
 func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 	now := time.Now()
 	b.lastCall.Store(now.UnixNano())
 	b.offset.Store(int64(reply.Now.Sub(now)))
 	if d := b.health.silent.end(); d > 0 {
+		b.health.said.Store("")
 		b.Log.Info("redis answers again", "after", d)
 	}
 	if b.signals.told(reply.History) {
@@ -75,20 +91,28 @@ func (b *bucket) heard(reply scripts.Reply, wrote bool) {
 		return
 	}
 	took := wrote && reply.Flushed
+	if wrote && !reply.Flushed {
+		b.refused("counters were not taken")
+	}
 	for _, a := range reply.Answers {
 		switch a.Verdict {
 		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
 			took = true
 		case scripts.Error:
-			if b.health.refusing.begin() {
-				b.Log.Error("redis refuses writes: new work waits, then gets 503", "error", a.Text)
-			}
+			b.refused(a.Text)
 		}
 	}
 	if took {
 		if d := b.health.refusing.end(); d > 0 {
 			b.Log.Info("redis takes writes again", "after", d)
 		}
+	}
+}
+
+// refused notes that Redis refused a write, in its words.
+func (b *bucket) refused(words string) {
+	if b.health.refusing.begin() {
+		b.Log.Error("redis refuses writes: new work waits, then gets 503", "error", words)
 	}
 }
 

@@ -1,12 +1,16 @@
 package gate_test
 
 import (
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
@@ -83,5 +87,52 @@ func TestAScriptThatMayNotAskForTheHistoryIsToldInTheWordsOfEveryEngine(t *testi
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// journal is a log to look into.
+type journal struct {
+	mu    sync.Mutex
+	lines strings.Builder
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lines.Write(line)
+}
+
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.lines.String(), text)
+}
+
+func TestARedisThatComesBackWithoutTheUserIsSaidToTurnTheGatewayAway(t *testing.T) {
+	h := onReal(t)
+	redistest.Do(t, h.client, "ACL", "SETUSER", "oncegate", "on", ">PASSWORD", "~*", "&*", "+@all")
+	o, logged := impatient(), new(journal)
+	o.Log = slog.New(slog.NewTextHandler(logged, nil))
+	g := gate.New(o)
+	url := strings.Replace(h.url, "redis://", "redis://oncegate:PASSWORD@", 1)
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := g.Start(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = g.Close(t.Context()) }()
+	h.server.Kill()
+	h.eventually("it is missed", func() bool { return g.Ready() != nil && logged.count("redis does not answer") == 1 })
+	h.server.Restart()
+	h.eventually("it is said why", func() bool {
+		_ = g.Ready()
+		return logged.count("WRONGPASS") > 0
+	})
+	time.Sleep(300 * time.Millisecond) // some probes more
+	if n := logged.count("WRONGPASS"); n != 1 || logged.count("ACL SETUSER") != 1 {
+		t.Errorf("%d lines", n)
 	}
 }

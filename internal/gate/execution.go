@@ -25,7 +25,7 @@ var ErrTimeout = errors.New("execution timeout")
 var ErrOutcomeUnknown = errors.New("outcome unknown")
 
 // ErrRefused is wrapped by an error of logic that did nothing and would not now: its callers are told to come again.
-var ErrRefused = errors.New("refused")
+var ErrRefused = errors.New("nothing was done")
 
 // ErrUnasked is wrapped, beside ErrOutcomeUnknown, by an error of logic that tried to find out what became of an earlier
 // attempt, learned nothing certain, and executed nothing itself.

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -153,11 +154,11 @@ func (g *Gate) Find(f fingerprint.Fingerprint) Answer { return g.bucket(f).find(
 func (g *Gate) Do(w Webhook) Answer { return g.bucket(w.Fingerprint).do(w) }
 
 // Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
-// no better on another replica.
+// no better on another replica. It writes as well, so that RefusesWrites knows.
 func (g *Gate) Ready() error {
 	var answered atomic.Bool
 	err := g.each(func(b *bucket) error {
-		_, err := b.call(nil)
+		_, err := b.send(nil, b.counters.take(b.MetricsFlush, true))
 		if err == nil {
 			answered.Store(true)
 		}
@@ -167,6 +168,12 @@ func (g *Gate) Ready() error {
 		return nil
 	}
 	return err
+}
+
+// RefusesWrites reports whether Redis, by what it said to the last write, takes none: it is full, read-only, or cannot save.
+// What is done is still replayed then.
+func (g *Gate) RefusesWrites() bool {
+	return slices.ContainsFunc(g.buckets, func(b *bucket) bool { return b.health.refusing.lasting() > 0 })
 }
 
 // Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,

@@ -9,6 +9,8 @@ import (
 type health struct {
 	silent   spell // it does not answer
 	refusing spell // it answers, but takes no writes
+
+	said atomic.Value // the code of the last error that Redis itself answered a whole call with, a string
 }
 
 func (h *health) bad() bool { return h.silent.lasting() > 0 || h.refusing.lasting() > 0 }

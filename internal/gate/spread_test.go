@@ -46,7 +46,7 @@ func TestReplicasThatRepeatAClaimDoNotComeBackTogether(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	late, most := 0, 0
+	late, crowded := 0, 0
 	for i, at := range came {
 		if at < 500*time.Millisecond || at > 2*time.Second { // by then those who repeat in step would be 400 ms apart
 			continue
@@ -58,10 +58,12 @@ func TestReplicasThatRepeatAClaimDoNotComeBackTogether(t *testing.T) {
 				together++
 			}
 		}
-		most = max(most, together)
+		if together > replicas/4 {
+			crowded++
+		}
 	}
-	t.Logf("%d calls in 1.5 s, at most %d of them within %v", late, most, window)
-	if late < replicas || most > replicas/2 {
-		t.Errorf("%d calls in 1.5 s, %d of them within %v: they come back together", late, most, window)
+	t.Logf("%d calls in 1.5 s, %d of them begin a crowd within %v", late, crowded, window)
+	if late < replicas || crowded > late/6 { // a machine that stalls makes a crowd or two
+		t.Errorf("%d calls in 1.5 s, %d of them in a crowd within %v: they come back together", late, crowded, window)
 	}
 }

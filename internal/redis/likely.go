@@ -25,8 +25,8 @@ func likely(err error, option rueidis.ClientOption) error {
 func hint(err error, secured bool) string {
 	var plain tls.RecordHeaderError
 	var dial *net.OpError // no connection came about, whatever was to be spoken over it
-	if said, ok := rueidis.IsRedisErr(err); ok {
-		return hintAt(said.Error())
+	if said := Likely(err); said != "" {
+		return said
 	}
 	switch {
 	case errors.As(err, &dial) && dial.Op == "dial":
@@ -40,6 +40,14 @@ func hint(err error, secured bool) string {
 	}
 	return "the other side closed the connection: it may want TLS, rediss://; or it is a proxy that does not know HELLO, " +
 		"and wants ?protocol=2 in REDIS_URL"
+}
+
+// Likely says what is probably wrong where Redis turned a call away, and what to do; "" where that is not known.
+func Likely(err error) string {
+	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
+		return hintAt(said.Error())
+	}
+	return ""
 }
 
 // hintAt knows what Redis, its proxies and other engines say at the beginning of a connection.
