@@ -116,7 +116,7 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)
 	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
 	p.unless(e.RejectedTTL == 0 || e.JournalAge <= e.RejectedTTL,
-		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end", e.JournalAge, e.RejectedTTL)
+		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end: set both", e.JournalAge, e.RejectedTTL)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
 		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
 		e.Settle, ((DialTimeout + redisTimeout) * 4 / 3).Round(time.Millisecond), DialTimeout, redisTimeout)
