@@ -264,6 +264,8 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 // noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what
 // was stored may be gone.
 func (b *bucket) noted(e *execution, end *record.Record, a scripts.Answer, ttl time.Duration, signals uint64) bool {
+	now := b.redisNow()
+	end.Stored, end.Ends = now, now.Add(ttl)
 	switch {
 	case e.ended.Load():
 	case a.Verdict == scripts.Failed: // the script knows more of the record than its execution does
@@ -271,8 +273,6 @@ func (b *bucket) noted(e *execution, end *record.Record, a scripts.Answer, ttl t
 			b.journal.add(e.flight.fingerprint, r, signals)
 		}
 	case a.Verdict == scripts.Stored, a.Verdict == scripts.Restored:
-		now := b.redisNow()
-		end.Stored, end.Ends = now, now.Add(ttl)
 		b.journal.add(e.flight.fingerprint, *end, signals)
 	default:
 		b.journal.drop(e.flight.fingerprint, e.token)

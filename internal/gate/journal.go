@@ -57,12 +57,23 @@ func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64
 }
 
 // older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict on
-// it, and that before the result.
+// it, and that before the result. Attempts begin anew at 1 after a result has ended.
 func older(r, known *record.Record) bool {
+	if known.State != record.Failed && !written(r).Before(known.Ends) {
+		return false
+	}
 	if r.Attempt != known.Attempt {
 		return r.Attempt < known.Attempt
 	}
 	return finality(r) < finality(known)
+}
+
+// written is when a record that ended an attempt was written, by Redis' clock.
+func written(r *record.Record) time.Time {
+	if r.State == record.Failed {
+		return r.FailedAt
+	}
+	return r.Stored
 }
 
 func finality(r *record.Record) int {

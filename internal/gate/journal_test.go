@@ -52,6 +52,38 @@ func TestTheJournalTellsWhatRedisMayHaveForgottenTheNewestFirst(t *testing.T) {
 	}
 }
 
+func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	done := func(attempt, stored, ends int64) record.Record {
+		return record.Record{State: record.Done, Attempt: attempt, Token: "done", Stored: at(stored), Ends: at(ends)}
+	}
+	failed := func(attempt, when int64, verdict record.Verdict) record.Record {
+		return record.Record{State: record.Failed, Attempt: attempt, Token: "failed" + string(verdict), FailedAt: at(when), Verdict: verdict}
+	}
+	for _, c := range []struct {
+		name         string
+		known, comes record.Record
+		replaced     bool
+	}{
+		{"an earlier attempt", done(2, 10, 100), done(1, 20, 120), false},
+		{"a later attempt", done(1, 10, 100), failed(2, 20, ""), true},
+		{"the verdict on a failure", failed(1, 10, ""), failed(1, 10, record.Poisoned), true},
+		{"a failure under a verdict", failed(1, 10, record.Poisoned), failed(1, 20, ""), false},
+		{"the result after a verdict", failed(1, 10, record.Doubtful), done(1, 20, 120), true},
+		{"a failure after the result", done(1, 10, 100), failed(1, 20, record.Poisoned), false},
+		{"the same result again", done(1, 10, 100), done(1, 10, 100), true},
+		{"a first attempt after the result has ended", done(3, 10, 100), done(1, 100, 200), true},
+		{"a first failure after the result has ended", done(3, 10, 100), failed(1, 101, ""), true},
+	} {
+		j := newJournal(1 << 20)
+		j.add(named(1), c.known, 0)
+		j.add(named(1), c.comes, 1)
+		if got := of(j.order.Back()); j.order.Len() != 1 || (got.signals == 1) != c.replaced {
+			t.Errorf("%s: replaced %v", c.name, got.signals == 1)
+		}
+	}
+}
+
 func TestTheJournalIsBoundedInBytes(t *testing.T) {
 	j := newJournal(10 * (entryOverhead + 100))
 	for n := range 100 {

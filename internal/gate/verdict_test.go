@@ -168,7 +168,11 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 		close(release)
 		h.expect(<-first, gate.Executed, `"no such flight"`)
 		for range 3 {
-			h.expect(<-waits, gate.Waited, `"no such flight"`)
+			a := <-waits
+			h.expect(a, gate.Waited, `"no such flight"`)
+			if a.Age > time.Minute {
+				t.Errorf("its age is %v", a.Age)
+			}
 		}
 		if kept := h.stands(1); kept.State != record.Failed || kept.Reason != "rejected" || kept.Doubt || kept.Failures != 0 {
 			t.Errorf("%+v stands", kept)
