@@ -4,8 +4,9 @@
 #   ./engines.sh              on redis-server, then on Valkey; what is missing is said, and installed if you say yes
 #   ./engines.sh --install    the same, without the question
 #
-# Valkey comes from bookworm-backports. That apt line is written by this script alone, never by test.sh, and its service is
-# left disabled. Another server, such as one that was built by hand: REDIS_SERVER=/opt/redis-8/redis-server REDIS_CLI=… go test …
+# Valkey comes from bookworm-backports. That apt line is written by this script alone, never by test.sh, and its
+# service is left disabled. Another server, such as one that was built by hand: REDIS_SERVER=/opt/redis-8/redis-server
+# REDIS_CLI=… go test …
 set -euo pipefail
 cd "$(dirname "$0")"
 . .ci/packages.sh
@@ -33,7 +34,8 @@ provide() {
     read -rp "Install it? [y/N] " answer
     [ "$answer" = y ] || fail "Valkey was not installed"
   fi
-  grep -qs '^VERSION_CODENAME=bookworm$' /etc/os-release || fail "this is not Debian bookworm: install valkey-server by hand"
+  grep -qs "^VERSION_CODENAME=bookworm$" /etc/os-release ||
+    fail "this is not Debian bookworm: install valkey-server by hand"
   become_root || fail "you are not root, and sudo is missing or wants a password: install valkey-server by hand"
   echo "$line" | "${as_root[@]}" tee "$backports" >/dev/null
   install -t bookworm-backports valkey-server valkey-tools >"$scratch/apt.log" 2>&1 ||

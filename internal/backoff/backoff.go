@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Backoff makes the pauses of one caller between its tries. The n-th pause, from 0, is of any length up to First doubled n
-// times, at most Most (full jitter). There is no lower bound: the next one's bound doubles however short a pause was, so that a
-// few tries may follow at once and no more. The zero value is no Backoff: both must be above 0.
+// Backoff makes the pauses of one caller between its tries. The n-th pause, from 0, is of any length up to First
+// doubled n times, at most Most (full jitter). There is no lower bound: the next one's bound doubles however short a
+// pause was, so that a few tries may follow at once and no more. The zero value is no Backoff: both must be above 0.
 type Backoff struct {
 	First, Most time.Duration
 

@@ -54,8 +54,8 @@ func (b *bucket) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Repl
 	return reply, nil
 }
 
-// missed notes a call without a reply. The first one is logged; so is what Redis says itself, each time it says another thing:
-// a Redis that was away and comes back without the gateway's user must not look like one that is away.
+// missed notes a call without a reply. The first one is logged; so is what Redis says itself, each time it says
+// another thing: a Redis that was away and comes back without the gateway's user must not look like one that is away.
 func (b *bucket) missed(err error) {
 	code := ""
 	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
@@ -116,17 +116,18 @@ func (b *bucket) refused(words string) {
 	}
 }
 
-// saidBefore are the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs: the
-// caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. A code that a
-// command inside of a script raises too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) proves nothing, and is not among them.
+// saidBefore are the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs:
+// the caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. A
+// code that a command inside of a script raises too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) proves nothing, and is
+// not among them.
 var saidBefore = []string{
 	"NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "LOADING", "BUSY", "MASTERDOWN",
 	"CLUSTERDOWN", "CROSSSLOT", "MOVED", "ASK", "TRYAGAIN",
 }
 
-// notDone reports whether a call certainly failed before any of its operations: no connection could be made (refused, or not
-// set up, which rueidis calls ErrNoCache), or Redis turned the whole of it away. An error that was raised inside of the
-// script has its place in it (user_script): operations before that place may have been done.
+// notDone reports whether a call certainly failed before any of its operations: no connection could be made (refused,
+// or not set up, which rueidis calls ErrNoCache), or Redis turned the whole of it away. An error that was raised
+// inside of the script has its place in it (user_script): operations before that place may have been done.
 func notDone(err error) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) {

@@ -40,8 +40,8 @@ func (b *bucket) keep(ctx context.Context) {
 	}
 }
 
-// untilNext is the time from one turn of the keeper to the next. While Redis is in trouble it is of any length around a tick,
-// so that replicas which were started together do not probe together.
+// untilNext is the time from one turn of the keeper to the next. While Redis is in trouble it is of any length around
+// a tick, so that replicas which were started together do not probe together.
 func (b *bucket) untilNext() time.Duration {
 	if b.health.bad() {
 		return backoff.Jitter(2 * b.tick())
@@ -94,7 +94,8 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 }
 
 // touch makes the call that is due when nothing else calls: counters; a probe where Redis is in trouble; and, while
-// something runs here or may have to be put back, a heartbeat, since a proxy can hide a failover from our connection. Its reply has the history.
+// something runs here or may have to be put back, a heartbeat, since a proxy can hide a failover from our connection.
+// Its reply has the history.
 func (b *bucket) touch() {
 	inTrouble := b.health.bad()
 	flush := b.counters.take(b.MetricsFlush, inTrouble)

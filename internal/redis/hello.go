@@ -9,20 +9,22 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// The command that rueidis sends at the beginning of each connection, even where it is to speak RESP2 (protocol=2), and the
-// one that stands in its place: proxies such as Envoy refuse HELLO, and twemproxy closes the connection at it. rueidis asks
-// for no more of the reply than that it is no error.
+// The command that rueidis sends at the beginning of each connection, even where it is to speak RESP2 (protocol=2),
+// and the one that stands in its place: proxies such as Envoy refuse HELLO, and twemproxy closes the connection at
+// it. rueidis asks for no more of the reply than that it is no error.
 var (
 	hello = []byte("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n")
 	ping  = []byte("*1\r\n$4\r\nPING\r\n")
 )
 
-// withoutHello makes connections of an option that never send HELLO. They have no name either, since what refuses the one
-// refuses CLIENT SETNAME too.
+// withoutHello makes connections of an option that never send HELLO. They have no name either, since what refuses the
+// one refuses CLIENT SETNAME too.
 func withoutHello(option *rueidis.ClientOption) {
 	option.ClientName = ""
 	dial := option.DialCtxFn // set for a unix socket
-	option.DialCtxFn = func(ctx context.Context, address string, dialer *net.Dialer, secured *tls.Config) (net.Conn, error) {
+	option.DialCtxFn = func(
+		ctx context.Context, address string, dialer *net.Dialer, secured *tls.Config,
+	) (net.Conn, error) {
 		var conn net.Conn
 		var err error
 		switch {

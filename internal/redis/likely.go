@@ -36,10 +36,11 @@ func hint(err error, secured bool) string {
 	case !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET):
 		return ""
 	case secured:
-		return "the other side closed the connection: it may want a client certificate, REDIS_TLS_CERT and REDIS_TLS_KEY; its log has the reason"
+		return "the other side closed the connection: it may want a client certificate, REDIS_TLS_CERT and REDIS_TLS_KEY; " +
+			"its log has the reason"
 	}
-	return "the other side closed the connection: it may want TLS, rediss://; or it is a proxy that does not know HELLO, " +
-		"and wants ?protocol=2 in REDIS_URL"
+	return "the other side closed the connection: it may want TLS, rediss://; or it is a proxy that does not know " +
+		"HELLO, and wants ?protocol=2 in REDIS_URL"
 }
 
 // Likely says what is probably wrong where Redis turned a call away, and what to do; "" where that is not known.
@@ -54,8 +55,8 @@ func Likely(err error) string {
 func hintAt(said string) string {
 	switch code, _, _ := strings.Cut(said, " "); {
 	case code == "WRONGPASS":
-		return "the user or its password is not what this Redis knows; a user that ACL SETUSER made is gone after a restart of Redis " +
-			"unless it was saved: docs/redis.md"
+		return "the user or its password is not what this Redis knows; a user that ACL SETUSER made is gone after " +
+			"a restart of Redis unless it was saved: docs/redis.md"
 	case code == "NOAUTH":
 		return "it wants a user or a password: REDIS_URL or REDIS_PASSWORD"
 	case code == "NOPERM":
@@ -73,6 +74,7 @@ func elsewhere(client rueidis.Client, err error) error {
 		announced = append(announced, address)
 	}
 	slices.Sort(announced)
-	return fmt.Errorf("a server of it does not answer: %w (the cluster announces %s: if this machine can't reach these, set cluster-announce-ip "+
-		"or cluster-announce-hostname, and cluster-announce-port, on each server)", err, strings.Join(announced, ", "))
+	return fmt.Errorf("a server of it does not answer: %w (the cluster announces %s: if this machine can't reach these, "+
+		"set cluster-announce-ip or cluster-announce-hostname, and cluster-announce-port, on each server)",
+		err, strings.Join(announced, ", "))
 }

@@ -77,7 +77,9 @@ func address(option rueidis.ClientOption) string { return strings.Join(option.In
 
 // openWith opens with the client-side cache or without it, as the option says. An untracked error asks
 // for the latter.
-func openWith(ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger) (*Store, error) {
+func openWith(
+	ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger,
+) (*Store, error) {
 	s := &Store{Keys: NewKeys(c.KeyPrefix), Address: address(option), Tracking: !option.DisableCache}
 	var err error
 	if s.Client, err = connect(ctx, option, s.Keys, c.Retries, log); err != nil {
@@ -148,12 +150,14 @@ func parseURL(text string) (rueidis.ClientOption, error) {
 	return rueidis.ParseURL(u.String())
 }
 
-// between are the pauses between the tries to connect: 1 s, 2 s, 4 s, … on average, so that replicas that were started together
-// do not all come back at once.
+// between are the pauses between the tries to connect: 1 s, 2 s, 4 s, … on average, so that replicas that were
+// started together do not all come back at once.
 func between() backoff.Backoff { return backoff.Backoff{First: 2 * time.Second, Most: time.Minute} }
 
 // connect tries again after pauses that grow where nobody answers.
-func connect(ctx context.Context, option rueidis.ClientOption, keys Keys, retries int, log *slog.Logger) (rueidis.Client, error) {
+func connect(
+	ctx context.Context, option rueidis.ClientOption, keys Keys, retries int, log *slog.Logger,
+) (rueidis.Client, error) {
 	pauses := between()
 	for try := 0; ; try++ {
 		client, err := dial(ctx, option, keys)
@@ -214,9 +218,9 @@ func tryReading(ctx context.Context, client rueidis.Client, option rueidis.Clien
 	return elsewhere(client, err)
 }
 
-// answered reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong password, no
-// tracking), its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its data will answer
-// otherwise.
+// answered reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong
+// password, no tracking), its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its
+// data will answer otherwise.
 func answered(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError

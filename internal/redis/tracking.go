@@ -11,8 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// toldWithin bounds how long a change of a key may take until the client-side cache hears of it. A Redis that tracks needs
-// less than a millisecond; a busy machine needs more.
+// toldWithin bounds how long a change of a key may take until the client-side cache hears of it. A Redis that tracks
+// needs less than a millisecond; a busy machine needs more.
 const toldWithin = 3 * time.Second
 
 // untracked is the reason why the client-side cache cannot be used.
@@ -31,10 +31,11 @@ func noTracking(err error, option rueidis.ClientOption) untracked {
 	return untracked{"it does not know HELLO, and so has no RESP3"}
 }
 
-// tryTracking decides by what works whether the client-side cache may be used: it writes a key, reads it through the cache,
-// changes it over another connection, and waits until the cache has heard of it. The error is an untracked unless nobody
-// answered. Words of an error would not do: rueidis looks at no answer to CLIENT CACHING, and an engine that grants
-// CLIENT TRACKING and refuses that, or a proxy that swallows invalidations, would leave forgotten results in the cache.
+// tryTracking decides by what works whether the client-side cache may be used: it writes a key, reads it through the
+// cache, changes it over another connection, and waits until the cache has heard of it. The error is an untracked
+// unless nobody answered. Words of an error would not do: rueidis looks at no answer to CLIENT CACHING, and an engine
+// that grants CLIENT TRACKING and refuses that, or a proxy that swallows invalidations, would leave forgotten results
+// in the cache.
 func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.ClientOption, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, toldWithin)
 	defer cancel()
@@ -74,7 +75,8 @@ func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.Clie
 			return nil
 		}
 		if sleep.For(ctx, time.Millisecond) != nil {
-			return untracked{fmt.Sprintf("it takes CLIENT TRACKING and CLIENT CACHING, and yet told nothing of a change within %v", toldWithin)}
+			return untracked{fmt.Sprintf(
+				"it takes CLIENT TRACKING and CLIENT CACHING, and yet told nothing of a change within %v", toldWithin)}
 		}
 	}
 }
@@ -87,8 +89,8 @@ func refuses(err error) error {
 	return err
 }
 
-// undecided is for a Redis that does not take the write: by an ACL, which is refused elsewhere (tryCommands), or because it is
-// full or read-only for now. Then that CLIENT CACHING was accepted has to do.
+// undecided is for a Redis that does not take the write: by an ACL, which is refused elsewhere (tryCommands), or
+// because it is full or read-only for now. Then that CLIENT CACHING was accepted has to do.
 func undecided(err error) error {
 	if _, said := rueidis.IsRedisErr(err); said {
 		return nil

@@ -143,7 +143,8 @@ func (e *Engine) serve(client net.Conn) {
 	if !e.hold(client, server) {
 		return
 	}
-	// Replies are written in the order of the commands: one is asked after the other. What Redis pushes goes through at once.
+	// Replies are written in the order of the commands: one is asked after the other. What Redis pushes goes through at
+	// once.
 	var writing sync.Mutex
 	write := func(bytes []byte) error {
 		writing.Lock()
