@@ -186,7 +186,7 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 	o := upstream.Options{
 		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == "uuid", Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
 		Passthrough: c.HTTP.ResponseMode == "passthrough", MaxResultBytes: int(c.Execution.MaxResultBytes),
-		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, TLS: secured, Log: log,
+		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, IdleTimeout: u.IdleTimeout, TLS: secured, Log: log,
 	}
 	if u.OAuthTokenURL != "" {
 		o.OAuth = &clientcredentials.Config{

@@ -29,7 +29,7 @@ var setting = map[string]string{
 	"REJECTED_TTL": "10m", "MISMATCH": "reject",
 	"UPSTREAM_URL": "https://backend.example:8443/run?tenant=1", "UPSTREAM_STATUS_URL": "http://backend.example/runs/{key}/outcome",
 	"UPSTREAM_KEY_HEADER": "X-Key", "UPSTREAM_KEY_FORMAT": "uuid", "UPSTREAM_HEADERS": "X-Api-Key: s3cret\nX-Tenant: 1", "UPSTREAM_RESPONSE_HEADERS": "ETag",
-	"UPSTREAM_BREAKER_FAILURES": "0", "UPSTREAM_BREAKER_PAUSE": "1m", "UPSTREAM_OAUTH_TOKEN_URL": "https://login.example/token",
+	"UPSTREAM_BREAKER_FAILURES": "0", "UPSTREAM_BREAKER_PAUSE": "1m", "UPSTREAM_IDLE_TIMEOUT": "3s", "UPSTREAM_OAUTH_TOKEN_URL": "https://login.example/token",
 	"UPSTREAM_OAUTH_CLIENT_ID": "gate", "UPSTREAM_OAUTH_CLIENT_SECRET": "s3cret", "UPSTREAM_OAUTH_SCOPES": "run ask",
 	"UPSTREAM_TLS_CA": "/run/tls/ca.pem", "UPSTREAM_TLS_CERT": "/run/tls/cert.pem", "UPSTREAM_TLS_KEY": "/run/tls/key.pem",
 }
@@ -79,7 +79,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 		Upkeep: config.Upkeep{MetricsFlush: time.Second, SweepInterval: time.Minute},
 		Log:    config.Log{Format: "text", Level: slog.LevelInfo, Executions: "unusual"},
 		Upstream: config.Upstream{
-			KeyHeader: "Idempotency-Key", KeyFormat: "hex", ResponseHeaders: "Location,Content-Language", BreakerFailures: 20, BreakerPause: 10 * time.Second,
+			KeyHeader: "Idempotency-Key", KeyFormat: "hex", ResponseHeaders: "Location,Content-Language", BreakerFailures: 20, BreakerPause: 10 * time.Second, IdleTimeout: time.Second,
 		},
 	}
 	got := mustParse(t, nil, nil)

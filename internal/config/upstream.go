@@ -33,6 +33,8 @@ type Upstream struct {
 	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend gets no requests for a while (circuit breaker); 0: never."`
 	// BreakerPause, above 0 and at most 1h, is how long the breaker stays open.
 	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it gets none then."`
+	// IdleTimeout, 0 to 10m, is how long a connection that is not used is kept; 0 keeps none.
+	IdleTimeout time.Duration `name:"upstream-idle-timeout" default:"1s" help:"How long an unused connection is kept: less than the backend keeps it; 0: not at all."`
 
 	// OAuthTokenURL, OAuthClientID and OAuthClientSecret are given together or not at all.
 	OAuthTokenURL     string `name:"upstream-oauth-token-url" placeholder:"URL" help:"Where an access token is got with client credentials (OAuth 2.0)."`
@@ -80,6 +82,8 @@ func (u Upstream) problems() (p problems) {
 		"UPSTREAM_BREAKER_FAILURES is %d: must be 0 (off) to %d", u.BreakerFailures, maxBreakerFailures)
 	p.unless(0 < u.BreakerPause && u.BreakerPause <= time.Hour,
 		"UPSTREAM_BREAKER_PAUSE is %v: must be above 0 and at most 1h", u.BreakerPause)
+	p.unless(0 <= u.IdleTimeout && u.IdleTimeout <= 10*time.Minute,
+		"UPSTREAM_IDLE_TIMEOUT is %v: must be 0 (connections are not kept) to 10m", u.IdleTimeout)
 
 	credentials := given(u.credentials()...)
 	p.unless(len(credentials) == 0 || len(credentials) == len(u.credentials()), "UPSTREAM_OAUTH_TOKEN_URL, "+

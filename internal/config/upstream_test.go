@@ -83,6 +83,12 @@ func TestRulesOfTheBackend(t *testing.T) {
 			each("UPSTREAM_BREAKER_PAUSE", "1ms", "1h"),
 		},
 		{
+			"an unused connection is kept for up to 10m",
+			each("UPSTREAM_IDLE_TIMEOUT", "-1s", "10m1s"),
+			"UPSTREAM_IDLE_TIMEOUT is ",
+			each("UPSTREAM_IDLE_TIMEOUT", "0", "4s", "10m"),
+		},
+		{
 			"parts of a backend need the backend",
 			[]env{
 				{"UPSTREAM_STATUS_URL": "http://h"}, {"UPSTREAM_HEADERS": "X-A: 1"}, {"UPSTREAM_TLS_CA": "c"}, {"UPSTREAM_TLS_CERT": "c", "UPSTREAM_TLS_KEY": "k"},

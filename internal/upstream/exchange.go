@@ -17,16 +17,18 @@ import (
 // again, once, with a new one: a 401 says that nothing was done. Nothing else is ever sent twice.
 func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*http.Response, error) {
 	if u.tokens == nil {
-		return u.exchange(ctx, request())
+		return u.exchange(ctx, request)
 	}
 	for again := false; ; again = true {
 		token, err := u.tokens.get(ctx)
 		if err != nil {
 			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, handler.ErrRefused), unrelated}
 		}
-		r := request()
-		r.Header.Set("Authorization", token.authorization)
-		response, err := u.exchange(ctx, r)
+		response, err := u.exchange(ctx, func() *http.Request {
+			r := request()
+			r.Header.Set("Authorization", token.authorization)
+			return r
+		})
 		if err != nil || response.StatusCode != http.StatusUnauthorized || again {
 			return response, err
 		}
@@ -35,23 +37,56 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	}
 }
 
-// exchange speaks to the transport itself: a client would follow redirects, and name the URL in its errors.
-func (u *Upstream) exchange(ctx context.Context, r *http.Request) (*http.Response, error) {
-	var valid, connected atomic.Bool
+// maxStale is how many kept connections in a row may turn out to be closed before a request is given up.
+const maxStale = 8
+
+// errStale says that a kept connection was closed before anything of the request was written to it.
+var errStale = errors.New("a kept connection was closed")
+
+// exchange sends a request once. Where it is certain that nothing of it was written to a kept connection, it takes another
+// connection.
+func (u *Upstream) exchange(ctx context.Context, request func() *http.Request) (response *http.Response, err error) {
+	for range maxStale {
+		response, err = u.try(ctx, request())
+		if !errors.Is(err, errStale) {
+			break
+		}
+	}
+	return response, err
+}
+
+// try speaks to the transport itself: a client would follow redirects, and name the URL in its errors.
+func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, error) {
+	var valid atomic.Bool
+	var used atomic.Pointer[connection]
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { valid.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(got httptrace.GotConnInfo) {
+			c, _ := got.Conn.(*connection) // the transport dials no other
+			c.begin(got.Reused)
+			used.Store(c)
+		},
 	}
 	response, err := u.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
-	switch {
-	case err == nil:
+	if err == nil {
 		return response, nil
+	}
+	c := used.Load()
+	untouched, stale := true, false
+	if c != nil {
+		untouched, stale = c.untouched()
+	}
+	switch {
 	case ctx.Err() != nil:
-		return nil, cutOff(ctx, connected.Load())
+		return nil, cutOff(ctx, !untouched)
 	case !valid.Load(): // a caller's header, say: nothing that the backend could help
 		return nil, &failure{fmt.Errorf("the request can't be sent: %w", err), unrelated}
-	case !connected.Load():
+	case c == nil:
 		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, handler.ErrRefused), sick}
+	case stale:
+		return nil, &failure{fmt.Errorf("%w, nothing was sent: %w", errStale, handler.ErrRefused), sick}
+	case untouched:
+		return nil, &failure{fmt.Errorf("the connection to the backend ended, nothing was sent: %w", handler.ErrRefused), sick}
 	default:
 		return nil, unreadable(err)
 	}

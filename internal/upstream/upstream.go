@@ -39,6 +39,8 @@ type Options struct {
 	BreakerFailures int           // so many in a row open the breaker; 0: none do
 	BreakerPause    time.Duration // how long it stays open then; a Retry-After of the backend's is obeyed for six of it
 
+	IdleTimeout time.Duration // how long a connection that is not used is kept; 0: not at all
+
 	OAuth *clientcredentials.Config // nil: no token
 	TLS   *tls.Config               // of the backend and the token's endpoint; nil: Go's defaults
 
@@ -78,12 +80,14 @@ func New(o Options) (*Upstream, error) {
 		return nil, fmt.Errorf("a breaker after %d failures: must be 0 or more", o.BreakerFailures)
 	case o.BreakerFailures > 0 && o.BreakerPause <= 0:
 		return nil, fmt.Errorf("a breaker that pauses for %v: must be above 0", o.BreakerPause)
+	case o.IdleTimeout < 0:
+		return nil, fmt.Errorf("unused connections kept for %v: must be 0 or more", o.IdleTimeout)
 	}
 	o.KeyHeader = cmp.Or(o.KeyHeader, "Idempotency-Key")
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS)}
+	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS, o.IdleTimeout)}
 	tripped := func(until time.Time) {
 		if u.OnTrip != nil {
 			u.OnTrip(until)

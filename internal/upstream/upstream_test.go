@@ -71,6 +71,9 @@ func open(t *testing.T, o upstream.Options) *house {
 	if o.MaxResultBytes == 0 {
 		o.MaxResultBytes = maxResultBytes
 	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = time.Minute
+	}
 	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	u, err := upstream.New(o)
 	if err != nil {
@@ -245,6 +248,7 @@ func TestOptionsThatCanNotWorkAreRefusedAndNotQuoted(t *testing.T) {
 		"status URL":         func(o *upstream.Options) { o.StatusURL = "{key}/" + secret },
 		"no room":            func(o *upstream.Options) { o.MaxResultBytes = 0 },
 		"negative failures":  func(o *upstream.Options) { o.BreakerFailures = -1 },
+		"negative idle time": func(o *upstream.Options) { o.IdleTimeout = -1 },
 		"pause without time": func(o *upstream.Options) { o.BreakerFailures = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
