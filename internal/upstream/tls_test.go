@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -60,5 +61,8 @@ func TestABackendAndItsTokensAreReachedWithAnAuthorityAndACertificateOfOnesOwn(t
 	c, err = tlsfile.Load(a.Path("ca.crt"), "", "")
 	must(t, err)
 	h = open(t, upstream.Options{URL: backend, TLS: c})
-	h.fails(t.Context(), webhook(), unknown) // TLS 1.3 tells of it after the request was written
+	// TLS 1.3 tells of it when the connection stands already: maybe before the request is written, maybe after.
+	if _, err := h.Execute(t.Context(), webhook()); !errors.Is(err, unknown) && !errors.Is(err, refused) {
+		t.Errorf("without a certificate: %v", err)
+	}
 }
