@@ -166,9 +166,11 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	body := bytes.TrimPrefix(ctx.PostBody(), byteOrderMark)
 	sum := sha256.Sum256(body)
 	digest := record.Digest(sum[:len(record.Digest{})])
+	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout)
 	if name, known := h.recall.find(&sum); known {
 		if answer, done := h.gate.Replay(name, digest); done {
 			h.respond(ctx, name, answer)
+			prefers.apply(&ctx.Response, answer.Outcome)
 			return
 		}
 	}
@@ -185,11 +187,12 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		h.recall.add(&sum, name)
 	} else {
 		answer = h.gate.Do(gate.Webhook{
-			Fingerprint: name, Digest: digest, Arrived: ctx.Time(),
+			Fingerprint: name, Digest: digest, Arrived: ctx.Time(), Wait: prefers.wait,
 			Take: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
 		})
 	}
 	h.respond(ctx, name, answer)
+	prefers.apply(&ctx.Response, answer.Outcome)
 }
 
 // take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution

@@ -89,6 +89,9 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	if a.Attempt > 0 {
 		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(digits[:0], a.Attempt, 10))
 	}
+	if a.Mismatch {
+		header.Set("Idempotency-Mismatch", "true")
+	}
 	if o.status == "cached" {
 		header.Set("Idempotency-Replayed", "true")
 		header.SetBytesV("Age", strconv.AppendInt(digits[:0], int64(a.Age/time.Second), 10))

@@ -178,10 +178,10 @@ func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
 	entered, release := h.blocked()
 	executed := r.later(webhook)
 	<-entered
-	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", named, first)
+	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", "Idempotency-Mismatch: true", named, first)
 	close(release)
 	<-executed
-	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", named, first)
+	h.expect(r.post(other), 422, refused, "Idempotency-Status: mismatch", "Idempotency-Mismatch: true", named, first)
 	h.expectExecutions(1)
 }
 

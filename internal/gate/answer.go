@@ -15,6 +15,10 @@ type Webhook struct {
 	Digest      record.Digest // of the request's body
 	Arrived     time.Time     // WaitTimeout counts from then
 
+	// Wait is how long its caller waits for an execution that runs, from when a claim is answered so; nil, or more than
+	// WaitTimeout leaves: as long as that. It is 0 or more.
+	Wait *time.Duration
+
 	// Take returns what executes it, and what a log calls it. It is called where that may be needed, for each try anew, and
 	// only while Do has not returned: what they need of the request must be copied then.
 	Take func() (Execution, slog.LogValuer)
@@ -57,4 +61,8 @@ type Answer struct {
 	Age     time.Duration // since the result was stored, by Redis' clock; never negative
 
 	RetryAfter time.Duration // Failed, Refused: how long to wait before asking again; 0 where that is not known
+
+	// Mismatch says that another body than the webhook's is, or was, executed. Where that is not known, as while no claim
+	// has been answered, it is false.
+	Mismatch bool
 }

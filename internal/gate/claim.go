@@ -152,6 +152,12 @@ func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim,
 	candidate := f.candidate
 	f.candidate = nil
 	close(f.decided)
+	if ok && (c.Verdict == scripts.Claimed || c.Verdict == scripts.InProgress) {
+		if f.until = (time.Time{}); c.Verdict == scripts.InProgress {
+			f.until = time.Now().Add(c.Left)
+		}
+		close(f.runs)
+	}
 	switch {
 	case ok && c.Verdict == scripts.Claimed:
 		candidate.executes, f.known, f.attempt = true, true, c.Attempt
@@ -163,7 +169,7 @@ func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim,
 		candidate.scripted = scripted
 	}
 	if candidate.gone {
-		b.count(f, candidate, Processing)
+		b.count(f, candidate, candidate.told)
 	}
 	if ok && c.Verdict == scripts.Mismatch {
 		candidate.gone = true // it will see that (differs); till then nothing is claimed for it again

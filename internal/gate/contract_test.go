@@ -202,7 +202,7 @@ func TestWaitTimeoutCountsFromTheArrival(t *testing.T) {
 		w := h.hook(1, "body")
 		w.Arrived = time.Now().Add(-options().WaitTimeout) // the look into the cache took all of it
 		start := time.Now()
-		h.expect(r.Do(w), gate.Processing, "")
+		h.expect(r.Do(w), gate.Unavailable, "") // no claim has said that somebody executes it
 		if took := time.Since(start); took > options().WaitTimeout/2 {
 			t.Errorf("answered %v later", took)
 		}
@@ -369,12 +369,12 @@ func TestACallerWhoLeavesWhileItsClaimIsUnderWayIsCountedAsWhatTheClaimFinds(t *
 	o.RedisTimeout = 5 * time.Second
 	a, b := h.openBehindProxy(o), h.open(options())
 	a.proxy.Hold()
-	h.expect(a.send(1), gate.Processing, "") // it will have executed
+	h.expect(a.send(1), gate.Unavailable, "") // it will have executed
 	a.proxy.Mend()
 	h.eventually("the result is stored", func() bool { return h.stands(1).State == record.Done })
 	b.send(2)
 	a.proxy.Hold()
-	h.expect(a.send(2), gate.Processing, "") // it will have been replayed
+	h.expect(a.send(2), gate.Unavailable, "") // it will have been replayed
 	a.proxy.Mend()
 	h.expectCounts(map[string]int64{"total_requests": 3, "executed": 2, "late_answers": 1, "replayed": 1, "duplicates": 1})
 }

@@ -22,6 +22,8 @@ type flight struct {
 	left      int           // how many of them left
 	candidate *caller       // for whom a claim is under way
 	decided   chan struct{} // closed when that claim is answered
+	runs      chan struct{} // closed by a claim's answer that an execution runs; a new one for the next claim
+	until     time.Time     // then that answer is over: the lease of another replica; zero: it runs here
 	known     bool          // the fingerprint was claimed: who joins now is a duplicate
 	attempt   int64         // of the execution that it runs or waits for; 0: not known
 	executing record.Digest // of the body that is executed, once named is closed
@@ -36,6 +38,8 @@ type flight struct {
 type caller struct {
 	webhook  Webhook
 	stalled  <-chan struct{} // closed while an execution that has ended can't be stored for want of Redis
+	runs     <-chan struct{} // the flight's when it joined
+	told     Outcome         // what it was answered, where the claim for it was under way
 	executes bool            // a claim won for it: it is counted as an execution, once and for all
 	scripted bool            // the script has counted it as a replay
 	gone     bool
@@ -65,14 +69,19 @@ func (b *bucket) do(w Webhook) Answer {
 		return Answer{Outcome: Overloaded}
 	}
 	c := &caller{webhook: w}
-	f := b.join(c)
+	f, refusal := b.join(c)
 	if f == nil {
-		b.counters.add(unavailable)
-		return Answer{Outcome: Unavailable}
+		b.count(nil, c, refusal)
+		return Answer{Outcome: refusal}
 	}
 	defer b.running.Done()
 	timer := time.NewTimer(b.WaitTimeout - time.Since(w.Arrived))
 	defer timer.Stop()
+	var runs <-chan struct{}
+	var enough <-chan time.Time // its own Wait is over
+	if w.Wait != nil {
+		runs = c.runs
+	}
 	named := f.named
 	if !b.RejectMismatch {
 		named = nil
@@ -84,7 +93,14 @@ func (b *bucket) do(w Webhook) Answer {
 		case <-c.stalled:
 			return b.leave(f, c, Unavailable)
 		case <-timer.C:
-			return b.leave(f, c, Processing)
+			return b.leave(f, c, f.late())
+		case <-runs:
+			runs, enough = nil, time.After(*w.Wait)
+		case <-enough:
+			if runs = f.unanswered(); runs == nil {
+				return b.leave(f, c, Processing)
+			}
+			w.Wait = new(time.Duration) // it is over: only the claim's answer is missing
 		case <-named:
 			differs, undecided := f.differs(c)
 			if differs {
@@ -95,31 +111,71 @@ func (b *bucket) do(w Webhook) Answer {
 	}
 }
 
-// join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil when the gate is
-// closing.
-func (b *bucket) join(c *caller) *flight {
+// late is what a caller is told after WaitTimeout. While no claim has been answered nobody knows of an execution.
+func (f *flight) late() Outcome {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known {
+		return Processing
+	}
+	return Unavailable
+}
+
+// unanswered returns nil while an execution runs by the answer of the latest claim. Otherwise it returns what is closed
+// when a claim is answered so.
+func (f *flight) unanswered() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.until.IsZero() && time.Now().After(f.until) {
+		f.claims()
+	}
+	select {
+	case <-f.runs:
+		return nil
+	default:
+		return f.runs
+	}
+}
+
+// claims notes that only the next claim can tell whether an execution runs. The lock is held.
+func (f *flight) claims() {
+	select {
+	case <-f.runs:
+		f.runs = make(chan struct{})
+	default:
+	}
+}
+
+// join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil and the reason
+// where the gate is closing, or where half of all who may wait do so for this one fingerprint: callers who hung up keep
+// their places, so that aborted requests of one webhook would lock all others out.
+func (b *bucket) join(c *caller) (f *flight, refusal Outcome) {
 	b.flights.mu.Lock()
 	defer b.flights.mu.Unlock()
 	name := c.webhook.Fingerprint
-	f := b.flights.byName[name]
+	f = b.flights.byName[name]
 	if f == nil {
 		if b.flights.closed {
-			return nil
+			return nil, Unavailable
 		}
 		f = &flight{
 			fingerprint: name, key: b.keys.Record(name), first: c.webhook.Digest,
-			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), stalled: make(chan struct{}),
+			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), runs: make(chan struct{}),
+			stalled: make(chan struct{}),
 		}
 		b.flights.byName[name] = f
 		b.running.Go(func() { b.fly(f, true) })
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c.stalled = f.stalled
+	if waiting := len(f.callers) - f.left; b.MaxWaiters > 0 && waiting >= max(b.MaxWaiters/2, 1) {
+		return nil, Overloaded
+	}
+	c.stalled, c.runs = f.stalled, f.runs
 	b.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
 	f.mixed = f.mixed || c.webhook.Digest != f.first
-	return f
+	return f, 0
 }
 
 // nominate chooses for whom the flight claims next, and whose webhook is executed: the one who has waited longest. Where
@@ -135,6 +191,7 @@ func (b *bucket) nominate(f *flight) (w Webhook, ok bool) {
 		return w, false
 	}
 	f.candidate, f.decided = f.callers[waits], make(chan struct{})
+	f.claims()
 	w = f.candidate.webhook
 	w.execute, w.identity = w.Take() // its caller, who leaves under this lock, is still there
 	return w, true
@@ -161,14 +218,14 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	case <-f.done:
 	default:
 		// The claim under way decides what a candidate is counted as (claimed, in claim.go).
-		if c != f.candidate {
+		if c.told = early; c != f.candidate {
 			b.count(f, c, early)
 		}
 		if early == Mismatched {
 			b.counters.add(mismatch)
 		}
 		f.drop()
-		return Answer{Outcome: early, Attempt: f.attempt}
+		return Answer{Outcome: early, Attempt: f.attempt, Mismatch: b.mismatches(f, c)}
 	}
 	l := f.landing
 	outcome := l.outcome
@@ -177,20 +234,44 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	}
 	b.count(f, c, outcome)
 	if l.record.State == record.Done {
-		return b.answer(outcome, &l.record, l.record.Digest != c.webhook.Digest)
+		return b.answer(f.fingerprint, outcome, &l.record, l.record.Digest != c.webhook.Digest)
 	}
-	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after}
+	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
 
 // answer is a done record's; differs: its body was another one.
-func (b *bucket) answer(outcome Outcome, r *record.Record, differs bool) Answer {
+func (b *bucket) answer(name fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool) Answer {
 	if differs {
 		b.counters.add(mismatch)
+		b.remarkMismatch(name)
 		if b.RejectMismatch {
-			return Answer{Outcome: Mismatched, Attempt: r.Attempt}
+			return Answer{Outcome: Mismatched, Attempt: r.Attempt, Mismatch: true}
 		}
 	}
-	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: b.age(r)}
+	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: b.age(r), Mismatch: differs}
+}
+
+// mismatches reports whether a caller has another body than the one that is, or was, executed, as far as that is known.
+// The flight's lock is held.
+func (b *bucket) mismatches(f *flight, c *caller) bool {
+	select {
+	case <-f.named:
+	default:
+		return false
+	}
+	if f.executing == c.webhook.Digest {
+		return false
+	}
+	b.remarkMismatch(f.fingerprint)
+	return true
+}
+
+// remarkMismatch says once in the log that a fingerprint has come with several bodies.
+func (b *bucket) remarkMismatch(name fingerprint.Fingerprint) {
+	if b.remarked.first(name) {
+		b.Log.Warn("another body came with the same dialogId, nodeId and sequence: they do not tell two webhooks apart, "+
+			"or a caller changed one", "fingerprint", name)
+	}
 }
 
 // drop forgets the callers who left, once they are more than those who wait: logic that runs for hours must not gather
@@ -202,7 +283,7 @@ func (f *flight) drop() {
 	}
 }
 
-// count counts a caller as what it became.
+// count counts a caller as what it became. It has no flight where it could not join one.
 func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 	switch {
 	case c.executes:
@@ -216,7 +297,7 @@ func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 		b.counters.add(replayed)
 	case outcome == Waited || outcome == Failed:
 		b.counters.add(waited)
-	case outcome == Processing || f.known:
+	case outcome == Processing || f != nil && f.known:
 		b.counters.add(stillProcessing)
 	case outcome == Refused:
 		b.counters.add(refused)

@@ -76,9 +76,10 @@ type Gate struct {
 	buckets []*bucket   // one, but in Redis Cluster
 	started atomic.Bool // the above are there
 
-	seen  seen
-	slots chan struct{} // bounds the calls in flight towards Redis
-	looks atomic.Int64  // into the cache, under way
+	seen     seen
+	remarked remarked
+	slots    chan struct{} // bounds the calls in flight towards Redis
+	looks    atomic.Int64  // into the cache, under way
 
 	waiting   atomic.Int64 // requests in Do
 	executing atomic.Int64 // executions, and claims that may become one

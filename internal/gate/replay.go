@@ -18,12 +18,12 @@ func (b *bucket) replay(f fingerprint.Fingerprint, digest record.Digest) (a Answ
 	} else {
 		b.counters.add(replayed)
 	}
-	return b.answer(Replayed, &r, r.Digest != digest), true
+	return b.answer(f, Replayed, &r, r.Digest != digest), true
 }
 
 func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 	if r, _, ok := b.lookup(f); ok {
-		return b.answer(Replayed, &r, false)
+		return b.answer(f, Replayed, &r, false)
 	}
 	signals := b.signals.raised.Load()
 	t := b.commit(scripts.Look(b.keys.Record(f), scripts.Question{Asks: b.Asks}))
@@ -39,7 +39,7 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		if err != nil {
 			return Answer{Outcome: Foreign}
 		}
-		return b.answer(Replayed, &r, false)
+		return b.answer(f, Replayed, &r, false)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
 	case scripts.Poisoned, scripts.Doubtful:
