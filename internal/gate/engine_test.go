@@ -31,7 +31,6 @@ func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
 		"another engine's":        "-ERR internal error",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			h := onReal(t)
 			o := impatient()
 			o.LockTTL = time.Minute // longer than the test waits
@@ -57,7 +56,6 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
 	} {
 		t.Run(says, func(t *testing.T) {
-			t.Parallel()
 			h := onReal(t)
 			a, engine := h.openAtEngine(impatient())
 			engine.Says("EVALSHA", says)

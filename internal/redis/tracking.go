@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -48,8 +49,8 @@ func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.Clie
 		return fmt.Errorf("a second connection: %w", err)
 	}
 	defer other.Close()
-	write := func(value string) error {
-		return other.Do(ctx, other.B().Set().Key(key).Value(value).Px(time.Minute).Build()).Error()
+	write := func() error { // never the same twice: other replicas may start at this moment
+		return other.Do(ctx, other.B().Set().Key(key).Value(rand.Text()).Px(time.Minute).Build()).Error()
 	}
 	read := func() (string, error) {
 		value, err := client.DoCache(ctx, client.B().Get().Key(key).Cache().ToStaticTTL(), time.Minute).ToString()
@@ -58,20 +59,22 @@ func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.Clie
 		}
 		return value, err
 	}
-	if err := write("before"); err != nil {
+	if err := write(); err != nil {
 		return undecided(err)
 	}
-	if _, err := read(); err != nil {
+	before, err := read()
+	if err != nil {
 		return refuses(err)
 	}
-	if err := write("after"); err != nil {
+	if err := write(); err != nil {
 		return undecided(err)
 	}
 	for {
-		switch value, err := read(); {
-		case err != nil && ctx.Err() == nil:
+		value, err := read()
+		if err != nil {
 			return refuses(err)
-		case value == "after":
+		}
+		if value != before {
 			return nil
 		}
 		if sleep.For(ctx, time.Millisecond) != nil {
