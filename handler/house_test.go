@@ -111,7 +111,7 @@ func (h *house) openWith(o gate.Options, http handler.Options, change func(*fast
 	}
 	http.ProcessingStatus, http.Log = cmp.Or(http.ProcessingStatus, 409), o.Log
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), KeyPrefix: "cognigy", Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
