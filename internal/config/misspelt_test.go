@@ -11,7 +11,7 @@ func TestAVariableThatIsNearlyOneOfOursIsFound(t *testing.T) {
 		"EXECUTION_TIMOUT": "EXECUTION_TIMEOUT", "EXECUTOIN_TIMEOUT": "EXECUTION_TIMEOUT", "EXECUTIONS_TIMEOUTS": "EXECUTION_TIMEOUT",
 		"LOCKTTL": "LOCK_TTL", "LOCK_TTLS": "LOCK_TTL", "lock_ttl": "LOCK_TTL", "Lock_Ttl": "LOCK_TTL", "REDIS_URI": "REDIS_URL",
 		"INBOUND_API_KEY": "INBOUND_API_KEYS", "INBOUND_API_KEY_FILE": "INBOUND_API_KEYS_FILE", "UPSTREAM-URL": "UPSTREAM_URL",
-		"SETLE": "SETTLE", "MAX_EXECUTION": "MAX_EXECUTIONS",
+		"SETLE": "SETTLE", "LOKC_TTL": "LOCK_TTL", "MAX_EXECUTION": "MAX_EXECUTIONS",
 	} {
 		found, err := config.Misspellings([]string{"PATH=/bin", given + "=secret=x"})
 		if err != nil || len(found) != 1 || found[0] != (config.Misspelt{Given: given, Meant: meant}) {

@@ -50,7 +50,8 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 	}
 	attributes := append(make([]slog.Attr, 0, 16),
 		slog.String("outcome", outcome), slog.Any("", e.webhook.identity),
-		slog.Any("fingerprint", e.flight.fingerprint), slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", took))
+		slog.Any("fingerprint", e.flight.fingerprint), slog.Int64("attempt", e.attempt),
+		slog.String("cause", e.cause), slog.Duration("took", took))
 	if b.Replica != "" {
 		attributes = append(attributes, slog.String("replica", b.Replica))
 	}
