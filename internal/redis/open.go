@@ -62,8 +62,7 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	option.DisableCache = invalidated == nil
 	option.OnInvalidations = invalidated
 	s, err := openWith(ctx, option, c, invalidated != nil, log)
-	var u untracked
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[untracked](err); ok {
 		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again every so often, "+
 			"and every duplicate costs a round trip", "redis", address(option), "reason", u.reason)
 		option.DisableCache = true
