@@ -43,7 +43,7 @@ func main() {
 	log.SetOutput(io.Discard)
 	log := logs.New(line.Log, os.Stderr)
 	if line.Command != "health" { // which is asked every few seconds, and says one line
-		warnOfMisspellings(log)
+		warnOfEnvironment(log)
 	}
 	if line.Command != "serve" {
 		if err := run(ctx, line, log); err != nil {
@@ -60,8 +60,9 @@ func main() {
 	log.Info("bye")
 }
 
-// warnOfMisspellings says which variables were probably meant for us. Their values may be secrets.
-func warnOfMisspellings(log *slog.Logger) {
+// warnOfEnvironment says which variables were probably meant for us, and which secrets lie open. It shows no value, since
+// that may be a secret.
+func warnOfEnvironment(log *slog.Logger) {
 	misspelt, err := config.Misspellings(os.Environ())
 	if err != nil {
 		log.Warn("the environment was not checked for misspelt settings", "error", err)
@@ -69,6 +70,14 @@ func warnOfMisspellings(log *slog.Logger) {
 	for _, m := range misspelt {
 		log.Warn("an environment variable is ignored: its name is nearly that of a setting",
 			"variable", m.Given, "setting", m.Meant)
+	}
+	open, err := config.OpenSecrets(os.Environ())
+	if err != nil {
+		log.Warn("the files of secrets were not checked for who may read them", "error", err)
+	}
+	for _, name := range open {
+		log.Warn("every user of this machine may read a secret's file: take that right away "+
+			"(chmod o-r; defaultMode: 0440 in Kubernetes)", "variable", name)
 	}
 }
 

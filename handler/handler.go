@@ -203,6 +203,9 @@ func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, 
 		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
 	}
 	for _, name := range h.ForwardHeaders {
+		if ofConnection(header, name) {
+			continue
+		}
 		for _, value := range header.PeekAll(name) {
 			w.Headers = append(w.Headers, Header{Name: name, Value: string(value)})
 		}
@@ -211,6 +214,19 @@ func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, 
 		w.Attempt, w.InDoubt = attempt, inDoubt
 		return checked(h.logic.Execute(ctx, w))
 	}, &w
+}
+
+// ofConnection reports whether a request's Connection names a header: then it is for this connection alone, and is not
+// handed on (RFC 9110, section 7.6.1).
+func ofConnection(header *fasthttp.RequestHeader, name string) bool {
+	for _, value := range header.PeekAll(fasthttp.HeaderConnection) {
+		for option := range bytes.SplitSeq(value, []byte{','}) {
+			if strings.EqualFold(string(bytes.TrimSpace(option)), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that

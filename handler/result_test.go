@@ -231,3 +231,23 @@ func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
 		t.Errorf("the logic gets %v", headers)
 	}
 }
+
+func TestAHeaderThatConnectionNamesIsNotHandedOn(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant"}}, plainResponse)
+	got := make(chan []handler.Header, 1)
+	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		got <- w.Headers
+		return handler.JSON(nil)
+	})
+	for n, c := range [][]string{
+		{"Connection: X-Tenant"}, {"Connection: keep-alive, x-tenant"}, {"Connection: close,X-TENANT"},
+		{"Connection: keep-alive", "Connection: Keep-Alive,  X-Tenant"}, {"Connection: X-Tenant", "Connection: close"},
+	} {
+		body := strings.Replace(webhook, `"sequence":7`, fmt.Sprintf(`"sequence":%d`, n), 1)
+		r.exchange(request("POST", "/webhook/cognigy", body, append(c, "Traceparent: 00-1-2-01", "X-Tenant: a")...))
+		if headers := <-got; len(headers) != 1 || headers[0].Name != "traceparent" {
+			t.Errorf("with %q the logic gets %v", c, headers)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -39,8 +40,18 @@ func secretFromFile(name string, getenv func(string) string) (string, error) {
 	return "", badValue(fmt.Sprintf("%s%s is %q: must be a file with a secret (%v)", name, fileSuffix, path, err))
 }
 
-// readSecret returns all that a file holds, but for the newlines at its end.
+// readSecret returns all that a file holds, but for the newlines at its end. Links are followed, since Kubernetes mounts
+// secrets as such. What is no regular file is not opened: a pipe nobody writes to would hold up the start for ever.
 func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		return "", errors.New("a directory")
+	case !info.Mode().IsRegular():
+		return "", errors.New("a pipe, a socket or a device, and no regular file")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -59,3 +70,24 @@ func readSecret(path string) (string, error) {
 	}
 	return text, nil
 }
+
+// OpenSecrets returns the variables, such as REDIS_PASSWORD_FILE, that name a secret's file which everybody on the machine
+// may read. environ is the environment, as os.Environ returns it.
+func OpenSecrets(environ []string) (names []string, err error) {
+	ours, err := variables()
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range environ {
+		name, path, _ := strings.Cut(entry, "=")
+		if !strings.HasSuffix(name, fileSuffix) || !slices.Contains(ours, name) {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&readableByAll != 0 {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+const readableByAll fs.FileMode = 0o004

@@ -4,7 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/oncegate/oncegate/internal/config"
 )
 
 func TestEverySecretMayStandInAFile(t *testing.T) {
@@ -50,6 +53,8 @@ func TestAFileWithoutASecretIsRefused(t *testing.T) {
 	for path, says := range map[string]string{
 		missing:           "no such file",
 		t.TempDir():       "directory",
+		pipe(t):           "no regular file",
+		"/dev/zero":       "no regular file",
 		file(t, ""):       "empty",
 		file(t, "\n\r\n"): "empty",
 		file(t, "s3cret"+strings.Repeat("a", 64<<10)): "larger than 64KiB",
@@ -67,6 +72,40 @@ func TestAFileWithoutASecretIsRefused(t *testing.T) {
 		contains(t, message, "REDIS_URL is not one that we know")
 		equal(t, strings.Contains(message, "s3cret"), false)
 	})
+}
+
+func TestASecretMayStandBehindLinks(t *testing.T) {
+	dir := t.TempDir() // as Kubernetes mounts it
+	for name, leads := range map[string]string{"..data": filepath.Dir(file(t, "p")), "password": "..data/secret"} {
+		if err := os.Symlink(leads, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := mustParse(t, nil, env{"REDIS_HOST": "h", "REDIS_PASSWORD_FILE": filepath.Join(dir, "password")})
+	equal(t, string(line.Redis.Password), "p")
+}
+
+func TestASecretThatAllMayReadIsNamed(t *testing.T) {
+	closed, open := file(t, "s"), file(t, "s")
+	if err := os.Chmod(open, 0o644); err != nil { //nolint:gosec // that is the point
+		t.Fatal(err)
+	}
+	names, err := config.OpenSecrets([]string{
+		"REDIS_PASSWORD_FILE=" + closed, "INBOUND_API_KEYS_FILE=" + open, "REDIS_URL_FILE=", "UPSTREAM_HEADERS_FILE=/nowhere",
+		"OTHER_FILE=" + open, "LISTEN_FILE=" + open, "REDIS_PASSWORD=" + open,
+	})
+	equal(t, err, nil)
+	equal(t, names, []string{"INBOUND_API_KEYS_FILE"})
+}
+
+// pipe returns the path of a pipe that nobody writes to.
+func pipe(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // file returns the path of a file with this content.

@@ -87,7 +87,7 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 	for _, name := range u.kept {
 		// Two of one name mean the same as one with a comma.
 		value := strings.Join(response.Header.Values(name), ", ")
-		if value == "" {
+		if value == "" || ofConnection(response.Header, name) {
 			continue
 		}
 		with := r
@@ -100,6 +100,19 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 		r = with
 	}
 	return r, nil
+}
+
+// ofConnection reports whether an answer's Connection names a header: then it is for that connection alone (RFC 9110,
+// section 7.6.1). Where Connection says close as well, net/http does not show what else it says.
+func ofConnection(header http.Header, name string) bool {
+	for _, value := range header.Values("Connection") {
+		for option := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(option), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (u *Upstream) leaveOut(w handler.Webhook, name string) {

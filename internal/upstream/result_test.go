@@ -91,6 +91,16 @@ func TestOnlyChosenHeadersAreKeptAndNeverACookie(t *testing.T) {
 	equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "location", Value: "/orders/7"}, {Name: "Link", Value: "</a>, </b>"}})
 }
 
+func TestAHeaderThatConnectionNamesIsNotKept(t *testing.T) {
+	for _, named := range [][]string{{"X-Hop"}, {"keep-alive, x-hop"}, {"keep-alive", "X-HOP"}} {
+		h := open(t, upstream.Options{
+			Keep: []string{"X-Hop", "X-End"},
+			URL:  answers(t, http.Header{"X-Hop": {"1"}, "X-End": {"2"}, "Connection": named}, "x"),
+		})
+		equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-End", Value: "2"}})
+	}
+}
+
 func TestHeadersThatARecordCanNotHoldAreLeftOutWithALine(t *testing.T) {
 	for name, value := range map[string]string{
 		"too long":              strings.Repeat(secret, 400),
