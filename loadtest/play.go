@@ -36,11 +36,14 @@ type play struct {
 const redisTimeout = 2 * time.Second
 
 func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Duration) error {
-	store, err := redis.Open(ctx, config.Redis{URL: config.Secret(url), Timeout: redisTimeout}, nil, slog.New(slog.DiscardHandler))
+	store, err := redis.Open(ctx, config.Redis{
+		URL: config.Secret(url), KeyPrefix: prefix, Timeout: redisTimeout,
+		Buckets: 1, // in a cluster where no gateway has run under the prefix: otherwise as many as are written down there
+	}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
 	}
-	p.book = verdict.Book{Client: store.Client, Keys: redis.NewKeys(prefix), Flush: flush}
+	p.book = verdict.Book{Client: store.Client, Keys: store.Keys, Flush: flush}
 	return nil
 }
 

@@ -20,7 +20,7 @@ func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]
 	for i, reply := range client.DoMulti(ctx, commands...) {
 		metrics, err := reply.AsStrMap()
 		if err != nil {
-			return nil, fmt.Errorf("metrics at %s: %w", buckets[i].Metrics(), err)
+			return nil, fmt.Errorf("reading %s: %w", buckets[i].Metrics(), err)
 		}
 		later := i == 0 || integer(metrics["met_at"]) > integer(total["met_at"])
 		for field, value := range metrics {

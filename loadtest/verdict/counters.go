@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// Counters are those of all replicas, from the metrics hash.
+// Counters are those of all replicas, from the metrics hash; in Redis Cluster the hashes of all buckets are added up.
 type Counters struct {
 	counts  map[string]int64
 	history string // Redis' own name for its line of data
@@ -69,9 +69,9 @@ func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
 }
 
 func (b Book) read(ctx context.Context) (Counters, error) {
-	fields, err := b.Client.Do(ctx, b.Client.B().Hgetall().Key(b.Keys.Metrics()).Build()).AsStrMap()
+	fields, err := redis.Metrics(ctx, b.Client, b.Keys)
 	if err != nil {
-		return Counters{}, fmt.Errorf("reading %s: %w", b.Keys.Metrics(), err)
+		return Counters{}, err
 	}
 	c := Counters{counts: map[string]int64{}, history: fields["history"]}
 	for _, name := range counted {
