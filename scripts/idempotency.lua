@@ -100,7 +100,8 @@ end
 
 local history, met, settled, unsettled = '', 0, 0, nil
 
--- settling says until when nothing new is decided, and notes a history that was not met before.
+-- look_at_history reads the history that was met last, and until when nothing new is decided. If the server has another
+-- history, it notes that one, and settling begins.
 local function look_at_history()
   local known = call('HMGET', METRICS, 'history', 'met_at', 'settled_at', 'settle')
   local server = string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
@@ -119,7 +120,8 @@ end
 
 if SETTLE > 0 then look_at_history() end
 
--- A claim, a store or a forget is answered this while Redis settles, whatever stands there.
+-- settling returns the answer that claims, stores and forgets get while Redis settles, whatever stands at their keys. It
+-- returns nil otherwise.
 local function settling()
   if unsettled then return unsettled end
   if settled > now then return { 'settling', settled - now } end

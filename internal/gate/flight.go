@@ -217,7 +217,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	select {
 	case <-f.done:
 	default:
-		// The claim under way decides what a candidate is counted as (claimed, in claim.go).
+		// The answer to the claim under way decides what a candidate is counted as (claim, in claim.go).
 		if c.told = early; c != f.candidate {
 			b.count(f, c, early)
 		}
