@@ -80,6 +80,8 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 		"CLIENT TRACKING": {"redis://" + userWith(t, admin, "-client|tracking") + s.Addr(), untracked + "'client|tracking'"},
 		"CLIENT CACHING":  {"redis://" + userWith(t, admin, "-client|caching") + s.Addr(), untracked + "'client|caching'"},
 		"CLIENT":          {"redis://" + userWith(t, admin, "-client") + s.Addr(), untracked + "'client|tracking'"},
+		"other words":     {redistest.NewEngine(t, s.Addr()).Says("CLIENT CACHING", "-ERR syntax error").URL(), untracked + "syntax error"},
+		"only words":      {redistest.NewEngine(t, s.Addr()).Says("CLIENT", "+OK").URL(), untracked + "told nothing of a change"},
 		"HELLO":           {redistest.Start(t, "--rename-command", "HELLO", "").URL(), untracked + "RESP3"},
 		"RESP3":           {s.URL() + "?protocol=2", untracked + "RESP3"},
 		"INFO":            {"redis://" + userWith(t, admin, "-info") + s.Addr(), `level=WARN msg="redis tells nothing of its settings \(INFO\)`},
