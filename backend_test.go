@@ -436,3 +436,44 @@ func TestCallersAreToldHowLongTheBackendWantsToRest(t *testing.T) {
 		t.Errorf("the backend was called %d times", n)
 	}
 }
+
+func TestWithStopAnAttemptInDoubtWaitsForTheBackendsWord(t *testing.T) {
+	t.Parallel()
+	var posts, status, found atomic.Int64
+	status.Store(http.StatusInternalServerError)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /book", func(w http.ResponseWriter, r *http.Request) {
+		posts.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(int(status.Load()))
+		_, _ = fmt.Fprint(w, `{"booking":"new"}`)
+	})
+	mux.HandleFunc("GET /book/{key}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(int(found.Load()))
+		_, _ = fmt.Fprint(w, `{"booking":"found"}`)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "IN_DOUBT=stop", "UPSTREAM_URL="+server.URL+"/book",
+		"UPSTREAM_STATUS_URL="+server.URL+"/book/{key}", "EXECUTION_TIMEOUT=1s", "UPSTREAM_BREAKER_FAILURES=0")
+	expect := func(webhook int, code int, told, data string, posted int64) {
+		t.Helper()
+		a, err := r.send(webhook)
+		if err != nil || a.code != code || a.Status != told || string(a.Data) != data || posts.Load() != posted {
+			t.Errorf("webhook %d gets %+v, %v after %d POSTs; want %d %s %s after %d", webhook, a, err, posts.Load(), code, told, data, posted)
+		}
+	}
+	expect(1, 500, "", "", 1)
+	expect(2, 500, "", "", 2)
+	for _, unclear := range []int64{500, 401, 202, 409} {
+		found.Store(unclear)
+		expect(1, 500, "doubtful", "null", 2)
+	}
+	found.Store(http.StatusOK)
+	expect(1, 200, "success", `{"booking":"found"}`, 2)
+	expect(1, 200, "cached", `{"booking":"found"}`, 2)
+	found.Store(http.StatusNotFound)
+	status.Store(http.StatusCreated)
+	expect(2, 200, "success", `{"booking":"new"}`, 3)
+}
