@@ -87,7 +87,7 @@ func TestASecretMayStandBehindLinks(t *testing.T) {
 
 func TestASecretThatAllMayReadIsNamed(t *testing.T) {
 	closed, open := file(t, "s"), file(t, "s")
-	if err := os.Chmod(open, 0o644); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	names, err := config.OpenSecrets([]string{

@@ -49,7 +49,7 @@ func newTransport(c *tls.Config, idle time.Duration) *http.Transport {
 // dialTLS makes the handshake itself, so that what is counted is what the backend can read, without TLS' own messages.
 func dialTLS(ctx context.Context, d *net.Dialer, c *tls.Config, network, address string) (net.Conn, error) {
 	if c == nil {
-		c = &tls.Config{} //nolint:gosec // Go's defaults: TLS 1.2 or newer
+		c = &tls.Config{}
 	}
 	if c.ServerName == "" {
 		host, _, err := net.SplitHostPort(address)

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -14,9 +15,7 @@ import (
 func resting(t *testing.T, status int, header http.Header, requests *atomic.Int64) string {
 	return serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		w.WriteHeader(status)
 	})
 }
@@ -97,11 +96,11 @@ func TestAnOpenBreakerTellsForHowLong(t *testing.T) {
 }
 
 func TestABackendThatIsAskedAndWantsAPauseGetsOne(t *testing.T) {
-	h, s := asking(t, step{status: 503, retryAfter: "60"})
+	h, _ := asking(t, step{status: 503, retryAfter: "60"})
 	h.fails(t.Context(), doubtful(), unknown, unasked)
 	equal(t, h.admits(), true) // no pause of the breaker's, which is what it may last at most
 
-	s = &script{answers: []step{{status: 503, retryAfter: "60"}}}
+	s := &script{answers: []step{{status: 503, retryAfter: "60"}}}
 	url := serve(t, s.serve)
 	h = open(t, upstream.Options{URL: url, StatusURL: url, BreakerPause: time.Minute})
 	h.fails(t.Context(), doubtful(), unknown, unasked)
