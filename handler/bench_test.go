@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"io"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -29,4 +30,34 @@ func BenchmarkReplay(b *testing.B) {
 		}
 		ctx.Response.Reset()
 	}
+}
+
+// BenchmarkServedReplay is the same with what the server does for it: all but the network.
+func BenchmarkServedReplay(b *testing.B) {
+	h := onReal(b)
+	r := h.open(options())
+	h.expect(r.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
+	again := &again{request: []byte(measured(webhook)), times: 1000}
+	_ = r.server.ServeConn(again)
+	again.times = b.N
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := r.server.ServeConn(again); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// again is a connection on which the same request comes so many times.
+type again struct {
+	wire
+	request []byte
+	times   int
+}
+
+func (a *again) Read(p []byte) (int, error) {
+	if a.times == 0 {
+		return 0, io.EOF
+	}
+	a.times--
+	return copy(p, a.request), nil
 }

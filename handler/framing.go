@@ -12,7 +12,7 @@ import (
 // last on its connection. So is one whose body came in chunks, since fasthttp does not show what followed them.
 func ambiguous(header *fasthttp.RequestHeader) (problem string, last bool) {
 	if len(header.PeekTrailerKeys()) > 0 { // fasthttp finds them where it is asked for a header
-		return "Trailers are not read: send all headers before the body", true
+		return detailTrailers, true
 	}
 	var measured, chunked bool
 	for line := range bytes.Lines(header.RawHeaders()) { // fasthttp hides the encodings that it ignores
@@ -38,6 +38,8 @@ func ambiguous(header *fasthttp.RequestHeader) (problem string, last bool) {
 	}
 	return "", chunked
 }
+
+const detailTrailers = "Trailers are not read: send all headers before the body"
 
 var (
 	contentLength    = []byte(fasthttp.HeaderContentLength)

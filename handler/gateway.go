@@ -92,9 +92,10 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	}
 	g.handler = New(g.gate, logic, Options{
 		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == "passthrough",
-		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Log: log,
+		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(),
+		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: log,
 	})
-	g.server = NewServer(g.handler, int(c.HTTP.MaxBodyBytes), log)
+	g.server = NewServer(g.handler, log)
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
 		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
 		ExecutionTimeout: c.Execution.Timeout, Log: log,

@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -27,6 +29,8 @@ type Handler struct {
 	logic    Logic
 	door     door
 	recall   recall
+	bodies   bodies
+	full     rarely // said that bodies have no room
 	payloads sync.Pool
 	draining atomic.Bool
 }
@@ -37,6 +41,8 @@ type Options struct {
 	Passthrough      bool     // results are answered as they are, not in an envelope
 	APIKeys          []string // one of them opens; none: it is open to all
 	ForwardHeaders   []string // of a request, that the logic gets
+	MaxBodyBytes     int      // of one request
+	BodyMemory       int      // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
 
 	Log *slog.Logger
 }
@@ -44,7 +50,7 @@ type Options struct {
 // New returns a handler of a started gate.
 func New(g *gate.Gate, logic Logic, o Options) *Handler {
 	return &Handler{
-		Options: o, gate: g, logic: logic, door: newDoor(o.APIKeys),
+		Options: o, gate: g, logic: logic, door: newDoor(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
@@ -76,8 +82,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	}
 	switch path := canonicalPath(ctx); string(path) {
 	case webhookPath:
-		if allow(ctx, fasthttp.MethodPost) && sameOrigin(ctx) && h.identified(ctx) {
+		if allow(ctx, fasthttp.MethodPost) && sameOrigin(ctx) && h.identified(ctx) && h.decodable(ctx) {
 			h.webhook(ctx)
+			return // it has read the body
 		}
 	case "/healthz":
 		if allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) {
@@ -96,6 +103,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			h.find(ctx, string(named))
 		}
 	}
+	letFinish(ctx)
 }
 
 const webhookPath = "/webhook/cognigy"
@@ -159,11 +167,22 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 }
 
 func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
-	if problem := undecodable(&ctx.Request.Header); problem != "" {
-		respondDetail(ctx, fasthttp.StatusUnsupportedMediaType, problem)
+	read, err := h.bodies.read(ctx)
+	if err != nil {
+		h.respondUnread(ctx, err)
 		return
 	}
-	body := bytes.TrimPrefix(ctx.PostBody(), byteOrderMark)
+	defer h.bodies.release(read)
+	if len(ctx.Request.Header.PeekTrailerKeys()) > 0 { // they come behind the body
+		h.gate.CountMalformed()
+		respondDetail(ctx, fasthttp.StatusBadRequest, detailTrailers)
+		return
+	}
+	arrived := ctx.Time()
+	if read.late {
+		arrived = time.Now()
+	}
+	body := bytes.TrimPrefix(read.text, byteOrderMark)
 	sum := sha256.Sum256(body)
 	digest := record.Digest(sum[:len(record.Digest{})])
 	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout)
@@ -187,7 +206,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		h.recall.add(&sum, name)
 	} else {
 		answer = h.gate.Do(gate.Webhook{
-			Fingerprint: name, Digest: digest, Arrived: ctx.Time(), Wait: prefers.wait,
+			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,
 			Take: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
 		})
 	}
@@ -226,6 +245,34 @@ func ofConnection(header *fasthttp.RequestHeader, name string) bool {
 			}
 		}
 	}
+	return false
+}
+
+// respondUnread answers a webhook whose body could not be read. What of it is on its way is not read as a request.
+func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
+	ctx.SetConnectionClose()
+	if !errors.Is(err, errNoRoom) {
+		if status, _ := unreadable(err); status == fasthttp.StatusBadRequest {
+			h.gate.CountMalformed()
+		}
+		respondUnreadable(ctx, err)
+		return
+	}
+	if h.full.now() {
+		h.Log.Warn("bodies under way take as much memory as they may: others are answered 503; BODY_MEMORY allows for more",
+			"bytes", h.BodyMemory)
+	}
+	drain(ctx.Conn())
+	respondRetry(ctx, detailOverloaded)
+}
+
+// decodable answers 415 to a body that is not JSON by its headers.
+func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
+	problem := undecodable(&ctx.Request.Header)
+	if problem == "" {
+		return true
+	}
+	respondDetail(ctx, fasthttp.StatusUnsupportedMediaType, problem)
 	return false
 }
 

@@ -396,7 +396,7 @@ func TestReadinessComesBackWithRedis(t *testing.T) {
 func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	var lines lines
 	log := slog.New(slog.NewJSONHandler(&lines, nil))
-	r := serve(t, handler.New(nil, nil, handler.Options{Log: log}), log, func(*fasthttp.Server) {})
+	r := serve(t, handler.New(nil, nil, handler.Options{MaxBodyBytes: small, Log: log}), log, func(*fasthttp.Server) {})
 	r.house = &house{TB: t}
 	t.Cleanup(r.shutdown)
 	for range 2 {

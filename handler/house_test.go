@@ -109,7 +109,7 @@ func (h *house) openWith(o gate.Options, http handler.Options, change func(*fast
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	http.ProcessingStatus, http.Log = cmp.Or(http.ProcessingStatus, 409), o.Log
+	http.ProcessingStatus, http.MaxBodyBytes, http.Log = cmp.Or(http.ProcessingStatus, 409), cmp.Or(http.MaxBodyBytes, small), o.Log
 	g := gate.New(o)
 	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), KeyPrefix: "cognigy", Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
 	if err != nil {
@@ -137,7 +137,7 @@ func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(
 	if err != nil {
 		t.Fatalf("a free port: %v", err)
 	}
-	r := &replica{Handler: served, server: handler.NewServer(served, small, log), addr: l.Addr().String()}
+	r := &replica{Handler: served, server: handler.NewServer(served, log), addr: l.Addr().String()}
 	change(r.server)
 	go func() { _ = r.server.Serve(l) }()
 	return r

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,13 +21,15 @@ const (
 )
 
 // NewServer returns a server of the handler, bounded in all that a stranger can send.
-func NewServer(h *Handler, maxBodyBytes int, log *slog.Logger) *fasthttp.Server {
+func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // which it has for the whole process only
 	return &fasthttp.Server{
 		Handler:                      h.Serve,
 		ErrorHandler:                 respondUnreadable,
-		ExpectHandler:                proceed,
-		MaxRequestBodySize:           maxBodyBytes,
+		HeaderReceived:               h.announced,
+		ExpectHandler:                h.proceed,
+		MaxRequestBodySize:           h.MaxBodyBytes,
+		StreamRequestBody:            true,
 		ReadBufferSize:               maxHeaderBytes,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
@@ -44,10 +47,35 @@ func NewServer(h *Handler, maxBodyBytes int, log *slog.Logger) *fasthttp.Server 
 // of the answer before, and may be over.
 func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
 
+// announced keeps fasthttp from waiting for 8 KiB of a body that is refused for its length: one byte is the least that it
+// can be told to read ahead.
+func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
+	if header.ContentLength() > h.MaxBodyBytes {
+		c.MaxRequestBodySize = 1
+	}
+	return c
+}
+
 // proceed lets a client that asks first (Expect: 100-continue) send its body.
-func proceed(ctx *fasthttp.RequestCtx) (status int) {
+func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	allowWrite(ctx.Conn())
+	if ctx.Request.Header.ContentLength() > h.MaxBodyBytes {
+		respondUnreadable(ctx, fasthttp.ErrBodyTooLarge)
+		return fasthttp.StatusRequestEntityTooLarge
+	}
 	return fasthttp.StatusContinue
+}
+
+// unreadBytes of a body that nobody has read are dropped by fasthttp. Where more is on its way it closes the connection.
+const unreadBytes = 256 << 10
+
+// letFinish lets the sender of a body that is not wanted come to its end, so that it sees the answer.
+func letFinish(ctx *fasthttp.RequestCtx) {
+	length := ctx.Request.Header.ContentLength()
+	if ctx.RequestBodyStream() != nil && (length < 0 || length > unreadBytes) {
+		ctx.SetConnectionClose()
+		drain(ctx.Conn())
+	}
 }
 
 // respondUnreadable answers what fasthttp could not read as a request.
@@ -111,4 +139,14 @@ func (l serverLog) Printf(format string, args ...any) {
 		}
 	}
 	l.log.Debug("connection", "message", fmt.Sprintf(format, args...))
+}
+
+// rarely is a thing that is said at most every few seconds, however often it happens.
+type rarely struct{ last atomic.Int64 }
+
+const rareness = 5 * time.Second
+
+func (r *rarely) now() bool {
+	now, last := time.Now().UnixNano(), r.last.Load()
+	return now-last > int64(rareness) && r.last.CompareAndSwap(last, now)
 }

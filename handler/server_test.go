@@ -26,7 +26,7 @@ func TestABodyThatIsTooLargeIs413(t *testing.T) {
 	r := h.open(options())
 	head := "POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\n"
 	for name, request := range map[string]string{
-		"announced":       head + fmt.Sprintf("Content-Length: %d\r\n\r\n", small+1),
+		"announced":       head + fmt.Sprintf("Content-Length: %d\r\n\r\n{", small+1),
 		"in chunks":       head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n", 17),
 		"after a 100":     head + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", small+1),
 		"sent as a whole": head + fmt.Sprintf("Content-Length: %d\r\n\r\n", small+1) + strings.Repeat("x", small+1),
@@ -132,7 +132,7 @@ func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
 func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	const connections, large = 40, 1 << 20
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.MaxRequestBodySize = 2 * large })
+	r := h.openWith(options(), handler.Options{MaxBodyBytes: 2 * large}, func(*fasthttp.Server) {})
 	answer, err := handler.JSON(strings.Repeat("x", large-100))
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,8 @@ type HTTP struct {
 	Listen string `default:":8000" help:"Address to listen on, host:port."`
 	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; more is a 413.
 	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
+	// BodyMemory, at least MaxBodyBytes and at most 64 GiB, bounds all bodies that are being read or whose callers wait.
+	BodyMemory Bytes `default:"256MiB" help:"Memory for all webhook bodies under way, beyond 8 KiB of each; beyond, 503."`
 	// ProcessingStatus answers who waited in vain: 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
 	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).

@@ -79,6 +79,8 @@ func given(settings ...setting) (names []string) {
 func (h HTTP) problems(u Upstream) (p problems) {
 	p.unless(isAddress(h.Listen), "LISTEN is %q: must be host:port or :port, such as :8000", h.Listen)
 	p.unless(fits(h.MaxBodyBytes), "MAX_BODY_BYTES is %v: must be from %v to %v", h.MaxBodyBytes, minBytes, maxBytes)
+	p.unless(h.MaxBodyBytes <= h.BodyMemory && h.BodyMemory <= 64*1024*MiB,
+		"BODY_MEMORY is %v: must be from MAX_BODY_BYTES (%v) to %v", h.BodyMemory, h.MaxBodyBytes, 64*1024*MiB)
 	p.unless(slices.Contains([]int{409, 202, 425, 503}, h.ProcessingStatus),
 		"PROCESSING_STATUS is %d: must be 409, 202, 425 or 503", h.ProcessingStatus)
 	p.unless(h.ResponseMode == "envelope" || h.ResponseMode == "passthrough",

@@ -38,6 +38,12 @@ func TestRules(t *testing.T) {
 			[]env{{"MAX_BODY_BYTES": "1024"}, {"MAX_BODY_BYTES": "64MiB"}},
 		},
 		{
+			"there is memory for one body at least",
+			[]env{{"BODY_MEMORY": "1MiB", "MAX_BODY_BYTES": "2MiB"}, {"BODY_MEMORY": "0"}, {"BODY_MEMORY": "65537MiB"}},
+			"BODY_MEMORY is ",
+			[]env{{"BODY_MEMORY": "2MiB", "MAX_BODY_BYTES": "2MiB"}, {"BODY_MEMORY": "65536MiB"}},
+		},
+		{
 			"a result is bounded between 1 KiB and 64 MiB",
 			[]env{{"MAX_RESULT_BYTES": "1023"}, {"MAX_RESULT_BYTES": "65MiB"}},
 			"MAX_RESULT_BYTES is ",

@@ -174,6 +174,7 @@ func TestACallerWithAnotherBodyIsTold(t *testing.T) {
 		close(release)
 		told("joined", <-joined, gate.Waited, true)
 		told("replayed", a.sendBody(1, "two"), gate.Replayed, true)
+		h.eventually("nobody waits elsewhere any more", func() bool { return b.sendBody(1, "one").Outcome == gate.Replayed })
 		told("replayed elsewhere", b.sendBody(1, "three"), gate.Replayed, true)
 		told("the same, replayed", b.sendBody(1, "one"), gate.Replayed, false)
 		h.setLogic(func(context.Context, int64) (record.Result, error) {

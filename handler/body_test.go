@@ -1,0 +1,91 @@
+package handler_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler"
+)
+
+const overloaded = `{"detail":"Overloaded: nothing was executed, ask again"}`
+
+func TestWhoShowsNoKeySeesThe401WhateverHeSends(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*fasthttp.Server) {})
+	for _, size := range []int{0, 1, 9 << 10, small, small + 1, 1 << 20, 16 << 20} {
+		answer, err := http.Post("http://"+r.addr+"/webhook/cognigy", "application/json", bytes.NewReader(make([]byte, size)))
+		if err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+			continue
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != 401 {
+			t.Errorf("%d bytes: %s", size, answer.Status)
+		}
+	}
+	h.expect(r.exchange(posted("X-API-Key: key\r\nTransfer-Encoding: chunked\r\n", chunk+last)), 200, success(`{"execution":1}`),
+		"Idempotency-Status: executed", named, first)
+}
+
+// What a request announces costs nothing: strangers announce what they never send.
+func TestABodyTakesMemoryAsItComes(t *testing.T) {
+	const connections, large = 30, 64 << 20
+	h := onReal(t)
+	for who, keys := range map[string][]string{"without keys": nil, "with a key that is not shown": {"key"}} {
+		t.Run(who, func(t *testing.T) {
+			r := h.openWith(options(), handler.Options{APIKeys: keys, MaxBodyBytes: large}, func(*fasthttp.Server) {})
+			inUse := func() (bytes uint64) {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapSys - m.HeapReleased
+			}
+			before := inUse()
+			for range connections {
+				c, err := dial(r.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if _, err := io.WriteString(c, posted(fmt.Sprintf("Content-Length: %d\r\n", large), webhook+strings.Repeat(" ", 20<<10))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.eventually("all are being read", func() bool { return r.server.GetOpenConnectionsCount() >= connections })
+			if took := int64(inUse()) - int64(before); took > 64<<20 {
+				t.Errorf("they take %d MiB", took>>20)
+			}
+		})
+	}
+}
+
+func TestAllBodiesShareTheirMemory(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{MaxBodyBytes: 1 << 20, BodyMemory: 1 << 20}, func(*fasthttp.Server) {})
+	c, err := dial(r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, posted("Content-Length: 1000000\r\n", webhook+strings.Repeat(" ", 900_000))); err != nil {
+		t.Fatal(err)
+	}
+	large := webhook + strings.Repeat(" ", 500_000)
+	h.eventually("there is no room", func() bool { return r.post(large).status == 503 })
+	h.expect(r.post(large), 503, overloaded, retryAfter)
+	h.expect(r.exchange(chunked(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(large), large))), 503, overloaded, retryAfter)
+	for _, size := range []int{len(webhook), 8 << 10} { // the others are served as ever
+		if got := r.post(webhook + strings.Repeat(" ", size-len(webhook))); got.status != 200 {
+			t.Errorf("%d bytes are answered\n%v", size, got)
+		}
+	}
+	c.Close()
+	h.eventually("there is room again", func() bool { return r.post(large).status == 200 })
+	h.expectExecutions(1)
+}
