@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/oncegate/oncegate/handler"
 )
 
 // maxEncodings bounds the encodings of one body, one around the other.
@@ -84,6 +82,5 @@ func decoder(name string, body []byte) (io.Reader, error) {
 }
 
 func undecodable(format string, args ...any) error {
-	return &failure{fmt.Errorf("the backend's answer can't be decoded: %s: %w",
-		fmt.Sprintf(format, args...), handler.ErrOutcomeUnknown), sick}
+	return fmt.Errorf("it can't be decoded: %s", fmt.Sprintf(format, args...))
 }

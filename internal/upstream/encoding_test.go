@@ -73,12 +73,14 @@ func TestAnEncodingThatNobodyAskedForIsUndone(t *testing.T) {
 
 func TestTheBackendsWordsAreReadInTheirEncodings(t *testing.T) {
 	working := encoded(t, `{"status":"processing"}`, "gzip")
-	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		w.WriteHeader(http.StatusConflict)
-		_, _ = io.WriteString(w, working)
-	})})
-	h.fails(t.Context(), webhook(), unknown)
+	for _, status := range []int{http.StatusConflict, http.StatusTooEarly} {
+		h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, working)
+		})})
+		h.fails(t.Context(), webhook(), unknown)
+	}
 }
 
 func TestNothingInAnEncodingIsNothing(t *testing.T) {

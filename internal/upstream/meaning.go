@@ -14,7 +14,6 @@ import (
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 
-	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -28,15 +27,15 @@ func meaning(declared string, body []byte) (contentType string, said []byte, err
 		}
 		switch {
 		case err != nil:
-			return "", nil, unreadableJSON(err)
+			return "", nil, fmt.Errorf("it is declared as JSON and can't be read as that: %w", err)
 		case len(text) == 0:
 			return brokenJSON, nil, nil
 		}
 		return record.JSON, text, nil
 	}
 	if err != nil {
-		return "", nil, &failure{fmt.Errorf("the backend's answer is no text (%w), and can't stand in an envelope: "+
-			"declare its charset, or use RESPONSE_MODE=passthrough: %w", err, handler.ErrOutcomeUnknown), sick}
+		return "", nil, fmt.Errorf("it is no text (%w), and can't stand in an envelope: "+
+			"declare its charset, or use RESPONSE_MODE=passthrough", err)
 	}
 	media := mediaType(declared)
 	switch {
@@ -192,9 +191,4 @@ func explainJSON(text []byte) error {
 		return fmt.Errorf("it has NaN or Infinity, which JSON does not know, at byte %d", broken.Offset)
 	}
 	return fmt.Errorf("it breaks the rules at byte %d", broken.Offset)
-}
-
-func unreadableJSON(why error) error {
-	return &failure{fmt.Errorf("the backend's answer is declared as JSON and can't be read as that: %w: %w",
-		why, handler.ErrOutcomeUnknown), sick}
 }

@@ -1,6 +1,8 @@
 package upstream_test
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -80,34 +82,55 @@ func TestWhatTheBackendMeantStandsInAnEnvelope(t *testing.T) {
 
 func TestAnAnswerThatCanNotBeReadIsNoSuccess(t *testing.T) {
 	for name, c := range map[string]struct{ declared, body, tells string }{
-		"JSON, cut":                 {record.JSON, `{"a":"` + secret, "ends in the middle, after 12 bytes"},
-		"two JSON texts":            {record.JSON, `{} {}`, "something follows its end, at byte 4"},
-		"a warning behind it":       {record.JSON, "{}\n<b>Warning</b> " + secret, "something follows its end, at byte 4"},
-		"a warning before it":       {record.JSON, "<br /><b>Warning</b> " + secret + "{}", "begins as HTML"},
-		"a page declared as JSON":   {record.JSON, "<html>" + secret, "begins as HTML"},
-		"a word declared as JSON":   {record.JSON, secret, "at byte 1"},
-		"NaN":                       {record.JSON, `{"a":NaN}`, "NaN or Infinity, which JSON does not know, at byte 6"},
-		"Infinity":                  {record.JSON, `[-Infinity]`, "NaN or Infinity"},
-		"single quotes":             {record.JSON, `{'a':1}`, "at byte 2"},
-		"a comma too many":          {"application/problem+json", `[1,]`, "at byte 4"},
-		"a guard and a word":        {record.JSON, ")]}'\n" + secret, "at byte 1"},
-		"bytes that are no UTF-8":   {record.JSON, "\"\xe9\"", "not UTF-8"},
-		"declared UTF-8, and none":  {"application/json; charset=utf-8", "\"\xe9\"", "not UTF-8"},
-		"a charset that is none":    {"application/json; charset=" + secret, "\"\xe9\"", "not UTF-8"},
-		"half a character":          {"application/json; charset=utf-16", utf16(`"a"`, false) + "x", "not of the charset"},
-		"half a surrogate":          {record.JSON, "\xff\xfe\"\x00\x00\xd8\"\x00", "not of the charset"},
-		"text that is no UTF-8":     {"text/html", "<p>\xe9", "no text"},
-		"text with bytes of 0":      {"text/plain", "a\x00b\x00", "no text"},
-		"an image":                  {"image/png", "\x89PNG\r\n\x1a\n", "RESPONSE_MODE=passthrough"},
-		"a document of no type":     {"", "%PDF-1.7\n%\xe2\xe3\xcf\xd3", "RESPONSE_MODE=passthrough"},
-		"JSON that is no text":      {record.JSON, "{\"a\":\"\x00\"}", "bytes of 0"},
-		"a refusal that is no text": {"image/png", "\x89PNG\r\n\x1a\n", "no text"},
+		"JSON, cut":                {record.JSON, `{"a":"` + secret, "ends in the middle, after 12 bytes"},
+		"two JSON texts":           {record.JSON, `{} {}`, "something follows its end, at byte 4"},
+		"a warning behind it":      {record.JSON, "{}\n<b>Warning</b> " + secret, "something follows its end, at byte 4"},
+		"a warning before it":      {record.JSON, "<br /><b>Warning</b> " + secret + "{}", "begins as HTML"},
+		"a page declared as JSON":  {record.JSON, "<html>" + secret, "begins as HTML"},
+		"a word declared as JSON":  {record.JSON, secret, "at byte 1"},
+		"NaN":                      {record.JSON, `{"a":NaN}`, "NaN or Infinity, which JSON does not know, at byte 6"},
+		"Infinity":                 {record.JSON, `[-Infinity]`, "NaN or Infinity"},
+		"single quotes":            {record.JSON, `{'a':1}`, "at byte 2"},
+		"a comma too many":         {"application/problem+json", `[1,]`, "at byte 4"},
+		"a guard and a word":       {record.JSON, ")]}'\n" + secret, "at byte 1"},
+		"bytes that are no UTF-8":  {record.JSON, "\"\xe9\"", "not UTF-8"},
+		"declared UTF-8, and none": {"application/json; charset=utf-8", "\"\xe9\"", "not UTF-8"},
+		"a charset that is none":   {"application/json; charset=" + secret, "\"\xe9\"", "not UTF-8"},
+		"half a character":         {"application/json; charset=utf-16", utf16(`"a"`, false) + "x", "not of the charset"},
+		"half a surrogate":         {record.JSON, "\xff\xfe\"\x00\x00\xd8\"\x00", "not of the charset"},
+		"text that is no UTF-8":    {"text/html", "<p>\xe9", "no text"},
+		"text with bytes of 0":     {"text/plain", "a\x00b\x00", "no text"},
+		"an image":                 {"image/png", "\x89PNG\r\n\x1a\n", "RESPONSE_MODE=passthrough"},
+		"a document of no type":    {"", "%PDF-1.7\n%\xe2\xe3\xcf\xd3", "RESPONSE_MODE=passthrough"},
+		"JSON that is no text":     {record.JSON, "{\"a\":\"\x00\"}", "bytes of 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, upstream.Options{URL: answers(t, typed(c.declared), c.body)})
 			if text := h.fails(t.Context(), webhook(), unknown); !strings.Contains(text, c.tells) {
 				t.Errorf("error %s", text)
 			}
+		})
+	}
+}
+
+func TestARefusalThatCanNotBeReadIsAFailureForCertain(t *testing.T) {
+	for name, c := range map[string]struct{ header, value, body string }{
+		"no text":   {"Content-Type", "text/html", "<p>\xe9"},
+		"no JSON":   {"Content-Type", record.JSON, "{"},
+		"brotli":    {"Content-Encoding", "br", "\x8b"},
+		"too large": {"Content-Type", "text/plain", strings.Repeat("x", maxResultBytes+1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(c.header, c.value)
+				w.WriteHeader(http.StatusUnauthorized)
+				_, _ = io.WriteString(w, c.body)
+			})
+			h := open(t, upstream.Options{URL: url, BreakerFailures: 1, BreakerPause: long})
+			if text := h.fails(t.Context(), webhook()); !strings.Contains(text, "refused with 401") {
+				t.Errorf("error %s", text)
+			}
+			equal(t, h.admits(), true)
 		})
 	}
 }

@@ -30,7 +30,7 @@ func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, e
 	defer response.Body.Close()
 	limit := int64(u.MaxResultBytes)
 	if response.ContentLength > limit {
-		return nil, u.tooLarge()
+		return nil, unusable(response, u.tooLarge())
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
@@ -39,13 +39,25 @@ func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, e
 	case err != nil:
 		return nil, unreadable(err)
 	case int64(len(raw)) > limit:
-		return nil, u.tooLarge()
+		return nil, unusable(response, u.tooLarge())
 	}
 	body, err := u.decode(response.Header, raw)
-	if err == nil && cutUnnoticed(response, body) {
-		err = unreadable(io.ErrUnexpectedEOF)
+	switch {
+	case err != nil:
+		return nil, unusable(response, err)
+	case cutUnnoticed(response, body):
+		return nil, unreadable(io.ErrUnexpectedEOF)
 	}
-	return body, err
+	return body, nil
+}
+
+// unusable is the failure of an answer that came whole and can't be a result. A refusal has done nothing, whatever it says;
+// of any other nobody knows.
+func unusable(response *http.Response, why error) error {
+	if response.StatusCode/100 == 4 {
+		return &failure{fmt.Errorf("the backend refused with %d, and its answer is of no use: %w", response.StatusCode, why), well}
+	}
+	return &failure{fmt.Errorf("the backend's answer is of no use: %w: %w", why, handler.ErrOutcomeUnknown), sick}
 }
 
 // cutUnnoticed reports whether a body ended with its connection, which is all that said so, in the middle of its JSON.
@@ -59,8 +71,7 @@ func cutUnnoticed(response *http.Response, body []byte) bool {
 }
 
 func (u *Upstream) tooLarge() error {
-	return &failure{fmt.Errorf("the backend's answer has more than %d bytes, raise MAX_RESULT_BYTES: %w",
-		u.MaxResultBytes, handler.ErrOutcomeUnknown), sick}
+	return fmt.Errorf("it has more than %d bytes, raise MAX_RESULT_BYTES", u.MaxResultBytes)
 }
 
 // result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that can't
@@ -72,11 +83,11 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 		r.ContentType = passedType(declared, body)
 	} else {
 		var err error
-		if r.ContentType, r.Body, err = meaning(declared, body); err != nil {
-			return handler.Result{}, err
+		if r.ContentType, r.Body, err = meaning(declared, body); err == nil && len(r.Body) > u.MaxResultBytes {
+			err = u.tooLarge()
 		}
-		if len(r.Body) > u.MaxResultBytes {
-			return handler.Result{}, u.tooLarge()
+		if err != nil {
+			return handler.Result{}, unusable(response, err)
 		}
 	}
 	if len(r.ContentType) > maxContentType || r.Check() != nil {

@@ -150,7 +150,8 @@ func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Resu
 		return handler.Result{}, err
 	}
 	if !final(response.StatusCode) {
-		if body := drain(response); u.atWork(response, body) {
+		body, err := u.decode(response.Header, drain(response))
+		if err == nil && u.atWork(response, body) {
 			return u.await(ctx, w, response)
 		}
 		return handler.Result{}, u.notFinal(response)
