@@ -291,8 +291,12 @@ func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 	}
 	b.kill()
 	for n := 1; n <= 20; n++ {
-		if a, err := r.send(n); err != nil || a.code != 503 {
+		a, err := r.send(n)
+		if err != nil || a.code != 503 {
 			t.Errorf("webhook %d gets %+v, %v", n, a, err)
+		}
+		if seconds, _ := strconv.Atoi(a.retryAfter); n > 5 && (seconds < 15 || seconds > 30) {
+			t.Errorf("webhook %d is to come again after %q, the breaker is open for 30 s", n, a.retryAfter)
 		}
 	}
 	if a, err := r.send(0); err != nil || a.Status != "cached" {
