@@ -10,8 +10,10 @@ import (
 // it may be a web page: opened here, it could act with what the browser knows of this origin.
 func sandbox(header *fasthttp.ResponseHeader) {
 	header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
-	header.SetCanonical([]byte("Content-Security-Policy"), []byte("default-src 'none'; frame-ancestors 'none'; sandbox"))
+	header.SetCanonical([]byte("Content-Security-Policy"), []byte(csp))
 }
+
+const csp = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 // sameOrigin answers 403 to a request that a browser sends for a web page of another origin: it needs no key to do harm
 // where the browser has one (Basic), or is the only one that reaches the gateway. Callers other than browsers send

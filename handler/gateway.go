@@ -127,7 +127,8 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	serving := make(chan error, 1)
-	go func() { serving <- g.server.Serve(listener) }()
+	taken := g.take(listener)
+	go func() { serving <- g.server.Serve(taken) }()
 	sweeping := make(chan struct{})
 	go func() {
 		defer close(sweeping)
@@ -150,6 +151,18 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	<-sweeping
 	g.store.Close()
 	return err
+}
+
+// take bounds the connections of a listener, and warns where fewer callers can be connected than may wait.
+func (g *Gateway) take(l net.Listener) net.Listener {
+	most := places(g.config.HTTP.MaxConnections, g.config.Execution.MaxExecutions)
+	if waiters := g.config.Execution.MaxWaiters; most > 0 && most < waiters {
+		all, _ := descriptors()
+		g.log.Warn("FEWER CALLERS CAN BE CONNECTED THAN MAY WAIT (MAX_WAITERS): raise the limit of descriptors (ulimit -n, "+
+			"LimitNOFILE) or MAX_CONNECTIONS, or lower MAX_WAITERS and MAX_EXECUTIONS", "connections", most,
+			"MAX_WAITERS", waiters, "MAX_CONNECTIONS", g.config.HTTP.MaxConnections, "descriptors", all)
+	}
+	return &listener{Listener: l, most: most, open: g.server.GetOpenConnectionsCount, log: g.log}
 }
 
 // unfinished tells what of the server and of the gate did not end in time.

@@ -41,6 +41,8 @@ func Default() Config {
 type HTTP struct {
 	// Listen is host:port; no host means all addresses, port 0 any free one.
 	Listen string `default:":8000" help:"Address to listen on, host:port."`
+	// MaxConnections is 0, for as many as the limit of descriptors allows, to 262144.
+	MaxConnections int `default:"25000" help:"Connections at once; beyond, 503. Never more than the limit of descriptors leaves; 0: as many."`
 	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; more is a 413.
 	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
 	// BodyMemory, at least MaxBodyBytes and at most 64 GiB, bounds all bodies that are being read or whose callers wait.

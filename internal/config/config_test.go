@@ -17,7 +17,7 @@ import (
 
 // setting is a value for a setting that is valid, but not its default.
 var setting = map[string]string{
-	"LISTEN": "127.0.0.1:9000", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB", "PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
+	"LISTEN": "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB", "PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
 	"SETTLE": "0", "JOURNAL_BYTES": "1024MiB", "JOURNAL_AGE": "1m", "IN_DOUBT": "stop", "DOUBT_TTL": "800h", "REDIS_URL": "rediss://user:s3cret@redis.example:6380/2?addr=other:6380", "REDIS_HOST": "redis.example",
 	"REDIS_SENTINEL_USERNAME": "gate", "REDIS_SENTINEL_PASSWORD": "s3cret",
@@ -68,7 +68,7 @@ func companions(name string) env {
 
 func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	want := config.Config{
-		HTTP: config.HTTP{Listen: ":8000", MaxBodyBytes: config.MiB, BodyMemory: 256 * config.MiB, ProcessingStatus: 409, ShutdownTimeout: 35 * time.Second,
+		HTTP: config.HTTP{Listen: ":8000", MaxConnections: 25000, MaxBodyBytes: config.MiB, BodyMemory: 256 * config.MiB, ProcessingStatus: 409, ShutdownTimeout: 35 * time.Second,
 			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
 			LockTTL: 20 * time.Second, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,

@@ -78,6 +78,8 @@ func given(settings ...setting) (names []string) {
 
 func (h HTTP) problems(u Upstream) (p problems) {
 	p.unless(isAddress(h.Listen), "LISTEN is %q: must be host:port or :port, such as :8000", h.Listen)
+	p.unless(0 <= h.MaxConnections && h.MaxConnections <= 1<<18, "MAX_CONNECTIONS is %d: must be 0 (as many as descriptors allow) to %d",
+		h.MaxConnections, 1<<18)
 	p.unless(fits(h.MaxBodyBytes), "MAX_BODY_BYTES is %v: must be from %v to %v", h.MaxBodyBytes, minBytes, maxBytes)
 	p.unless(h.MaxBodyBytes <= h.BodyMemory && h.BodyMemory <= 64*1024*MiB,
 		"BODY_MEMORY is %v: must be from MAX_BODY_BYTES (%v) to %v", h.BodyMemory, h.MaxBodyBytes, 64*1024*MiB)

@@ -38,6 +38,12 @@ func TestRules(t *testing.T) {
 			[]env{{"MAX_BODY_BYTES": "1024"}, {"MAX_BODY_BYTES": "64MiB"}},
 		},
 		{
+			"connections are bounded, by the server at least",
+			[]env{{"MAX_CONNECTIONS": "-1"}, {"MAX_CONNECTIONS": "262145"}},
+			"MAX_CONNECTIONS is ",
+			[]env{{"MAX_CONNECTIONS": "0"}, {"MAX_CONNECTIONS": "1"}, {"MAX_CONNECTIONS": "262144"}},
+		},
+		{
 			"there is memory for one body at least",
 			[]env{{"BODY_MEMORY": "1MiB", "MAX_BODY_BYTES": "2MiB"}, {"BODY_MEMORY": "0"}, {"BODY_MEMORY": "65537MiB"}},
 			"BODY_MEMORY is ",

@@ -1,0 +1,18 @@
+//go:build unix
+
+package handler
+
+import (
+	"math"
+	"syscall"
+)
+
+// descriptors returns how many files and connections this process may have open at once: the soft limit, which Go raises
+// to the hard one at the start.
+func descriptors() (most int, known bool) {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 0, false
+	}
+	return int(min(uint64(limit.Cur), math.MaxInt32)), true
+}
