@@ -97,7 +97,7 @@ func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.
 	}
 	result, known, err := u.ask(ctx, w, max(firstPause, min(retryAfter(response), maxFollowed)))
 	if err != nil {
-		return handler.Result{}, fmt.Errorf("asking what became of a webhook that the backend is at work on: %w", err)
+		return handler.Result{}, unanswered(ctx, "the backend is at work on this webhook's key, and can't say what comes of it", err)
 	}
 	if !known {
 		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key, "+
@@ -119,12 +119,23 @@ func (u *Upstream) doubtRefusal(
 	result, known, err := u.ask(ctx, w, 0)
 	switch {
 	case err != nil:
-		return handler.Result{}, fmt.Errorf("asking what a 409 means to an attempt in doubt: %w", err)
+		return handler.Result{}, unanswered(ctx, "the backend answered 409, and can't say what it means", err)
 	case known:
 		result.Reconciled = true
 		return result, nil
 	}
 	return u.result(w, response, body) // nothing is at work, and nothing was done
+}
+
+// unanswered is the failure of a question that was put after the webhook was posted. However certain it is that the
+// question failed, the backend may be at work.
+func unanswered(ctx context.Context, what string, err error) error {
+	health := healthOf(err)
+	err = fmt.Errorf("%s: %s: %w", what, err.Error(), handler.ErrOutcomeUnknown) // a refusal of the question is none of the webhook
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return &failure{err, health}
 }
 
 // question is idempotent: that net/http sends it again over a new connection does no harm.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -283,4 +284,32 @@ func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
 func TestWithoutAStatusURLWhatWasAcceptedIsAResult(t *testing.T) {
 	s := &script{answers: []step{{status: 202, body: `{"status":"processing"}`}}}
 	equal(t, open(t, upstream.Options{URL: serve(t, s.serve)}).gives(webhook()).Status, 202)
+}
+
+// Whatever is known of the question, the webhook was posted, and the backend may be at work on it.
+func TestAQuestionThatFailsAfterThePostLeavesTheOutcomeUnknown(t *testing.T) {
+	accepted := step{status: 202, body: `{"status":"processing"}`}
+	for name, last := range map[string]step{
+		"too many": {status: 429}, "a redirect": {status: 307}, "a timeout": {status: 408}, "an error": {status: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := asking(t, accepted, last)
+			if text := h.fails(t.Context(), webhook(), unknown); strings.Contains(text, "\n") {
+				t.Errorf("it has more than a line: %s", text)
+			}
+			h, _ = asking(t, step{status: 404}, step{status: 409}, last)
+			h.fails(t.Context(), doubtful(), unknown)
+		})
+	}
+	t.Run("nobody there", func(t *testing.T) {
+		s := &script{answers: []step{accepted}}
+		h := open(t, upstream.Options{URL: serve(t, s.serve), StatusURL: "http://backend.invalid"})
+		h.fails(t.Context(), webhook(), unknown)
+	})
+	t.Run("cut off while it waits", func(t *testing.T) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, gate.ErrTimeout)
+		defer cancel()
+		h, _ := asking(t, accepted)
+		h.cutOff(ctx, webhook(), unknown)
+	})
 }
