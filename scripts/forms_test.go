@@ -55,7 +55,7 @@ func TestAnotherFormIsNamedAndLeftAsItIs(t *testing.T) {
 		for value, form := range map[string]string{"D2 1 t 1 1\n{}": "2", "P17 1 t\n": "17", "rubbish": "", "D1 x\n": "1"} {
 			e.do("SET", key, value, "PX", "500000")
 			for _, op := range []scripts.Op{
-				claimOp(key, "next", true, record.Digest{}, false), lookOp(key, true), scripts.Fail(key, 1, "next", "error", false),
+				claimOp(key, "next", true, record.Digest{}, false), lookOp(key, true), failOp(key, 1, "next", "error", false),
 				storeOp(key, 1, "next", record.Digest{}, result, ttl), renewOp(key, 1, "next", record.Digest{}),
 			} {
 				if got := e.run(op); got.Verdict != scripts.Foreign || got.Text != form {

@@ -26,7 +26,7 @@
 --              state: D, or S where the result is sealed
 --              kind: content type and headers, as fields of a record; of a sealed result the id of its key
 --   restore  record                    a done or failed record, verbatim
---   fail     attempt, token, reason, doubt       attempt 0: a claim whose reply never came
+--   fail     attempt, token, reason, digest, doubt, failures     as renew; attempt 0: a claim whose reply never came
 --   forget   force                     force = 1: also while it runs
 --   resolve  attempt, TTL in ms, state, digest, status, kind, result
 --              a person found out what became of the attempt that stands
@@ -450,7 +450,7 @@ local BLAMELESS = {
   ['lease-lost'] = true,
 }
 
-local function fail(key, attempt, token, reason, doubt)
+local function fail(key, attempt, token, reason, digest, doubt, failures)
   attempt = tonumber(attempt)
   local r, unknown = read(key)
   if unknown then
@@ -458,18 +458,21 @@ local function fail(key, attempt, token, reason, doubt)
     return unknown
   end
   local running = r.state == 'P' and r.token == token
-  if not running and r.state ~= 'nothing' then
-    if r.token == token and r.state == 'F' then
-      if r.reason == 'expired' then count('failed') end -- a verdict stands, and stays
-      return { 'failed', r.value }
-    end
+  local ended = r.token == token and r.state == 'F'
+  if ended then
+    if r.reason == 'expired' then count('failed') end -- a verdict stands, and stays
+    return { 'failed', r.value }
+  end
+  local forgotten = r.state == 'nothing' or r.token ~= token and r.attempt < attempt -- by Redis
+  if not running and not forgotten then
     if r.token ~= token and attempt > 0 then count('lost_stores') end -- an execution whose end came too late
     return { 'refused', r.value }
   end
-  local value, refused = write_failed(key, running and r.attempt or attempt, token, reason, {
-    started = r.started, digest = r.digest, past = r.past,
-    doubt = (r.doubt == '1' or doubt == '1' or not CERTAIN[reason]) and '1' or '0',
-    failures = r.failures + (running and not BLAMELESS[reason] and 1 or 0),
+  local known = running and r or { attempt = attempt, digest = digest, doubt = doubt, failures = tonumber(failures), past = '-' }
+  local value, refused = write_failed(key, known.attempt, token, reason, {
+    started = known.started, digest = known.digest, past = known.past,
+    doubt = (known.doubt == '1' or doubt == '1' or not CERTAIN[reason]) and '1' or '0',
+    failures = known.failures + (BLAMELESS[reason] and 0 or 1),
   })
   if refused then return refused end
   if running then count('failed') end
@@ -507,7 +510,7 @@ end
 
 local operations = {
   claim = { claim, 5 }, look = { look, 2 }, renew = { renew, 5 }, store = { store, 8 },
-  restore = { restore, 1 }, fail = { fail, 4 }, forget = { forget, 1 }, resolve = { resolve, 7 },
+  restore = { restore, 1 }, fail = { fail, 6 }, forget = { forget, 1 }, resolve = { resolve, 7 },
 }
 
 local arg = 9

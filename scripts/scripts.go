@@ -116,9 +116,15 @@ func Restore(key string, value []byte) Op {
 }
 
 // Fail ends an attempt without a result. Attempt 0 stands for a claim whose reply never came. The reason is one word.
-// Doubt: an attempt before it may have had its effect.
-func Fail(key string, attempt int64, token, reason string, doubt bool) Op {
-	return Op{key, []string{"fail", strconv.FormatInt(attempt, 10), token, reason, flag(doubt)}}
+// Doubt (an attempt before it may have had its effect) and failures are those that its claim was told.
+func Fail(key string, attempt int64, token, reason string, digest record.Digest, doubt bool, failures int64) Op {
+	body := digest.Hex()
+	if digest == (record.Digest{}) {
+		body = "-"
+	}
+	return Op{key, []string{
+		"fail", strconv.FormatInt(attempt, 10), token, reason, body, flag(doubt), strconv.FormatInt(failures, 10),
+	}}
 }
 
 // Forget makes the next webhook execute again; force also where one is running.

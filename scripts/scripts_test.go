@@ -169,6 +169,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 	free := cell{scripts.Free, asItWas, ""}
 	found := cell{scripts.Done, asItWas, "duplicates:1 replayed:1"}
 	poisoned := cell{scripts.Poisoned, asItWas, ""}
+	putBack := cell{scripts.Failed, "F 2 ours", ""}
 
 	operations := map[string]struct {
 		op    func(now time.Time) scripts.Op
@@ -291,22 +292,22 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			restoresAFailure(restored("F 2 ours", "restored:1")),
 		},
 		"fail": {
-			func(time.Time) scripts.Op { return scripts.Fail(key, 2, "ours", "error", false) },
+			func(time.Time) scripts.Op { return failOp(key, 2, "ours", "error", false) },
 			map[string]cell{
-				"nothing": {scripts.Failed, "F 2 ours", ""},
+				"nothing": putBack,
 				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
-				"P other 1": lateStore, "P other 2": lateStore, "P other 3": lateStore,
-				"P other 1 expired": lateStore, "P other 2 expired": lateStore, "P other 3 expired": lateStore,
+				"P other 1": putBack, "P other 2": lateStore, "P other 3": lateStore,
+				"P other 1 expired": putBack, "P other 2 expired": lateStore, "P other 3 expired": lateStore,
 				"D ours":    refused,
-				"D other 1": lateStore, "D other 2": lateStore, "D other 3": lateStore,
+				"D other 1": putBack, "D other 2": lateStore, "D other 3": lateStore,
 				"F ours":    {scripts.Failed, asItWas, ""},
-				"F other 1": lateStore, "F other 2": lateStore, "F other 3": lateStore,
+				"F other 1": putBack, "F other 2": lateStore, "F other 3": lateStore,
 				"V ours":    {scripts.Failed, asItWas, "failed:1"},
-				"V other 1": lateStore, "V other 2": lateStore, "V other 3": lateStore,
+				"V other 1": putBack, "V other 2": lateStore, "V other 3": lateStore,
 			},
 		},
 		"fail of a claim that was never answered": {
-			func(time.Time) scripts.Op { return scripts.Fail(key, 0, "ours", "unanswered", false) },
+			func(time.Time) scripts.Op { return failOp(key, 0, "ours", "unanswered", false) },
 			map[string]cell{
 				"nothing": {scripts.Failed, "F 0 ours", ""},
 				"P ours":  {scripts.Failed, "F 2 ours", "failed:1"}, "P ours expired": {scripts.Failed, "F 2 ours", "failed:1"},
@@ -541,7 +542,7 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 		} {
 			e.do("FLUSHALL")
 			claim("a", digest)
-			e.run(scripts.Fail(key, 1, "a", reason, false))
+			e.run(failOp(key, 1, "a", reason, false))
 			if got := claim("b", another); got != want {
 				t.Errorf("after %q another body is answered %q, want %q", reason, got, want)
 			}
@@ -615,7 +616,7 @@ func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 	operations := map[string]scripts.Op{
 		"claim": claimOp(key, "ours", true, digest, false), "renew": renewOp(key, 1, "ours", digest),
-		"store": storeOp(key, 1, "ours", digest, result, ttl), "fail": scripts.Fail(key, 0, "ours", "error", false),
+		"store": storeOp(key, 1, "ours", digest, result, ttl), "fail": failOp(key, 0, "ours", "error", false),
 		"forget": scripts.Forget(key, true), "look": lookOp(key, true),
 		"restore": scripts.Restore(key, record.Append(nil, record.Record{
 			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
@@ -793,7 +794,7 @@ func TestSettling(t *testing.T) {
 		done := record.Append(nil, record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: met.Now, Ends: met.Now.Add(ttl), Digest: digest, Result: result})
 		var last scripts.Reply
 		for i := 0; ; i++ {
-			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), scripts.Fail(fmt.Sprint(key, "f", i), 1, "t", "error", false))
+			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), failOp(fmt.Sprint(key, "f", i), 1, "t", "error", false))
 			if last.Settling == 0 || last.Now.Sub(met.Now) > 10*settle {
 				break
 			}
@@ -862,7 +863,7 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
 		claimOp(key, "theirs", true, digest, false), claimOp(key+"2", "theirs", true, digest, false), renewOp(key+"3", 1, "x", digest),
-		storeOp(key+"4", 1, "x", digest, result, ttl), scripts.Fail(key+"5", 1, "x", "error", false))
+		storeOp(key+"4", 1, "x", digest, result, ttl), failOp(key+"5", 1, "x", "error", false))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)
 	}

@@ -43,7 +43,7 @@ func TestWhatAFailureLeavesInDoubtTheNextAttemptIsTold(t *testing.T) {
 		} {
 			e.do("FLUSHALL")
 			e.claim("a")
-			e.run(scripts.Fail(key, 1, "a", reason, false))
+			e.run(failOp(key, 1, "a", reason, false))
 			if r := e.stands(); r.Doubt != doubt {
 				t.Errorf("after %q the record's doubt is %v", reason, r.Doubt)
 			}
@@ -64,7 +64,7 @@ func TestNoCertainFailureEndsAnEarlierDoubtButForgettingDoes(t *testing.T) {
 			e.claim("a")
 			e.expire()
 			e.claim("b")
-			e.run(scripts.Fail(key, 2, "b", reason, false))
+			e.run(failOp(key, 2, "b", reason, false))
 			if a := e.claim("c"); !a.Doubt || a.Attempt != 3 {
 				t.Errorf("after a crash and %q: %+v", reason, a)
 			}
@@ -76,11 +76,28 @@ func TestNoCertainFailureEndsAnEarlierDoubtButForgettingDoes(t *testing.T) {
 	})
 }
 
-func TestAFailureThatRedisForgotKeepsTheDoubtItsExecutionKnew(t *testing.T) {
+func TestAnExecutionThatRedisForgotFailsWithWhatItKnew(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.run(scripts.Fail(key, 3, "ours", "error", true))
+		e.run(failOp(key, 3, "ours", "error", true))
 		if a := e.claim("next"); !a.Doubt {
 			t.Errorf("%+v", a)
+		}
+		e.do("FLUSHALL")
+		for reason, failures := range map[string]int64{"timeout": 3, "shutdown": 2} {
+			for _, stood := range []record.Record{
+				{},
+				{State: record.Failed, Attempt: 2, Token: "other", FailedAt: e.now(), Reason: "error", Failures: 2},
+				{State: record.Failed, Attempt: 0, Token: "other", FailedAt: e.now(), Reason: "unanswered"},
+			} {
+				e.do("DEL", key)
+				if stood.Token != "" {
+					e.put(stood)
+				}
+				e.run(scripts.Fail(key, 3, "ours", reason, digest, false, 2))
+				if r := e.stands(); r.Attempt != 3 || !r.Doubt || r.Failures != failures || r.Digest != digest {
+					t.Errorf("after %s, where %+v had stood: %+v", reason, stood, r)
+				}
+			}
 		}
 		e.do("FLUSHALL")
 		e.run(scripts.Renew(key, 3, "ours", digest, true, 2))
@@ -121,7 +138,7 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 		if a := e.run(renewOp(key, 1, "ours", digest)); a.Verdict != scripts.Refused || string(a.Record) != string(record.Append(nil, r)) {
 			t.Errorf("its owner's renewal: %+v", a)
 		}
-		if a := e.run(scripts.Fail(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed || e.stands().Verdict != record.Poisoned {
+		if a := e.run(failOp(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed || e.stands().Verdict != record.Poisoned {
 			t.Errorf("its owner's failure: %+v, and %+v stands", a, e.stands())
 		}
 		if a := e.run(storeOp(key, 1, "ours", digest, result, ttl)); a.Verdict != scripts.Stored {
@@ -136,7 +153,7 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 func TestAFailureThatWasToldGetsItsVerdictFromTheNextDelivery(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("a")
-		e.run(scripts.Fail(key, 1, "a", "timeout", false))
+		e.run(failOp(key, 1, "a", "timeout", false))
 		stood := e.stands()
 		e.stop = true
 		if a := e.claim("b"); a.Verdict != scripts.Doubtful {
@@ -173,7 +190,7 @@ func TestWithStopAnAttemptInDoubtIsGrantedOnlyToLogicThatAsks(t *testing.T) {
 			if crash {
 				e.expire()
 			} else {
-				e.run(scripts.Fail(key, 1, "a", "unknown", false))
+				e.run(failOp(key, 1, "a", "unknown", false))
 				if left := e.livesFor(); left <= ttl {
 					t.Errorf("what failed in doubt lives for %v", left)
 				}
@@ -184,25 +201,25 @@ func TestWithStopAnAttemptInDoubtIsGrantedOnlyToLogicThatAsks(t *testing.T) {
 			if a := e.run(scripts.Claim(key, "b", asks)); a.Verdict != scripts.Claimed || !a.Doubt || a.Attempt != 2 {
 				t.Errorf("a claim of who asks: %+v", a)
 			}
-			e.run(scripts.Fail(key, 2, "b", "unasked", true))
+			e.run(failOp(key, 2, "b", "unasked", true))
 			if r := e.stands(); r.Verdict != record.NoVerdict || !r.Doubt || r.Failures != map[bool]int64{true: 1, false: 1}[crash] {
 				t.Errorf("no clear answer: %+v", r)
 			}
 			if a := e.run(scripts.Claim(key, "c", asks)); a.Verdict != scripts.Claimed || a.Attempt != 3 {
 				t.Errorf("the next one asks again: %+v", a)
 			}
-			e.run(scripts.Fail(key, 3, "c", "unasked", true))
+			e.run(failOp(key, 3, "c", "unasked", true))
 			if a := e.claim("d"); a.Verdict != scripts.Doubtful {
 				t.Errorf("who does not ask: %+v", a)
 			}
 		}
 		e.do("FLUSHALL")
 		e.claim("a")
-		e.run(scripts.Fail(key, 1, "a", "error", false))
+		e.run(failOp(key, 1, "a", "error", false))
 		if a := e.claim("b"); a.Verdict != scripts.Claimed {
 			t.Errorf("after a failure for certain: %+v", a)
 		}
-		e.run(scripts.Fail(key, 2, "b", "error", false))
+		e.run(failOp(key, 2, "b", "error", false))
 		if left := e.livesFor(); left > ttl {
 			t.Errorf("a failure for certain lives for %v", left)
 		}
@@ -212,7 +229,7 @@ func TestWithStopAnAttemptInDoubtIsGrantedOnlyToLogicThatAsks(t *testing.T) {
 func TestAFailureOnRecordMayBePutBackAsItStands(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("a")
-		e.run(scripts.Fail(key, 1, "a", "timeout", false))
+		e.run(failOp(key, 1, "a", "timeout", false))
 		value := []byte(e.do("GET", key))
 		if a := e.run(scripts.Restore(key, value)); a.Verdict != scripts.Stored {
 			t.Errorf("over itself: %+v", a)
@@ -238,7 +255,7 @@ func TestARecordKeepsTheLastFourAttemptsBeforeIt(t *testing.T) {
 			if i%2 == 0 {
 				e.expire()
 			} else {
-				e.run(scripts.Fail(key, int64(i), fmt.Sprintf("gw-%d~X~%d", i, i), "timeout", false))
+				e.run(failOp(key, int64(i), fmt.Sprintf("gw-%d~X~%d", i, i), "timeout", false))
 			}
 		}
 		e.run(claimOp(key, "gw-7~X~1", true, digest, false))

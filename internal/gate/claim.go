@@ -30,7 +30,7 @@ func (b *bucket) fly(f *flight, first bool) {
 		c, ok := b.claim(f, w, token, first)
 		if !ok || b.life.Err() != nil {
 			if ok && c.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
-				b.commit(scripts.Fail(f.key, c.Attempt, token, reasonUnstarted, c.Doubt))
+				b.commit(scripts.Fail(f.key, c.Attempt, token, reasonUnstarted, w.Digest, c.Doubt, c.Failures))
 				b.executing.Add(-1)
 			}
 			b.land(f, landing{outcome: Unavailable})

@@ -232,11 +232,11 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 		var op scripts.Op
 		switch {
 		case e.ended.Load(): // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
-			op = scripts.Fail(key, e.attempt, e.token, "lease-lost", e.inDoubt)
+			op = e.fail("lease-lost")
 		case end.State == record.Failed:
-			op = scripts.Fail(key, e.attempt, e.token, end.Reason, e.inDoubt)
+			op = e.fail(end.Reason)
 		case ttl == 0:
-			op = scripts.Fail(key, e.attempt, e.token, reasonRejected, e.inDoubt)
+			op = e.fail(reasonRejected)
 		default:
 			op = scripts.Store(key, *end, ttl)
 		}
@@ -259,6 +259,10 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 			return scripts.Answer{Verdict: scripts.Error}
 		}
 	}
+}
+
+func (e *execution) fail(reason string) scripts.Op {
+	return scripts.Fail(e.flight.key, e.attempt, e.token, reason, e.webhook.Digest, e.inDoubt, e.failures)
 }
 
 // noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what

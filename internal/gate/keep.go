@@ -115,7 +115,7 @@ func (b *bucket) failAbandoned() {
 		}
 		ops := make([]scripts.Op, len(claims))
 		for i, c := range claims {
-			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", false)
+			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", record.Digest{}, false, 0)
 		}
 		reply, err := b.call(ops)
 		if err != nil {

@@ -29,6 +29,7 @@ type replica struct {
 	doubt   bool // as its claim was told
 	failed  int64
 	fails   bool // the logic has failed
+	unsure  bool // and may have had its effect
 	flight  message
 	keeper  message
 	heals   bool // the keeper's call is one of a healing
@@ -102,15 +103,15 @@ type move struct {
 }
 
 // budget is how often what may befall.
-type budget struct{ failovers, hidden, flushes, pauses, crashes, fails, drops, forgets uint8 }
+type budget struct{ failovers, hidden, flushes, pauses, crashes, fails, unsure, drops, forgets uint8 }
 
 func (b budget) less(cost budget) (left budget, ok bool) {
 	left = budget{
 		b.failovers - cost.failovers, b.hidden - cost.hidden, b.flushes - cost.flushes, b.pauses - cost.pauses,
-		b.crashes - cost.crashes, b.fails - cost.fails, b.drops - cost.drops, b.forgets - cost.forgets,
+		b.crashes - cost.crashes, b.fails - cost.fails, b.unsure - cost.unsure, b.drops - cost.drops, b.forgets - cost.forgets,
 	}
 	ok = b.failovers >= cost.failovers && b.hidden >= cost.hidden && b.flushes >= cost.flushes && b.pauses >= cost.pauses &&
-		b.crashes >= cost.crashes && b.fails >= cost.fails && b.drops >= cost.drops && b.forgets >= cost.forgets
+		b.crashes >= cost.crashes && b.fails >= cost.fails && b.unsure >= cost.unsure && b.drops >= cost.drops && b.forgets >= cost.forgets
 	return left, ok
 }
 
@@ -244,7 +245,7 @@ func (d *driver) arrive(r replica, webhook int) move {
 // claims sends a claim.
 func (d *driver) claims(r replica) replica {
 	b := d.wake(r, message{})
-	r.stands, r.attempt, r.doubt, r.failed, r.fails = claiming, 0, false, 0, false
+	r.stands, r.attempt, r.doubt, r.failed, r.fails, r.unsure = claiming, 0, false, 0, false, false
 	r.flight = message{call: d.sends(func() { b.ask(d.key, proofDigest, r.token.String(), false, true) })}
 	return r
 }
@@ -281,14 +282,20 @@ func (d *driver) flightMoves(r replica) []move {
 	case r.stands == waiting:
 		return []move{d.looked(r)}
 	case r.stands == executing:
-		done, failed := r, r
+		done, failed, unsure := r, r, r
 		failed.fails = true
+		unsure.fails, unsure.unsure = true, true
 		return []move{
 			{name: "its logic returns", next: d.ends(done), stops: true},
 			{name: "its logic fails", next: d.ends(failed), stops: true, fails: true, costs: budget{fails: 1}},
+			{name: "its logic fails, and may have had its effect", next: d.ends(unsure), stops: true, costs: budget{unsure: 1}},
 		}
 	case r.stands == ending && lost:
-		return []move{{name: "ends again", next: d.ends(r), when: settled}}
+		again := move{name: "ends again", next: d.ends(r), when: settled}
+		if r.fails { // a failure is taken while Redis settles
+			again.when = always
+		}
+		return []move{again}
 	case r.stands == ending:
 		return []move{d.ended(r)}
 	case r.stands == abandoning && lost:
@@ -305,7 +312,7 @@ func (d *driver) flightMoves(r replica) []move {
 
 // idleOf is a replica whose flight has landed.
 func idleOf(r replica) replica {
-	r.stands, r.token, r.attempt, r.doubt, r.failed, r.fails, r.flight = idle, 0, 0, false, 0, false, message{}
+	r.stands, r.token, r.attempt, r.doubt, r.failed, r.fails, r.unsure, r.flight = idle, 0, 0, false, 0, false, false, message{}
 	return r
 }
 
@@ -415,6 +422,9 @@ func (d *driver) end(r replica) record.Record {
 	}
 	if r.fails {
 		end.State, end.Result, end.Reason = record.Failed, record.Result{}, reasonError
+	}
+	if r.unsure {
+		end.Reason = "unknown"
 	}
 	return end
 }
