@@ -376,6 +376,52 @@ func TestAPasswordIsNeverShown(t *testing.T) {
 	}
 }
 
+func TestSealedResultsAndTheirKeysAreNeverShown(t *testing.T) {
+	const key, digest = "a2V5IG9mIGEgdGVzdCwgMzIgYnl0ZXMgaW4gbGVuZ3Q=", "c2VjcmV0IG9mIGRpZ2VzdHMsIDMyIGJ5dGVzIGxvbmc="
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte("# of a test\n2026-11 "+key+"\ndigest "+digest+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := redistest.Start(t)
+	client := redistest.Client(t, s.Addr())
+	options := []string{"REDIS_URL=" + s.URL(), "LOG_LEVEL=debug", "LOG_EXECUTIONS=all", "SETTLE=0"}
+	a, b := start(t, append(options, "RESULT_KEY_FILE="+file)...), start(t, append(options, "RESULT_KEY_FILE="+file)...)
+	without := start(t, options...)
+	post := func(r *replica) answer {
+		request, err := http.NewRequest(http.MethodPost, r.url+"/webhook/cognigy",
+			strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1,"variables":{"name":"pl4nted"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := answerTo(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	first, second, third := post(a), post(b), post(without)
+	if !strings.Contains(string(first.Data), "pl4nted") || string(second.Data) != string(first.Data) || second.Status != "cached" {
+		t.Errorf("%+v, then %+v: this test can't fail", first, second)
+	}
+	if third.code != 503 || len(third.Data) > 0 {
+		t.Errorf("without the key: %+v", third)
+	}
+	value := redistest.Do(t, client, "GET", redistest.Do(t, client, "EVAL", "return redis.call('KEYS', '*:fp:*')[1]", "0"))
+	if !strings.Contains(value, " 2026-11\n") {
+		t.Errorf("%q stands in Redis", value)
+	}
+	for _, r := range []*replica{a, b, without} {
+		r.signal(syscall.SIGTERM)
+		r.exit()
+	}
+	shown := a.logs() + a.printed() + b.logs() + without.logs() + value
+	for _, hidden := range []string{"pl4nted", key, digest, "key of a test", "secret of digests"} {
+		if strings.Contains(shown, hidden) {
+			t.Errorf("%q is shown", hidden)
+		}
+	}
+}
+
 func TestHelpAndVersionExitWithZero(t *testing.T) {
 	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>", "--version": "oncegate development\n"} {
 		command := exec.Command(program, arg)
@@ -402,6 +448,7 @@ func TestBadStartsSayWhy(t *testing.T) {
 		"an unknown flag":               {[]string{"--nope"}, 2, "--nope"},
 		"a redis that is away":          {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1, "127.0.0.1:1"},
 		"stats without a redis":         {[]string{"stats"}, 1, "REDIS_URL"},
+		"a file without keys":           {[]string{"--result-key-file", os.DevNull}, 1, "RESULT_KEY_FILE"},
 		"a port that is taken":          {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,10 @@ import (
 // the network.
 func BenchmarkReplay(b *testing.B) {
 	h := onReal(b)
-	r := h.open(options())
+	replay(b, h, h.open(options()))
+}
+
+func replay(b *testing.B, h *house, r *replica) {
 	h.expect(r.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 	var ctx fasthttp.RequestCtx
 	ctx.Request.Header.SetMethod("POST")
@@ -30,6 +33,12 @@ func BenchmarkReplay(b *testing.B) {
 		}
 		ctx.Response.Reset()
 	}
+}
+
+// BenchmarkReplaySealed is the same where results are sealed in Redis: what is opened once is kept.
+func BenchmarkReplaySealed(b *testing.B) {
+	h := onReal(b)
+	replay(b, h, h.openSealed("one"))
 }
 
 // BenchmarkServedReplay is the same with what the server does for it: all but the network.

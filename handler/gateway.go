@@ -14,6 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
@@ -66,8 +67,11 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if admitter, ok := logic.(Admitter); ok {
 		options.Admit = admitter.Admit
 	}
-	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
 	var err error
+	if options.Seal, err = seal.Load(c.Execution.ResultKeyFile, log); err != nil {
+		return nil, err
+	}
+	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
 	invalidated := g.gate.Invalidated
 	if c.Compare.Uncached {
 		invalidated = nil
@@ -92,7 +96,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	}
 	g.handler = New(g.gate, logic, Options{
 		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == "passthrough",
-		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(),
+		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Seal: options.Seal,
 		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: log,
 	})
 	g.server = NewServer(g.handler, log)

@@ -20,6 +20,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/seal"
 )
 
 // Handler answers HTTP requests.
@@ -43,6 +44,8 @@ type Options struct {
 	ForwardHeaders   []string // of a request, that the logic gets
 	MaxBodyBytes     int      // of one request
 	BodyMemory       int      // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
+
+	Seal *seal.Keys // the gate's: they make the digests of bodies; nil: these are plain
 
 	Log *slog.Logger
 }
@@ -184,11 +187,10 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	}
 	body := bytes.TrimPrefix(read.text, byteOrderMark)
 	sum := sha256.Sum256(body)
-	digest := record.Digest(sum[:len(record.Digest{})])
 	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout)
-	if name, known := h.recall.find(&sum); known {
-		if answer, done := h.gate.Replay(name, digest); done {
-			h.respond(ctx, name, answer)
+	if known := h.recall.find(&sum); known != nil {
+		if answer, done := h.gate.Replay(known.name, known.digest); done {
+			h.respond(ctx, known.name, answer)
 			prefers.apply(&ctx.Response, answer.Outcome)
 			return
 		}
@@ -201,9 +203,10 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	name := fingerprint.Of(p.dialogID, p.nodeID, p.sequence)
+	digest := h.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
 	answer, done := h.gate.Replay(name, digest)
 	if done {
-		h.recall.add(&sum, name)
+		h.recall.add(recalled{sum, name, digest})
 	} else {
 		answer = h.gate.Do(gate.Webhook{
 			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,

@@ -11,15 +11,15 @@ func TestABodyIsTakenForNoOther(t *testing.T) {
 	var r recall
 	one, other := [sha256.Size]byte{31: 1}, [sha256.Size]byte{31: 2} // of one slot
 	name := fingerprint.Fingerprint{7}
-	r.add(&one, name)
-	if got, ok := r.find(&one); !ok || got != name {
-		t.Errorf("it is not recognised: %v, %v", got, ok)
+	r.add(recalled{body: one, name: name})
+	if got := r.find(&one); got == nil || got.name != name {
+		t.Errorf("it is not recognised: %v", got)
 	}
-	if got, ok := r.find(&other); ok {
+	if got := r.find(&other); got != nil {
 		t.Errorf("another body is taken for it: %v", got)
 	}
-	r.add(&other, fingerprint.Fingerprint{8})
-	if got, ok := r.find(&one); ok {
+	r.add(recalled{body: other, name: fingerprint.Fingerprint{8}})
+	if got := r.find(&one); got != nil {
 		t.Errorf("it is found where another one stands: %v", got)
 	}
 }

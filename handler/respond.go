@@ -20,6 +20,7 @@ const (
 	detailFailed      = "Internal processing error"
 	detailUnavailable = "Cache service unavailable"
 	detailForeign     = "Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"
+	detailUnreadable  = "Cache service unavailable: this webhook's result is sealed under a key that this replica does not have"
 	detailProcessing  = "This webhook is being processed: ask again"
 	detailRefused     = "Upstream unavailable: nothing was executed, ask again"
 	detailMismatch    = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"
@@ -50,6 +51,7 @@ var outcomes = [...]struct {
 	gate.Failed:      {code: 500, header: "failed", detail: detailFailed},
 	gate.Unavailable: {code: 503, detail: detailUnavailable, retry: true},
 	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
+	gate.Unreadable:  {code: 503, detail: detailUnreadable, retry: true},
 	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
 	gate.Overloaded:  {code: 503, detail: detailOverloaded, retry: true},
 	gate.Poisoned:    {code: 500, header: "poisoned", status: "poisoned", detail: detailPoisoned},

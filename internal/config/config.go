@@ -90,6 +90,8 @@ type Execution struct {
 	Timeout time.Duration `name:"execution-timeout" default:"30s" help:"Deadline of the logic."`
 	// MaxResultBytes bounds what the logic returns, 1 KiB to 64 MiB; more is a failure.
 	MaxResultBytes Bytes `default:"1MiB" help:"Largest result: bytes, or with KiB or MiB."`
+	// ResultKeyFile is the path of a file of keys (docs/sealing.md), or empty.
+	ResultKeyFile string `placeholder:"FILE" help:"File of the keys under which results are sealed in Redis (docs/sealing.md); none: they stand there as they are."`
 	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`

@@ -26,7 +26,7 @@ var setting = map[string]string{
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "REPLICAS_ACK": "1", "MAX_ATTEMPTS": "5", "MAX_EXECUTIONS": "50", "MAX_WAITERS": "0", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "LOG_EXECUTIONS": "all", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2", "FORWARD_HEADERS": "X-Request-Id, Authorization",
-	"REJECTED_TTL": "10m", "MISMATCH": "reject",
+	"REJECTED_TTL": "10m", "MISMATCH": "reject", "RESULT_KEY_FILE": "/run/secrets/result-keys",
 	"UPSTREAM_URL": "https://backend.example:8443/run?tenant=1", "UPSTREAM_STATUS_URL": "http://backend.example/runs/{key}/outcome",
 	"UPSTREAM_KEY_HEADER": "X-Key", "UPSTREAM_KEY_FORMAT": "uuid", "UPSTREAM_HEADERS": "X-Api-Key: s3cret\nX-Tenant: 1", "UPSTREAM_RESPONSE_HEADERS": "ETag",
 	"UPSTREAM_BREAKER_FAILURES": "0", "UPSTREAM_BREAKER_PAUSE": "1m", "UPSTREAM_IDLE_TIMEOUT": "3s", "UPSTREAM_OAUTH_TOKEN_URL": "https://login.example/token",

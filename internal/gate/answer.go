@@ -45,6 +45,7 @@ const (
 	Failed                     // the execution failed; a retry executes again
 	Unavailable                // Redis does not answer, or refuses to write
 	Foreign                    // a value that no version of ours wrote stands at the record's key
+	Unreadable                 // the result is sealed under a key that this replica does not have
 	Refused                    // nothing is executed at the moment (Admit, ErrRefused)
 	Overloaded                 // as many executions run, or as many requests wait, as may
 	Poisoned                   // its executions failed as often as they may; it is not executed

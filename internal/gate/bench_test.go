@@ -30,17 +30,19 @@ func BenchmarkReplay(b *testing.B) {
 
 // BenchmarkFirstTime is a claim, the logic (which does nothing) and a store, from so many callers at once.
 func BenchmarkFirstTime(b *testing.B) {
+	ungrouped := options()
+	ungrouped.Ungrouped = true
 	for _, callers := range []int{1, 8, 64, 512} {
-		for name, ungrouped := range map[string]bool{"grouped": false, "one by one": true} {
-			b.Run(fmt.Sprintf("%d callers, %s", callers, name), func(b *testing.B) { firstTime(b, callers, ungrouped) })
+		for name, o := range map[string]gate.Options{
+			"grouped": options(), "one by one": ungrouped, "grouped and sealed": sealing(b, options(), "one"),
+		} {
+			b.Run(fmt.Sprintf("%d callers, %s", callers, name), func(b *testing.B) { firstTime(b, callers, o) })
 		}
 	}
 }
 
-func firstTime(b *testing.B, callers int, ungrouped bool) {
+func firstTime(b *testing.B, callers int, o gate.Options) {
 	h := onReal(b)
-	o := options()
-	o.Ungrouped = ungrouped
 	r := h.open(o)
 	result := answer(`{"booked":true}`)
 	var n atomic.Int64

@@ -13,6 +13,7 @@ import (
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -49,7 +50,7 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	b.leases.running = make(map[*execution]struct{})
 	b.journal.byKey = make(map[fingerprint.Fingerprint]*list.Element)
 	if g.JournalBytes > 0 {
-		b.journal.room = max(g.JournalBytes/len(g.keys.Buckets()), g.MaxResultBytes+entryOverhead)
+		b.journal.room = max(g.JournalBytes/len(g.keys.Buckets()), g.MaxResultBytes+seal.Overhead+entryOverhead)
 	}
 	b.signals.poke = make(chan struct{}, 1)
 	b.committer.eager = eager

@@ -89,6 +89,11 @@ func (b *bucket) landOn(f *flight, value []byte, signals uint64) (landed bool) {
 // landOnRecord lands on a record that is done, that has a verdict, or that a person had forgotten. It does not, where a
 // signal of a loss came before the journal had it.
 func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (landed bool) {
+	opened, err := b.open(f.fingerprint, r)
+	if err != nil {
+		b.land(f, landing{outcome: unopenedAs(err), attempt: r.Attempt})
+		return true
+	}
 	b.journal.add(f.fingerprint, r, signals)
 	if !b.believed(signals) {
 		return false
@@ -108,7 +113,7 @@ func (b *bucket) landOnRecord(f *flight, r record.Record, signals uint64) (lande
 		outcome = Waited
 	}
 	f.mu.Unlock()
-	b.land(f, landing{outcome: outcome, attempt: r.Attempt, record: r})
+	b.land(f, landing{outcome: outcome, attempt: r.Attempt, record: opened})
 	return true
 }
 
@@ -217,6 +222,10 @@ func (b *bucket) ask(key string, digest record.Digest, token string, first, clai
 			first, scripted = false, lost || t.counted
 		}
 		if err == nil && answer.Verdict != scripts.Error {
+			if answer.Verdict == scripts.Mismatch && b.sameBody(answer.Digest, digest) {
+				digest = answer.Digest // of the same body, from a replica without keys
+				continue
+			}
 			whole := answer.Verdict != scripts.Done || len(answer.Record) > 0 || b.fetch(key, &answer)
 			if whole && b.believed(signals) && !(answer.Verdict == scripts.Claimed && held.over()) {
 				if answer.Verdict != scripts.Settling {
@@ -243,7 +252,7 @@ func (b *bucket) fetch(key string, answer *scripts.Answer) (ok bool) {
 	}
 	answer.Record = value
 	r, err := record.Parse(value)
-	return err == nil && r.State == record.Done
+	return err == nil && r.HasResult()
 }
 
 // believed reports whether no signal of a loss has come since there were as many.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ const (
 	replayed                     // found done otherwise
 	waited                       // waited for another's execution and got its outcome
 	stillProcessing              // waited in vain
+	unopened                     // the script counted a replay, and the result could not be opened
 	unavailable                  // neither an execution nor a duplicate
 	refused                      // of those: since nothing is executed at the moment
 	overloaded                   // of those: since too much is under way
@@ -36,7 +38,7 @@ const (
 	kinds
 )
 
-// fields are the counters of the metrics hash that one of a kind adds to.
+// fields are the counters of the metrics hash that one of a kind adds to, or behind a minus sign takes from.
 var fields = [kinds][]string{
 	executed:         {"total_requests"},
 	replayedByScript: {"total_requests"},
@@ -44,6 +46,7 @@ var fields = [kinds][]string{
 	replayed:         {"total_requests", "duplicates", "replayed"},
 	waited:           {"total_requests", "duplicates", "waited"},
 	stillProcessing:  {"total_requests", "duplicates", "still_processing"},
+	unopened:         {"total_requests", "unavailable", "-duplicates", "-replayed"},
 	unavailable:      {"total_requests", "unavailable"},
 	refused:          {"total_requests", "unavailable", "refused"},
 	overloaded:       {"total_requests", "unavailable", "overloaded"},
@@ -128,7 +131,11 @@ func (c *counters) drain() []scripts.Increment {
 			continue
 		}
 		for _, field := range fields[k] {
-			grown = grow(grown, field, n)
+			if counted, less := strings.CutPrefix(field, "-"); less {
+				grown = grow(grown, counted, -n)
+			} else {
+				grown = grow(grown, field, n)
+			}
 		}
 	}
 	return grown

@@ -227,6 +227,10 @@ func (e *execution) reason(err error) string {
 // the result.
 func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 	key, ttl := e.flight.key, b.ttl(end.Result)
+	kept := *end
+	if ttl > 0 {
+		kept = b.Seal.Seal(b.place(e.flight.fingerprint), kept) // once: each try stores the same bytes
+	}
 	again := retries()
 	for pause := again.Next(); ; pause = again.Next() {
 		var op scripts.Op
@@ -238,7 +242,7 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 		case ttl == 0:
 			op = e.fail(reasonRejected)
 		default:
-			op = scripts.Store(key, *end, ttl)
+			op = scripts.Store(key, kept, ttl)
 		}
 		signals := b.signals.raised.Load()
 		if t := b.commit(op); t.err == nil {
@@ -246,7 +250,8 @@ func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
 			case answer.Verdict == scripts.Settling:
 				pause = answer.Left
 			case answer.Verdict == scripts.Error:
-			case b.believed(signals) && b.noted(e, end, answer, ttl, signals):
+			case b.believed(signals) && b.noted(e, &kept, answer, ttl, signals):
+				end.Stored, end.Ends = kept.Stored, kept.Ends
 				return answer
 			default:
 				pause = 0 // asked again at once
@@ -267,9 +272,9 @@ func (e *execution) fail(reason string) scripts.Op {
 
 // noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what
 // was stored may be gone.
-func (b *bucket) noted(e *execution, end *record.Record, a scripts.Answer, ttl time.Duration, signals uint64) bool {
+func (b *bucket) noted(e *execution, kept *record.Record, a scripts.Answer, ttl time.Duration, signals uint64) bool {
 	now := b.redisNow()
-	end.Stored, end.Ends = now, now.Add(ttl)
+	kept.Stored, kept.Ends = now, now.Add(ttl)
 	switch {
 	case e.ended.Load():
 	case a.Verdict == scripts.Failed: // the script knows more of the record than its execution does
@@ -277,7 +282,7 @@ func (b *bucket) noted(e *execution, end *record.Record, a scripts.Answer, ttl t
 			b.journal.add(e.flight.fingerprint, r, signals)
 		}
 	case a.Verdict == scripts.Stored, a.Verdict == scripts.Restored:
-		b.journal.add(e.flight.fingerprint, *end, signals)
+		b.journal.add(e.flight.fingerprint, *kept, signals)
 	default:
 		b.journal.drop(e.flight.fingerprint, e.token)
 	}

@@ -46,7 +46,7 @@ type caller struct {
 }
 
 // landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found, Processing where a
-// person had it forgotten, or Failed, Refused, Unavailable, Foreign.
+// person had it forgotten, or Failed, Refused, Unavailable, Foreign, Unreadable.
 type landing struct {
 	outcome Outcome
 	attempt int64
@@ -102,7 +102,7 @@ func (b *bucket) do(w Webhook) Answer {
 			}
 			w.Wait = new(time.Duration) // it is over: only the claim's answer is missing
 		case <-named:
-			differs, undecided := f.differs(c)
+			differs, undecided := b.differs(f, c)
 			if differs {
 				return b.leave(f, c, Mismatched)
 			}
@@ -234,7 +234,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	}
 	b.count(f, c, outcome)
 	if l.record.State == record.Done {
-		return b.answer(f.fingerprint, outcome, &l.record, l.record.Digest != c.webhook.Digest)
+		return b.answer(f.fingerprint, outcome, &l.record, !b.sameBody(l.record.Digest, c.webhook.Digest))
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
@@ -259,7 +259,7 @@ func (b *bucket) mismatches(f *flight, c *caller) bool {
 	default:
 		return false
 	}
-	if f.executing == c.webhook.Digest {
+	if b.sameBody(f.executing, c.webhook.Digest) {
 		return false
 	}
 	b.remarkMismatch(f.fingerprint)
@@ -291,6 +291,8 @@ func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
 		if outcome == Processing || outcome == Unavailable {
 			b.counters.add(lateAnswer)
 		}
+	case c.scripted && (outcome == Unreadable || outcome == Foreign):
+		b.counters.add(unopened)
 	case c.scripted:
 		b.counters.add(replayedByScript)
 	case outcome == Replayed:
@@ -348,13 +350,13 @@ func (f *flight) name(executing record.Digest) {
 
 // differs reports whether a caller has another body than the one that is executed; then it is gone, and nothing is
 // claimed for it any more. While a claim for it is under way that is not decided: the channel closes when it is.
-func (f *flight) differs(c *caller) (differs bool, undecided chan struct{}) {
+func (b *bucket) differs(f *flight, c *caller) (differs bool, undecided chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c == f.candidate {
 		return false, f.decided
 	}
-	c.gone = f.executing != c.webhook.Digest
+	c.gone = !b.sameBody(f.executing, c.webhook.Digest)
 	return c.gone, nil
 }
 

@@ -16,13 +16,13 @@ func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testi
 	if _, waits := b.nominate(f); !waits {
 		t.Fatal("nobody waits")
 	}
-	differs, undecided := f.differs(c)
+	differs, undecided := b.differs(f, c)
 	if differs || undecided != f.decided || c.gone {
 		t.Errorf("while a claim for it is under way: differs %v, gone %v", differs, c.gone)
 	}
 
 	f.candidate = nil // the claim was answered: not for it
-	if differs, _ := f.differs(c); !differs {
+	if differs, _ := b.differs(f, c); !differs {
 		t.Error("it is not refused, although another body is executed")
 	}
 	if w, waits := b.nominate(f); waits {

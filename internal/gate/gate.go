@@ -25,10 +25,11 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/seal"
 )
 
 // Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle,
-// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, and Admit.
+// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, Seal and Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
@@ -50,6 +51,8 @@ type Options struct {
 	RejectMismatch   bool          // a duplicate with another body than the first is not served
 	StopInDoubt      bool          // an attempt whose predecessor may have had its effect is not begun
 	Asks             bool          // the logic finds out what became of an attempt in doubt before it acts
+
+	Seal *seal.Keys // seals results in Redis and opens them; nil: they are stored as they are
 
 	// Admit reports whether an execution may begin now, and if not, how long that will last; 0: not known. While it may
 	// not, nothing is claimed. nil: it always may.
@@ -78,6 +81,7 @@ type Gate struct {
 
 	seen     seen
 	remarked remarked
+	unopened remarked      // sealed records that could not be opened
 	slots    chan struct{} // bounds the calls in flight towards Redis
 	looks    atomic.Int64  // into the cache, under way
 
@@ -147,7 +151,7 @@ func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer
 }
 
 // Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
-// Missing, Unavailable or Foreign. It claims nothing and counts nothing.
+// Missing, Unavailable, Foreign or Unreadable. It claims nothing and counts nothing.
 func (g *Gate) Find(f fingerprint.Fingerprint) Answer { return g.bucket(f).find(f) }
 
 // Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when

@@ -198,7 +198,7 @@ func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
 }
 
 func name(o gate.Outcome) string {
-	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "unreadable", "refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
 }
 
 func (h *house) expectExecutions(n int64) {

@@ -18,7 +18,7 @@ func (b *bucket) replay(f fingerprint.Fingerprint, digest record.Digest) (a Answ
 	} else {
 		b.counters.add(replayed)
 	}
-	return b.answer(f, Replayed, &r, r.Digest != digest), true
+	return b.answer(f, Replayed, &r, !b.sameBody(r.Digest, digest)), true
 }
 
 func (b *bucket) find(f fingerprint.Fingerprint) Answer {
@@ -38,6 +38,9 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		r, err := record.Parse(found.Record)
 		if err != nil {
 			return Answer{Outcome: Foreign}
+		}
+		if r, err = b.open(f, r); err != nil {
+			return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
 		}
 		return b.answer(f, Replayed, &r, false)
 	case scripts.InProgress:
@@ -87,7 +90,11 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 		return r, false, false
 	}
 	r, err = record.Parse(value)
-	if err != nil || r.State != record.Done || !b.redisNow().Before(r.Ends) {
+	if err != nil || !r.HasResult() || !b.redisNow().Before(r.Ends) {
+		return r, false, false
+	}
+	opened, err := b.open(f, r)
+	if err != nil {
 		return r, false, false
 	}
 	if !hit {
@@ -96,8 +103,8 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 	if b.signals.open() || !b.believed(sent) {
 		return r, false, false
 	}
-	b.seen.keep(f, r, sent, changes)
-	return r, hit, true
+	b.seen.keep(f, opened, sent, changes)
+	return opened, hit, true
 }
 
 // cached reads a record through the client-side cache, which it makes this connection track. The value is the cache's

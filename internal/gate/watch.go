@@ -43,7 +43,7 @@ func (b *bucket) watch(f *flight, left time.Duration) (r record.Record, signals 
 			return r, signals, false
 		}
 		if r.State != record.InProgress {
-			ended = (r.State == record.Done || r.Forgotten()) && !b.signals.open() && b.believed(signals) &&
+			ended = (r.HasResult() || r.Forgotten()) && !b.signals.open() && b.believed(signals) &&
 				b.ReplicasAck == 0 // else only the script's call can tell whether replicas have it
 			return r, signals, ended
 		}

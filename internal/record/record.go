@@ -65,7 +65,7 @@ const none = "-"
 // ErrForeign says that no version of ours wrote the value.
 var ErrForeign = errors.New("not a record of oncegate")
 
-// Digest identifies a request body: the first 16 bytes of its SHA-256.
+// Digest identifies a request body: the first 16 bytes of its SHA-256, or where results are sealed of an HMAC of these.
 type Digest [16]byte
 
 // Hex returns the 32 digits that stand in a record.
@@ -128,6 +128,9 @@ type Record struct {
 
 	Past string // the attempts before this one, as Attempts reads them; "": none is known
 }
+
+// HasResult reports whether the record is a done one, sealed or not.
+func (r *Record) HasResult() bool { return r.State == Done || r.State == Sealed }
 
 // Forgotten reports whether a person had this record forgotten.
 func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
@@ -311,6 +314,16 @@ func (r Result) Kind() string {
 		kind = append(kind, h.Name+":"+escaper.Replace(h.Value))
 	}
 	return strings.Join(kind, " ")
+}
+
+// ParseKind sets the content type and the headers from what Kind returned. Text that Kind does not return is ErrForeign.
+func (r *Result) ParseKind(kind []byte) error {
+	h := header{rest: kind}
+	r.ContentType, r.Headers = h.contentType(), h.headers()
+	if h.err != nil {
+		return fmt.Errorf("%w: %w", ErrForeign, h.err)
+	}
+	return nil
 }
 
 // maxKind leaves room in a header line for all that stands before it.

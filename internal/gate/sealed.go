@@ -1,0 +1,49 @@
+package gate
+
+import (
+	"crypto/sha256"
+	"errors"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/seal"
+)
+
+// place is where a fingerprint's record stands, whichever bucket it is in.
+func (b *bucket) place(f fingerprint.Fingerprint) seal.Place {
+	return seal.Place{Prefix: b.Gate.keys.Prefix(), Fingerprint: f}
+}
+
+// open returns a record with its result as the logic gave it. One that cannot be opened stays as it is, and its
+// webhook is not executed. The log has one line for each key that is missing, and for each record that does not open.
+func (b *bucket) open(f fingerprint.Fingerprint, r record.Record) (record.Record, error) {
+	opened, err := b.Seal.Open(b.place(f), r)
+	switch {
+	case err == nil:
+	case errors.Is(err, seal.ErrNoKey):
+		if b.unopened.first(sha256.Sum256([]byte(r.KeyID))) {
+			b.Log.Error("results are sealed under a key that this replica does not have, and their webhooks get 503: "+
+				"give all replicas that key in RESULT_KEY_FILE", "key_id", r.KeyID, "one_of_them", f)
+		}
+	default:
+		if b.unopened.first(f) {
+			b.Log.Error("a sealed result does not open, and its webhook gets 503: it was changed in Redis or moved there "+
+				"from another key, or RESULT_KEY_FILE has another key under this id", "fingerprint", f, "key_id", r.KeyID)
+		}
+	}
+	return opened, err
+}
+
+// unopenedAs is what a webhook gets whose record cannot be opened.
+func unopenedAs(err error) Outcome {
+	if errors.Is(err, seal.ErrNoKey) {
+		return Unreadable
+	}
+	return Foreign
+}
+
+// sameBody reports whether the digest in a record is that of a webhook's body. A record of a replica without keys has a
+// plain one.
+func (g *Gate) sameBody(found, own record.Digest) bool {
+	return found == own || g.Seal.Digest(found) == own
+}
