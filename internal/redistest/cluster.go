@@ -53,7 +53,7 @@ func clusterClient(t testing.TB, addr string) rueidis.Client {
 func (c *Cluster) Start() *Server {
 	c.t.Helper()
 	s := Start(c.t, "--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout, "--cluster-replica-validity-factor", "0",
-		"--repl-diskless-sync-delay", "0", "--cluster-port", strconv.Itoa(freePort(c.t)))
+		"--repl-diskless-sync-delay", "0", "--cluster-port", freePort(c.t))
 	c.Servers = append(c.Servers, s)
 	return s
 }
@@ -77,7 +77,7 @@ func (c *Cluster) Cli(args ...string) string {
 // At runs a command on one server and returns what it printed.
 func (c *Cluster) At(s *Server, args ...string) string {
 	c.t.Helper()
-	return strings.TrimSpace(c.Cli(append([]string{"-p", strconv.Itoa(s.port)}, args...)...))
+	return strings.TrimSpace(c.Cli(append([]string{"-p", s.port}, args...)...))
 }
 
 // WaitUntilWhole waits until every living server sees a whole cluster, and every replica its primary.

@@ -2,22 +2,19 @@
 package redistest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
 
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/tlstest"
 )
 
@@ -28,98 +25,89 @@ var program = cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server")
 type Server struct {
 	t       testing.TB
 	dir     string
-	port    int
+	port    string
 	scheme  string
-	args    func(port int) []string
-	process *exec.Cmd
-	log     *bytes.Buffer
+	args    func(port string) []string
+	process *proc.Process // nil: it was killed
 }
 
 // Start starts a redis-server without persistence; args are added to its command line. A machine without redis-server
 // fails the test: what it proves must not pass by being skipped.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, "redis", func(port int) []string { return append([]string{"--port", strconv.Itoa(port)}, args...) })
+	return start(t, "redis", func(port string) []string { return append([]string{"--port", port}, args...) })
 }
 
 // StartTLS starts one that speaks TLS alone, with a certificate of the authority's, and wants to see one of its clients'.
 func StartTLS(t testing.TB, a *tlstest.Authority, args ...string) *Server {
 	t.Helper()
 	a.Issue("redis")
-	return start(t, "rediss", func(port int) []string {
+	return start(t, "rediss", func(port string) []string {
 		return append([]string{
-			"--port", "0", "--tls-port", strconv.Itoa(port), "--tls-replication", "yes", "--tls-ca-cert-file", a.Path("ca.crt"),
+			"--port", "0", "--tls-port", port, "--tls-replication", "yes", "--tls-ca-cert-file", a.Path("ca.crt"),
 			"--tls-cert-file", a.Path("redis.crt"), "--tls-key-file", a.Path("redis.key"),
 		}, args...)
 	})
 }
 
-func start(t testing.TB, scheme string, args func(port int) []string) *Server {
+func start(t testing.TB, scheme string, args func(port string) []string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("this test needs %s (./test.sh installs redis-server): %v", program, err)
 	}
 	s := &Server{t: t, dir: t.TempDir(), scheme: scheme, args: args}
+	t.Cleanup(s.Kill)
+	var err error
 	for range 5 { // a free port may be taken by another before Redis has it
 		s.port = freePort(t)
-		if s.run() {
-			t.Cleanup(s.Kill)
+		if err = s.run(); err == nil {
 			return s
 		}
 	}
-	t.Fatalf("redis-server does not start:\n%s", s.log)
+	t.Fatal(err)
 	return nil
 }
 
 // Restart starts it again on the same port, after Kill. What was in memory is gone.
 func (s *Server) Restart() {
 	s.t.Helper()
-	if !s.run() {
-		s.t.Fatalf("redis-server does not start again:\n%s", s.log)
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
-func (s *Server) run() (up bool) {
-	s.log = new(bytes.Buffer)
+func (s *Server) run() (err error) {
 	config := filepath.Join(s.dir, "redis.conf") // Sentinel keeps there what it knows
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
-		s.t.Fatalf("redis-server: %v", err)
+		return err
 	}
-	s.process = exec.Command(program, append([]string{
+	s.process, err = proc.Start(exec.Command(program, append([]string{
 		config, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
-	}, s.args(s.port)...)...)
-	s.process.Stdout, s.process.Stderr = s.log, s.log
-	if err := s.process.Start(); err != nil {
-		s.t.Fatalf("redis-server: %v", err)
+	}, s.args(s.port)...)...))
+	if err != nil {
+		return err
 	}
-	for range 200 {
-		if conn, err := net.Dial("tcp", s.Addr()); err == nil {
-			_ = conn.Close()
-			return true
-		}
-		time.Sleep(10 * time.Millisecond)
+	if err = s.process.Await(context.Background(), proc.Listens(s.Addr())); err != nil {
+		s.Kill()
 	}
-	s.Kill()
-	return false
+	return err
 }
 
 // Addr is host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return "127.0.0.1:" + s.port }
 
 // URL is what REDIS_URL would be.
 func (s *Server) URL() string { return s.scheme + "://" + s.Addr() }
 
 // Port is its port.
-func (s *Server) Port() string { return strconv.Itoa(s.port) }
+func (s *Server) Port() string { return s.port }
 
 // Kill ends it as kill -9 does.
 func (s *Server) Kill() {
-	if s.process == nil {
-		return
+	if s.process != nil {
+		s.process.Kill()
+		s.process = nil
 	}
-	_ = s.process.Process.Kill()
-	_ = s.process.Wait()
-	s.process = nil
 }
 
 // Pause stops it without closing its connections (SIGSTOP); Resume lets it go on.
@@ -128,9 +116,9 @@ func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 // Resume ends a Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
-func (s *Server) signal(sig os.Signal) {
+func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	if err := s.process.Process.Signal(sig); err != nil {
+	if err := s.process.Signal(sig); err != nil {
 		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
 	}
 }
@@ -179,12 +167,11 @@ func Do(t testing.TB, c rueidis.Client, args ...string) string {
 	return fmt.Sprint(message)
 }
 
-func freePort(t testing.TB) int {
+func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
-		t.Fatalf("a free port: %v", err)
+		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }

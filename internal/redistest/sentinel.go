@@ -97,7 +97,7 @@ func (w *Watched) Attach(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
 	until(t, "the replica is one", func() bool { // not while it loads its data
-		return replica.Do(t.Context(), replica.B().Replicaof().Host("127.0.0.1").Port(int64(w.Primary.port)).Build()).Error() == nil
+		return replica.Do(t.Context(), replica.B().Arbitrary("REPLICAOF", "127.0.0.1", w.Primary.Port()).Build()).Error() == nil
 	})
 }
 

@@ -1,0 +1,89 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/sleep"
+)
+
+// startTime is how long a program may take until it is ready.
+const startTime = 30 * time.Second
+
+// Await asks whether the process is ready until the answer is nil, for 30 s at most. The error says why it is not, or how
+// it ended, and what it printed last.
+func (p *Process) Await(ctx context.Context, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		err := ready(ctx)
+		select {
+		case <-p.ended: // whoever answered, it was another
+			return p.Failure()
+		default:
+		}
+		if err == nil {
+			return nil
+		}
+		if stop := sleep.For(ctx, 10*time.Millisecond); stop != nil {
+			return fmt.Errorf("%s is not ready: %w (%w)%s", p.cmd.Path, err, stop, p.said())
+		}
+	}
+}
+
+// Says waits, as Await does, until the process has printed on stderr what matches, and returns the match and its groups.
+func (p *Process) Says(ctx context.Context, what *regexp.Regexp) (match []string, err error) {
+	err = p.Await(ctx, func(context.Context) error {
+		if match = what.FindStringSubmatch(p.Stderr.String()); match == nil {
+			return fmt.Errorf("it has not said %s", what)
+		}
+		return nil
+	})
+	return match, err
+}
+
+// Listens is ready, for Await, when somebody listens at a TCP address.
+func Listens(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+}
+
+// Says200 is ready, for Await, when a GET of url is answered so.
+func Says200(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s", url, response.Status)
+		}
+		return nil
+	}
+}
+
+// FreePort is a TCP port of loopback where nobody listened a moment ago. Another program may take it before the one that it
+// is meant for.
+func FreePort() (port string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("a free port: %w", err)
+	}
+	defer func() { _ = listener.Close() }()
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	return port, err
+}

@@ -1,0 +1,42 @@
+package proc
+
+import (
+	"bytes"
+	"sync"
+)
+
+// kept is how many bytes a Tail keeps.
+const kept = 1 << 20
+
+// Tail keeps the last megabyte that was written to it, from the beginning of a line on.
+type Tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write takes all of text.
+func (t *Tail) Write(text []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, text...)
+	if len(t.text) > 2*kept { // not at every write: it moves all that is kept
+		t.text = append(t.text[:0], last(t.text)...)
+	}
+	return len(text), nil
+}
+
+// String returns what is kept.
+func (t *Tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(last(t.text))
+}
+
+// last cuts a text to what a Tail keeps.
+func last(text []byte) []byte {
+	if len(text) <= kept {
+		return text
+	}
+	text = text[len(text)-kept:]
+	return text[bytes.IndexByte(text, '\n')+1:]
+}
