@@ -1,7 +1,7 @@
 package faults_test
 
 import (
-	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/proc"
 )
 
 // replica is a replica of the gateway: one process at a time, of the built program.
@@ -24,7 +26,7 @@ type replica struct {
 	mu      sync.Mutex
 	lives   int
 	url     string
-	process *exec.Cmd // nil: it is dead
+	process *proc.Process // nil: it is dead
 	closed  bool
 }
 
@@ -39,53 +41,41 @@ func (r *replica) address() (url string, l life) {
 
 // start begins a life, and returns when it listens.
 func (r *replica) start() error {
+	process, err := r.begin()
+	if err != nil {
+		return err
+	}
+	at, err := process.Says(context.Background(), listening)
+	if err != nil {
+		process.Kill()
+		return fmt.Errorf("replica %d: %w", r.number, err)
+	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.url = "http://" + at[1]
+	r.lives++
+	return nil
+}
+
+var errClosed = errors.New("the run is over")
+
+func (r *replica) begin() (*proc.Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.closed {
-		r.mu.Unlock()
-		return errClosed
+		return nil, errClosed
 	}
 	command := exec.Command(r.program)
 	command.Env = append([]string{
 		"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH"), "UPSTREAM_HEADERS=X-Replica: " + life{r.number, r.lives + 1}.String(),
 	}, r.env...)
-	stderr, err := command.StderrPipe()
+	command.Stderr = r.log
+	process, err := proc.Start(command)
 	if err == nil {
-		err = command.Start()
+		r.process = process
 	}
-	if err != nil {
-		r.mu.Unlock()
-		return err
-	}
-	r.process = command
-	r.mu.Unlock()
-
-	address := make(chan string, 1)
-	go func() {
-		defer close(address)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			_, _ = fmt.Fprintln(r.log, lines.Text())
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				address <- m[1]
-			}
-		}
-	}()
-	select {
-	case at, ok := <-address:
-		if !ok {
-			_ = command.Wait()
-			return fmt.Errorf("replica %d ended before it listened: %v", r.number, command.ProcessState)
-		}
-		r.mu.Lock()
-		r.url = "http://" + at
-		r.lives++
-		r.mu.Unlock()
-		return nil
-	case <-time.After(30 * time.Second):
-		return fmt.Errorf("replica %d does not listen", r.number)
-	}
+	return process, err
 }
-
-var errClosed = errors.New("the run is over")
 
 // revive starts it again, until it listens: while Redis is away no start succeeds.
 func (r *replica) revive() error {
@@ -102,14 +92,13 @@ func (r *replica) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.process != nil {
-		_ = r.process.Process.Kill()
-		_ = r.process.Wait()
+		r.process.Kill()
 		r.process = nil
 	}
 }
 
 // wait returns when its process has ended, after SIGTERM.
-func (r *replica) wait() { _ = r.process.Wait() }
+func (r *replica) wait() { <-r.process.Ended() }
 
 func (r *replica) close() {
 	r.mu.Lock()
@@ -122,7 +111,7 @@ func (r *replica) signal(t *testing.T, s syscall.Signal) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.process.Process.Signal(s); err != nil {
+	if err := r.process.Signal(s); err != nil {
 		t.Fatalf("signal %v to replica %d: %v", s, r.number, err)
 	}
 }
