@@ -14,6 +14,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
@@ -22,7 +23,7 @@ var ErrNoProxy = errors.New("it takes the Debian package nginx")
 
 // proxy is an nginx before the replicas, which sends on what takes long or fails.
 type proxy struct {
-	process *process
+	process *proc.Process
 	log     string // the file that tells to whom each delivery was sent
 }
 
@@ -51,10 +52,11 @@ func (s *Stage) Proxy(ctx context.Context) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	address, err := freeAddress()
+	port, err := proc.FreePort()
 	if err != nil {
 		return "", err
 	}
+	address := "127.0.0.1:" + port
 	var replicas []string
 	for _, r := range s.replicas {
 		replicas = append(replicas, r.address)
@@ -70,8 +72,8 @@ func (s *Stage) Proxy(ctx context.Context) (url string, err error) {
 	if err := os.WriteFile(file, config.Bytes(), 0o600); err != nil {
 		return "", err
 	}
-	p.process, err = start(ctx, s.dir, nil, dials(address), path, "-p", s.dir, "-c", file, "-e", filepath.Join(s.dir, "error.log"))
-	if err != nil {
+	command := exec.Command(path, "-p", s.dir, "-c", file, "-e", filepath.Join(s.dir, "error.log"))
+	if p.process, err = s.run(ctx, command, proc.Listens(address)); err != nil {
 		return "", err
 	}
 	s.proxy = p
@@ -102,7 +104,7 @@ func (s *Stage) Tries() (int64, error) {
 func (s *Stage) KillInTurn(ctx context.Context, every time.Duration) (kills int, err error) {
 	for ; sleep.For(ctx, every) == nil; kills++ {
 		r := s.replicas[kills%len(s.replicas)]
-		r.process.kill()
+		r.process.Kill()
 		_ = sleep.For(ctx, every/4) // it stays away for a moment
 		if err := s.start(context.WithoutCancel(ctx), r); err != nil {
 			return kills, fmt.Errorf("starting a killed replica again: %w", err)

@@ -1,21 +1,24 @@
+// Package stage starts what a load test plays on when it is given no target: Redis, two replicas, and an nginx before
+// them. All of it is on loopback, and ended with the stage.
 package stage
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+
+	"github.com/oncegate/oncegate/internal/proc"
 )
 
 // Stage is a Redis and the replicas on it.
 type Stage struct {
 	dir      string
 	program  string // the gateway
-	redis    *process
+	redis    *proc.Process
 	redisURL string
 	replicas []*replica
 	proxy    *proxy
@@ -27,7 +30,7 @@ type replica struct {
 	environment []string
 
 	mu      sync.Mutex // a killed process makes way for another
-	process *process
+	process *proc.Process
 }
 
 const gateway = "github.com/oncegate/oncegate"
@@ -54,22 +57,22 @@ func (s *Stage) open(ctx context.Context, settings []string) error {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.program, gateway).CombinedOutput(); err != nil {
 		return fmt.Errorf("building the gateway (run it inside the repository, or give it a --target): %w: %s", err, out)
 	}
-	address, err := freeAddress()
+	port, err := proc.FreePort()
 	if err != nil {
 		return err
 	}
-	_, port, _ := net.SplitHostPort(address)
-	if s.redis, err = start(ctx, s.dir, nil, dials(address), "redis-server",
-		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"); err != nil {
+	redis := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	if s.redis, err = s.run(ctx, redis, proc.Listens("127.0.0.1:"+port)); err != nil {
 		return err
 	}
-	s.redisURL = "redis://" + address
+	s.redisURL = "redis://127.0.0.1:" + port
 	for range 2 {
-		address, err := freeAddress()
+		port, err := proc.FreePort()
 		if err != nil {
 			return err
 		}
-		r := &replica{address: address, environment: append([]string{"REDIS_HOST=", "REDIS_URL=" + s.redisURL, "LISTEN=" + address}, settings...)}
+		r := &replica{address: "127.0.0.1:" + port}
+		r.environment = append([]string{"REDIS_HOST=", "REDIS_URL=" + s.redisURL, "LISTEN=" + r.address}, settings...)
 		s.replicas = append(s.replicas, r)
 		if err := s.start(ctx, r); err != nil {
 			return err
@@ -79,7 +82,9 @@ func (s *Stage) open(ctx context.Context, settings []string) error {
 }
 
 func (s *Stage) start(ctx context.Context, r *replica) error {
-	p, err := start(ctx, s.dir, r.environment, says200("http://"+r.address+"/readyz"), s.program)
+	command := exec.Command(s.program)
+	command.Env = append(command.Environ(), r.environment...)
+	p, err := s.run(ctx, command, proc.Says200("http://"+r.address+"/readyz"))
 	if err != nil {
 		return err
 	}
@@ -87,6 +92,20 @@ func (s *Stage) start(ctx context.Context, r *replica) error {
 	defer r.mu.Unlock()
 	r.process = p
 	return nil
+}
+
+// run starts a program in the stage's directory and returns when it is ready.
+func (s *Stage) run(ctx context.Context, command *exec.Cmd, ready func(context.Context) error) (*proc.Process, error) {
+	command.Dir = s.dir
+	p, err := proc.Start(command)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Await(ctx, ready); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
 }
 
 // Targets are the URLs of a path on the replicas.
@@ -101,13 +120,15 @@ func (s *Stage) Targets(path string) []string {
 // RedisURL is where the replicas keep their records.
 func (s *Stage) RedisURL() string { return s.redisURL }
 
-// Memory is what Redis and the replicas have in memory, in bytes.
+// Memory is what Redis and the replicas have in memory, in bytes; 0 where the system does not tell.
 func (s *Stage) Memory() map[string]int64 {
-	bytes := map[string]int64{"Redis": s.redis.memory()}
+	memory, _ := s.redis.Memory()
+	bytes := map[string]int64{"Redis": memory}
 	for i, r := range s.replicas {
 		r.mu.Lock()
-		bytes[fmt.Sprintf("replica %d", i+1)] = r.process.memory()
+		memory, _ := r.process.Memory()
 		r.mu.Unlock()
+		bytes[fmt.Sprintf("replica %d", i+1)] = memory
 	}
 	return bytes
 }
@@ -115,15 +136,15 @@ func (s *Stage) Memory() map[string]int64 {
 // Close ends all that was started.
 func (s *Stage) Close() {
 	if s.proxy != nil {
-		s.proxy.process.stop()
+		s.proxy.process.Stop()
 	}
 	for _, r := range s.replicas {
 		if r.process != nil {
-			r.process.stop()
+			r.process.Stop()
 		}
 	}
 	if s.redis != nil {
-		s.redis.stop()
+		s.redis.Stop()
 	}
 	_ = os.RemoveAll(s.dir)
 }
