@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncegate/oncegate/bench/load"
 	"github.com/oncegate/oncegate/bench/process"
+	"github.com/oncegate/oncegate/internal/proc"
 )
 
 // Contender is a program that can be started.
@@ -92,10 +93,11 @@ func (c *Contender) Start(ctx context.Context, bin string, store *process.Redis,
 }
 
 func (r *Running) add(bin string, delay time.Duration) error {
-	address, err := process.FreeAddress()
+	port, err := proc.FreePort()
 	if err != nil {
 		return err
 	}
+	address := "127.0.0.1:" + port
 	dir, err := os.MkdirTemp("", "oncegate-bench-"+r.Name+"-")
 	if err != nil {
 		return err
@@ -125,7 +127,7 @@ func (r *Running) Stop() {
 func (r *Running) CPU() (time.Duration, error) { return total(r.replicas, (*process.Process).CPU) }
 
 // Memory is the resident memory of the replicas together, in bytes.
-func (r *Running) Memory() (int64, error) { return total(r.replicas, (*process.Process).Memory) }
+func (r *Running) Memory() (int64, error) { return total(r.replicas, func(p *process.Process) (int64, error) { return p.Memory() }) }
 
 func total[N int64 | time.Duration](replicas []*process.Process, measure func(*process.Process) (N, error)) (sum N, err error) {
 	for _, replica := range replicas {

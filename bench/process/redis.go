@@ -2,13 +2,12 @@ package process
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/oncegate/oncegate/internal/proc"
 )
 
 // Redis is a redis-server of its own, on loopback, that keeps nothing on disk.
@@ -19,16 +18,12 @@ type Redis struct {
 	dir     string
 }
 
-// startTime is how long a program may take until it answers. Oncegate waits SETTLE (3 s) on a new Redis.
-const startTime = 20 * time.Second
-
 // StartRedis starts one and waits until it answers.
 func StartRedis(ctx context.Context) (*Redis, error) {
-	address, err := FreeAddress()
+	port, err := proc.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	_, port, _ := net.SplitHostPort(address)
 	dir, err := os.MkdirTemp("", "oncegate-bench-redis-")
 	if err != nil {
 		return nil, err
@@ -39,6 +34,7 @@ func StartRedis(ctx context.Context) (*Redis, error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
+	address := "127.0.0.1:" + port
 	r := &Redis{Process: p, Address: address, dir: dir, Client: redis.NewClient(&redis.Options{Addr: address})}
 	if err := p.Await(ctx, func(ctx context.Context) error { return r.Client.Ping(ctx).Err() }); err != nil {
 		r.Stop()
@@ -61,33 +57,4 @@ func (r *Redis) UsedMemory(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return strconv.ParseInt(text["Memory"]["used_memory"], 10, 64)
-}
-
-// Await asks until the process answers, or has ended.
-func (p *Process) Await(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.ended:
-			return p.Failure()
-		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer: %w (%w)", p.name, err, ctx.Err())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// FreeAddress is host:port on loopback where nobody listens.
-func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String(), nil
 }
