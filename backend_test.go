@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
@@ -86,45 +86,34 @@ type backend struct {
 	t       *testing.T
 	dir     string
 	address string
-	process *exec.Cmd
+	process *proc.Process
 }
 
 func startBackend(t *testing.T, env ...string) *backend {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backend{t: t, dir: t.TempDir(), address: free.Addr().String()}
-	_ = free.Close()
+	b := &backend{t: t, dir: t.TempDir(), address: "127.0.0.1:" + port}
 	b.start(env...)
-	t.Cleanup(b.kill)
 	return b
 }
 
 // start starts it at its address, and waits until it listens.
 func (b *backend) start(env ...string) {
 	b.t.Helper()
-	b.process = exec.Command(os.Args[0])
-	b.process.Env = append([]string{"BACKEND_DIR=" + b.dir, "BACKEND_ADDRESS=" + b.address, "BACKEND_DELAY=0"}, env...)
-	b.process.Stderr = os.Stderr
-	if err := b.process.Start(); err != nil {
+	command := exec.Command(os.Args[0])
+	command.Env = append([]string{"BACKEND_DIR=" + b.dir, "BACKEND_ADDRESS=" + b.address, "BACKEND_DELAY=0"}, env...)
+	command.Stderr = os.Stderr
+	b.process = run(b.t, command)
+	if err := b.process.Await(b.t.Context(), proc.Listens(b.address)); err != nil {
 		b.t.Fatal(err)
 	}
-	eventually(b.t, "the backend listens", func() bool {
-		c, err := net.Dial("tcp", b.address)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
 }
 
 // kill ends it as kill -9 does.
-func (b *backend) kill() {
-	_ = b.process.Process.Kill()
-	_ = b.process.Wait()
-}
+func (b *backend) kill() { b.process.Kill() }
 
 // calls are the lines that it left, one for each POST.
 func (b *backend) calls() []string {

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
@@ -30,10 +30,10 @@ func TestMain(m *testing.M) {
 		serveBackend()
 		return
 	}
-	os.Exit(run(m))
+	os.Exit(runAll(m))
 }
 
-func run(m *testing.M) int {
+func runAll(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "oncegate")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,13 +51,8 @@ func run(m *testing.M) int {
 // replica is a process of the gateway.
 type replica struct {
 	t       *testing.T
-	command *exec.Cmd
+	process *proc.Process
 	url     string
-	logged  chan struct{} // closed when its log has ended
-
-	mu     sync.Mutex
-	log    strings.Builder // stderr
-	stdout strings.Builder
 }
 
 var listening = regexp.MustCompile(`msg"?[=:]"?listening"?[ ,]"?address"?[=:]"?([^\s"]+)`)
@@ -81,62 +76,35 @@ func plain(t *testing.T) (program string) {
 // startBuilt starts a binary that was built otherwise than the tests' own.
 func startBuilt(t *testing.T, program string, env ...string) *replica {
 	t.Helper()
-	r := &replica{t: t, command: exec.Command(program), logged: make(chan struct{})}
-	r.command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
-	r.command.Stdout = r
-	stderr, err := r.command.StderrPipe()
+	command := exec.Command(program)
+	command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	r := &replica{t: t, process: run(t, command)}
+	at, err := r.process.Says(t.Context(), listening)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.command.Process.Kill(); <-r.logged; _ = r.command.Wait() })
-	address := make(chan string, 1)
-	go func() {
-		defer close(r.logged)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			r.mu.Lock()
-			fmt.Fprintln(&r.log, lines.Text())
-			r.mu.Unlock()
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				address <- m[1]
-			}
-		}
-	}()
-	select {
-	case at := <-address:
-		r.url = "http://" + at
-	case <-r.logged:
-		t.Fatalf("it ended before it listened:\n%s", r.logs())
-	case <-time.After(30 * time.Second):
-		t.Fatalf("it does not listen:\n%s", r.logs())
-	}
+	r.url = "http://" + at[1]
 	return r
 }
 
-func (r *replica) logs() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.log.String()
+// run starts a program, which is killed with the test.
+func run(t *testing.T, command *exec.Cmd) *proc.Process {
+	t.Helper()
+	p, err := proc.Start(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
 }
 
-// Write takes what it prints.
-func (r *replica) Write(text []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stdout.Write(text)
-}
+// logs are what it has written to stderr, printed to stdout.
+func (r *replica) logs() string    { return r.process.Stderr.String() }
+func (r *replica) printed() string { return r.process.Stdout.String() }
 
-func (r *replica) printed() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stdout.String()
-}
-
-func (r *replica) signal(s os.Signal) {
+func (r *replica) signal(s syscall.Signal) {
 	r.t.Helper()
-	if err := r.command.Process.Signal(s); err != nil {
+	if err := r.process.Signal(s); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -145,12 +113,11 @@ func (r *replica) signal(s os.Signal) {
 func (r *replica) exit() int {
 	r.t.Helper()
 	select {
-	case <-r.logged:
+	case <-r.process.Ended():
 	case <-time.After(30 * time.Second):
 		r.t.Fatalf("it does not end:\n%s", r.logs())
 	}
-	_ = r.command.Wait()
-	return r.command.ProcessState.ExitCode()
+	return r.process.ExitCode()
 }
 
 // answer is what a webhook got.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,19 +161,14 @@ func medians(of []sample) sample {
 	}
 }
 
-var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
-
 func (r *soaked) sample() sample {
 	r.t.Helper()
-	proc := fmt.Sprintf("/proc/%d/", r.command.Process.Pid)
-	status, err := os.ReadFile(proc + "status")
-	found := resident.FindSubmatch(status)
-	open, openErr := os.ReadDir(proc + "fd")
-	if err != nil || openErr != nil || found == nil {
-		r.t.Fatalf("%s: %v, %v", proc, err, openErr)
+	memory, err := r.process.Memory()
+	open, openErr := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.process.Pid()))
+	if err != nil || openErr != nil {
+		r.t.Fatalf("what it takes: %v, %v", err, openErr)
 	}
-	kilobytes, _ := strconv.Atoi(string(found[1]))
-	return sample{kilobytes >> 10, r.goroutines(), len(open)}
+	return sample{int(memory >> 20), r.goroutines(), len(open)}
 }
 
 // living is a goroutine in the runtime's own report (GODEBUG=schedtrace), but those that ended and wait for another life.
