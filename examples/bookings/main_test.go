@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,34 +15,21 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-// TestMain is the backend itself where a test has started this binary again, to kill it.
-func TestMain(m *testing.M) {
-	dir := os.Getenv("BOOKINGS_DIR")
-	if dir == "" {
-		os.Exit(m.Run())
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		fmt.Println(listener.Addr())
-		err = http.Serve(listener, newBackend(dir))
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
+	"github.com/oncegate/oncegate/internal/proc"
+)
 
 func TestThePageHasTheCode(t *testing.T) {
 	code, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("../backend.md")
+	page, err := os.ReadFile("../../docs/backend.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(page, slices.Concat([]byte("```go\n"), code, []byte("```\n"))) {
-		t.Error("docs/backend.md does not have docs/backend/main.go as it is: copy it there")
+		t.Error("docs/backend.md does not have examples/bookings/main.go as it is: copy it there")
 	}
 }
 
@@ -180,11 +165,14 @@ func TestPostsOfOneKeyAtOnceBookOnce(t *testing.T) {
 
 func TestAKillLeavesAWholeBookingOrNone(t *testing.T) {
 	const keys, senders = 400, 8
-	dir := t.TempDir()
+	program, dir := filepath.Join(t.TempDir(), "bookings"), t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 	var mu sync.Mutex
 	told := make(map[string]string) // what a POST was answered
 	for round := range 6 {
-		url, kill := startProcess(t, dir)
+		url, kill := startProcess(t, program, dir)
 		var sent sync.WaitGroup
 		for s := range senders {
 			sent.Go(func() {
@@ -208,7 +196,7 @@ func TestAKillLeavesAWholeBookingOrNone(t *testing.T) {
 		sent.Wait()
 	}
 	t.Logf("%d bookings were told", len(told))
-	url, _ := startProcess(t, dir)
+	url, _ := startProcess(t, program, dir)
 	for k := range keys {
 		r, err := get(url, key(k))
 		switch {
@@ -220,27 +208,21 @@ func TestAKillLeavesAWholeBookingOrNone(t *testing.T) {
 	}
 }
 
-// startProcess starts the backend as a process, and returns what ends it as kill -9 does.
-func startProcess(t *testing.T, dir string) (url string, kill func()) {
+// startProcess starts the built program, and returns what ends it as kill -9 does.
+func startProcess(t *testing.T, program, dir string) (url string, kill func()) {
 	t.Helper()
-	process := exec.Command(os.Args[0])
-	process.Env = append(os.Environ(), "BOOKINGS_DIR="+dir)
-	process.Stderr = os.Stderr
-	out, err := process.StdoutPipe()
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill = sync.OnceFunc(func() {
-		_ = process.Process.Kill()
-		_ = process.Wait()
-	})
-	t.Cleanup(kill)
-	address, err := bufio.NewReader(out).ReadString('\n')
+	address := "127.0.0.1:" + port
+	p, err := proc.Start(exec.Command(program, "-listen", address, "-dir", dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "http://" + strings.TrimSpace(address), kill
+	t.Cleanup(p.Kill)
+	if err := p.Await(t.Context(), proc.Listens(address)); err != nil {
+		t.Fatal(err)
+	}
+	return "http://" + address, p.Kill
 }

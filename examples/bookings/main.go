@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,10 +16,12 @@ import (
 )
 
 func main() {
-	dir := filepath.Join(os.TempDir(), "oncegate-bookings")
-	fmt.Fprintln(os.Stderr, "listening on localhost:9000, bookings are kept in", dir)
-	server := http.Server{Addr: "localhost:9000", Handler: newBackend(dir), ReadTimeout: 10 * time.Second}
-	err := errors.Join(os.MkdirAll(dir, 0o700), server.ListenAndServe())
+	listen := flag.String("listen", "localhost:9000", "`address` to listen on")
+	dir := flag.String("dir", filepath.Join(os.TempDir(), "oncegate-bookings"), "`directory` of the bookings")
+	flag.Parse()
+	fmt.Fprintln(os.Stderr, "listening on", *listen, "and keeping bookings in", *dir)
+	server := http.Server{Addr: *listen, Handler: newBackend(*dir), ReadTimeout: 10 * time.Second}
+	err := errors.Join(os.MkdirAll(*dir, 0o700), server.ListenAndServe())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
