@@ -73,6 +73,8 @@ local SETTLE, LEASE, TTL, MAX_ATTEMPTS = tonumber(ARGV[2]), tonumber(ARGV[3]), A
 local STOP, DOUBT_TTL = ARGV[6] == '1', ARGV[7]
 local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
 local MOST_HEAD = 4096 -- bytes of a record's line: a longer one is not ours
+local MOST_PAST = 352 -- bytes of it, so that what stands around it has room in the line
+local MOST_REPLICA = 40 -- bytes of a replica's name
 local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease is longer
 local DAY = 24 * 60 * 60 * 1000
 local PERSON = '-' -- the token of who forgets or resolves
@@ -142,32 +144,40 @@ local function is_digest(text)
   return text and #text == 32 and not string.find(text, '%X')
 end
 
+-- number returns what digits say, or nil where Lua would not count exactly.
+local function number(digits)
+  local n = #digits <= 16 and tonumber(digits)
+  return n and n < 2 ^ 53 and n or nil
+end
+
 -- parse returns a record's head, or nil where no version of ours wrote the value. A sealed result is a done one.
 local function parse(value)
   local state, attempt, token, rest = string.match(value, '^([PDSF])1 (%d+) (%S+) ([^\n]*)\n')
-  if not state or #rest > MOST_HEAD or tonumber(attempt) >= 2 ^ 53 then return nil end -- Lua counts exactly below it
+  if not state or #rest > MOST_HEAD or not number(attempt) then return nil end
   local r = { state = state, attempt = tonumber(attempt), token = token, value = value, failures = 0 }
   if state == 'P' then
     local deadline, lease, started, digest, doubt, failures, past =
       string.match(rest, '^(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%S+)')
     if not deadline or not is_digest(digest) then return nil end
-    r.deadline, r.lease, r.started, r.digest = tonumber(deadline), tonumber(lease), started, digest
-    r.doubt, r.failures, r.past = doubt, tonumber(failures), past
-    if r.deadline >= 2 ^ 53 or r.lease > CENTURY or tonumber(started) >= 2 ^ 53 then return nil end
+    r.deadline, r.lease, r.started, r.digest = number(deadline), number(lease), started, digest
+    r.doubt, r.failures, r.past = doubt, number(failures), past
+    if not (r.deadline and r.lease) or r.lease > CENTURY then return nil end
   elseif state == 'F' then
     local digest, failures, verdict
     r.ended, r.reason, r.started, digest, r.doubt, failures, verdict, r.past =
       string.match(rest, '^(%d+) (%S+) (%d+) (%S+) ([01]) (%d+) (%S+) (%S+)')
     if not r.ended then return nil end
     if is_digest(digest) then r.digest = digest end -- a claim that was never answered, or a forget, may have none
-    if verdict ~= '-' then r.verdict = verdict end
-    r.failures = tonumber(failures)
+    if verdict ~= '-' then r.verdict = verdict end -- it is the word of an answer
+    if not (verdict == '-' or verdict == 'poisoned' or verdict == 'doubtful') then return nil end
+    r.failures = number(failures)
   else
     local stored, ends
     stored, ends, r.digest, r.past = string.match(rest, '^(%d+) (%d+) (%S+) %d+ (%S+) ')
-    if not ends then return nil end
-    r.state, r.started, r.ended, r.ends = 'D', stored, stored, tonumber(ends)
+    if not ends or not number(ends) then return nil end
+    r.state, r.started, r.ended, r.ends = 'D', stored, stored, number(ends)
   end
+  if not (number(r.started) and r.failures) or #r.past > MOST_PAST then return nil end
   return r
 end
 
@@ -198,9 +208,10 @@ end
 -- four are kept.
 local function past_of(r, how, ended)
   if r.attempt == 0 then return r.past end
-  local replica = string.match(r.token, '^(.-)~') or '-'
+  local replica = string.sub(string.match(r.token, '^(.-)~') or '-', 1, MOST_REPLICA)
   local line = int(r.attempt) .. ',' .. r.started .. ',' .. ended .. ',' .. how .. ',' .. replica
   local past = r.past == '-' and line or r.past .. ';' .. line
+  if #past > MOST_PAST then past = string.match(string.sub(past, -MOST_PAST), ';(.*)$') or '-' end
   return string.match(past, '([^;]*;[^;]*;[^;]*;[^;]*)$') or past
 end
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -244,6 +245,54 @@ func TestAFailureOnRecordMayBePutBackAsItStands(t *testing.T) {
 		e.run(scripts.Restore(key, []byte(judged)))
 		if left := e.livesFor(); left <= ttl {
 			t.Errorf("a verdict that was put back lives for %v", left)
+		}
+	})
+}
+
+// TestWhatIsNoneOfOurVerdictsSpoilsNoCall: the word of a record would be the word of the answer.
+func TestWhatIsNoneOfOurVerdictsSpoilsNoCall(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		for _, planted := range []string{
+			"F1 1 x 1 timeout 1 - 1 1 claimed -\n", "F1 1 x 1 timeout 1 - 1 1 settling -\n", "F1 1 x 1 timeout 1 - 1 1 forgiven -\n",
+			"F1 1 x 1 timeout 1 - 1 9007199254740992 - -\n", "F1 1 x 1 timeout 9007199254740992 - 1 1 - -\n",
+			"D1 1 x 1 99999999999999999999 " + digest.Hex() + " 200 - text/plain\n",
+			"D1 99999999999999999999 x 1 1 " + digest.Hex() + " 200 - text/plain\n",
+			"P1 1 x 1 1 1 " + digest.Hex() + " 0 99999999999999999999 -\n",
+		} {
+			e.do("SET", key, planted)
+			e.maxAttempts = 1
+			reply := e.call(scripts.Flush{}, e.claims("ours"), claimOp(key+planted, "ours", true, digest, false))
+			if reply.Answers[0].Verdict != scripts.Foreign || reply.Answers[1].Verdict != scripts.Claimed || e.do("GET", key) != planted {
+				t.Errorf("%q: %+v, and %q stands", planted, reply.Answers, e.do("GET", key))
+			}
+		}
+	})
+}
+
+func (e *engine) claims(token string) scripts.Op { return claimOp(key, token, true, digest, false) }
+
+func TestNoPastMakesARecordUnreadable(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		kind := result
+		kind.Headers = []record.Header{{Name: "x", Value: strings.Repeat("z", 3550)}}
+		for _, f := range []record.Record{
+			{Attempt: 12345, Token: strings.Repeat("n", 40) + "~RANDOM~1", Reason: "unanswered"},
+			{Attempt: 1, Token: strings.Repeat("y", 500) + "~Z~1", Reason: strings.Repeat("r", 500)},
+		} {
+			line := fmt.Sprintf("12345,1795502670285,1795502670285,unanswered,%s", strings.Repeat("n", 40))
+			f.State, f.FailedAt, f.Past = record.Failed, e.now(), strings.Join([]string{line, line, line, line}, ";")
+			e.put(f)
+			token := strings.Repeat("o", 40) + "~ABCDEFGHIJKL~1a"
+			if a := e.claim(token); a.Verdict != scripts.Claimed || e.stands().Attempt != f.Attempt+1 {
+				t.Errorf("%+v, and %+v stands", a, e.stands())
+			}
+			if a := e.run(storeOp(key, f.Attempt+1, token, digest, kind, ttl)); a.Verdict != scripts.Stored || e.stands().State != record.Done {
+				t.Errorf("%+v, and %+v stands", a, e.stands())
+			}
+		}
+		e.put(record.Record{State: record.Failed, Attempt: 1, Token: "x", FailedAt: e.now(), Reason: "error", Past: strings.Repeat("x", 3900)})
+		if a := e.claim("ours"); a.Verdict != scripts.Foreign {
+			t.Errorf("over a past that is none of ours: %+v", a)
 		}
 	})
 }
