@@ -27,7 +27,8 @@
 --              kind: content type and headers, as fields of a record; of a sealed result the id of its key
 --   restore  record                    a done or failed record, verbatim
 --   fail     attempt, token, reason, digest, doubt, failures     as renew; attempt 0: a claim whose reply never came
---   forget   force                     force = 1: also while it runs
+--   forget   force, attempt            force = 1: also while it runs
+--              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
 --   resolve  attempt, TTL in ms, state, digest, status, kind, result
 --              a person found out what became of the attempt that stands
 --
@@ -48,7 +49,8 @@
 --   { 'renewed' }, { 'stored' }, { 'forgotten' }, { 'resolved' }
 --   { 'failed', record }         what stands now
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
---   { 'refused', record }        another attempt stands, or the caller's own has a verdict
+--   { 'refused', record }        another attempt stands, or the caller's own has a verdict; to a forget or a resolve:
+--                                what it is about does not stand any more
 --   { 'expired' }                its end has come
 --   { 'missing' }                nothing to forget or to resolve
 --   { 'running' }                it is being executed
@@ -276,8 +278,8 @@ local function verdict(key, r, ask)
     return nil
   end
   local value, refused = write_failed(key, r.attempt, r.token, crashed and 'expired' or r.reason, {
-    ended = r.ended, started = r.started, digest = r.digest, doubt = crashed and '1' or r.doubt, failures = failures,
-    verdict = word, past = r.past,
+    ended = crashed and int(r.deadline) or r.ended, started = r.started, digest = r.digest,
+    doubt = crashed and '1' or r.doubt, failures = failures, verdict = word, past = r.past,
   })
   return refused or { word, value }
 end
@@ -490,12 +492,13 @@ local function fail(key, attempt, token, reason, digest, doubt, failures)
   return { 'failed', value }
 end
 
-local function forget(key, force)
+local function forget(key, force, attempt)
   local wait = settling()
   if wait then return wait end
   local r, unknown = read(key)
   if unknown then return unknown end
   if r.state == 'nothing' then return { 'missing' } end
+  if attempt ~= '0' and not (r.verdict and int(r.attempt) == attempt) then return { 'refused', r.value } end
   if r.state == 'P' and force ~= '1' then return { 'running' } end
   local how = r.state == 'D' and 'done' or r.state == 'P' and 'dropped' or r.reason
   local value, refused = write_failed(key, r.attempt + 1, PERSON, 'forgotten',
@@ -521,7 +524,7 @@ end
 
 local operations = {
   claim = { claim, 5 }, look = { look, 2 }, renew = { renew, 5 }, store = { store, 8 },
-  restore = { restore, 1 }, fail = { fail, 6 }, forget = { forget, 1 }, resolve = { resolve, 7 },
+  restore = { restore, 1 }, fail = { fail, 6 }, forget = { forget, 2 }, resolve = { resolve, 7 },
 }
 
 local arg = 9

@@ -129,7 +129,12 @@ func Fail(key string, attempt int64, token, reason string, digest record.Digest,
 
 // Forget makes the next webhook execute again; force also where one is running.
 func Forget(key string, force bool) Op {
-	return Op{key, []string{"forget", flag(force)}}
+	return Op{key, []string{"forget", flag(force), "0"}}
+}
+
+// ForgetVerdict does the same where the verdict on this attempt stands. Otherwise it is refused.
+func ForgetVerdict(key string, attempt int64) Op {
+	return Op{key, []string{"forget", "0", strconv.FormatInt(attempt, 10)}}
 }
 
 func flag(set bool) string {

@@ -329,6 +329,10 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			func(time.Time) scripts.Op { return scripts.Forget(key, true) },
 			forgets(cell{verdict: scripts.Forgotten}),
 		},
+		"forget of a verdict": {
+			func(time.Time) scripts.Op { return scripts.ForgetVerdict(key, 2) },
+			forgetsVerdicts(),
+		},
 		"resolve": {
 			func(time.Time) scripts.Op {
 				return scripts.Resolve(key, record.Record{State: record.Done, Attempt: 2, Digest: digest, Result: result}, ttl)
@@ -398,6 +402,22 @@ func forgets(running cell) map[string]cell {
 			forgotten = running
 		}
 		row[state] = forgotten
+	}
+	return row
+}
+
+// forgetsVerdicts is the row of a forget of the verdict on attempt 2.
+func forgetsVerdicts() map[string]cell {
+	row := make(map[string]cell)
+	for state, r := range before(time.Now()) {
+		switch {
+		case r.State == 0:
+			row[state] = cell{scripts.Missing, asItWas, ""}
+		case r.Verdict != record.NoVerdict && r.Attempt == 2:
+			row[state] = cell{scripts.Forgotten, "F 3 -", ""}
+		default:
+			row[state] = cell{scripts.Refused, asItWas, ""}
+		}
 	}
 	return row
 }

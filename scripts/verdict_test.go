@@ -113,13 +113,14 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 		e.maxAttempts = 1
 		e.claim("ours")
 		e.expire()
+		over := e.stands().Deadline
 		a := e.claim("next")
 		r := e.stands()
 		if a.Verdict != scripts.Poisoned || string(a.Record) != string(record.Append(nil, r)) {
 			t.Fatalf("%+v", a)
 		}
 		if r.State != record.Failed || r.Attempt != 1 || r.Token != "ours" || r.Reason != record.Expired || !r.Doubt ||
-			r.Failures != 1 || r.Verdict != record.Poisoned || r.Digest != digest {
+			!r.FailedAt.Equal(over) || r.Failures != 1 || r.Verdict != record.Poisoned || r.Digest != digest {
 			t.Errorf("written: %+v", r)
 		}
 		if left := e.livesFor(); left <= ttl {
