@@ -19,11 +19,8 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
-	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/logs"
-	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -79,61 +76,6 @@ func warnOfEnvironment(log *slog.Logger) {
 		log.Warn("every user of this machine may read a secret's file: take that right away "+
 			"(chmod o-r; defaultMode: 0440 in Kubernetes)", "variable", name)
 	}
-}
-
-// run does one of the commands beside serve; all but health and size look into a gateway's Redis.
-func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
-	if line.Command == "health" {
-		// /readyz waits for Redis; the rest is for HTTP.
-		return command.Health(ctx, line.Health.URL, line.HTTP.Listen, line.Redis.Timeout+2*time.Second, os.Stdout)
-	}
-	if line.Command == "size" {
-		load := command.Load{
-			Rate: line.Size.Rate, Duplicates: line.Size.Duplicates, Bytes: int(line.Size.Bytes),
-			ResultTTL: line.Execution.ResultTTL, Cores: line.Size.Cores, BackendTime: line.Size.BackendTime,
-			WaitTimeout: line.Execution.WaitTimeout, ExecutionTimeout: line.Execution.Timeout,
-			MaxExecutions: line.Execution.MaxExecutions, MaxWaiters: line.Execution.MaxWaiters,
-		}
-		return command.PrintSize(load, os.Stdout)
-	}
-	if line.Redis.Embedded() {
-		return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)", line.Command)
-	}
-	store, err := redis.Open(ctx, line.Redis, nil, log)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	switch line.Command {
-	case "stats":
-		return command.Stats(ctx, store.Client, store.Keys, os.Stdout, line.Stats.JSON)
-	case "inspect":
-		w, err := webhook(line.Inspect.Identity)
-		if err != nil {
-			return err
-		}
-		return command.Inspect(ctx, store.Client, store.Keys, w, os.Stdout)
-	case "poisoned":
-		return command.Poisoned(ctx, store.Client, store.Keys, line.Execution.MaxAttempts, os.Stdout)
-	case "forget":
-		w, err := webhook(line.Forget.Identity)
-		if err != nil {
-			return err
-		}
-		of := command.Gateway{Settle: line.Execution.Settle, LockTTL: line.Execution.LockTTL, ResultTTL: line.Execution.ResultTTL,
-			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout}
-		return command.Forget(ctx, store.Client, store.Keys, w, line.Forget.Force, of, os.Stdout)
-	}
-	return fmt.Errorf("the command %s does nothing", line.Command)
-}
-
-// webhook is the one that a person named.
-func webhook(i config.Identity) (command.Webhook, error) {
-	if i.Fingerprint == "" {
-		return command.Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
-	}
-	f, err := fingerprint.Parse(i.Fingerprint)
-	return command.Webhook{Fingerprint: &f}, err
 }
 
 // serve runs the gateway until ctx ends, then drains it and lets what runs finish.

@@ -13,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
 
+	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
@@ -55,6 +56,16 @@ func onMini(t *testing.T) *engine {
 func onReal(t *testing.T) *engine {
 	return &engine{T: t, client: redistest.Client(t, redistest.Start(t).Addr())}
 }
+
+// deployment is the engine as the commands find it, with a gateway's defaults but for the settling.
+func (e *engine) deployment() command.Deployment {
+	return command.Deployment{
+		Client: e.client, Keys: keys, LockTTL: lease, ResultTTL: ttl, RejectedTTL: 5 * time.Minute, DoubtTTL: 720 * time.Hour,
+	}
+}
+
+// webhook is the one whose record the tests plant.
+var webhook = command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}
 
 func (e *engine) do(args ...string) string { e.Helper(); return redistest.Do(e.T, e.client, args...) }
 

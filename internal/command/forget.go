@@ -7,16 +7,15 @@ import (
 	"io"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/oncegate/oncegate/internal/record"
-	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// ErrRunning says that a webhook is being executed, and was not forgotten, for want of force.
+// ErrRunning says that a webhook is being executed, and that nothing was changed for that reason.
 var ErrRunning = errors.New("it is being executed")
+
+// ErrUnconfirmed says that a person did not say yes.
+var ErrUnconfirmed = errors.New("nothing was forgotten: the answer was not yes (--yes asks nothing)")
 
 const (
 	whatForceMeans = "--force forgets it all the same: this execution may finish its work, but its result is dropped, " +
@@ -24,48 +23,20 @@ const (
 	wasForced = "An execution that was running may finish its work, but its result is dropped.\n"
 )
 
-// Gateway is what forget must know of the gateway's settings.
-type Gateway struct {
-	Settle, LockTTL, ResultTTL time.Duration
-
-	ReplicasAck  int
-	RedisTimeout time.Duration
-}
-
 // Forget makes the next webhook of this identity execute again, on every replica; force, also where one is being
 // executed. While Redis settles it waits, until ctx ends.
 //
 // Errors: ErrNotFound, ErrRunning, record.ErrForeign where another program's value stands at the key, which is left as
 // it is. After another error the webhook may be forgotten or not; to ask again does no harm.
-func Forget(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webhook, force bool, of Gateway, out io.Writer) error {
-	bucket := keys.Of(w.fingerprint())
-	call := scripts.Call{
-		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
-		Settle: of.Settle, Lease: of.LockTTL, TTL: of.ResultTTL, Acks: of.ReplicasAck, Timeout: of.RedisTimeout,
-		Ops: []scripts.Op{scripts.Forget(bucket.Record(w.fingerprint()), force)},
+func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Writer) error {
+	f := w.fingerprint()
+	answer, err := d.do(ctx, f, scripts.Forget(d.Keys.Record(f), force), out)
+	if err != nil {
+		return fmt.Errorf("forgetting %v: %w", w, err)
 	}
-	for {
-		reply, err := scripts.Run(ctx, client, call)
-		if err != nil {
-			return fmt.Errorf("forgetting %v: %w", w, err)
-		}
-		answer := reply.Answers[0]
-		if answer.Verdict != scripts.Settling {
-			return report(w, answer, force, out)
-		}
-		_, _ = fmt.Fprintf(out, "Redis was started, restarted or failed over: waiting %s, until the replicas have put back what it lost.\n",
-			length(answer.Left))
-		if err := sleep.For(ctx, answer.Left); err != nil {
-			return fmt.Errorf("forgetting %v: not done, redis is settling: %w", w, err)
-		}
-	}
-}
-
-// report words a verdict.
-func report(w Webhook, answer scripts.Answer, force bool, out io.Writer) error {
 	switch answer.Verdict {
 	case scripts.Forgotten:
-		text := fmt.Sprintf("Forgotten: %v (%v).\nThe next such webhook executes again, on whichever replica.\n", w, w.fingerprint())
+		text := fmt.Sprintf("Forgotten: %v.\nThe next such webhook executes again, on whichever replica.\n", w)
 		if force {
 			text += wasForced
 		}
@@ -75,11 +46,61 @@ func report(w Webhook, answer scripts.Answer, force bool, out io.Writer) error {
 		return w.notFound()
 	case scripts.Running:
 		return fmt.Errorf("%v is not forgotten: %w; %s", w, ErrRunning, whatForceMeans)
-	case scripts.Foreign:
-		return fmt.Errorf("%v is not forgotten: what stands at its key is %w", w, record.ErrForeign)
-	case scripts.Error:
-		return fmt.Errorf("%v is not forgotten: redis says %s", w, answer.Text)
-	default:
-		return fmt.Errorf("forgetting %v: the script says %q", w, answer.Verdict)
 	}
+	return unexpected(answer, w, "forgotten")
+}
+
+// unexpected words the answers that every operation may get.
+func unexpected(answer scripts.Answer, w Webhook, done string) error {
+	switch answer.Verdict {
+	case scripts.Foreign:
+		return fmt.Errorf("%v is not %s: what stands at its key is %w", w, done, record.ErrForeign)
+	case scripts.Error:
+		return fmt.Errorf("it is not certain that %v is %s: redis says %s; to try again does no harm", w, done, answer.Text)
+	}
+	return fmt.Errorf("%v is not %s: the script says %q", w, done, answer.Verdict)
+}
+
+// ForgetDoubtful makes the next delivery of each webhook execute again that has the verdict doubtful and whose last attempt
+// ended before a time, which before returns for the time by Redis' clock. It says how many they are and asks first, unless
+// yes. What changes while a person thinks about it is left as it is.
+func (d Deployment) ForgetDoubtful(ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer) error {
+	var limit time.Time
+	found, err := d.walk(ctx, func(m met) bool {
+		limit = before(m.now)
+		return m.Verdict == record.Doubtful && m.FailedAt.Before(limit)
+	})
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(out, "No doubtful webhook has ended before that time.")
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "%s ended before %s, the first one at %s, the last one at %s.\n"+
+		"Nobody knows whether they were done. Once forgotten, each is executed by its next delivery, and so perhaps twice.\n",
+		many(len(found), "doubtful webhook"), date(limit), date(found[0].ended()), date(found[len(found)-1].ended()))
+	if !yes && !confirmed(ctx, "Forget them? [y/N] ", in, out) {
+		return ErrUnconfirmed
+	}
+	forgotten := 0
+	for _, m := range found {
+		w := Webhook{Fingerprint: &m.name}
+		answer, err := d.do(ctx, m.name, scripts.ForgetVerdict(d.Keys.Record(m.name), m.Attempt), out)
+		switch {
+		case err != nil:
+			return fmt.Errorf("after %d of %d were forgotten: %v: %w", forgotten, len(found), w, err)
+		case answer.Verdict == scripts.Forgotten:
+			forgotten++
+		case answer.Verdict == scripts.Refused, answer.Verdict == scripts.Missing:
+		default:
+			return fmt.Errorf("after %d of %d were forgotten: %w", forgotten, len(found), unexpected(answer, w, "forgotten"))
+		}
+	}
+	text := fmt.Sprintf("Forgotten: %s.\n", many(forgotten, "webhook"))
+	if changed := len(found) - forgotten; changed > 0 {
+		text += fmt.Sprintf("%s had changed meanwhile, and were left as they are.\n", many(changed, "other"))
+	}
+	_, err = io.WriteString(out, text)
+	return err
 }

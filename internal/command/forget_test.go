@@ -16,15 +16,22 @@ import (
 
 func (e *engine) forget(ctx context.Context, force bool, settle time.Duration) (printed string, err error) {
 	var out strings.Builder
-	err = command.Forget(ctx, e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, force, command.Gateway{Settle: settle, LockTTL: lease, ResultTTL: ttl}, &out)
+	d := e.deployment()
+	d.Settle = settle
+	err = d.Forget(ctx, webhook, force, &out)
 	return out.String(), err
 }
 
 // claim is the next webhook, as the gateway would claim it.
-func (e *engine) claim() scripts.Answer {
+func (e *engine) claim() scripts.Answer { e.Helper(); return e.claimUnder(e.deployment()) }
+
+// claimUnder is the same under other settings.
+func (e *engine) claimUnder(d command.Deployment) scripts.Answer {
 	e.Helper()
 	reply, err := scripts.Run(e.Context(), e.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: lease, TTL: ttl, Ops: []scripts.Op{scripts.Claim(key, "next", scripts.Question{First: true})},
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: d.LockTTL, TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL,
+		MaxAttempts: d.MaxAttempts, StopInDoubt: d.StopInDoubt,
+		Ops: []scripts.Op{scripts.Claim(key, "next", scripts.Question{First: true, Asks: d.Asks})},
 	})
 	if err != nil {
 		e.Fatal(err)
@@ -146,9 +153,11 @@ func TestARedisThatIsAwayIsAnErrorOfEachCommand(t *testing.T) {
 	defer cancel()
 	_, forgetting := e.forget(ctx, false, 0)
 	for name, err := range map[string]error{
-		"stats":   command.Stats(ctx, e.client, keys, new(strings.Builder), false),
-		"inspect": command.Inspect(ctx, e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, new(strings.Builder)),
-		"forget":  forgetting,
+		"poisoned": e.deployment().Poisoned(ctx, new(strings.Builder)),
+		"resolve":  e.deployment().Resolve(ctx, webhook, found(time.Now())["done"].record.Result, new(strings.Builder)),
+		"stats":    command.Stats(ctx, e.client, keys, new(strings.Builder), false),
+		"inspect":  e.deployment().Inspect(ctx, webhook, new(strings.Builder)),
+		"forget":   forgetting,
 	} {
 		if err == nil || errors.Is(err, command.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)

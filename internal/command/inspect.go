@@ -4,133 +4,171 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/oncegate/oncegate/internal/record"
-	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Inspect puts a webhook's record into words. The result is payload: its size is told, not its content. Where there is
-// no record, the error is ErrNotFound.
-func Inspect(ctx context.Context, client rueidis.Client, keys redis.Keys, w Webhook, out io.Writer) error {
-	key := keys.Record(w.fingerprint())
-	found, err := look(ctx, client, key)
-	if rueidis.IsRedisNil(err) {
-		return w.notFound()
-	}
+// Inspect puts a webhook's record into words, with what the next delivery gets under the gateway's settings. The result is
+// payload: its size is told, not its content. If there is no record, the error is ErrNotFound.
+func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error {
+	found, err := d.look(ctx, w)
 	if err != nil {
-		return fmt.Errorf("record at %s: %w", key, err)
+		return err
 	}
-
-	page := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(label, format string, args ...any) {
-		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush has the error
+		for _, row := range wrapped(fmt.Sprintf(format, args...)) {
+			_, _ = fmt.Fprintf(table, "%s\t%s\n", label, row) // Flush has the error
+			label = ""
+		}
 	}
-	line("webhook", "%v", w)
+	if w.Fingerprint == nil {
+		line("webhook", "%s", w.identity())
+	}
 	line("fingerprint", "%v", w.fingerprint())
-	if key != w.fingerprint().String() {
+	if key := d.Keys.Record(w.fingerprint()); key != w.fingerprint().String() {
 		line("key", "%s", key)
 	}
-	found.describe(line)
-	return page.Flush()
-}
-
-// finding is what stands at a key.
-type finding struct {
-	kind  string // Redis' name for its type
-	value []byte // of a string
-	ttl   time.Duration
-	now   time.Time // by Redis' clock
-}
-
-// What PTTL says where there is no time to tell.
-const (
-	endless = -1 * time.Millisecond
-	gone    = -2 * time.Millisecond
-)
-
-func look(ctx context.Context, client rueidis.Client, key string) (f finding, err error) {
-	replies := client.DoMulti(ctx, client.B().Type().Key(key).Build(), client.B().Get().Key(key).Build(),
-		client.B().Pttl().Key(key).Build(), client.B().Time().Build())
-	if f.kind, err = replies[0].ToString(); err != nil {
-		return f, err
-	}
-	if f.value, err = replies[1].AsBytes(); err != nil && !wrongType(err) {
-		return f, err
-	}
-	ttl, err := replies[2].AsInt64()
-	if err != nil {
-		return f, err
-	}
-	f.ttl = time.Duration(ttl) * time.Millisecond
-	clock, err := replies[3].AsIntSlice()
-	if err != nil {
-		return f, err
-	}
-	f.now = time.Unix(clock[0], clock[1]*1000)
-	return f, nil
-}
-
-func wrongType(err error) bool {
-	said, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(said.Error(), "WRONGTYPE")
-}
-
-// describe writes a line for each thing that there is to say.
-func (f finding) describe(line func(label, format string, args ...any)) {
-	r, err := record.Parse(f.value)
 	switch {
-	case f.kind != "string":
-		line("state", "foreign: a %s, which no version of oncegate wrote; it is left as it is", plain(f.kind))
-	case err != nil:
-		line("state", "foreign: a string of %d bytes, which no version of oncegate wrote; it is left as it is", len(f.value))
-	case r.State == record.InProgress:
-		line("state", "in progress")
-		line("attempt", "%d", r.Attempt)
-		line("started", "%s", moment(r.Started, f.now))
-		line("lease", "%s", f.lease(r))
-		line("token", "%s", plain(r.Token))
-	case r.State == record.Done:
-		line("state", "done")
-		line("attempt", "%d", r.Attempt)
+	case found.kind != "string":
+		line("state", "foreign: a %s, which no version of oncegate wrote; it is left as it is", plain(found.kind))
+	case found.err != nil:
+		line("state", "foreign: a string of %d bytes, which no version of oncegate wrote; it is left as it is", found.size)
+	default:
+		d.describe(found, line)
+	}
+	line("ends", "%s", found.ends())
+	return table.Flush()
+}
+
+// describe writes a line for each thing that there is to say of a record.
+func (d Deployment) describe(f finding, line func(label, format string, args ...any)) {
+	r := f.record
+	line("state", "%s", state(&r, f.now))
+	line("next delivery", "%s", d.next(&r, f.now))
+	if undecided(&r, f.now) {
+		line("", "under %s", d.settings())
+	}
+	line("attempt", "%d%s", r.Attempt, by(r.Token))
+	switch r.State {
+	case record.InProgress:
+		line("began", "%s", moment(r.Started, f.now))
+		line("lease", "%s", f.lease())
+		if r.Doubt {
+			line("doubt", "an attempt before it may have had its effect")
+		}
+	case record.Done, record.Sealed:
 		line("stored", "%s", moment(r.Stored, f.now))
 		line("status", "%d", r.Result.Status)
+		if r.State == record.Sealed {
+			line("sealed", "%d bytes, which the key %s opens", f.body, plain(r.KeyID))
+			break
+		}
 		line("content type", "%s", plain(r.Result.ContentType))
-		line("result", "%d bytes", len(r.Result.Body))
+		line("result", "%d bytes", f.body)
+	case record.Failed:
+		if !r.Forgotten() && r.Started.UnixMilli() > 0 {
+			line("began", "%s", moment(r.Started, f.now))
+		}
+		line("ended", "%s", moment(r.FailedAt, f.now))
+		if r.Verdict != record.NoVerdict {
+			line("", "%s", failed(&r))
+		}
+	}
+	for _, a := range r.Attempts() {
+		line("before it", "%s", past(a))
+	}
+	if n := failures(&r, f.now); n > 0 {
+		line("failures", "%d failed or crashed, which MAX_ATTEMPTS counts", n)
+	}
+	if r.Digest != (record.Digest{}) {
 		line("digest", "%s, of the body that was executed", r.Digest.Hex())
-		line("token", "%s", plain(r.Token))
-	case r.Forgotten():
-		line("state", "forgotten: the next webhook executes")
-		line("attempt", "%d", r.Attempt)
-		line("forgotten", "%s", moment(r.FailedAt, f.now))
-	default:
-		line("state", "failed: the next webhook executes")
-		line("attempt", "%d", r.Attempt)
-		line("failed", "%s", moment(r.FailedAt, f.now))
-		line("reason", "%s", plain(r.Reason))
+	}
+	if r.Token != record.Person {
 		line("token", "%s", plain(r.Token))
 	}
-	line("ends", "%s", f.ends(err == nil))
+}
+
+// state is a record's in a person's words.
+func state(r *record.Record, now time.Time) string {
+	switch {
+	case crashed(r, now):
+		return endingOf(record.Expired).words
+	case r.State == record.InProgress:
+		return "running"
+	case r.Verdict == record.Poisoned:
+		return fmt.Sprintf("poisoned: %s failed or crashed, and it is not executed again", many(int(r.Failures), "execution"))
+	case r.Verdict == record.Doubtful:
+		return "doubtful: nobody knows whether it was done, and it is not executed again"
+	case r.State == record.Failed:
+		return failed(r)
+	}
+	text := "done"
+	if r.Result.Status >= 400 {
+		text = fmt.Sprintf("refused by the backend (%d)", r.Result.Status)
+	}
+	if r.Token == record.Person {
+		text += ", as a person found out (oncegate resolve)"
+	}
+	return text
+}
+
+// failed says how the attempt ended whose failure is on record.
+func failed(r *record.Record) string {
+	end := endingOf(r.Reason)
+	if r.Doubt && end.certain {
+		return end.words + "; an attempt before it may have been done"
+	}
+	return end.words
+}
+
+// by names the replica that a token tells of.
+func by(token string) string {
+	if replica := record.Replica(token); replica != "" {
+		return ", by replica " + plain(replica)
+	}
+	return ""
+}
+
+// past is an attempt before the one on record.
+func past(a record.Attempt) string {
+	text, words := fmt.Sprintf("attempt %d", a.Number), endingOf(a.How).words
+	if a.Replica != "" {
+		text += ", by replica " + plain(a.Replica)
+	}
+	switch {
+	case a.How == "done" && a.Replica == "":
+		text += ","
+		words = "had a result from a person (oncegate resolve), until a person forgot it"
+	case a.How == "done", a.How == "forgotten": // a point in time
+		text += ","
+	default:
+		text += ", began"
+	}
+	text += " " + date(a.Began)
+	if took := a.Ended.Sub(a.Began); took > 0 {
+		text += ", ended " + length(took) + " later"
+	}
+	return text + ": " + words
 }
 
 // lease tells how long it holds: no longer than its length, whatever a clock that was stepped back makes of it.
-func (f finding) lease(r record.Record) string {
+func (f finding) lease() string {
+	r := f.record
 	left := min(r.Deadline.Sub(f.now), r.Lease)
 	if left <= 0 {
-		return fmt.Sprintf("of %s, ran out %s ago: the next webhook takes over", length(r.Lease), length(-left))
+		return fmt.Sprintf("of %s, ran out %s ago", length(r.Lease), length(-left))
 	}
-	return fmt.Sprintf("of %s, %s left", length(r.Lease), length(left))
+	return fmt.Sprintf("of %s, %s left; its replica renews it while it lives", length(r.Lease), length(left))
 }
 
-func (f finding) ends(ours bool) string {
+func (f finding) ends() string {
 	switch {
 	case f.ttl == gone:
 		return "just now"
-	case f.ttl == endless && ours:
+	case f.ttl == endless && f.err == nil:
 		return "never: it has no TTL, and the next sweep gives it one"
 	case f.ttl == endless:
 		return "never"

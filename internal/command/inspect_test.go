@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,7 +20,7 @@ import (
 func (e *engine) inspect() string {
 	e.Helper()
 	var out strings.Builder
-	if err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, &out); err != nil {
+	if err := e.deployment().Inspect(e.Context(), webhook, &out); err != nil {
 		e.Fatal(err)
 	}
 	return out.String()
@@ -32,12 +33,25 @@ func found(now time.Time) map[string]struct {
 	record record.Record
 	life   time.Duration
 } {
-	running := record.Record{State: record.InProgress, Attempt: 2, Token: "HOLDER", Deadline: now.Add(48 * time.Second), Lease: lease, Started: now.Add(-12 * time.Second)}
+	const replica = "gateway-5d9f/1"
+	ms := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
+	crash := fmt.Sprintf("1,%d,%d,expired,gateway-x/7", ms(75*time.Second), ms(15*time.Second))
+	several := crash + fmt.Sprintf(";2,%d,%d,done,gateway-x/8;3,%d,%d,forgotten,-", ms(8*time.Second), ms(8*time.Second), ms(7*time.Second), ms(7*time.Second))
+	running := record.Record{State: record.InProgress, Attempt: 2, Token: replica + "~HOLDER~1", Doubt: true, Failures: 1, Past: crash, Deadline: now.Add(48 * time.Second), Lease: lease, Started: now.Add(-12 * time.Second)}
 	crashed, stepped := running, running
 	crashed.Deadline = now.Add(-3 * time.Second)
 	stepped.Deadline = now.Add(time.Hour)
-	done := record.Record{State: record.Done, Attempt: 1, Token: "HOLDER", Stored: now.Add(-90600 * time.Millisecond), Ends: now.Add(ttl), Digest: record.Digest{1, 2, 3}, Result: secret}
-	failed := record.Record{State: record.Failed, Attempt: 3, Token: "HOLDER", FailedAt: now.Add(-250 * time.Millisecond), Reason: "panic"}
+	done := record.Record{State: record.Done, Attempt: 1, Token: replica + "~HOLDER~1", Stored: now.Add(-90600 * time.Millisecond), Ends: now.Add(ttl), Digest: record.Digest{1, 2, 3}, Result: secret}
+	failed := record.Record{State: record.Failed, Attempt: 3, Token: replica + "~HOLDER~1", Started: now.Add(-6 * time.Second), FailedAt: now.Add(-250 * time.Millisecond), Reason: "panic", Doubt: true, Failures: 1, Past: several}
+	doubtful := failed
+	doubtful.Verdict, doubtful.Reason, doubtful.Failures = record.Doubtful, "error", 0
+	poisoned := failed
+	poisoned.Verdict = record.Poisoned
+	refused, sealed := done, done
+	refused.Result.Status = 409
+	sealed.State, sealed.KeyID = record.Sealed, "k7"
+	resolved := refused
+	resolved.Token = record.Person
 	forgotten := record.Record{State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: now.Add(-48 * time.Hour), Reason: "forgotten"}
 	return map[string]struct {
 		record record.Record
@@ -45,7 +59,8 @@ func found(now time.Time) map[string]struct {
 	}{
 		"running": {running, 59 * time.Minute}, "crashed": {crashed, 59 * time.Minute}, "stepped": {stepped, 59 * time.Minute},
 		"done": {done, 58*time.Minute + 30*time.Second}, "failed": {failed, time.Hour}, "forgotten": {forgotten, time.Hour},
-		"orphan": {failed, 0},
+		"orphan": {failed, 0}, "doubtful": {doubtful, time.Hour}, "poisoned": {poisoned, time.Hour}, "refused": {refused, time.Hour},
+		"sealed": {sealed, time.Hour}, "resolved": {resolved, time.Hour},
 	}
 }
 
@@ -107,7 +122,7 @@ func TestInspectSaysWhatIsForeign(t *testing.T) {
 func TestInspectFindsNothing(t *testing.T) {
 	onEach(t, func(e *engine) {
 		var out strings.Builder
-		err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence + 1}, &out)
+		err := e.deployment().Inspect(e.Context(), command.Webhook{Dialog: dialog, Node: node, Sequence: sequence + 1}, &out)
 		if !errors.Is(err, command.ErrNotFound) || out.Len() > 0 {
 			t.Errorf("error %v, printed %q", err, &out)
 		}
@@ -123,10 +138,12 @@ func TestInspectNamesTheKeyWhereItIsNotTheFingerprint(t *testing.T) {
 		name := fingerprint.Of([]byte(dialog), []byte(node), sequence)
 		e.plant(shop.Record(name), found(e.now())["failed"].record, ttl)
 		var out strings.Builder
-		if err := command.Inspect(e.Context(), e.client, shop, command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}, &out); err != nil {
+		d := e.deployment()
+		d.Keys = shop
+		if err := d.Inspect(e.Context(), webhook, &out); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"fingerprint  " + name.String() + "\n", "key          " + shop.Record(name) + "\n"} {
+		for _, line := range []string{"fingerprint    " + name.String() + "\n", "key            " + shop.Record(name) + "\n"} {
 			if !strings.Contains(out.String(), line) {
 				t.Errorf("it has no line %q:\n%s", line, &out)
 			}
@@ -150,7 +167,7 @@ func TestOddTextIsQuoted(t *testing.T) {
 		"right\u202eto":  `dialog "right\u202eto", `,
 		"cut\xff":        `dialog "cut\xff", `,
 	} {
-		err := command.Inspect(e.Context(), e.client, keys, command.Webhook{Dialog: id, Node: node, Sequence: 1}, new(strings.Builder))
+		err := e.deployment().Inspect(e.Context(), command.Webhook{Dialog: id, Node: node, Sequence: 1}, new(strings.Builder))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", id, err)
 		}

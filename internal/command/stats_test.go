@@ -13,7 +13,7 @@ import (
 // busy is a metrics hash of a day.
 var busy = map[string]string{
 	"total_requests": "1208", "duplicates": "1100", "replayed": "1000", "replayed_local": "900", "waited": "90",
-	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "reconciled": "1", "rejected": "2",
+	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "poisoned": "1", "doubtful": "1", "reconciled": "1", "rejected": "2",
 	"executed": "103", "takeovers": "1", "stored": "99", "failed": "2", "lost_stores": "1", "lost_leases": "3",
 	"settlings": "2", "restored": "12", "history": "8f3c2a519bd1a3a0a4d6c7e8f90123456789abcd", "met_at": "1785306984123",
 	"settled_at": "1785306987123", "settle": "3000",

@@ -1,6 +1,6 @@
-// Package command is what a person types beside a running gateway. stats, inspect, forget and poisoned look into the
-// Redis that the replicas share, and put into words what stands there; only forget changes something, and by the script.
-// health asks a gateway, size calculates.
+// Package command is what a person types beside a running gateway. Most commands look into the Redis that the replicas
+// share and put into words what stands there; only forget and resolve change something, and by the script. health asks a
+// gateway, size calculates.
 package command
 
 import (
@@ -32,16 +32,21 @@ func (w Webhook) fingerprint() fingerprint.Fingerprint {
 	return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
 }
 
-// String names it, safe for a terminal.
-func (w Webhook) String() string {
-	if w.Fingerprint != nil {
-		return "of a fingerprint"
-	}
+// identity is what a person gave, safe for a terminal.
+func (w Webhook) identity() string {
 	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.Dialog), plain(w.Node), w.Sequence)
 }
 
+// String names it, safe for a terminal.
+func (w Webhook) String() string {
+	if w.Fingerprint != nil {
+		return w.Fingerprint.String()
+	}
+	return fmt.Sprintf("%s (%v)", w.identity(), w.fingerprint())
+}
+
 func (w Webhook) notFound() error {
-	return fmt.Errorf("%w of %v (%v): it never came, or its time is over", ErrNotFound, w, w.fingerprint())
+	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
 }
 
 // plain returns text for a terminal: what could be mistaken there, or play tricks on it, is quoted.

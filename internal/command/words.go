@@ -1,6 +1,10 @@
 package command
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // moment writes a point in time, and how far from now it is.
 func moment(t, now time.Time) string {
@@ -18,4 +22,27 @@ func length(d time.Duration) string {
 		return d.Round(time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
+}
+
+// many writes a number of things.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// columns is how wide a value gets on a page.
+const columns = 96
+
+// wrapped breaks a long text at spaces.
+func wrapped(text string) (rows []string) {
+	for len(text) > columns {
+		at := strings.LastIndexByte(text[:columns+1], ' ')
+		if at <= 0 {
+			break
+		}
+		rows, text = append(rows, text[:at]), text[at+1:]
+	}
+	return append(rows, text)
 }

@@ -16,15 +16,17 @@ import (
 type CommandLine struct {
 	Config
 
-	// Command is serve, health, stats, inspect, forget, poisoned or size; the field of that name holds its arguments.
+	// Command is the name of one of the fields below, which holds its arguments.
 	Command string `kong:"-"`
 
 	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
 	Health   Health           `cmd:"" help:"Ask a gateway whether it is ready: exit status 0 or 1 and one line, for containers without curl."`
 	Stats    Stats            `cmd:"" help:"Print the counters of all replicas."`
 	Inspect  Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
-	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, so that the next delivery runs it again."`
 	Poisoned Poisoned         `cmd:"" help:"List the webhooks that are not executed any more, since their executions failed MAX_ATTEMPTS times."`
+	Doubtful Doubtful         `cmd:"" help:"List the webhooks that are not executed any more, since nobody knows whether they were done (IN_DOUBT=stop)."`
+	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, or of the doubtful ones, so that the next delivery runs it again."`
+	Resolve  Resolve          `cmd:"" help:"Give a webhook the result that a person found out."`
 	Size     Size             `cmd:"" help:"Work out how many replicas and what Redis a load takes."`
 	Version  kong.VersionFlag `help:"Print the version."`
 }
@@ -47,14 +49,46 @@ type Inspect struct {
 	Identity
 }
 
-// Forget lets a webhook run again.
+// Validate refuses half an identity; kong calls it.
+func (i Inspect) Validate() error { return i.whole() }
+
+// Forget lets a webhook run again, or all that are doubtful and ended before a time.
 type Forget struct {
 	Identity
-	Force bool `help:"Also while it runs: that run's result is dropped."`
+	Force    bool   `help:"Also while it runs: that run's result is dropped."`
+	Doubtful bool   `help:"In place of one webhook: those that are doubtful (oncegate doubtful)."`
+	Before   Moment `placeholder:"TIME" help:"With --doubtful: those whose last attempt ended before that, such as 2026-07-29T08:00:00Z, or 24h for so long ago."`
+	Yes      bool   `help:"With --doubtful: do not ask."`
+}
+
+// Validate refuses a mixture of both; kong calls it.
+func (f Forget) Validate() error {
+	switch {
+	case !f.Doubtful && (f.Before != Moment{} || f.Yes):
+		return errors.New("--before and --yes belong to --doubtful")
+	case !f.Doubtful:
+		return f.whole()
+	case f.given() || f.Fingerprint != "" || f.Force:
+		return errors.New("which webhooks? want one of them or --doubtful, which takes neither a webhook nor --force")
+	case f.Before == Moment{}:
+		return errors.New("which of the doubtful webhooks? want --before, such as --before 24h")
+	}
+	return nil
+}
+
+// Resolve gives a webhook a result.
+type Resolve struct {
+	Fingerprint string `arg:"" help:"Fingerprint of the webhook, as answers carry it."`
+	Status      int    `required:"" help:"HTTP status of the result: 2xx, or 4xx for a final refusal."`
+	Data        string `required:"" placeholder:"FILE" help:"File with the result, or - for standard input; at most MAX_RESULT_BYTES."`
+	ContentType string `default:"application/json" help:"Its content type."`
 }
 
 // Poisoned lists what is executed no more.
 type Poisoned struct{}
+
+// Doubtful lists what is executed no more.
+type Doubtful struct{}
 
 // Size works out what a load takes.
 type Size struct {
@@ -75,17 +109,18 @@ type Identity struct {
 	Fingerprint string `placeholder:"HEX" help:"Fingerprint of the webhook, in place of its three parts."`
 }
 
-// Validate refuses half an identity; kong calls it.
-func (i Identity) Validate() error {
-	given := i.Dialog != "" || i.Node != "" || i.Sequence != nil
+// whole refuses half an identity.
+func (i Identity) whole() error {
 	switch {
 	case i.Fingerprint == "" && i.Sequence == nil:
 		return errors.New("which webhook? want DIALOG NODE SEQUENCE, or --fingerprint")
-	case i.Fingerprint != "" && given:
+	case i.Fingerprint != "" && i.given():
 		return errors.New("which webhook? want DIALOG NODE SEQUENCE or --fingerprint, not both")
 	}
 	return nil
 }
+
+func (i Identity) given() bool { return i.Dialog != "" || i.Node != "" || i.Sequence != nil }
 
 const description = "One webhook, one execution, the same answer for every duplicate."
 

@@ -94,27 +94,50 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+func TestTheDoubtfulAreForgottenBeforeAPointInTimeOrSoLongAgo(t *testing.T) {
+	now := time.Date(2026, 7, 29, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"90m":                       now.Add(-90 * time.Minute),
+		"2026-07-29T08:00:00Z":      now.Add(-4 * time.Hour),
+		"2026-07-29T08:00:00+02:00": now.Add(-6 * time.Hour),
+	} {
+		line := mustParse(t, []string{"forget", "--doubtful", "--before", text, "--yes"}, env{"YES": "false"})
+		equal(t, line.Forget.Before.Before(now), want)
+		equal(t, line.Forget.Doubtful && line.Forget.Yes, true)
+	}
+	line := mustParse(t, strings.Fields("resolve ab --status 200 --data -"), env{"STATUS": "500", "DATA": "x"})
+	equal(t, line.Resolve, config.Resolve{Fingerprint: "ab", Status: 200, Data: "-", ContentType: "application/json"})
+}
+
 func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
-		"inspect":                        "want DIALOG NODE SEQUENCE, or --fingerprint",
-		"inspect d n":                    "want DIALOG NODE SEQUENCE, or --fingerprint",
-		"inspect --fingerprint ab d n 1": "not both",
-		"inspect -7 n 3":                 "unknown flag -7",
-		"inspect d -7 3":                 "unknown flag -7",
-		"inspect d n -5 7":               "unexpected argument -5",
-		"inspect d n 007":                `SEQUENCE is "007": must be a whole number`,
-		"inspect d n -- -0":              `SEQUENCE is "-0"`,
-		"inspect d n +7":                 `SEQUENCE is "+7"`,
-		"inspect d n 7.0":                `SEQUENCE is "7.0"`,
-		"inspect d n 0x7":                `SEQUENCE is "0x7"`,
-		"inspect d n x":                  `SEQUENCE is "x"`,
-		"forget d n 9223372036854775808": `SEQUENCE is "9223372036854775808"`,
-		"stat":                           `did you mean "stats"`,
-		"--lok-ttl 5s":                   `did you mean "--lock-ttl"`,
-		"stats --force":                  "unknown flag --force",
-		"--listen -s3cret":               "--listen needs a value (one that begins with a hyphen: --listen=VALUE)",
-		"--lock-ttl":                     "--lock-ttl needs a value",
-		"--redis-url --listen :9000":     "--redis-url needs a value",
+		"inspect":                             "want DIALOG NODE SEQUENCE, or --fingerprint",
+		"inspect d n":                         "want DIALOG NODE SEQUENCE, or --fingerprint",
+		"inspect --fingerprint ab d n 1":      "not both",
+		"inspect -7 n 3":                      "unknown flag -7",
+		"inspect d -7 3":                      "unknown flag -7",
+		"inspect d n -5 7":                    "unexpected argument -5",
+		"inspect d n 007":                     `SEQUENCE is "007": must be a whole number`,
+		"inspect d n -- -0":                   `SEQUENCE is "-0"`,
+		"inspect d n +7":                      `SEQUENCE is "+7"`,
+		"inspect d n 7.0":                     `SEQUENCE is "7.0"`,
+		"inspect d n 0x7":                     `SEQUENCE is "0x7"`,
+		"inspect d n x":                       `SEQUENCE is "x"`,
+		"forget d n 9223372036854775808":      `SEQUENCE is "9223372036854775808"`,
+		"forget --doubtful":                   "want --before",
+		"forget --doubtful --before -1h":      "--before needs a value",
+		"forget --doubtful --before=0s":       `BEFORE is "0s": must be a time such as`,
+		"forget --doubtful --before soon":     `BEFORE is "soon": must be a time such as`,
+		"forget --doubtful d n 1 --before 1h": "takes neither a webhook nor --force",
+		"forget --before 1h d n 1":            "belong to --doubtful",
+		"forget d n 1 --yes":                  "belong to --doubtful",
+		"resolve --status 200 --data -":       "<fingerprint>",
+		"stat":                                `did you mean "stats"`,
+		"--lok-ttl 5s":                        `did you mean "--lock-ttl"`,
+		"stats --force":                       "unknown flag --force",
+		"--listen -s3cret":                    "--listen needs a value (one that begins with a hyphen: --listen=VALUE)",
+		"--lock-ttl":                          "--lock-ttl needs a value",
+		"--redis-url --listen :9000":          "--redis-url needs a value",
 	} {
 		t.Run("oncegate "+line, func(t *testing.T) { contains(t, refused(t, strings.Fields(line), nil), want) })
 	}

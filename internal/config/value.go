@@ -54,6 +54,20 @@ func (s Secret) GoString() string { return strconv.Quote(s.String()) }
 // MarshalText hides it from JSON and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// Moment is a point in time, or a length of time ago. The zero Moment is none.
+type Moment struct {
+	at  time.Time
+	ago time.Duration
+}
+
+// Before returns the point in time that is meant at a time.
+func (m Moment) Before(now time.Time) time.Time {
+	if m.ago > 0 {
+		return now.Add(-m.ago)
+	}
+	return m.at
+}
+
 // badValue is a value that cannot be read. It says so in the form that Validate uses, wherever the value came from.
 type badValue string
 
@@ -86,6 +100,7 @@ func readers() []kong.Option {
 		reads(port, "must be a port, 1 to 65535 (tcp://… comes from Kubernetes, beside a Service named redis: "+
 			"enableServiceLinks: false prevents it)"),
 		reads(time.ParseDuration, "must be a length of time with its unit, such as 500ms, 60s or 1h30m"),
+		reads(moment, "must be a time such as 2026-07-29T08:00:00Z (RFC 3339), or how long ago, such as 90m or 24h"),
 		reads(size, "must be a size such as 65536, 64KiB or 1MiB"),
 		reads(level, "must be debug, info, warn or error"),
 	}
@@ -129,6 +144,17 @@ func size(text string) (Bytes, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 32) // no unit can overflow it
 	return Bytes(n) * unit, err
+}
+
+func moment(text string) (Moment, error) {
+	if ago, err := time.ParseDuration(text); err == nil {
+		if ago <= 0 {
+			err = strconv.ErrRange
+		}
+		return Moment{ago: ago}, err
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return Moment{at: at.UTC()}, err
 }
 
 func level(text string) (slog.Level, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
 )
 
 // Of a value no more than its head is read, never a whole result.
@@ -43,7 +44,7 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 		if err == nil && len(head) == shortHead && !strings.Contains(head, "\n") {
 			head, err = w.client.Do(ctx, w.getHead(key, longHead)).ToString()
 		}
-		if err != nil && !wrongType(err) {
+		if err != nil && !redis.WrongType(err) {
 			return fmt.Errorf("head of %s: %w", key, err)
 		}
 		r, unreadable := record.Parse([]byte(head))
@@ -62,11 +63,6 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 
 func (w *walk) getHead(key string, bytes int64) rueidis.Completed {
 	return w.client.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
-}
-
-func wrongType(err error) bool {
-	said, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(said.Error(), "WRONGTYPE")
 }
 
 func (w *walk) count(r record.Record) {

@@ -143,12 +143,6 @@ func (c clock) now() time.Time { return c.redis.Add(time.Since(c.ours)) }
 func (s *Sweeper) redisClock(ctx context.Context) (clock, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	parts, err := s.client.Do(ctx, s.client.B().Time().Build()).AsIntSlice()
-	if err != nil {
-		return clock{}, fmt.Errorf("redis' clock: %w", err)
-	}
-	if len(parts) != 2 {
-		return clock{}, fmt.Errorf("redis' clock: %d values in its reply", len(parts))
-	}
-	return clock{redis: time.Unix(parts[0], parts[1]*1000), ours: time.Now()}, nil
+	now, err := redis.Clock(s.client.Do(ctx, s.client.B().Time().Build()))
+	return clock{redis: now, ours: time.Now()}, err
 }

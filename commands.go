@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+)
+
+// action is what a command beside serve does.
+type action struct {
+	redis bool // it looks into the gateway's Redis
+	do    func(ctx context.Context, c call) error
+}
+
+// call is a command line, and what its command works with.
+type call struct {
+	*config.CommandLine
+	gateway command.Deployment // of a command that looks into Redis
+	in      io.Reader
+	out     io.Writer
+}
+
+// actions are those of all commands but serve, by their names.
+var actions = map[string]action{
+	"health": {do: func(ctx context.Context, c call) error {
+		// /readyz waits for Redis; the rest is for HTTP.
+		return command.Health(ctx, c.Health.URL, c.HTTP.Listen, c.Redis.Timeout+2*time.Second, c.out)
+	}},
+	"size": {do: func(_ context.Context, c call) error { return command.PrintSize(load(c), c.out) }},
+	"stats": {redis: true, do: func(ctx context.Context, c call) error {
+		return command.Stats(ctx, c.gateway.Client, c.gateway.Keys, c.out, c.Stats.JSON)
+	}},
+	"inspect": {redis: true, do: func(ctx context.Context, c call) error {
+		w, err := webhook(c.Inspect.Identity)
+		if err != nil {
+			return err
+		}
+		return c.gateway.Inspect(ctx, w, c.out)
+	}},
+	"poisoned": {redis: true, do: func(ctx context.Context, c call) error { return c.gateway.Poisoned(ctx, c.out) }},
+	"doubtful": {redis: true, do: func(ctx context.Context, c call) error { return c.gateway.Doubtful(ctx, c.out) }},
+	"forget": {redis: true, do: func(ctx context.Context, c call) error {
+		if c.Forget.Doubtful {
+			return c.gateway.ForgetDoubtful(ctx, c.Forget.Before.Before, c.Forget.Yes, c.in, c.out)
+		}
+		w, err := webhook(c.Forget.Identity)
+		if err != nil {
+			return err
+		}
+		return c.gateway.Forget(ctx, w, c.Forget.Force, c.out)
+	}},
+	"resolve": {redis: true, do: func(ctx context.Context, c call) error {
+		w, err := webhook(config.Identity{Fingerprint: c.Resolve.Fingerprint})
+		if err != nil {
+			return err
+		}
+		data, err := command.Data(c.Resolve.Data, c.in, int(c.Execution.MaxResultBytes))
+		if err != nil {
+			return err
+		}
+		return c.gateway.Resolve(ctx, w, record.Result{Status: c.Resolve.Status, ContentType: c.Resolve.ContentType, Body: data}, c.out)
+	}},
+}
+
+// run does one of the commands beside serve.
+func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
+	a, known := actions[line.Command]
+	if !known {
+		return fmt.Errorf("the command %s does nothing", line.Command)
+	}
+	c := call{CommandLine: line, in: os.Stdin, out: os.Stdout}
+	if a.redis {
+		if line.Redis.Embedded() {
+			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)", line.Command)
+		}
+		store, err := redis.Open(ctx, line.Redis, nil, log)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		e := line.Execution
+		c.gateway = command.Deployment{
+			Client: store.Client, Keys: store.Keys,
+			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == "stop", Asks: line.Upstream.StatusURL != "",
+			Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
+			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout,
+		}
+	}
+	return a.do(ctx, c)
+}
+
+// webhook is the one that a person named.
+func webhook(i config.Identity) (command.Webhook, error) {
+	if i.Fingerprint == "" {
+		return command.Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
+	}
+	f, err := fingerprint.Parse(i.Fingerprint)
+	return command.Webhook{Fingerprint: &f}, err
+}
+
+func load(c call) command.Load {
+	return command.Load{
+		Rate: c.Size.Rate, Duplicates: c.Size.Duplicates, Bytes: int(c.Size.Bytes),
+		ResultTTL: c.Execution.ResultTTL, Cores: c.Size.Cores, BackendTime: c.Size.BackendTime,
+		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
+		MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
+	}
+}

@@ -1,0 +1,29 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"strings"
+)
+
+// confirmed asks a question and reports whether the answer, a line, is yes. It waits no longer than ctx.
+func confirmed(ctx context.Context, question string, in io.Reader, out io.Writer) bool {
+	_, _ = io.WriteString(out, question)
+	answer := make(chan string, 1)
+	go func() { // ends with the line, or with the process: a read cannot be cancelled
+		line, _ := bufio.NewReader(io.LimitReader(in, 100)).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		if !strings.HasSuffix(line, "\n") {
+			_, _ = io.WriteString(out, "\n")
+		}
+		line = strings.ToLower(strings.TrimSpace(line))
+		return line == "y" || line == "yes"
+	case <-ctx.Done():
+		_, _ = io.WriteString(out, "\n")
+		return false
+	}
+}

@@ -1,0 +1,56 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// Deployment is the Redis of a gateway, and what the commands must know of the gateway's settings.
+type Deployment struct {
+	Client rueidis.Client
+	Keys   redis.Keys
+
+	MaxAttempts int
+	StopInDoubt bool // IN_DOUBT=stop
+	Asks        bool // UPSTREAM_STATUS_URL: an attempt in doubt asks the backend before it acts
+
+	Settle, LockTTL, ResultTTL, RejectedTTL, DoubtTTL time.Duration
+
+	ReplicasAck  int
+	RedisTimeout time.Duration
+}
+
+// do has the script do one operation on a webhook's record. While Redis settles it says so and waits, until ctx ends.
+// After an error the operation may be done or not, and to ask again does no harm.
+func (d Deployment) do(ctx context.Context, f fingerprint.Fingerprint, op scripts.Op, out io.Writer) (scripts.Answer, error) {
+	bucket := d.Keys.Of(f)
+	call := scripts.Call{
+		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
+		Settle: d.Settle, Lease: d.LockTTL, TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL, StopInDoubt: d.StopInDoubt,
+		MaxAttempts: d.MaxAttempts, Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: []scripts.Op{op},
+	}
+	for {
+		reply, err := scripts.Run(ctx, d.Client, call)
+		if err != nil {
+			return scripts.Answer{}, err
+		}
+		answer := reply.Answers[0]
+		if answer.Verdict != scripts.Settling {
+			return answer, nil
+		}
+		_, _ = fmt.Fprintf(out, "Redis was started, restarted or failed over: waiting %s, until the replicas have put back what it lost.\n",
+			length(answer.Left))
+		if err := sleep.For(ctx, answer.Left); err != nil {
+			return scripts.Answer{}, fmt.Errorf("not done, redis is settling: %w", err)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Poisoned lists the webhooks that are not executed again since their executions failed or crashed too often. With
+// MAX_ATTEMPTS, also those whose next delivery will be told so.
+func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
+	found, err := d.walk(ctx, func(m met) bool {
+		return m.Verdict == record.Poisoned || d.due(&m.Record, m.now) == record.Poisoned
+	})
+	if err != nil {
+		return err
+	}
+	hint := ""
+	if d.MaxAttempts == 0 {
+		hint = "MAX_ATTEMPTS is 0 here. With the gateway's own, those that no delivery was told of yet are listed too.\n"
+	}
+	return d.list(found, record.Poisoned, hint, out)
+}
+
+// Doubtful lists the webhooks that are not executed again since nobody knows whether an attempt had its effect. With
+// IN_DOUBT=stop, also those whose next delivery will be told so, or will ask the backend.
+func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
+	found, err := d.walk(ctx, func(m met) bool {
+		return m.Verdict == record.Doubtful || d.due(&m.Record, m.now) == record.Doubtful || d.asks(m)
+	})
+	if err != nil {
+		return err
+	}
+	hint := ""
+	if !d.StopInDoubt {
+		hint = "IN_DOUBT is execute here. With the gateway's own, those that no delivery was told of yet are listed too.\n"
+	}
+	return d.list(found, record.Doubtful, hint, out)
+}
+
+// asks reports whether the next delivery asks the backend, and is told that it is doubtful if that gives no clear answer.
+func (d Deployment) asks(m met) bool {
+	return d.StopInDoubt && d.Asks && inDoubt(&m.Record, m.now) && m.Verdict == record.NoVerdict &&
+		d.due(&m.Record, m.now) == record.NoVerdict
+}
+
+const howToGoOn = "To have one executed again:  oncegate forget --fingerprint FINGERPRINT\n" +
+	"If you know what came of it: oncegate resolve FINGERPRINT --status STATUS --data FILE\n"
+
+func (d Deployment) list(found []met, verdict record.Verdict, hint string, out io.Writer) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintf(out, "No webhook is %s.\n%s", verdict, hint)
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "FINGERPRINT\tFAILURES\tATTEMPT\tENDED\tREPLICA\tREASON\tNEXT DELIVERY") // Flush has the error
+	for _, m := range found {
+		reason, replica := m.Reason, record.Replica(m.Token)
+		if m.State == record.InProgress {
+			reason = record.Expired
+		}
+		if replica == "" {
+			replica = "-"
+		}
+		_, _ = fmt.Fprintf(table, "%v\t%d\t%d\t%s\t%s\t%s\t%s\n", m.name, failures(&m.Record, m.now), m.Attempt, date(m.ended()),
+			plain(replica), plain(reason), d.told(m))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\n%s%s", howToGoOn, hint)
+	return err
+}
+
+// told is what the next delivery of a judged webhook is told.
+func (d Deployment) told(m met) string {
+	switch {
+	case m.Verdict != record.NoVerdict:
+		return string(m.Verdict)
+	case d.asks(m):
+		return "asks the backend"
+	}
+	return string(d.due(&m.Record, m.now)) + ", as the first one"
+}

@@ -1,0 +1,68 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+)
+
+// finding is what stands at a webhook's key. Of a result only the size is read.
+type finding struct {
+	kind   string        // Redis' name for its type
+	record record.Record // without the result's body
+	err    error         // why it is no record
+	size   int64         // bytes of the whole value, if it is a string
+	body   int64         // bytes of the result
+	ttl    time.Duration
+	now    time.Time // by Redis' clock
+}
+
+// What PTTL says if there is no time to tell.
+const (
+	endless = -1 * time.Millisecond
+	gone    = -2 * time.Millisecond
+)
+
+// longestHead is how many bytes of a value hold any record's line.
+const longestHead = 4096
+
+// look reads what stands at a webhook's key. If nothing does, the error is ErrNotFound.
+func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) {
+	key := d.Keys.Record(w.fingerprint())
+	defer func() {
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			err = fmt.Errorf("record at %s: %w", key, err)
+		}
+	}()
+	b := d.Client.B()
+	clock := b.Time().Build()
+	replies := d.Client.DoMulti(ctx, b.Type().Key(key).Build(), b.Getrange().Key(key).Start(0).End(longestHead-1).Build(),
+		b.Strlen().Key(key).Build(), b.Pttl().Key(key).Build(), clock.SetSlot(key)) // all from the server that has it
+	if f.kind, err = replies[0].ToString(); err != nil {
+		return f, err
+	}
+	if f.kind == "none" {
+		return f, w.notFound()
+	}
+	head, err := replies[1].AsBytes()
+	if err != nil && !redis.WrongType(err) {
+		return f, err
+	}
+	if f.size, err = replies[2].AsInt64(); err != nil && !redis.WrongType(err) {
+		return f, err
+	}
+	ttl, err := replies[3].AsInt64()
+	if err != nil {
+		return f, err
+	}
+	f.ttl = time.Duration(ttl) * time.Millisecond
+	f.record, f.err = record.Parse(head)
+	f.body = f.size - int64(len(head)-len(f.record.Result.Body))
+	f.record.Result.Body = nil
+	f.now, err = redis.Clock(replies[4])
+	return f, err
+}

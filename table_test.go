@@ -1,0 +1,26 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/oncegate/oncegate/internal/config"
+)
+
+// TestEveryCommandOfTheCommandLineDoesSomething: one that was added and not wired must not do another's work.
+func TestEveryCommandOfTheCommandLineDoesSomething(t *testing.T) {
+	commands := 0
+	for field := range reflect.TypeFor[config.CommandLine]().Fields() {
+		if _, is := field.Tag.Lookup("cmd"); !is || field.Name == "Serve" {
+			continue
+		}
+		commands++
+		if a := actions[strings.ToLower(field.Name)]; a.do == nil {
+			t.Errorf("%s does nothing", field.Name)
+		}
+	}
+	if commands != len(actions) || commands < 8 {
+		t.Errorf("%d commands, and %d actions", commands, len(actions))
+	}
+}
