@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,7 +151,7 @@ func (b *bucket) claim(f *flight, w Webhook, token string, first bool) (c claim,
 		b.executing.Add(-1)
 	}
 	if !ok && sent {
-		b.abandoned.add(abandonedClaim{key: f.key, token: token, until: time.Now().Add(b.LockTTL)})
+		b.abandoned.add(abandonedClaim{key: f.key, token: token})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -259,16 +260,13 @@ func (b *bucket) fetch(key string, answer *scripts.Answer) (ok bool) {
 func (b *bucket) believed(signals uint64) bool { return b.signals.raised.Load() == signals }
 
 // abandoned are the claims that were given up without an answer: Redis may have executed them. They are failed when it
-// answers again, so that their webhooks need not wait for the lease.
+// answers again, however late: that they were never begun is known here alone, and a lease that ends leaves doubt.
 type abandoned struct {
 	mu     sync.Mutex
 	claims []abandonedClaim
 }
 
-type abandonedClaim struct {
-	key, token string
-	until      time.Time // past it the lease has ended by itself
-}
+type abandonedClaim struct{ key, token string }
 
 // maxAbandoned bounds the memory for them, to some 20 MB. What is over it is bounded by its lease alone.
 const maxAbandoned = 1 << 16
@@ -280,15 +278,11 @@ func (a *abandoned) add(claims ...abandonedClaim) {
 	a.claims = append(a.claims, claims[:min(room, len(claims))]...)
 }
 
-// take removes up to n claims whose lease may still run.
-func (a *abandoned) take(n int, now time.Time) (taken []abandonedClaim) {
+// take removes up to n claims.
+func (a *abandoned) take(n int) (taken []abandonedClaim) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.claims) > 0 && len(taken) < n {
-		if now.Before(a.claims[0].until) {
-			taken = append(taken, a.claims[0])
-		}
-		a.claims = a.claims[1:]
-	}
+	taken = slices.Clone(a.claims[:min(n, len(a.claims))])
+	a.claims = a.claims[len(taken):]
 	return taken
 }

@@ -312,6 +312,23 @@ func TestAClaimThatIsGivenUpDoesNotBlockItsWebhook(t *testing.T) {
 	}
 }
 
+// TestAClaimThatIsGivenUpLeavesNoDoubtHoweverLongRedisIsAway: nobody executed it, and that must not be forgotten.
+func TestAClaimThatIsGivenUpLeavesNoDoubtHoweverLongRedisIsAway(t *testing.T) {
+	h := onReal(t)
+	o := impatient()
+	o.StopInDoubt = true
+	a, b := h.openBehindProxy(o), h.open(o)
+	a.proxy.Mute()
+	h.expect(a.send(1), gate.Unavailable, "")
+	if r := h.stands(1); r.State != record.InProgress {
+		t.Fatalf("redis did not execute the claim: %+v", r)
+	}
+	time.Sleep(2 * o.LockTTL)
+	a.proxy.Mend()
+	h.eventually("the claim is failed", func() bool { return h.stands(1).Reason == "unanswered" })
+	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
+}
+
 func TestFlushAllInTheMiddleRunsNothingTwice(t *testing.T) {
 	h := onReal(t)
 	o := options()

@@ -109,7 +109,7 @@ func (b *bucket) touch() {
 // failAbandoned fails claims that were given up, once Redis answers.
 func (b *bucket) failAbandoned() {
 	for !b.health.bad() {
-		claims := b.abandoned.take(maxGroup, time.Now())
+		claims := b.abandoned.take(maxGroup)
 		if len(claims) == 0 {
 			return
 		}

@@ -482,7 +482,7 @@ func (d *driver) abandons(r replica) replica {
 }
 
 func (d *driver) abandon(b *bucket, r replica) {
-	b.abandoned.add(abandonedClaim{key: d.key, token: r.token.String(), until: time.Now().Add(proofLease)})
+	b.abandoned.add(abandonedClaim{key: d.key, token: r.token.String()})
 }
 
 func (d *driver) abandoned(r replica) move {
