@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,123 +18,8 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
-	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
-
-// serveBackend is the whole backend, in a process of its own: this test binary, started again with BACKEND_DIR. It
-// books whenever it is asked to, and does not look at the key: what comes twice is booked twice. In its directory it
-// leaves a line for each call, and a file for each key that was booked.
-func serveBackend() {
-	dir, token := os.Getenv("BACKEND_DIR"), os.Getenv("BACKEND_TOKEN")
-	delay, err := time.ParseDuration(os.Getenv("BACKEND_DELAY"))
-	check(err)
-	var busy sync.Map
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /book", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		check(err)
-		if token != "" && r.Header.Get("Authorization") != "Bearer "+token {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		key := r.Header.Get("Idempotency-Key")
-		busy.Store(key, true)
-		defer busy.Delete(key)
-		calls, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		check(err)
-		_, err = fmt.Fprintln(calls, key, r.Header.Get("Idempotency-Attempt"), r.Header.Get("Traceparent"), string(body))
-		check(err)
-		check(calls.Close())
-		time.Sleep(delay)
-		booking := fmt.Appendf(nil, `{"booking":%d}`, time.Now().UnixNano())
-		check(os.WriteFile(filepath.Join(dir, key+".new"), booking, 0o600))
-		check(os.Rename(filepath.Join(dir, key+".new"), filepath.Join(dir, key)))
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Set-Cookie", "session=secret")
-		w.WriteHeader(http.StatusCreated)
-		_, _ = w.Write(booking)
-	})
-	mux.HandleFunc("GET /book/{key}", func(w http.ResponseWriter, r *http.Request) {
-		key := filepath.Base(r.PathValue("key"))
-		if _, ok := busy.Load(key); ok {
-			w.WriteHeader(http.StatusConflict)
-			return
-		}
-		booking, err := os.ReadFile(filepath.Join(dir, key))
-		if errors.Is(err, os.ErrNotExist) {
-			w.WriteHeader(http.StatusNotFound)
-			return
-		}
-		check(err)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(booking)
-	})
-	check(http.ListenAndServe(os.Getenv("BACKEND_ADDRESS"), mux))
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "backend:", err)
-		os.Exit(1)
-	}
-}
-
-// backend is that process, seen from a test.
-type backend struct {
-	t       *testing.T
-	dir     string
-	address string
-	process *proc.Process
-}
-
-func startBackend(t *testing.T, env ...string) *backend {
-	t.Helper()
-	port, err := proc.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &backend{t: t, dir: t.TempDir(), address: "127.0.0.1:" + port}
-	b.start(env...)
-	return b
-}
-
-// start starts it at its address, and waits until it listens.
-func (b *backend) start(env ...string) {
-	b.t.Helper()
-	command := exec.Command(os.Args[0])
-	command.Env = append([]string{"BACKEND_DIR=" + b.dir, "BACKEND_ADDRESS=" + b.address, "BACKEND_DELAY=0"}, env...)
-	command.Stderr = os.Stderr
-	b.process = run(b.t, command)
-	if err := b.process.Await(b.t.Context(), proc.Listens(b.address)); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// kill ends it as kill -9 does.
-func (b *backend) kill() { b.process.Kill() }
-
-// calls are the lines that it left, one for each POST.
-func (b *backend) calls() []string {
-	text, err := os.ReadFile(filepath.Join(b.dir, "calls"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		b.t.Fatal(err)
-	}
-	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
-}
-
-// booked returns what the last booking of a key was.
-func (b *backend) booked(key string) string {
-	text, _ := os.ReadFile(filepath.Join(b.dir, key))
-	return string(text)
-}
-
-func (b *backend) settings(redis string, more ...string) []string {
-	return append([]string{
-		"REDIS_URL=" + redis, "UPSTREAM_URL=http://" + b.address + "/book", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s",
-		"LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s",
-	}, more...)
-}
 
 // tokens is a token server that hands out one token.
 type tokens struct {
@@ -165,7 +49,8 @@ const bookFirst = `{"dialogId":"d","nodeId":"n","sequence":1}`
 func TestARetryStormBooksOnceAtTheBackend(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	b := startBackend(t, "BACKEND_DELAY=400ms", "BACKEND_TOKEN=t0ken")
+	b := startBackend(t, 400*time.Millisecond)
+	b.token = "t0ken"
 	granted := startTokens(t, "t0ken")
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("s3cret\n"), 0o600); err != nil {
@@ -195,7 +80,7 @@ func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
 	for name, status := range map[string]string{"asked before": "/book/{key}", "not asked": ""} {
 		t.Run(name, func(t *testing.T) {
 			redis := redistest.Start(t).URL()
-			b := startBackend(t, "BACKEND_DELAY=1m")
+			b := startBackend(t, time.Minute)
 			env := b.settings(redis)
 			if status != "" {
 				env = append(env, "UPSTREAM_STATUS_URL=http://"+b.address+status)
@@ -214,7 +99,7 @@ func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
 			if a := <-failed; a.code != 500 {
 				t.Errorf("whose booking was cut off gets %+v", a)
 			}
-			b.start()
+			b.start(0)
 			a, err := r.send(1)
 			if err != nil || a.code != 200 || a.Status != "success" {
 				t.Errorf("the retry gets %+v, %v\n%s", a, err, r.logs())
@@ -239,7 +124,7 @@ func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *tes
 	} {
 		t.Run(name, func(t *testing.T) {
 			redis := redistest.Start(t).URL()
-			b := startBackend(t, "BACKEND_DELAY=500ms")
+			b := startBackend(t, 500*time.Millisecond)
 			env := b.settings(redis)
 			if c.status != "" {
 				env = append(env, "UPSTREAM_STATUS_URL=http://"+b.address+c.status)
@@ -273,7 +158,7 @@ func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *tes
 func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	b := startBackend(t)
+	b := startBackend(t, 0)
 	r := start(t, b.settings(redis, "UPSTREAM_BREAKER_FAILURES=5", "UPSTREAM_BREAKER_PAUSE=30s")...)
 	if a, err := r.send(0); err != nil || a.code != 200 {
 		t.Fatalf("answer %+v, %v", a, err)
@@ -303,7 +188,7 @@ func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 
 func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 	redis := redistest.Start(t).URL()
-	b := startBackend(t)
+	b := startBackend(t, 0)
 	r := start(t, b.settings(redis, "RESPONSE_MODE=passthrough", "INBOUND_API_KEYS=the-key", "UPSTREAM_KEY_FORMAT=uuid")...)
 	send := func(key string) *http.Response {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(bookFirst))

@@ -26,10 +26,6 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
-	if os.Getenv("BACKEND_DIR") != "" {
-		serveBackend()
-		return
-	}
 	os.Exit(runAll(m))
 }
 

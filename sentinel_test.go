@@ -76,7 +76,7 @@ func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	w := redistest.StartWatched(t, documented(t, "+role", "+hgetall")...)
 	url := w.URL(user)
-	b := startBackend(t, "BACKEND_DELAY=100ms")
+	b := startBackend(t, 100*time.Millisecond)
 	l := &load{t: t, replicas: startTwo(t, b.settings(url, failingOver...)...), data: make(map[int][]json.RawMessage)}
 	l.run(8)
 	eventually(t, "webhooks are answered", func() bool { return l.answered.Load() > 200 })
@@ -116,7 +116,7 @@ func TestARunningExecutionThatOnlyTheLostPrimaryKnewIsPutBack(t *testing.T) {
 	t.Parallel()
 	w := redistest.StartWatched(t, "--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD")
 	url := w.URL("")
-	b := startBackend(t, "BACKEND_DELAY=12s")
+	b := startBackend(t, 12*time.Second)
 	replicas := startTwo(t, b.settings(url, append(failingOver, "WAIT_TIMEOUT=30s")...)...)
 	primary := redistest.Client(t, w.Primary.Addr())
 	redistest.Do(t, primary, "ACL", "SETUSER", "replica", "off")

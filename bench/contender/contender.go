@@ -127,7 +127,7 @@ func (r *Running) Stop() {
 func (r *Running) CPU() (time.Duration, error) { return total(r.replicas, (*process.Process).CPU) }
 
 // Memory is the resident memory of the replicas together, in bytes.
-func (r *Running) Memory() (int64, error) { return total(r.replicas, func(p *process.Process) (int64, error) { return p.Memory() }) }
+func (r *Running) Memory() (int64, error) { return total(r.replicas, (*process.Process).Memory) }
 
 func total[N int64 | time.Duration](replicas []*process.Process, measure func(*process.Process) (N, error)) (sum N, err error) {
 	for _, replica := range replicas {
