@@ -42,8 +42,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.short.now() {
-			l.log.Error("no connection can be taken at the moment: callers wait; more descriptors (ulimit -n) or a lower "+
-				"MAX_CONNECTIONS may help", "error", err, "open", l.open())
+			l.log.Error("no connection can be taken at the moment: callers wait; "+
+				"more descriptors (ulimit -n) or a lower MAX_CONNECTIONS may help", "error", err, "open", l.open())
 		}
 		time.Sleep(pause)
 		pause = min(2*pause, acceptMost)
@@ -54,8 +54,9 @@ func (l *listener) Accept() (net.Conn, error) {
 // of want, and of the network of the connection that it was about to return.
 func passes(err error) bool {
 	for _, passing := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
-		syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EPERM, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENOPROTOOPT,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
 	} {
 		if errors.Is(err, passing) {
 			return true
