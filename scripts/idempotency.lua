@@ -189,6 +189,9 @@ local function foreign(value)
   return { 'foreign', type(value) == 'string' and string.match(value, '^[PDSF](%d+) ') or '' }
 end
 
+-- No record is longer: record.MaxValue in Go. What is must not go out in a reply.
+local MAX_VALUE = 67117056
+
 -- read returns what stands at a key, or nil and the answer that says why that cannot be known.
 local function read(key)
   local value = try('GET', key)
@@ -197,7 +200,7 @@ local function read(key)
     if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, foreign() end
     return nil, refusal(value)
   end
-  local r = parse(value)
+  local r = #value <= MAX_VALUE and parse(value)
   if not r then return nil, foreign(value) end
   return r
 end

@@ -24,36 +24,15 @@ func (p *problems) names(setting string, names []string, refuses func(lower stri
 	}
 }
 
-// frames says whether a header is about one message's form or one connection. Accept-Encoding and Content-Encoding are
-// among them since a result is stored without its encodings.
-func frames(lower string) bool {
-	switch lower {
-	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer",
-		"transfer-encoding", "upgrade":
-		return true
-	}
-	return strings.HasPrefix(lower, "proxy-")
-}
-
 // writes says whether the gateway sets a header of its requests to the backend itself.
 func (u Upstream) writes(lower string) bool {
-	return frames(lower) || lower == "idempotency-attempt" || lower == strings.ToLower(u.KeyHeader) ||
+	return record.Frames(lower) || lower == "idempotency-attempt" || lower == strings.ToLower(u.KeyHeader) ||
 		lower == "authorization" && u.OAuthTokenURL != ""
 }
 
 // noKey says whether a header of a request has a meaning that leaves no room for the key.
 func noKey(lower string) bool {
-	return frames(lower) || lower == "authorization" || lower == "idempotency-attempt"
-}
-
-// notKept says whether a header must not be kept with a result: it is one caller's alone, tells of the moment of one
-// answer, or is written by the gateway.
-func notKept(lower string) bool {
-	switch lower {
-	case "age", "authorization", "date", "retry-after", "set-cookie", "set-cookie2":
-		return true
-	}
-	return frames(lower) || strings.HasPrefix(lower, "idempotency-")
+	return record.Frames(lower) || lower == "authorization" || lower == "idempotency-attempt"
 }
 
 // header reads a line such as "Name: value".

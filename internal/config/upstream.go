@@ -76,7 +76,7 @@ func (u Upstream) problems() (p problems) {
 	p.unless(u.KeyFormat == "hex" || u.KeyFormat == "uuid", "UPSTREAM_KEY_FORMAT is %q: must be hex or uuid", u.KeyFormat)
 	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
 	p.lines(u)
-	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), notKept,
+	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), record.NeverKept,
 		"must be none that is for one caller, tells of one moment, belongs to one connection or is written by the gateway itself")
 	p.unless(0 <= u.BreakerFailures && u.BreakerFailures <= maxBreakerFailures,
 		"UPSTREAM_BREAKER_FAILURES is %d: must be 0 (off) to %d", u.BreakerFailures, maxBreakerFailures)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
@@ -90,6 +91,9 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 		return r, false, false
 	}
 	r, err = record.Parse(value)
+	if errors.Is(err, record.ErrForeign) {
+		b.seen.forget(f) // it may be large: the script looks at it without sending it
+	}
 	if err != nil || !r.HasResult() || !b.redisNow().Before(r.Ends) {
 		return r, false, false
 	}

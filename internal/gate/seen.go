@@ -52,6 +52,9 @@ func (s *seen) add(f fingerprint.Fingerprint) { s.slot(f).tag.Store(tag(f)) }
 
 func (s *seen) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag.Load() == tag(f) }
 
+// forget leaves a fingerprint to the script.
+func (s *seen) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareAndSwap(tag(f), 0) }
+
 // record returns what is kept, if no signal of a loss has come since; it must not be changed.
 func (s *seen) record(f fingerprint.Fingerprint, signals uint64) *record.Record {
 	k := s.slot(f).kept.Load()

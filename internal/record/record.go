@@ -24,6 +24,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // State is a record's first byte.
@@ -135,10 +137,14 @@ func (r *Record) HasResult() bool { return r.State == Done || r.State == Sealed 
 // Forgotten reports whether a person had this record forgotten.
 func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
 
+// MaxValue is the length of the longest record that any version writes, in bytes: the largest result that a setting allows
+// (64 MiB), the line, and as much again for what sealing adds. The script has the same number.
+const MaxValue = 64<<20 + 2*maxHeader
+
 // Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
 func Parse(value []byte) (Record, error) {
 	line, _, found := bytes.Cut(value[:min(len(value), maxHeader)], []byte{'\n'})
-	if !found || len(line) < 3 || line[1] != version || line[2] != ' ' {
+	if !found || len(value) > MaxValue || len(line) < 3 || line[1] != version || line[2] != ' ' {
 		return Record{}, ErrForeign
 	}
 	body := value[len(line)+1:]
@@ -153,10 +159,16 @@ func Parse(value []byte) (Record, error) {
 		r.Result = Result{Status: int(h.integer()), Body: body}
 		r.Past = h.optional()
 		r.Result.ContentType, r.Result.Headers = h.contentType(), h.headers()
+		if h.err == nil {
+			h.err = r.Result.checkFields() // what was not checked was not written by us
+		}
 	case Sealed:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
 		r.Result = Result{Status: int(h.integer()), Body: body}
 		r.Past, r.KeyID = h.optional(), h.text()
+		if !isFinal(r.Result.Status) {
+			h.fail("the status is none that a result has")
+		}
 	case Failed:
 		r.FailedAt, r.Reason, r.Started, r.Digest = h.time(), h.text(), h.time(), h.optionalDigest()
 		r.Doubt, r.Failures, r.Verdict, r.Past = h.flag(), h.integer(), h.verdict(), h.optional()
@@ -329,24 +341,61 @@ func (r *Result) ParseKind(kind []byte) error {
 // maxKind leaves room in a header line for all that stands before it.
 const maxKind = maxHeader - 512
 
+// isFinal says whether a result may have a status.
+func isFinal(status int) bool {
+	return 200 <= status && status <= 299 || 400 <= status && status <= 499
+}
+
+// Frames says whether a header, in lower case, is about one message's form or one connection. Accept-Encoding and
+// Content-Encoding are among them since a result is stored without its encodings.
+func Frames(lower string) bool {
+	switch lower {
+	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te",
+		"trailer", "transfer-encoding", "upgrade":
+		return true
+	}
+	return strings.HasPrefix(lower, "proxy-")
+}
+
+// NeverKept says whether a header, in lower case, must not be kept with a result: it is one caller's alone, tells of the
+// moment of one answer, or is written by the gateway.
+func NeverKept(lower string) bool {
+	switch lower {
+	case "age", "authorization", "date", "preference-applied", "retry-after", "set-cookie", "set-cookie2":
+		return true
+	}
+	return Frames(lower) || strings.HasPrefix(lower, "idempotency-")
+}
+
 // Check says what of a result can't be kept in a record.
 func (r Result) Check() error {
+	if err := r.checkFields(); err != nil {
+		return err
+	}
+	if kind := r.Kind(); len(kind) > maxKind {
+		return fmt.Errorf("a result's content type and headers have at most %d bytes, but these %d", maxKind, len(kind))
+	}
+	return nil
+}
+
+// checkFields says which status, content type or header no result has.
+func (r Result) checkFields() error {
 	odd := func(text string) bool {
 		return strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text)
 	}
 	switch {
-	case r.Status < 200 || r.Status > 299 && r.Status < 400 || r.Status > 499:
+	case !isFinal(r.Status):
 		return fmt.Errorf("a result has a status of 2xx, or 4xx for a final refusal, but this has %d", r.Status)
 	case r.ContentType == "" || odd(r.ContentType):
 		return errors.New("a result has a content type without control characters")
 	}
 	for _, h := range r.Headers {
-		if h.Name == "" || strings.ContainsAny(h.Name, ": %") || odd(h.Name) || odd(h.Value) {
-			return errors.New("a result's header has a name, and no control characters")
+		switch {
+		case !httpguts.ValidHeaderFieldName(h.Name) || strings.Contains(h.Name, "%") || odd(h.Value):
+			return errors.New("a result's header has a name (an HTTP token without %), and no control characters")
+		case NeverKept(strings.ToLower(h.Name)):
+			return fmt.Errorf("the header %s of a result can't be kept for other callers", h.Name)
 		}
-	}
-	if kind := r.Kind(); len(kind) > maxKind {
-		return fmt.Errorf("a result's content type and headers have at most %d bytes, but these %d", maxKind, len(kind))
 	}
 	return nil
 }

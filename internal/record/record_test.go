@@ -283,3 +283,34 @@ func TestATokenNamesItsReplica(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatNoResultHasIsForeign(t *testing.T) {
+	planted := func(result record.Result) []byte {
+		r := done("text/plain", "none")
+		r.Result = result
+		return record.Append(nil, r)
+	}
+	headers := func(name, value string) []record.Header { return []record.Header{{Name: name, Value: value}} }
+	right := record.Result{Status: 404, ContentType: "text/plain", Headers: headers("Location", "/a b"), Body: []byte("none")}
+	if _, err := record.Parse(planted(right)); err != nil {
+		t.Errorf("a result is refused: %v", err)
+	}
+	for what, change := range map[string]func(*record.Result){
+		"status 0":      func(r *record.Result) { r.Status = 0 },
+		"status 199":    func(r *record.Result) { r.Status = 199 },
+		"status 300":    func(r *record.Result) { r.Status = 300 },
+		"status 500":    func(r *record.Result) { r.Status = 500 },
+		"status 999999": func(r *record.Result) { r.Status = 999999 },
+		"a cookie":      func(r *record.Result) { r.Headers = headers("Set-Cookie", "a") },
+		"one hop":       func(r *record.Result) { r.Headers = headers("Connection", "close") },
+		"our own":       func(r *record.Result) { r.Headers = headers("IDEMPOTENCY-REPLAYED", "true") },
+		"no token":      func(r *record.Result) { r.Headers = headers("a(b)", "c") },
+		"too long":      func(r *record.Result) { r.Body = make([]byte, record.MaxValue) },
+	} {
+		wrong := right
+		change(&wrong)
+		if _, err := record.Parse(planted(wrong)); !errors.Is(err, record.ErrForeign) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
