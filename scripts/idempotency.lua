@@ -433,7 +433,9 @@ local function restore(key, value)
   local known = parse(value)
   if not known or known.state == 'P' then return foreign(value) end
   local done = known.state == 'D'
-  if done and known.ends <= now then return { 'expired' } end
+  local ttl = (known.verdict or STOP and known.doubt == '1') and DOUBT_TTL or TTL -- of a failed record
+  local ends = known.ends or not known.verdict and known.ended + ttl -- a verdict is prolonged by who meets it
+  if ends and ends <= now then return { 'expired' } end
   local r, unknown = read(key)
   if unknown then return unknown end
   local ours = r.token == known.token and known.token ~= PERSON
@@ -442,13 +444,7 @@ local function restore(key, value)
   local may = done and may_end(r, known.attempt, known.token) or not done and may_fail(r, known)
   if not may then return { 'refused', r.value } end
 
-  local ttl = TTL
-  if done then
-    ttl = int(known.ends - now)
-  elseif known.verdict or STOP and known.doubt == '1' then
-    ttl = DOUBT_TTL
-  end
-  local refused = write(key, ttl, value)
+  local refused = write(key, done and int(known.ends - now) or ttl, value)
   if refused then return refused end
   if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
     count('stored')

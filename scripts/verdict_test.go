@@ -298,6 +298,28 @@ func TestNoPastMakesARecordUnreadable(t *testing.T) {
 	})
 }
 
+// TestAFailureThatHasEndedIsNotPutBack: attempts have begun anew since, and a later attempt would win over their result.
+func TestAFailureThatHasEndedIsNotPutBack(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.claim("new")
+		e.run(storeOp(key, 1, "new", digest, result, ttl))
+		old := record.Record{State: record.Failed, Attempt: 5, Token: "old", FailedAt: e.now().Add(-ttl - time.Second), Reason: "timeout", Doubt: true}
+		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Expired || e.stands().State != record.Done {
+			t.Errorf("%+v, and %+v stands", a, e.stands())
+		}
+		e.do("DEL", key)
+		old.Verdict = record.Doubtful // its deliveries have prolonged it
+		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Restored {
+			t.Errorf("a verdict: %+v", a)
+		}
+		e.do("DEL", key)
+		e.stop, old.Verdict = true, record.NoVerdict // its doubt lives for longer
+		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Restored {
+			t.Errorf("a doubt, with stop: %+v", a)
+		}
+	})
+}
+
 func TestARecordKeepsTheLastFourAttemptsBeforeIt(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		for i := 1; i <= 6; i++ {
