@@ -1,9 +1,12 @@
 package faults_test
 
 import (
+	"encoding/base64"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,18 +41,32 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
+// keyFile returns the path of a file of keys for results.
+func keyFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	secret := func(letter string) string {
+		return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+	}
+	if err := os.WriteFile(path, []byte("one "+secret("1")+"\ndigest "+secret("d")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestNothingIsLostAndNothingHappensTwice breaks what can break, in one world after the other.
 func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	all, long := budget(t)
 	worlds := []struct {
-		name  string
-		share int // of the time, percent
-		store func(t *testing.T) store
+		name   string
+		share  int // of the time, percent
+		store  func(t *testing.T) store
+		sealed bool // results in Redis
 	}{
-		{"Redis keeps its data", 30, func(t *testing.T) store { return startAlone(t, true) }},
-		{"Redis forgets", 30, func(t *testing.T) store { return startAlone(t, false) }},
-		{"Sentinel", 20, func(t *testing.T) store { return startWatched(t) }},
-		{"Cluster", 20, func(t *testing.T) store { return startCluster(t) }},
+		{"Redis keeps its data", 30, func(t *testing.T) store { return startAlone(t, true) }, false},
+		{"Redis forgets", 30, func(t *testing.T) store { return startAlone(t, false) }, true},
+		{"Sentinel", 20, func(t *testing.T) store { return startWatched(t) }, false},
+		{"Cluster", 20, func(t *testing.T) store { return startCluster(t) }, true},
 	}
 	crowd, flags := 48, []string(nil)
 	if !long {
@@ -70,7 +87,11 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 			for _, strike := range strikes {
 				t.Log(strike)
 			}
-			w := open(t, program, s)
+			var env []string
+			if world.sealed {
+				env = append(env, "RESULT_KEY_FILE="+keyFile(t))
+			}
+			w := open(t, program, s, env...)
 			w.expectNone(w.run(number, strikes, crowd, usual, time.Minute))
 		})
 	}
