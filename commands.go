@@ -13,6 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/seal"
 )
 
 // action is what a command beside serve does.
@@ -25,6 +26,7 @@ type action struct {
 type call struct {
 	*config.CommandLine
 	gateway command.Deployment // of a command that looks into Redis
+	log     *slog.Logger
 	in      io.Reader
 	out     io.Writer
 }
@@ -67,6 +69,9 @@ var actions = map[string]action{
 		if err != nil {
 			return err
 		}
+		if c.gateway.Seal, err = seal.Load(c.Execution.ResultKeyFile, c.log); err != nil {
+			return err
+		}
 		return c.gateway.Resolve(ctx, w, record.Result{Status: c.Resolve.Status, ContentType: c.Resolve.ContentType, Body: data}, c.out)
 	}},
 }
@@ -77,7 +82,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 	if !known {
 		return fmt.Errorf("the command %s does nothing", line.Command)
 	}
-	c := call{CommandLine: line, in: os.Stdin, out: os.Stdout}
+	c := call{CommandLine: line, log: log, in: os.Stdin, out: os.Stdout}
 	if a.redis {
 		if line.Redis.Embedded() {
 			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)", line.Command)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -24,6 +25,8 @@ type Deployment struct {
 	Asks        bool // UPSTREAM_STATUS_URL: an attempt in doubt asks the backend before it acts
 
 	Settle, LockTTL, ResultTTL, RejectedTTL, DoubtTTL time.Duration
+
+	Seal *seal.Keys // seal what a person resolves; nil: it stands in Redis as it is
 
 	ReplicasAck  int
 	RedisTimeout time.Duration

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -62,7 +63,9 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 		return fmt.Errorf("%v is not resolved: %w, of status %d; oncegate forget makes it execute again", w, ErrHasResult, r.Result.Status)
 	}
 	f := w.fingerprint()
-	resolved := record.Record{State: record.Done, Attempt: r.Attempt, Digest: r.Digest, Result: result}
+	resolved := d.Seal.Seal(seal.Place{Prefix: d.Keys.Prefix(), Fingerprint: f}, record.Record{
+		State: record.Done, Attempt: r.Attempt, Token: record.Person, Digest: r.Digest, Result: result,
+	})
 	answer, err := d.do(ctx, f, scripts.Resolve(d.Keys.Record(f), resolved, ttl), out)
 	if err != nil {
 		return fmt.Errorf("resolving %v: %w", w, err)

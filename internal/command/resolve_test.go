@@ -1,7 +1,9 @@
 package command_test
 
 import (
+	"encoding/base64"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -39,6 +42,34 @@ func TestResolveGivesEveryDeliveryThatResult(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestResolveSealsWhereResultsAreSealed(t *testing.T) {
+	server := redistest.Start(t)
+	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
+	path := filepath.Join(t.TempDir(), "keys")
+	secret := func(letter string) string {
+		return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+	}
+	if err := os.WriteFile(path, []byte("k7 "+secret("k")+"\ndigest "+secret("d")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := e.gateway(server.Addr(), func(g *gateway) { g.config.Execution.ResultKeyFile = path })
+	e.plant(key, found(e.now())["failed"].record, ttl)
+	d := g.deployment()
+	var err error
+	if d.Seal, err = seal.Load(path, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Resolve(e.Context(), webhook, byHand, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	if r := e.stands(); r.State != record.Sealed || r.KeyID != "k7" || r.Token != record.Person {
+		t.Errorf("%+v stands", r)
+	}
+	if a := g.deliver(); a.code != 200 || !strings.Contains(a.body, "AB12") {
+		t.Errorf("the next webhook is answered %+v", a)
+	}
 }
 
 func TestARefusalThatAPersonFoundOutLivesAsLongAsARefusal(t *testing.T) {
