@@ -65,14 +65,15 @@ var actions = map[string]action{
 		if err != nil {
 			return err
 		}
+		if c.gateway.Seal, err = seal.Load(c.Execution.ResultKeyFile, c.log); err != nil {
+			return err
+		}
 		data, err := command.Data(c.Resolve.Data, c.in, int(c.Execution.MaxResultBytes))
 		if err != nil {
 			return err
 		}
-		if c.gateway.Seal, err = seal.Load(c.Execution.ResultKeyFile, c.log); err != nil {
-			return err
-		}
-		return c.gateway.Resolve(ctx, w, record.Result{Status: c.Resolve.Status, ContentType: c.Resolve.ContentType, Body: data}, c.out)
+		result := record.Result{Status: c.Resolve.Status, ContentType: c.Resolve.ContentType, Body: data}
+		return c.gateway.Resolve(ctx, w, result, c.out)
 	}},
 }
 
@@ -85,7 +86,8 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 	c := call{CommandLine: line, log: log, in: os.Stdin, out: os.Stdout}
 	if a.redis {
 		if line.Redis.Embedded() {
-			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)", line.Command)
+			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)",
+				line.Command)
 		}
 		store, err := redis.Open(ctx, line.Redis, nil, log)
 		if err != nil {

@@ -34,7 +34,9 @@ type Deployment struct {
 
 // do has the script do one operation on a webhook's record. While Redis settles it says so and waits, until ctx ends.
 // After an error the operation may be done or not, and to ask again does no harm.
-func (d Deployment) do(ctx context.Context, f fingerprint.Fingerprint, op scripts.Op, out io.Writer) (scripts.Answer, error) {
+func (d Deployment) do(
+	ctx context.Context, f fingerprint.Fingerprint, op scripts.Op, out io.Writer,
+) (scripts.Answer, error) {
 	bucket := d.Keys.Of(f)
 	call := scripts.Call{
 		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
@@ -50,8 +52,8 @@ func (d Deployment) do(ctx context.Context, f fingerprint.Fingerprint, op script
 		if answer.Verdict != scripts.Settling {
 			return answer, nil
 		}
-		_, _ = fmt.Fprintf(out, "Redis was started, restarted or failed over: waiting %s, until the replicas have put back what it lost.\n",
-			length(answer.Left))
+		_, _ = fmt.Fprintf(out, "Redis was started, restarted or failed over: "+
+			"waiting %s, until the replicas have put back what it lost.\n", length(answer.Left))
 		if err := sleep.For(ctx, answer.Left); err != nil {
 			return scripts.Answer{}, fmt.Errorf("not done, redis is settling: %w", err)
 		}

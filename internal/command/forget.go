@@ -18,8 +18,8 @@ var ErrRunning = errors.New("it is being executed")
 var ErrUnconfirmed = errors.New("nothing was forgotten: the answer was not yes (--yes asks nothing)")
 
 const (
-	whatForceMeans = "--force forgets it all the same: this execution may finish its work, but its result is dropped, " +
-		"its callers are told to ask again, and the next webhook executes"
+	whatForceMeans = "--force forgets it all the same: this execution may finish its work, but its result is " +
+		"dropped, its callers are told to ask again, and the next webhook executes"
 	wasForced = "An execution that was running may finish its work, but its result is dropped.\n"
 )
 
@@ -56,15 +56,18 @@ func unexpected(answer scripts.Answer, w Webhook, done string) error {
 	case scripts.Foreign:
 		return fmt.Errorf("%v is not %s: what stands at its key is %w", w, done, record.ErrForeign)
 	case scripts.Error:
-		return fmt.Errorf("it is not certain that %v is %s: redis says %s; to try again does no harm", w, done, answer.Text)
+		return fmt.Errorf("it is not certain that %v is %s: redis says %s; to try again does no harm", w, done,
+			answer.Text)
 	}
 	return fmt.Errorf("%v is not %s: the script says %q", w, done, answer.Verdict)
 }
 
-// ForgetDoubtful makes the next delivery of each webhook execute again that has the verdict doubtful and whose last attempt
-// ended before a time, which before returns for the time by Redis' clock. It says how many they are and asks first, unless
-// yes. What changes while a person thinks about it is left as it is.
-func (d Deployment) ForgetDoubtful(ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer) error {
+// ForgetDoubtful makes the next delivery of each doubtful webhook execute again whose last attempt ended before a time.
+// The function before returns that time; it is given the time by Redis' clock. ForgetDoubtful says how many they are and
+// asks first, unless yes is set. What changes while a person thinks about it is left as it is.
+func (d Deployment) ForgetDoubtful(
+	ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer,
+) error {
 	var limit time.Time
 	found, err := d.walk(ctx, func(m met) bool {
 		limit = before(m.now)
@@ -78,7 +81,8 @@ func (d Deployment) ForgetDoubtful(ctx context.Context, before func(now time.Tim
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "%s ended before %s, the first one at %s, the last one at %s.\n"+
-		"Nobody knows whether they were done. Once forgotten, each is executed by its next delivery, and so perhaps twice.\n",
+		"Nobody knows whether they were done. "+
+		"Once forgotten, each is executed by its next delivery, and so perhaps twice.\n",
 		many(len(found), "doubtful webhook"), date(limit), date(found[0].ended()), date(found[len(found)-1].ended()))
 	if !yes && !confirmed(ctx, "Forget them? [y/N] ", in, out) {
 		return ErrUnconfirmed
@@ -94,7 +98,8 @@ func (d Deployment) ForgetDoubtful(ctx context.Context, before func(now time.Tim
 			forgotten++
 		case answer.Verdict == scripts.Refused, answer.Verdict == scripts.Missing:
 		default:
-			return fmt.Errorf("after %d of %d were forgotten: %w", forgotten, len(found), unexpected(answer, w, "forgotten"))
+			err := unexpected(answer, w, "forgotten")
+			return fmt.Errorf("after %d of %d were forgotten: %w", forgotten, len(found), err)
 		}
 	}
 	text := fmt.Sprintf("Forgotten: %s.\n", many(forgotten, "webhook"))

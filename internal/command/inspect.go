@@ -10,8 +10,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Inspect puts a webhook's record into words, with what the next delivery gets under the gateway's settings. The result is
-// payload: its size is told, not its content. If there is no record, the error is ErrNotFound.
+// Inspect puts a webhook's record into words, with what the next delivery gets under the gateway's settings. The result
+// is payload: its size is told, not its content. If there is no record, the error is ErrNotFound.
 func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error {
 	found, err := d.look(ctx, w)
 	if err != nil {
@@ -35,7 +35,8 @@ func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error
 	case found.kind != "string":
 		line("state", "foreign: a %s, which no version of oncegate wrote; it is left as it is", plain(found.kind))
 	case found.err != nil:
-		line("state", "foreign: a string of %d bytes, which no version of oncegate wrote; it is left as it is", found.size)
+		line("state", "foreign: a string of %d bytes, which no version of oncegate wrote; it is left as it is",
+			found.size)
 	default:
 		d.describe(found, line)
 	}
@@ -99,7 +100,8 @@ func state(r *record.Record, now time.Time) string {
 	case r.State == record.InProgress:
 		return "running"
 	case r.Verdict == record.Poisoned:
-		return fmt.Sprintf("poisoned: %s failed or crashed, and it is not executed again", many(int(r.Failures), "execution"))
+		return fmt.Sprintf("poisoned: %s failed or crashed, and it is not executed again",
+			many(int(r.Failures), "execution"))
 	case r.Verdict == record.Doubtful:
 		return "doubtful: nobody knows whether it was done, and it is not executed again"
 	case r.State == record.Failed:

@@ -20,7 +20,7 @@ func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 	}
 	hint := ""
 	if d.MaxAttempts == 0 {
-		hint = "MAX_ATTEMPTS is 0 here. With the gateway's own, those that no delivery was told of yet are listed too.\n"
+		hint = "MAX_ATTEMPTS is 0 here." + listedToo
 	}
 	return d.list(found, record.Poisoned, hint, out)
 }
@@ -36,16 +36,18 @@ func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
 	}
 	hint := ""
 	if !d.StopInDoubt {
-		hint = "IN_DOUBT is execute here. With the gateway's own, those that no delivery was told of yet are listed too.\n"
+		hint = "IN_DOUBT is execute here." + listedToo
 	}
 	return d.list(found, record.Doubtful, hint, out)
 }
 
-// asks reports whether the next delivery asks the backend, and is told that it is doubtful if that gives no clear answer.
+// asks reports whether the next delivery asks the backend. It is told that it is doubtful if no clear answer comes.
 func (d Deployment) asks(m met) bool {
 	return d.StopInDoubt && d.Asks && inDoubt(&m.Record, m.now) && m.Verdict == record.NoVerdict &&
 		d.due(&m.Record, m.now) == record.NoVerdict
 }
+
+const listedToo = " With the gateway's own, those that no delivery was told of yet are listed too.\n"
 
 const howToGoOn = "To have one executed again:  oncegate forget --fingerprint FINGERPRINT\n" +
 	"If you know what came of it: oncegate resolve FINGERPRINT --status STATUS --data FILE\n"
@@ -56,7 +58,8 @@ func (d Deployment) list(found []met, verdict record.Verdict, hint string, out i
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "FINGERPRINT\tFAILURES\tATTEMPT\tENDED\tREPLICA\tREASON\tNEXT DELIVERY") // Flush has the error
+	// Flush has the errors.
+	_, _ = fmt.Fprintln(table, "FINGERPRINT\tFAILURES\tATTEMPT\tENDED\tREPLICA\tREASON\tNEXT DELIVERY")
 	for _, m := range found {
 		reason, replica := m.Reason, record.Replica(m.Token)
 		if m.State == record.InProgress {
@@ -65,8 +68,8 @@ func (d Deployment) list(found []met, verdict record.Verdict, hint string, out i
 		if replica == "" {
 			replica = "-"
 		}
-		_, _ = fmt.Fprintf(table, "%v\t%d\t%d\t%s\t%s\t%s\t%s\n", m.name, failures(&m.Record, m.now), m.Attempt, date(m.ended()),
-			plain(replica), plain(reason), d.told(m))
+		_, _ = fmt.Fprintf(table, "%v\t%d\t%d\t%s\t%s\t%s\t%s\n", m.name, failures(&m.Record, m.now), m.Attempt,
+			date(m.ended()), plain(replica), plain(reason), d.told(m))
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -40,7 +40,8 @@ func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) 
 	}()
 	b := d.Client.B()
 	clock := b.Time().Build()
-	replies := d.Client.DoMulti(ctx, b.Type().Key(key).Build(), b.Getrange().Key(key).Start(0).End(longestHead-1).Build(),
+	replies := d.Client.DoMulti(ctx, b.Type().Key(key).Build(),
+		b.Getrange().Key(key).Start(0).End(longestHead-1).Build(),
 		b.Strlen().Key(key).Build(), b.Pttl().Key(key).Build(), clock.SetSlot(key)) // all from the server that has it
 	if f.kind, err = replies[0].ToString(); err != nil {
 		return f, err

@@ -25,9 +25,9 @@ func failures(r *record.Record, now time.Time) int64 {
 	return r.Failures
 }
 
-// due returns the verdict that the next delivery will be told and that is written down then; none, if it executes, or if
-// there is a verdict already. It is the rule of the script (verdict in scripts/idempotency.lua), under the gateway's
-// settings.
+// due returns the verdict that the next delivery will be told and that is written down then. There is none if that one
+// executes, or if there is a verdict already. It is the rule of the script (verdict in scripts/idempotency.lua), under
+// the gateway's settings.
 func (d Deployment) due(r *record.Record, now time.Time) record.Verdict {
 	switch {
 	case r.Verdict != record.NoVerdict, r.State != record.Failed && !crashed(r, now):
@@ -57,11 +57,13 @@ func (d Deployment) next(r *record.Record, now time.Time) string {
 	attempt := r.Attempt + 1
 	switch due := d.due(r, now); {
 	case due == record.Poisoned:
-		return fmt.Sprintf("500 %q, and each one after it, until a person decides: MAX_ATTEMPTS is %d", due, d.MaxAttempts)
+		return fmt.Sprintf("500 %q, and each one after it, until a person decides: MAX_ATTEMPTS is %d", due,
+			d.MaxAttempts)
 	case due == record.Doubtful:
 		return fmt.Sprintf("500 %q, and each one after it, until a person decides: IN_DOUBT is stop", due)
 	case inDoubt(r, now) && d.Asks:
-		return fmt.Sprintf("asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt %d only if the backend does not know it", attempt)
+		return fmt.Sprintf("asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt %d only if the backend "+
+			"does not know it", attempt)
 	case inDoubt(r, now):
 		return fmt.Sprintf("executes it as attempt %d, and so perhaps twice", attempt)
 	}

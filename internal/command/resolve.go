@@ -41,11 +41,12 @@ func Data(path string, in io.Reader, most int) ([]byte, error) {
 	return data, nil
 }
 
-// Resolve gives a webhook the result that a person found out: all its deliveries get it from then on, as if an execution had
-// brought it, for RESULT_TTL or REJECTED_TTL. It does so only if the attempt that it found still stands when it writes.
+// Resolve gives a webhook the result that a person found out: all its deliveries get it from then on, as if an execution
+// had brought it, for RESULT_TTL or REJECTED_TTL. It does so only if the attempt that it found still stands when it
+// writes.
 //
-// Errors: ErrNotFound, ErrRunning, ErrHasResult, ErrChanged, record.ErrForeign, or what of the result makes no sense. After
-// another error the webhook may be resolved or not; to try again does no harm.
+// Errors: ErrNotFound, ErrRunning, ErrHasResult, ErrChanged, record.ErrForeign, or what of the result makes no sense.
+// After another error the webhook may be resolved or not; to try again does no harm.
 func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result, out io.Writer) error {
 	ttl, err := d.check(result)
 	if err != nil {
@@ -60,7 +61,8 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 	case found.err != nil:
 		return unexpected(scripts.Answer{Verdict: scripts.Foreign}, w, "resolved")
 	case r.State == record.Done, r.State == record.Sealed:
-		return fmt.Errorf("%v is not resolved: %w, of status %d; oncegate forget makes it execute again", w, ErrHasResult, r.Result.Status)
+		return fmt.Errorf("%v is not resolved: %w, of status %d; oncegate forget makes it execute again", w, ErrHasResult,
+			r.Result.Status)
 	}
 	f := w.fingerprint()
 	resolved := d.Seal.Seal(seal.Place{Prefix: d.Keys.Prefix(), Fingerprint: f}, record.Record{
@@ -72,13 +74,15 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 	}
 	switch answer.Verdict {
 	case scripts.Resolved:
-		_, err := fmt.Fprintf(out, "Resolved: %v.\nFor %s every delivery gets status %d and these %d bytes, on whichever replica.\n",
+		_, err := fmt.Fprintf(out, "Resolved: %v.\n"+
+			"For %s every delivery gets status %d and these %d bytes, on whichever replica.\n",
 			w, length(ttl), result.Status, len(result.Body))
 		return err
 	case scripts.Missing:
 		return w.notFound()
 	case scripts.Running:
-		return fmt.Errorf("%v is not resolved: %w; wait for its end or, if its replica is gone, for its lease (LOCK_TTL)", w, ErrRunning)
+		return fmt.Errorf("%v is not resolved: %w; wait for its end or, if its replica is gone, for its lease (LOCK_TTL)",
+			w, ErrRunning)
 	case scripts.Refused:
 		return fmt.Errorf("%v is not resolved: %w; oncegate inspect shows what stands there now", w, ErrChanged)
 	}
@@ -91,13 +95,15 @@ func (d Deployment) check(r record.Result) (ttl time.Duration, err error) {
 		return 0, err
 	}
 	if r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return 0, fmt.Errorf("the result is declared as %s and is none, %d bytes: mend it, or give --content-type", record.JSON, len(r.Body))
+		return 0, fmt.Errorf("the result is declared as %s and is none, %d bytes: mend it, or give --content-type",
+			record.JSON, len(r.Body))
 	}
 	if r.Status < 400 {
 		return d.ResultTTL, nil
 	}
 	if d.RejectedTTL == 0 {
-		return 0, errors.New("REJECTED_TTL is 0, so that no refusal (4xx) is kept: oncegate forget lets the webhook execute again")
+		return 0, errors.New("REJECTED_TTL is 0, so that no refusal (4xx) is kept: " +
+			"oncegate forget lets the webhook execute again")
 	}
 	return d.RejectedTTL, nil
 }

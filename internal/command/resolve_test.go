@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
@@ -220,6 +221,47 @@ func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	}
 	if a := other.deliver(); !strings.Contains(a.body, `"data":{"late":true}`) {
 		t.Errorf("a delivery gets %+v", a)
+	}
+}
+
+// keyFile is one of RESULT_KEY_FILE, with a key of this name.
+func keyFile(t *testing.T, name string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "keys")
+	secret := func(letter string) string {
+		return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+	}
+	if err := os.WriteFile(path, []byte(name+" "+secret("k")+"\ndigest "+secret("d")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAResultFromAPersonIsSealedToo(t *testing.T) {
+	server := redistest.Start(t)
+	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
+	g := e.gateway(server.Addr(), func(g *gateway) { g.config.Execution.ResultKeyFile = keyFile(t, "k7") })
+	g.does(fails(handler.ErrOutcomeUnknown))
+	g.deliver()
+	d := g.deployment()
+	var err error
+	if d.Seal, err = seal.Load(g.config.Execution.ResultKeyFile, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Resolve(t.Context(), webhook, byHand, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	if value := e.do("GET", key); e.stands().State != record.Sealed || strings.Contains(value, "AB12") {
+		t.Errorf("%q stands", value)
+	}
+	if a := g.deliver(); a.code != 200 || a.attempt != "2" || !strings.Contains(a.body, `"data":{"booking":"AB12"}`) {
+		t.Errorf("a delivery gets %+v", a)
+	}
+	page := unbroken(g.inspect())
+	for _, says := range []string{"state done, as a person found out", "status 201 sealed ", "bytes, which the key k7 opens"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("it does not say %q:\n%s", says, g.inspect())
+		}
 	}
 }
 

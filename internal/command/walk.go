@@ -34,8 +34,7 @@ func (m met) ended() time.Time {
 	return m.FailedAt
 }
 
-// walk goes over all records in progress and failed ones, in small steps, and returns those that are wanted, in the order in
-// which they ended.
+// walk goes over all records, in small steps, and returns those that are wanted, in the order in which they ended.
 func (d Deployment) walk(ctx context.Context, wanted func(met) bool) ([]met, error) {
 	servers, err := redis.Primaries(ctx, d.Client)
 	if err != nil {
@@ -55,7 +54,9 @@ func (d Deployment) walk(ctx context.Context, wanted func(met) bool) ([]met, err
 	}), nil
 }
 
-func (d Deployment) walkOver(ctx context.Context, server rueidis.Client, wanted func(met) bool, found map[fingerprint.Fingerprint]met) error {
+func (d Deployment) walkOver(
+	ctx context.Context, server rueidis.Client, wanted func(met) bool, found map[fingerprint.Fingerprint]met,
+) error {
 	for cursor := uint64(0); ; {
 		replies := server.DoMulti(ctx, server.B().Scan().Cursor(cursor).Match(d.Keys.Records()).Count(scanned).Build(),
 			server.B().Time().Build())
