@@ -57,6 +57,9 @@ const version = '1'
 // maxHeader bounds the header line: what is longer is not ours.
 const maxHeader = 4096
 
+// MaxKeyID bounds the bytes of a key's id in a sealed record.
+const MaxKeyID = 32
+
 // Person is the token of a record that a person left behind: a failed one (`oncegate forget`) or a done one
 // (`oncegate resolve`). No execution has it.
 const Person = "-"
@@ -165,7 +168,9 @@ func Parse(value []byte) (Record, error) {
 	case Sealed:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
 		r.Result = Result{Status: int(h.integer()), Body: body}
-		r.Past, r.KeyID = h.optional(), h.text()
+		if r.Past, r.KeyID = h.optional(), h.text(); len(r.KeyID) > MaxKeyID {
+			h.fail("the key's id is too long")
+		}
 		if !isFinal(r.Result.Status) {
 			h.fail("the status is none that a result has")
 		}

@@ -32,13 +32,12 @@ type key struct {
 func (*Keys) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
 const (
-	keySize    = 32 // bytes of a key and of the digest secret
-	maxID      = 32
+	keySize    = 32       // bytes of a key and of the digest secret
 	digestLine = "digest" // begins the line of the digest secret
 	hidden     = "[hidden]"
 )
 
-var keyID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
+var keyID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`) // record.MaxKeyID
 
 // Load reads the keys from a file, and warns if every user of the machine can read it. It returns nil for the path "".
 func Load(path string, log *slog.Logger) (*Keys, error) {

@@ -62,7 +62,7 @@ func (k *Keys) Open(p Place, r record.Record) (record.Record, error) {
 	}
 	sealer := k.find(r.KeyID)
 	if sealer == nil {
-		return r, fmt.Errorf("%w: key %.*q", ErrNoKey, maxID, r.KeyID)
+		return r, fmt.Errorf("%w: key %q", ErrNoKey, r.KeyID)
 	}
 	text, err := sealer.of(r.Token).Open(nil, nil, r.Result.Body, p.bind(&r))
 	if err != nil {
