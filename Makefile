@@ -16,7 +16,7 @@ fuzz: ## every fuzz target for a minute (FUZZTIME=10m make fuzz: for longer)
 	FUZZTIME=$${FUZZTIME:-1m} ./test.sh fuzz
 
 soak: ## memory, goroutines and descriptors of two replicas under load, for two minutes (SOAK=10m make soak: for longer)
-	SOAK=$${SOAK:-2m} go test -v -count=1 -timeout 0 -run TestMemoryAndGoroutinesStayFlat .
+	SOAK=$${SOAK:-2m} go test -v -count=1 -timeout 0 -run TestMemoryAndGoroutinesStayFlat ./internal/e2e
 
 faults: ## break replicas, Redis and network at random and check what came of it, in ten minutes (FAULTS=1h: for longer)
 	FAULTS=$${FAULTS:-6m30s} go test -v -count=1 -timeout 0 -artifacts ./internal/faults

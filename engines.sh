@@ -42,7 +42,7 @@ provide() {
     { tail -n 20 "$scratch/apt.log"; fail "apt-get did not succeed"; }
 }
 
-# The packages whose tests start a real server, and of the root those whose names stand here: its other tests load the
+# The packages whose tests start a real server, and of internal/e2e those whose names stand here: its other tests load the
 # gateway, not Redis.
 packages=(./scripts ./internal/redis ./internal/gate)
 whole='Redis|Sentinel|Failover|LostPrimary|EachWay|Tracking|Killed|Processes'
@@ -54,7 +54,7 @@ run() {
   export REDIS_SERVER REDIS_CLI
   echo "== $("$REDIS_SERVER" --version)"
   go test -count=1 -timeout 15m "${packages[@]}"
-  go test -count=1 -timeout 15m -run "$whole" .
+  go test -count=1 -timeout 15m -run "$whole" ./internal/e2e
 }
 
 case "$*" in "" | --install) ;; *) sed -n '2,8p' "$0"; exit 2 ;; esac

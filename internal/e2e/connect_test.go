@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func documented(t *testing.T, more ...string) []string {
 // documentedUsers returns that of Redis and that of Sentinels.
 func documentedUsers(t *testing.T) (users [2][]string) {
 	t.Helper()
-	text, err := os.ReadFile("docs/redis.md")
+	text, err := os.ReadFile("../../docs/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 // What docs/backend.md lets a reader try.
 func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 	built := filepath.Join(t.TempDir(), "bookings")
-	if out, err := exec.Command("go", "build", "-o", built, "./examples/bookings").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", built, module+"/examples/bookings").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	port, err := proc.FreePort()

@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"bytes"
@@ -22,6 +22,9 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
+// module is the program's import path.
+const module = "github.com/oncegate/oncegate"
+
 // program is the built binary; TestMain owns its directory.
 var program string
 
@@ -37,7 +40,7 @@ func runAll(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	program = filepath.Join(dir, "oncegate")
-	if out, err := exec.Command("go", "build", "-race", "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-race", "-o", program, module).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
@@ -63,7 +66,7 @@ func start(t *testing.T, env ...string) *replica {
 func plain(t *testing.T) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "oncegate")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program, module).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return program
