@@ -187,7 +187,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	}
 	body := bytes.TrimPrefix(read.text, byteOrderMark)
 	sum := sha256.Sum256(body)
-	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout)
+	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout())
 	if known := h.recall.find(&sum); known != nil {
 		if answer, done := h.gate.Replay(known.name, known.digest); done {
 			h.respond(ctx, known.name, answer)
@@ -210,7 +210,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	} else {
 		answer = h.gate.Do(gate.Webhook{
 			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,
-			Take: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
+			Detach: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
 		})
 	}
 	h.respond(ctx, name, answer)

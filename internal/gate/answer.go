@@ -19,9 +19,9 @@ type Webhook struct {
 	// WaitTimeout leaves: as long as that. It is 0 or more.
 	Wait *time.Duration
 
-	// Take returns what executes it, and what a log calls it. It is called where that may be needed, for each try anew, and
+	// Detach returns what executes it, and what a log calls it. It is called when that may be needed, for each try anew, and
 	// only while Do has not returned: what they need of the request must be copied then.
-	Take func() (Execution, slog.LogValuer)
+	Detach func() (Execution, slog.LogValuer)
 
 	execute  Execution
 	identity slog.LogValuer

@@ -271,7 +271,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 				for ran.Load() == 0 {
 					i := id.Add(1)
 					w := h.hook(n, "two")
-					w.Take = executes(func(context.Context, int64, bool) (record.Result, error) {
+					w.Detach = executes(func(context.Context, int64, bool) (record.Result, error) {
 						ran.Add(1)
 						executed.Store(i, true)
 						return answer(`{}`), nil

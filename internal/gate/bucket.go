@@ -7,77 +7,72 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"sync/atomic"
 
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sleep"
-	"github.com/oncegate/oncegate/scripts"
 )
 
 // bucket is a share of the fingerprints, whose keys live in one hash slot, and all that this replica does for them and
 // knows of their Redis. In Redis Cluster another bucket's Redis may be another server: what fails, settles or is healed
 // in one is not felt in the others.
 type bucket struct {
-	*Gate
-	keys redis.Bucket
-	Log  *slog.Logger // the gate's, with the bucket's name where there are several
+	gate *Gate
+	link *link.Link
+	log  *slog.Logger // the gate's, with the bucket's name if there are several
 
-	flights   flights
-	leases    leases
-	counters  counters
-	signals   signals
-	health    health
-	abandoned abandoned
-	journal   journal
-	committer committer
-
-	intact scripts.History // under it Redis had all of the journal; the keeper's own
-
-	lastCall atomic.Int64 // when the script last answered, Unix ns
-	offset   atomic.Int64 // Redis' clock minus ours, ns
+	flights    flights
+	executions executions
+	journal    journal
+	keeper     *keeper
 }
 
 func newBucket(g *Gate, keys redis.Bucket) *bucket {
-	b := &bucket{Gate: g, keys: keys, Log: g.Log}
+	o := &g.options
+	b := &bucket{gate: g, log: o.Log}
 	if len(g.keys.Buckets()) > 1 {
-		b.Log = g.Log.With("bucket", string(keys))
+		b.log = o.Log.With("bucket", string(keys))
 	}
-	b.flights.byName = make(map[fingerprint.Fingerprint]*flight)
-	b.leases.running = make(map[*execution]struct{})
-	b.journal.byKey = make(map[fingerprint.Fingerprint]*list.Element)
-	if g.JournalBytes > 0 {
-		b.journal.room = max(g.JournalBytes/len(g.keys.Buckets()), g.MaxResultBytes+seal.Overhead+entryOverhead)
+	b.link = link.New(link.Options{
+		Settings: link.Settings{
+			LockTTL: o.LockTTL, ResultTTL: o.ResultTTL, DoubtTTL: o.DoubtTTL, Settle: o.Settle,
+			RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience, MetricsFlush: o.MetricsFlush,
+			MaxAttempts: o.MaxAttempts, ReplicasAck: o.ReplicasAck, StopInDoubt: o.StopInDoubt, Ungrouped: o.Ungrouped,
+		},
+		Client: g.client, Keys: keys, Process: g.process, Tracking: g.tracking, Slots: g.slots, Log: b.log,
+	})
+	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
+	b.executions.running = make(map[*execution]struct{})
+	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*list.Element)
+	if o.JournalBytes > 0 {
+		b.journal.room = max(o.JournalBytes/len(g.keys.Buckets()), o.MaxResultBytes+seal.Overhead+entryOverhead)
 	}
-	b.signals.poke = make(chan struct{}, 1)
-	b.committer.eager = eager
-	if g.Ungrouped {
-		b.committer.eager = maxInFlight
-	}
+	b.keeper = newKeeper(b)
 	return b
 }
 
 // start makes the first call and waits until Redis has settled.
 func (b *bucket) start(ctx context.Context) error {
 	for {
-		reply, err := b.call(nil)
+		history, left, err := b.link.Handshake()
 		if err != nil {
 			return b.explainStart(err)
 		}
-		if reply.Settling == 0 {
-			b.intact = reply.History
+		if left == 0 {
+			b.keeper.healer.confirmedUnder = history
 			return nil
 		}
 		level := slog.LevelInfo
-		if len(b.buckets) > 1 { // they all do
+		if len(b.gate.buckets) > 1 { // they all do
 			level = slog.LevelDebug
 		}
-		b.Log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back what it lost",
-			"left", reply.Settling)
-		if err := sleep.For(ctx, reply.Settling); err != nil {
+		b.log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back what it lost",
+			"left", left)
+		if err := sleep.For(ctx, left); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
 		}
 	}
@@ -90,7 +85,7 @@ var noCommand = regexp.MustCompile(`can't run this command|command called from s
 // explainStart says what a person can do where the first call failed for a reason that we know.
 func (b *bucket) explainStart(err error) error {
 	var refused *rueidis.RedisError
-	if errors.As(err, &refused) && b.Settle > 0 && noCommand.MatchString(refused.Error()) {
+	if errors.As(err, &refused) && b.gate.options.Settle > 0 && noCommand.MatchString(refused.Error()) {
 		return fmt.Errorf("first call of the script: %w (it needs INFO inside scripts to notice a failover; "+
 			"allow INFO, or say with SETTLE=0 that failovers may execute webhooks twice)", err)
 	}

@@ -40,7 +40,7 @@ type runs struct {
 // webhook is the n-th, whose execution takes so long and answers its number.
 func (r *runs) webhook(h *house, n int, takes time.Duration) gate.Webhook {
 	w := h.hook(n, "body")
-	w.Take = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
+	w.Detach = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
 		r.mu.Lock()
 		if r.of == nil {
 			r.of = make(map[int]int)

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
-	"github.com/oncegate/oncegate/internal/sleep"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -36,124 +36,108 @@ var errShutdown = errors.New("shutdown")
 
 // execution is one attempt of a fingerprint that this process won.
 type execution struct {
-	flight  *flight
-	webhook Webhook
-	token   string
-	attempt int64
-	inDoubt bool // an attempt before this one may have had its effect
-	cause   string
-
+	// Fixed at construction.
+	flight   *flight
+	webhook  Webhook
+	token    string
+	attempt  int64
+	inDoubt  bool  // an attempt before this one may have had its effect
 	failures int64 // of the attempts before this one
+	cause    string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	// The executions' lock guards these.
+	lease      link.Lease
+	leaseTimer *time.Timer // cancels it when the lease is over
 
-	lease lease       // guarded by leases.mu
-	fence *time.Timer // cancels it when the lease is over
+	lost      atomic.Bool // another attempt stands in Redis; set by the keeper
+	overtaken chan []byte // gets the record of that attempt; holds one
 
-	ended atomic.Bool // its flight has got what it ended with, or has gone on without it
+	// Set by the logic's goroutine before returned is closed, and the flight's driver's from then on.
+	returned chan struct{}
+	result   record.Result
+	err      error
+	took     time.Duration
+
+	end  record.Record // the driver's, once it stores
+	kept record.Record // the same as it is stored: its result may be sealed
 }
 
-// execute runs the logic under a lease that was won, stores how it ended, and lands. The lease is renewed (keep.go)
-// from before the logic starts until Redis knows its end, however long it takes: an execution is only ever given up by
-// one that knows that it has stopped.
-func (b *bucket) execute(f *flight, w Webhook, token string, won claim) {
+// begin runs the logic under a lease that was won. The lease is renewed from before the logic starts until Redis knows its
+// end, however long that takes: an execution is given up only when it is known to have stopped.
+func (b *bucket) begin(f *flight, w Webhook, won link.Won, answer scripts.Answer) *execution {
 	e := &execution{
-		flight: f, webhook: w, token: token,
-		attempt: won.Attempt, inDoubt: won.Doubt, failures: won.Failures, cause: won.cause(), lease: won.lease,
+		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
+		cause: causeOf(answer), lease: b.link.Lease(won.Reply),
+		overtaken: make(chan []byte, 1), returned: make(chan struct{}),
 	}
-	fenced, cancel := context.WithCancelCause(b.life)
-	e.cancel = cancel
-	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(fenced, b.ExecutionTimeout, ErrTimeout)
+	e.ctx, e.cancel = context.WithCancelCause(b.gate.life)
+	b.executions.add(e)
+	if !b.link.Current(won.Epoch()) {
+		b.link.WakeKeeper() // a healing since the claim was sent has not seen this execution
+	}
+	b.gate.running.Go(func() { e.run(b.gate.options.ExecutionTimeout) })
+	return e
+}
+
+// run runs the logic in a goroutine of its own, and reports how it ended: also if it panics, or ends its goroutine.
+func (e *execution) run(timeout time.Duration) {
+	ctx, stop := context.WithTimeoutCause(e.ctx, timeout, ErrTimeout)
+	defer e.cancel(nil)
 	defer stop()
-	e.ctx = ctx
-
-	b.leases.add(e)
-	if !b.believed(won.signals) {
-		b.signals.wake() // a healing since the claim was sent has not seen this one
-	}
-	returned, began := false, time.Now()
+	began := time.Now()
+	e.err = errExited
 	defer func() {
-		if !returned { // the logic ended this goroutine (runtime.Goexit): another one sees its execution off
-			took := time.Since(began)
-			b.running.Go(func() { b.conclude(e, took, record.Result{}, errExited) })
+		if value := recover(); value != nil {
+			e.err = &panicked{value, debug.Stack()}
 		}
+		e.took = time.Since(began)
+		e.err = withCause(ctx, e.err)
+		close(e.returned)
 	}()
-	result, err := e.run()
-	returned = true
-	b.conclude(e, time.Since(began), result, err)
+	e.result, e.err = e.webhook.execute(ctx, e.attempt, e.inDoubt)
 }
 
-// conclude stores how an execution ended, and lands. took is what the logic needed.
-func (b *bucket) conclude(e *execution, took time.Duration, result record.Result, err error) {
-	f, attempt, token := e.flight, e.attempt, e.token
-	if err == nil {
-		if bad := result.Check(); bad != nil { // its logic has done its work
-			err = fmt.Errorf("%w: %w", bad, ErrOutcomeUnknown)
-		}
+// execute waits until the logic returns, or the lease is lost.
+func (f *flight) execute() phase {
+	e := f.execution
+	select {
+	case value := <-e.overtaken:
+		return f.resume(value)
+	default:
 	}
-	if err == nil && len(result.Body) > b.MaxResultBytes {
-		err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(result.Body), b.MaxResultBytes)
-	}
-	end := record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: e.webhook.Digest, Result: result}
-	if err != nil {
-		end.State, end.Result, end.Reason = record.Failed, record.Result{}, e.reason(err)
-	}
-	answer := b.finish(e, &end)
-	b.leases.remove(e)
-	b.executing.Add(-1)
-
-	lost := !e.ended.CompareAndSwap(false, true)
-	b.report(e, took, lost, answer.Verdict, &end, err)
-	if lost {
-		return // the flight has gone on
-	}
-	switch answer.Verdict {
-	case scripts.Stored, scripts.Restored:
-		b.seen.add(f.fingerprint)
-		b.remark(result)
-		b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
-	case scripts.Failed:
-		if end.State == record.Done { // a refusal for good that is told and not kept
-			b.remark(result)
-			b.land(f, landing{outcome: Executed, attempt: attempt, record: end})
-			return
-		}
-		outcome := Failed
-		switch {
-		case errors.Is(err, ErrRefused):
-			outcome = Refused
-		case errors.Is(err, ErrUnasked) && b.StopInDoubt:
-			outcome = Doubtful
-		}
-		b.land(f, landing{outcome: outcome, attempt: attempt, after: waitOf(err)})
-	case scripts.Refused:
-		b.goOn(f, answer.Record)
-	case scripts.Foreign:
-		b.landOnForeign(f, foreign(answer.Text))
-	default: // the gate closes and Redis does not answer
-		b.land(f, landing{outcome: Unavailable, attempt: attempt})
+	select {
+	case value := <-e.overtaken:
+		return f.resume(value)
+	case <-e.returned:
+		e.conclude(f.bucket)
+		return storing
 	}
 }
 
-// remark counts what is worth knowing of a result.
-func (b *bucket) remark(result record.Result) {
-	if result.Reconciled {
-		b.counters.add(reconciled)
+// conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so that
+// each try stores the same bytes.
+func (e *execution) conclude(b *bucket) {
+	maxBytes := b.gate.options.MaxResultBytes
+	if e.err == nil {
+		if bad := e.result.Check(); bad != nil { // its logic has done its work
+			e.err = fmt.Errorf("%w: %w", bad, ErrOutcomeUnknown)
+		}
 	}
-	if result.Status >= 400 {
-		b.counters.add(rejected)
+	if e.err == nil && len(e.result.Body) > maxBytes {
+		e.err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(e.result.Body), maxBytes)
 	}
-}
-
-// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick; 0:
-// it is not kept at all.
-func (b *bucket) ttl(r record.Result) time.Duration {
-	if r.Status >= 400 {
-		return b.RejectedTTL
+	e.end = record.Record{
+		State: record.Done, Attempt: e.attempt, Token: e.token, Digest: e.webhook.Digest, Result: e.result,
 	}
-	return b.ResultTTL
+	if e.err != nil {
+		e.end.State, e.end.Result, e.end.Reason = record.Failed, record.Result{}, reason(e.err)
+	}
+	e.kept = e.end
+	if e.err == nil && b.ttl(e.end.Result) > 0 {
+		e.kept = b.gate.options.Seal.Seal(b.place(e.flight.fingerprint), e.end)
+	}
 }
 
 var (
@@ -176,31 +160,43 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("panic with a %T", p.value)
 }
 
-func (e *execution) run() (result record.Result, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &panicked{value, debug.Stack()}
-		}
-	}()
-	return e.webhook.execute(e.ctx, e.attempt, e.inDoubt)
-}
-
 // The reasons of a failed record that the gate itself gives or looks for. Which of them leave doubt of what became of the
 // execution, and which count against its webhook, is decided by the script.
 const (
-	reasonError     = "error"     // its logic said so
-	reasonRefused   = "refused"   // it did nothing
-	reasonRejected  = "rejected"  // its result was a refusal for good, told and not kept
-	reasonUnstarted = "unstarted" // its claim was won and it was not begun
-	reasonUnasked   = "unasked"   // nobody could say what became of the attempt in doubt before it
-	reasonForgotten = "forgotten" // a person wants it executed again
+	reasonError     = "error"      // its logic said so
+	reasonRefused   = "refused"    // it did nothing
+	reasonRejected  = "rejected"   // its result was a refusal for good, told and not kept
+	reasonUnstarted = "unstarted"  // its claim was won and it was not begun
+	reasonUnasked   = "unasked"    // nobody could say what became of the attempt in doubt before it
+	reasonLeaseLost = "lease-lost" // another attempt has overtaken it
+	reasonForgotten = "forgotten"  // a person wants it executed again
 )
 
+// cancelled is the error of logic whose context had ended when it returned one.
+type cancelled struct {
+	error
+	cause error
+}
+
+func (c *cancelled) Unwrap() error { return c.error }
+
+// withCause notes why the logic's context had ended, if it had.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return &cancelled{err, cause}
+	}
+	return err
+}
+
 // reason is the word that a failed record keeps of an error.
-func (e *execution) reason(err error) string {
-	var p *panicked
-	switch cause := context.Cause(e.ctx); {
-	case errors.As(err, &p):
+func reason(err error) string {
+	var cause error
+	if c, ok := errors.AsType[*cancelled](err); ok {
+		cause = c.cause
+	}
+	_, isPanic := errors.AsType[*panicked](err)
+	switch {
+	case isPanic:
 		return "panic"
 	case errors.Is(err, errTooLarge):
 		return "too-large"
@@ -213,115 +209,11 @@ func (e *execution) reason(err error) string {
 	case errors.Is(cause, ErrTimeout):
 		return "timeout"
 	case errors.Is(cause, ErrLeaseLost):
-		return "lease-lost"
+		return reasonLeaseLost
 	case cause != nil:
 		return "shutdown"
 	case errors.Is(err, ErrOutcomeUnknown):
 		return "unknown"
 	}
 	return reasonError
-}
-
-// finish repeats a store or a fail until it has an answer that can be believed, and that the journal has noted: no caller
-// is told of a success before Redis has it. After RedisPatience without one its callers are let go; their retries find
-// the result.
-func (b *bucket) finish(e *execution, end *record.Record) scripts.Answer {
-	key, ttl := e.flight.key, b.ttl(end.Result)
-	kept := *end
-	if ttl > 0 {
-		kept = b.Seal.Seal(b.place(e.flight.fingerprint), kept) // once: each try stores the same bytes
-	}
-	again := retries()
-	for pause := again.Next(); ; pause = again.Next() {
-		var op scripts.Op
-		switch {
-		case e.ended.Load(): // its lease is lost: nothing of it may be stored, also where Redis forgets who has it
-			op = e.fail("lease-lost")
-		case end.State == record.Failed:
-			op = e.fail(end.Reason)
-		case ttl == 0:
-			op = e.fail(reasonRejected)
-		default:
-			op = scripts.Store(key, kept, ttl)
-		}
-		signals := b.signals.raised.Load()
-		if t := b.commit(op); t.err == nil {
-			switch answer := t.answer; {
-			case answer.Verdict == scripts.Settling:
-				pause = answer.Left
-			case answer.Verdict == scripts.Error:
-			case b.believed(signals) && b.noted(e, &kept, answer, ttl, signals):
-				end.Stored, end.Ends = kept.Stored, kept.Ends
-				return answer
-			default:
-				pause = 0 // asked again at once
-			}
-		}
-		if !e.ended.Load() && b.health.over(b.RedisPatience) { // else its flight has gone on without it
-			e.flight.stall()
-		}
-		if sleep.For(b.life, pause) != nil {
-			return scripts.Answer{Verdict: scripts.Error}
-		}
-	}
-}
-
-func (e *execution) fail(reason string) scripts.Op {
-	return scripts.Fail(e.flight.key, e.attempt, e.token, reason, e.webhook.Digest, e.inDoubt, e.failures)
-}
-
-// noted enters how an execution ended into the journal. It reports false where a signal of a loss came before that: what
-// was stored may be gone.
-func (b *bucket) noted(e *execution, kept *record.Record, a scripts.Answer, ttl time.Duration, signals uint64) bool {
-	now := b.redisNow()
-	kept.Stored, kept.Ends = now, now.Add(ttl)
-	switch {
-	case e.ended.Load():
-	case a.Verdict == scripts.Failed: // the script knows more of the record than its execution does
-		if r, err := record.Parse(a.Record); err == nil {
-			b.journal.add(e.flight.fingerprint, r, signals)
-		}
-	case a.Verdict == scripts.Stored, a.Verdict == scripts.Restored:
-		b.journal.add(e.flight.fingerprint, *kept, signals)
-	default:
-		b.journal.drop(e.flight.fingerprint, e.token)
-	}
-	return b.believed(signals)
-}
-
-// lose ends an execution that another attempt has overtaken: its callers go on as duplicates of what stands in Redis,
-// whenever the logic returns.
-func (b *bucket) lose(e *execution, value []byte) {
-	if !e.ended.CompareAndSwap(false, true) {
-		return
-	}
-	b.Log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is not accepted", "fingerprint", e.flight.fingerprint, "attempt", e.attempt)
-	e.cancel(ErrLeaseLost)
-	b.running.Go(func() { b.goOn(e.flight, value) })
-}
-
-// goOn flies on without the execution that lost. What a person had forgotten is not run again by itself.
-func (b *bucket) goOn(f *flight, value []byte) {
-	if r, err := record.Parse(value); err == nil && r.Forgotten() && b.landOnRecord(f, r, b.signals.raised.Load()) {
-		return
-	}
-	f.unstall()
-	b.fly(f, false)
-}
-
-// stall lets the callers go: the execution has ended, but Redis can't be told. Who joins meanwhile is let go at once.
-func (f *flight) stall() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	select {
-	case <-f.stalled:
-	default:
-		close(f.stalled)
-	}
-}
-
-func (f *flight) unstall() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stalled = make(chan struct{})
 }

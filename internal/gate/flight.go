@@ -1,393 +1,204 @@
 package gate
 
 import (
-	"slices"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// flight is what this process does for one fingerprint at a time: claim, then execute or wait. It belongs to the gate;
-// the callers that joined it come and go.
+// A flight goes through phases. One goroutine drives it, and only that driver moves it on:
+//
+//	from      | to        | when
+//	claiming  | claiming  | what Redis said is outdated, or the leader has another body than the one in doubt
+//	claiming  | watching  | another replica executes
+//	claiming  | settling  | Redis settles: nothing new is decided yet
+//	claiming  | executing | the claim was won
+//	claiming  | landed    | an outcome stands in Redis, nothing may be executed, nobody waits, or Redis does not answer
+//	watching  | watching  | the record has changed
+//	watching  | claiming  | only a claim can tell what is to be done
+//	watching  | landed    | the outcome came through the client-side cache
+//	settling  | claiming  | the time that Redis named is over
+//	executing | storing   | the logic has returned
+//	executing | claiming  | the lease was lost: another attempt stands in Redis
+//	executing | landed    | the lease was lost, because a person had the webhook forgotten
+//	storing   | storing   | Redis has not said yet that it has the end
+//	storing   | claiming  | the lease was lost, or the end was refused: another attempt stands
+//	storing   | landed    | Redis has the end, and the journal has it too; or the gate closes
+//
+// A test holds this table against the code (TestThePhasesAreThoseOfTheTable).
+type phase uint8
+
+const (
+	claiming phase = iota
+	watching
+	settling
+	executing
+	storing
+	landed
+)
+
+// steps has what the driver does in each phase. A step returns the next phase.
+var steps = [...]func(*flight) phase{
+	claiming:  (*flight).claim,
+	watching:  (*flight).watch,
+	settling:  (*flight).settle,
+	executing: (*flight).execute,
+	storing:   (*flight).store,
+}
+
+// flight is what this process does for one fingerprint at a time. It belongs to its bucket, not to a connection: the
+// callers that joined it come and go.
 type flight struct {
+	// Fixed at construction.
+	bucket      *bucket
 	fingerprint fingerprint.Fingerprint
 	key         string
+	first       record.Digest // of the body that began it
 	wake        chan struct{} // holds one: the record has changed, or may have
 	done        chan struct{} // closed when it has landed
 
-	mu        sync.Mutex
-	callers   []*caller     // who waits here, in the order they came; of those who left, some are still in it
-	left      int           // how many of them left
-	candidate *caller       // for whom a claim is under way
-	decided   chan struct{} // closed when that claim is answered
-	runs      chan struct{} // closed by a claim's answer that an execution runs; a new one for the next claim
-	until     time.Time     // then that answer is over: the lease of another replica; zero: it runs here
-	known     bool          // the fingerprint was claimed: who joins now is a duplicate
-	attempt   int64         // of the execution that it runs or waits for; 0: not known
-	executing record.Digest // of the body that is executed, once named is closed
-	named     chan struct{}
-	first     record.Digest // of the body that began it
-	mixed     bool          // another body has joined it
-	stalled   chan struct{}
-	landing   landing // set before done is closed
+	// The driver's own.
+	phase     phase
+	token     string
+	looked    bool            // a claim has been answered: the next one is no first look
+	left      time.Duration   // settling: how long; watching: what the other's lease had left
+	leaseEnds time.Time       // watching: when that lease ends, as far as is known
+	asksAgain time.Time       // watching: when it claims in any case
+	execution *execution      // executing, storing
+	pauses    backoff.Backoff // storing
+
+	mu sync.Mutex // guards what follows
+
+	callers     []*caller     // in order of arrival; may still hold callers that have departed
+	departed    int           // how many of them have
+	leader      *caller       // for whom a claim is under way
+	answered    chan struct{} // closed when that claim is answered
+	runs        chan struct{} // closed by a claim's answer that an execution runs; a new one for the next claim
+	runsUntil   time.Time     // that answer is over then: the lease of another replica; zero: it runs here
+	known       bool          // the fingerprint was claimed: a request that joins now is a duplicate
+	attempt     int64         // of the execution that it runs or waits for; 0: not known
+	digest      record.Digest // of the body that is executed, once digestKnown is closed
+	digestKnown chan struct{}
+	mixed       bool          // a request with another body than the first has joined
+	stalled     chan struct{} // closed while an execution that has ended cannot be stored
+	landing     landing       // set before done is closed
 }
 
-// caller is one request that waits for a flight. The flight's lock guards it.
-type caller struct {
-	webhook  Webhook
-	stalled  <-chan struct{} // closed while an execution that has ended can't be stored for want of Redis
-	runs     <-chan struct{} // the flight's when it joined
-	told     Outcome         // what it was answered, where the claim for it was under way
-	executes bool            // a claim won for it: it is counted as an execution, once and for all
-	scripted bool            // the script has counted it as a replay
-	gone     bool
+func newFlight(b *bucket, f fingerprint.Fingerprint, first record.Digest) *flight {
+	return &flight{
+		bucket: b, fingerprint: f, key: b.link.Keys.Record(f), first: first, pauses: link.Pauses(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), digestKnown: make(chan struct{}), stalled: make(chan struct{}),
+		runs: make(chan struct{}),
+	}
 }
 
-// landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found, Processing where a
-// person had it forgotten, or Failed, Refused, Unavailable, Foreign, Unreadable.
+// drive moves the flight on until it has landed.
+func (f *flight) drive() {
+	f.token = f.bucket.gate.tokens.next()
+	for f.phase != landed {
+		f.step()
+	}
+}
+
+func (f *flight) step() { f.phase = steps[f.phase](f) }
+
+// landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found (its result opened),
+// Processing if a person had it forgotten, or an outcome without a record.
 type landing struct {
 	outcome Outcome
 	attempt int64
 	record  record.Record
-	after   time.Duration // Failed, Refused: how long to wait before asking again; 0 where that is not known
+	after   time.Duration // Failed, Refused: how long to wait before asking again; 0 if that is not known
 }
 
-// flights are those in the air.
-type flights struct {
-	mu     sync.Mutex // taken before a flight's own
-	byName map[fingerprint.Fingerprint]*flight
-	closed bool
-}
-
-// do is Do, in the webhook's bucket.
-func (b *bucket) do(w Webhook) Answer {
-	defer b.waiting.Add(-1)
-	if b.waiting.Add(1) > int64(b.MaxWaiters) && b.MaxWaiters > 0 {
-		b.counters.add(overloaded)
-		return Answer{Outcome: Overloaded}
-	}
-	c := &caller{webhook: w}
-	f, refusal := b.join(c)
-	if f == nil {
-		b.count(nil, c, refusal)
-		return Answer{Outcome: refusal}
-	}
-	defer b.running.Done()
-	timer := time.NewTimer(b.WaitTimeout - time.Since(w.Arrived))
-	defer timer.Stop()
-	var runs <-chan struct{}
-	var enough <-chan time.Time // its own Wait is over
-	if w.Wait != nil {
-		runs = c.runs
-	}
-	named := f.named
-	if !b.RejectMismatch {
-		named = nil
-	}
-	for {
-		select {
-		case <-f.done:
-			return b.leave(f, c, Executed)
-		case <-c.stalled:
-			return b.leave(f, c, Unavailable)
-		case <-timer.C:
-			return b.leave(f, c, f.late())
-		case <-runs:
-			runs, enough = nil, time.After(*w.Wait)
-		case <-enough:
-			if runs = f.unanswered(); runs == nil {
-				return b.leave(f, c, Processing)
-			}
-			w.Wait = new(time.Duration) // it is over: only the claim's answer is missing
-		case <-named:
-			differs, undecided := b.differs(f, c)
-			if differs {
-				return b.leave(f, c, Mismatched)
-			}
-			named = undecided
-		}
-	}
-}
-
-// late is what a caller is told after WaitTimeout. While no claim has been answered nobody knows of an execution.
-func (f *flight) late() Outcome {
+// land ends the flight: all its callers get what it found, and the next request begins anew.
+func (f *flight) land(l landing) phase {
+	f.bucket.flights.remove(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.known {
-		return Processing
-	}
-	return Unavailable
-}
-
-// unanswered returns nil while an execution runs by the answer of the latest claim. Otherwise it returns what is closed
-// when a claim is answered so.
-func (f *flight) unanswered() <-chan struct{} {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.until.IsZero() && time.Now().After(f.until) {
-		f.claims()
-	}
-	select {
-	case <-f.runs:
-		return nil
-	default:
-		return f.runs
-	}
-}
-
-// claims notes that only the next claim can tell whether an execution runs. The lock is held.
-func (f *flight) claims() {
-	select {
-	case <-f.runs:
-		f.runs = make(chan struct{})
-	default:
-	}
-}
-
-// join makes c wait for the flight of its webhook, and begins one where there is none. It returns nil and the reason
-// where the gate is closing, or where half of all who may wait do so for this one fingerprint: callers who hung up keep
-// their places, so that aborted requests of one webhook would lock all others out.
-func (b *bucket) join(c *caller) (f *flight, refusal Outcome) {
-	b.flights.mu.Lock()
-	defer b.flights.mu.Unlock()
-	name := c.webhook.Fingerprint
-	f = b.flights.byName[name]
-	if f == nil {
-		if b.flights.closed {
-			return nil, Unavailable
-		}
-		f = &flight{
-			fingerprint: name, key: b.keys.Record(name), first: c.webhook.Digest,
-			wake: make(chan struct{}, 1), done: make(chan struct{}), named: make(chan struct{}), runs: make(chan struct{}),
-			stalled: make(chan struct{}),
-		}
-		b.flights.byName[name] = f
-		b.running.Go(func() { b.fly(f, true) })
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if waiting := len(f.callers) - f.left; b.MaxWaiters > 0 && waiting >= max(b.MaxWaiters/2, 1) {
-		return nil, Overloaded
-	}
-	c.stalled, c.runs = f.stalled, f.runs
-	b.running.Add(1) // until it is counted
-	f.callers = append(f.callers, c)
-	f.mixed = f.mixed || c.webhook.Digest != f.first
-	return f, 0
-}
-
-// nominate chooses for whom the flight claims next, and whose webhook is executed: the one who has waited longest. Where
-// nobody waits any more the flight is over.
-func (b *bucket) nominate(f *flight) (w Webhook, ok bool) {
-	b.flights.mu.Lock()
-	defer b.flights.mu.Unlock()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.gone })
-	if waits < 0 {
-		delete(b.flights.byName, f.fingerprint)
-		return w, false
-	}
-	f.candidate, f.decided = f.callers[waits], make(chan struct{})
-	f.claims()
-	w = f.candidate.webhook
-	w.execute, w.identity = w.Take() // its caller, who leaves under this lock, is still there
-	return w, true
-}
-
-// land ends a flight: all its callers get what it found, and who comes later begins anew.
-func (b *bucket) land(f *flight, l landing) {
-	b.flights.mu.Lock()
-	delete(b.flights.byName, f.fingerprint)
-	b.flights.mu.Unlock()
-	f.mu.Lock()
 	f.landing = l
 	f.callers = nil
 	close(f.done)
-	f.mu.Unlock()
+	return landed
 }
 
-// leave answers and counts a caller. Where the flight has not landed, early says what the caller is told instead.
-func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c.gone = true
-	select {
-	case <-f.done:
-	default:
-		// The answer to the claim under way decides what a candidate is counted as (claim, in claim.go).
-		if c.told = early; c != f.candidate {
-			b.count(f, c, early)
+// landOn lands on what stands in Redis: a result, a verdict, or that a person had the webhook forgotten. ok is false if a
+// loss was suspected before the journal had it.
+func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
+	b := f.bucket
+	var opened record.Record
+	var sealed error
+	r, ok := fact.After(func(r record.Record, e link.Epoch) {
+		if opened, sealed = b.open(f.fingerprint, r); sealed == nil {
+			b.journal.add(f.fingerprint, r, e) // as it stands in Redis
 		}
-		if early == Mismatched {
-			b.counters.add(mismatch)
-		}
-		f.drop()
-		return Answer{Outcome: early, Attempt: f.attempt, Mismatch: b.mismatches(f, c)}
+	})
+	if !ok {
+		return f.phase, false
 	}
-	l := f.landing
-	outcome := l.outcome
-	if outcome == Executed && !c.executes {
-		outcome = Waited
+	if sealed != nil {
+		return f.land(landing{outcome: unopenedAs(sealed), attempt: r.Attempt}), true
 	}
-	b.count(f, c, outcome)
-	if l.record.State == record.Done {
-		return b.answer(f.fingerprint, outcome, &l.record, !b.sameBody(l.record.Digest, c.webhook.Digest))
-	}
-	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
-}
-
-// answer is a done record's; differs: its body was another one.
-func (b *bucket) answer(name fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool) Answer {
-	if differs {
-		b.counters.add(mismatch)
-		b.remarkMismatch(name)
-		if b.RejectMismatch {
-			return Answer{Outcome: Mismatched, Attempt: r.Attempt, Mismatch: true}
-		}
-	}
-	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: b.age(r), Mismatch: differs}
-}
-
-// mismatches reports whether a caller has another body than the one that is, or was, executed, as far as that is known.
-// The flight's lock is held.
-func (b *bucket) mismatches(f *flight, c *caller) bool {
-	select {
-	case <-f.named:
-	default:
-		return false
-	}
-	if b.sameBody(f.executing, c.webhook.Digest) {
-		return false
-	}
-	b.remarkMismatch(f.fingerprint)
-	return true
-}
-
-// remarkMismatch says once in the log that a fingerprint has come with several bodies.
-func (b *bucket) remarkMismatch(name fingerprint.Fingerprint) {
-	if b.remarked.first(name) {
-		b.Log.Warn("another body came with the same dialogId, nodeId and sequence: they do not tell two webhooks apart, "+
-			"or a caller changed one", "fingerprint", name)
-	}
-}
-
-// drop forgets the callers who left, once they are more than those who wait: logic that runs for hours must not gather
-// all whom it kept waiting. The lock is held.
-func (f *flight) drop() {
-	if f.left++; f.left > len(f.callers)/2 {
-		f.callers = slices.DeleteFunc(f.callers, func(c *caller) bool { return c.gone })
-		f.left = 0
-	}
-}
-
-// count counts a caller as what it became. It has no flight where it could not join one.
-func (b *bucket) count(f *flight, c *caller, outcome Outcome) {
+	l := landing{outcome: Replayed, attempt: r.Attempt, record: opened}
 	switch {
-	case c.executes:
-		b.counters.add(executed)
-		if outcome == Processing || outcome == Unavailable {
-			b.counters.add(lateAnswer)
-		}
-	case c.scripted && (outcome == Unreadable || outcome == Foreign):
-		b.counters.add(unopened)
-	case c.scripted:
-		b.counters.add(replayedByScript)
-	case outcome == Replayed:
-		b.counters.add(replayed)
-	case outcome == Waited || outcome == Failed:
-		b.counters.add(waited)
-	case outcome == Processing || f != nil && f.known:
-		b.counters.add(stillProcessing)
-	case outcome == Refused:
-		b.counters.add(refused)
-	case outcome == Overloaded:
-		b.counters.add(overloaded)
-	case outcome == Poisoned:
-		b.counters.add(poisoned)
-	case outcome == Doubtful:
-		b.counters.add(doubtful)
+	case r.Verdict != record.NoVerdict:
+		l = landing{outcome: outcomeOf(r.Verdict), attempt: r.Attempt}
+	case r.Forgotten():
+		l = landing{outcome: Processing, attempt: r.Attempt}
 	default:
-		b.counters.add(unavailable)
+		b.gate.replayCache.add(f.fingerprint)
+		if f.isKnown() {
+			l.outcome = Waited
+		}
 	}
+	return f.land(l), true
 }
 
-// age is how long ago a result was stored.
-func (b *bucket) age(r *record.Record) time.Duration { return max(b.redisNow().Sub(r.Stored), 0) }
+// outcomeOf is what a verdict is to a caller.
+func outcomeOf(v record.Verdict) Outcome {
+	if v == record.Poisoned {
+		return Poisoned
+	}
+	return Doubtful
+}
 
-// pause sleeps until the flight's record may have changed (true), d is over, or the gate closes.
-func (b *bucket) pause(f *flight, d time.Duration) (woken bool) {
+func (f *flight) landOnForeign(err error) phase {
+	f.bucket.log.Error("another program's value stands at a record's key, and its webhook gets 503: one of the two programs needs "+
+		"another KEY_PREFIX", "key", f.key, "error", err)
+	return f.land(landing{outcome: Foreign})
+}
+
+// foreign says of a value whether another version of ours wrote it.
+func foreign(form string) error {
+	if form == "" || form == "1" { // a broken line of ours is nobody's
+		return record.ErrForeign
+	}
+	return fmt.Errorf("%w: its form is %s, and this version knows form 1 alone: run one version, or one that knows both",
+		record.ErrForeign, form)
+}
+
+// wait sleeps until the flight's record may have changed (true), d is over, or the gate closes.
+func (f *flight) wait(d time.Duration) (changed bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-f.wake:
 		return true
 	case <-timer.C:
-	case <-b.life.Done():
+	case <-f.bucket.gate.life.Done():
 	}
 	return false
 }
 
-// follow notes which attempt the flight waits for.
-func (f *flight) follow(attempt int64, executing record.Digest) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.attempt = attempt
-	f.name(executing)
-}
-
-// name notes whose body is executed. The lock is held.
-func (f *flight) name(executing record.Digest) {
-	f.executing = executing
-	select {
-	case <-f.named:
-	default:
-		close(f.named)
-	}
-}
-
-// differs reports whether a caller has another body than the one that is executed; then it is gone, and nothing is
-// claimed for it any more. While a claim for it is under way that is not decided: the channel closes when it is.
-func (b *bucket) differs(f *flight, c *caller) (differs bool, undecided chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c == f.candidate {
-		return false, f.decided
-	}
-	c.gone = !b.sameBody(f.executing, c.webhook.Digest)
-	return c.gone, nil
-}
-
-func (f *flight) rouse() {
+// notify tells the driver that the record may have changed.
+func (f *flight) notify() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
-}
-
-// rouse wakes the flight of a fingerprint.
-func (s *flights) rouse(name fingerprint.Fingerprint) {
-	s.mu.Lock()
-	f := s.byName[name]
-	s.mu.Unlock()
-	if f != nil {
-		f.rouse()
-	}
-}
-
-func (s *flights) rouseAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.byName {
-		f.rouse()
-	}
-}
-
-// close lets nobody begin a flight any more; who joins one that is in the air still gets its outcome.
-func (s *flights) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
 }

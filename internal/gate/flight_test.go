@@ -7,25 +7,26 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-func TestWhoseClaimIsUnderWayIsNotRefusedAndWhoIsRefusedIsNotClaimedFor(t *testing.T) {
+func TestACallerWhoseClaimIsUnderWayIsNotRefusedAndARefusedOneIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
-	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Take: func() (Execution, slog.LogValuer) { return nil, nil }}}
-	f := &flight{callers: []*caller{c}, named: make(chan struct{})}
-	f.name(record.Digest{1}) // another one's body, before this caller came
+	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Detach: func() (Execution, slog.LogValuer) { return nil, nil }}}
+	f := newFlight(b, named(1), record.Digest{2})
+	f.callers = []*caller{c}
+	f.setDigest(record.Digest{1}) // another one's body, before this caller came
 
-	if _, waits := b.nominate(f); !waits {
+	if _, waits := b.flights.pickLeader(f); !waits {
 		t.Fatal("nobody waits")
 	}
-	differs, undecided := b.differs(f, c)
-	if differs || undecided != f.decided || c.gone {
-		t.Errorf("while a claim for it is under way: differs %v, gone %v", differs, c.gone)
+	differs, undecided := f.differs(c)
+	if differs || undecided != f.answered || c.departed {
+		t.Errorf("while a claim for it is under way: differs %v, departed %v", differs, c.departed)
 	}
 
-	f.candidate = nil // the claim was answered: not for it
-	if differs, _ := b.differs(f, c); !differs {
+	f.leader = nil // the claim was answered: not for it
+	if differs, _ := f.differs(c); !differs {
 		t.Error("it is not refused, although another body is executed")
 	}
-	if w, waits := b.nominate(f); waits {
+	if w, waits := b.flights.pickLeader(f); waits {
 		t.Errorf("after it was refused it is claimed for: %+v", w)
 	}
 }

@@ -1,10 +1,11 @@
 // Package gate is the heart: of all webhooks with one fingerprint, on however many replicas, it lets one execute and
 // gives its result to all. It knows Redis and records, not HTTP.
 //
-// A webhook comes in through Replay (is it done, and known here?) and, where that does not answer, through Do. Its bucket
-// (bucket.go) takes it from there: it joins the flight of its fingerprint, or starts one. A flight claims by the script (claim.go), then runs the logic and ends
-// it (execution.go), or waits for another replica's (watch.go). A keeper (keep.go) renews all leases, flushes
-// counters and sees Redis come back. What this replica believes of what Redis said is in believe.go.
+// A webhook comes in through Replay (is it done, and known here?) and, if that does not answer, through Do (caller.go): it
+// joins the flight of its fingerprint, or begins one. A flight goes through phases (flight.go): it claims by the script
+// (claiming.go), then runs the logic (execution.go) and stores its end (storing.go), or waits for another replica's
+// (watching.go). Its bucket (bucket.go) talks with Redis over a link (package link). A keeper (keeper.go) renews all leases
+// and heals after a loss (healer.go), from what runs and from the journal of what was answered (journal.go).
 // docs/design.md has the rules and why they hold.
 package gate
 
@@ -23,6 +24,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/seal"
@@ -69,7 +71,7 @@ type Options struct {
 
 // Gate is safe for use by any number of goroutines once Start has returned.
 type Gate struct {
-	Options
+	options  Options
 	process  string // names this process in its flushes; random, since containers share pids
 	tokens   tokens
 	client   rueidis.Client
@@ -79,11 +81,10 @@ type Gate struct {
 	buckets []*bucket   // one, but in Redis Cluster
 	started atomic.Bool // the above are there
 
-	seen     seen
-	remarked remarked
-	unopened remarked      // sealed records that could not be opened
-	slots    chan struct{} // bounds the calls in flight towards Redis
-	looks    atomic.Int64  // into the cache, under way
+	replayCache replayCache
+	remarked    remarked // fingerprints that came with several bodies
+	unopened    remarked // sealed records that could not be opened
+	slots       link.Slots
 
 	waiting   atomic.Int64 // requests in Do
 	executing atomic.Int64 // executions, and claims that may become one
@@ -91,21 +92,18 @@ type Gate struct {
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc
 	running sync.WaitGroup // flights, and callers until they are counted
-	keepers sync.WaitGroup
-	stop    context.CancelFunc // the keepers
 }
-
-// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots of
-// a connection's ring (1024): a full ring holds a caller past its deadline.
-const maxInFlight = 512
 
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
 func New(o Options) *Gate {
-	g := &Gate{Options: o, process: rand.Text(), slots: make(chan struct{}, maxInFlight)}
+	g := &Gate{options: o, process: rand.Text(), slots: link.NewSlots()}
 	g.tokens.prefix = tokenPrefix(o.Replica, g.process)
 	g.life, g.end = context.WithCancelCause(context.Background())
 	return g
 }
+
+// WaitTimeout is the longest time that a caller waits.
+func (g *Gate) WaitTimeout() time.Duration { return g.options.WaitTimeout }
 
 // Start makes the first call of the script in every bucket and returns when Redis has settled, so that no webhook waits
 // for it. With tracking, the store must deliver invalidations to Invalidated. The gate does not close the store.
@@ -118,10 +116,8 @@ func (g *Gate) Start(ctx context.Context, store *redis.Store) error {
 	if err := g.each(func(b *bucket) error { return b.start(ctx) }); err != nil {
 		return err
 	}
-	keeping, stop := context.WithCancel(context.Background())
-	g.stop = stop
 	for _, b := range g.buckets {
-		g.keepers.Go(func() { b.keep(keeping) })
+		b.keeper.start()
 	}
 	return nil
 }
@@ -163,7 +159,7 @@ func (g *Gate) Do(w Webhook) Answer { return g.bucket(w.Fingerprint).do(w) }
 func (g *Gate) Ready() error {
 	var answered atomic.Bool
 	err := g.each(func(b *bucket) error {
-		_, err := b.send(nil, b.counters.take(b.MetricsFlush, true))
+		err := b.link.Probe()
 		if err == nil {
 			answered.Store(true)
 		}
@@ -178,7 +174,7 @@ func (g *Gate) Ready() error {
 // RefusesWrites reports whether Redis, by what it said to the last write, takes none: it is full, read-only, or cannot save.
 // What is done is still replayed then.
 func (g *Gate) RefusesWrites() bool {
-	return slices.ContainsFunc(g.buckets, func(b *bucket) bool { return b.health.refusing.lasting() > 0 })
+	return slices.ContainsFunc(g.buckets, func(b *bucket) bool { return b.link.RefusesWrites() })
 }
 
 // Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,
@@ -189,7 +185,7 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 	}
 	if keys == nil {
 		for _, b := range g.buckets { // whose connection it was is not told
-			b.signals.raise()
+			b.link.SuspectLoss()
 		}
 		return
 	}
@@ -199,20 +195,34 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 			continue
 		}
 		if f, ok := g.keys.Fingerprint(key); ok {
-			g.seen.drop(f)
-			g.bucket(f).flights.rouse(f)
+			g.replayCache.drop(f)
+			g.bucket(f).flights.notify(f)
 		}
+	}
+}
+
+// CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no
+// key (401). They have no fingerprint, and count in the first bucket. Strangers may send them, so that they cost Redis no
+// more than a share of the flush that is due.
+func (g *Gate) CountMalformed() { g.countOutside(link.Malformed) }
+
+// CountUnauthorized is like CountMalformed.
+func (g *Gate) CountUnauthorized() { g.countOutside(link.Unauthorized) }
+
+func (g *Gate) countOutside(k link.Kind) {
+	if g.started.Load() {
+		g.buckets[0].link.Counters.Add(k)
 	}
 }
 
 // Gauge writes a field of the metrics hash that is no counter, in the background: what it tells may be late or lost.
 func (g *Gate) Gauge(field string, value int64) {
 	g.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), g.RedisTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), g.options.RedisTimeout)
 		defer cancel()
 		set := g.client.B().Hset().Key(g.keys.Metrics()).FieldValue().FieldValue(field, strconv.FormatInt(value, 10)).Build()
 		if err := g.client.Do(ctx, set).Error(); err != nil {
-			g.Log.Warn("a gauge was not written", "field", field, "error", err)
+			g.options.Log.Warn("a gauge was not written", "field", field, "error", err)
 		}
 	})
 }
@@ -228,19 +238,18 @@ func (g *Gate) Close(ctx context.Context) error {
 	if err != nil {
 		executing := 0
 		for _, b := range g.buckets {
-			executing += b.leases.count()
+			executing += b.executions.count()
 		}
 		// What is cancelled has one round trip left to say that it failed, so that a retry need not wait for the lease.
-		last, cancel := context.WithTimeout(context.Background(), 2*g.RedisTimeout)
+		last, cancel := context.WithTimeout(context.Background(), 2*g.options.RedisTimeout)
 		defer cancel()
 		err = cutOff(executing)
 		_ = wait(last, &g.running)
 	}
-	g.stop()
-	g.keepers.Wait()
 	return errors.Join(err, g.each(func(b *bucket) error {
-		b.failAbandoned()
-		return b.flushAll()
+		b.keeper.close()
+		b.link.FailAbandoned()
+		return b.link.FlushAll()
 	}))
 }
 

@@ -139,7 +139,7 @@ func (h *house) hook(n int, body string) gate.Webhook {
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
 		Arrived:     time.Now(),
-		Take: executes(func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+		Detach: executes(func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 			execution := h.executions.Add(1)
 			h.inDoubt.Store(inDoubt)
 			if logic := h.logic.Load(); logic != nil {

@@ -6,27 +6,28 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
 // journal keeps the outcomes that this replica answered with last, results and failures, its own and those that it
-// fetched, so that a Redis that forgot them gets them back (heal.go). It is bounded in bytes and, while nothing is to be
+// fetched, so that a Redis that forgot them gets them back (healer.go). It is bounded in bytes and, while nothing is to be
 // put back, in age.
 type journal struct {
 	room int // bytes
 
-	mu    sync.Mutex
-	order list.List // of *entry; the last one was answered last
-	byKey map[fingerprint.Fingerprint]*list.Element
-	bytes int
+	mu            sync.Mutex
+	order         list.List // of *entry; the last one was answered last
+	byFingerprint map[fingerprint.Fingerprint]*list.Element
+	bytes         int
 }
 
-// entry is an outcome that Redis had when so many signals of a loss had been raised.
+// entry is an outcome that Redis had in an epoch.
 type entry struct {
 	fingerprint fingerprint.Fingerprint
 	record      record.Record
 	answered    time.Time
-	signals     uint64
+	epoch       link.Epoch
 }
 
 // entryOverhead is about what an entry takes beside its result.
@@ -36,20 +37,20 @@ func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
 // add notes an outcome, before it is answered. The record's memory is kept. What is known already stays, where the new
 // one is of an earlier attempt, or of the same one before its end.
-func (j *journal) add(f fingerprint.Fingerprint, r record.Record, signals uint64) {
-	e := &entry{f, r, time.Now(), signals}
+func (j *journal) add(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch) {
+	e := &entry{f, r, time.Now(), epoch}
 	if e.size() > j.room {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if known := j.byKey[f]; known != nil {
+	if known := j.byFingerprint[f]; known != nil {
 		if older(&r, &of(known).record) {
 			return
 		}
 		j.remove(known)
 	}
-	j.byKey[f] = j.order.PushBack(e)
+	j.byFingerprint[f] = j.order.PushBack(e)
 	j.bytes += e.size()
 	for j.bytes > j.room {
 		j.remove(j.order.Front())
@@ -90,7 +91,7 @@ func finality(r *record.Record) int {
 func (j *journal) drop(f fingerprint.Fingerprint, token string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if known := j.byKey[f]; known != nil && of(known).record.Token == token {
+	if known := j.byFingerprint[f]; known != nil && of(known).record.Token == token {
 		j.remove(known)
 	}
 }
@@ -103,7 +104,7 @@ func of(element *list.Element) *entry {
 func (j *journal) remove(element *list.Element) {
 	e := of(element)
 	j.order.Remove(element)
-	delete(j.byKey, e.fingerprint)
+	delete(j.byFingerprint, e.fingerprint)
 	j.bytes -= e.size()
 }
 
@@ -116,31 +117,31 @@ func (j *journal) expire(before time.Time) {
 	}
 }
 
-// behind returns the entries, the newest first, that Redis is not known to have since the last of so many signals.
-func (j *journal) behind(signals uint64) (entries []*entry) {
+// unconfirmed returns the entries, the newest first, that Redis is not known to have had in an epoch.
+func (j *journal) unconfirmed(epoch link.Epoch) (entries []*entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for element := j.order.Back(); element != nil; element = element.Prev() {
-		if e := of(element); e.signals < signals {
+		if e := of(element); e.epoch < epoch {
 			entries = append(entries, e)
 		}
 	}
 	return entries
 }
 
-// stands notes that Redis had an entry's record after so many signals, unless another has taken its place.
-func (j *journal) stands(e *entry, signals uint64) {
+// confirm notes that Redis had an entry in an epoch.
+func (j *journal) confirm(e *entry, epoch link.Epoch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	e.signals = max(e.signals, signals)
+	e.epoch = max(e.epoch, epoch)
 }
 
-// allStand notes that Redis had all of it after so many signals.
-func (j *journal) allStand(signals uint64) {
+// confirmAll notes that Redis had all of it in an epoch.
+func (j *journal) confirmAll(epoch link.Epoch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for element := j.order.Back(); element != nil; element = element.Prev() {
-		of(element).signals = max(of(element).signals, signals)
+		of(element).epoch = max(of(element).epoch, epoch)
 	}
 }
 

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
 func newJournal(room int) *journal {
-	return &journal{room: room, byKey: make(map[fingerprint.Fingerprint]*list.Element)}
+	return &journal{room: room, byFingerprint: make(map[fingerprint.Fingerprint]*list.Element)}
 }
 
 func named(n int) fingerprint.Fingerprint { return fingerprint.Of([]byte("d"), []byte("n"), int64(n)) }
@@ -22,8 +23,8 @@ func outcome(token string, bytes int) record.Record {
 }
 
 // tokens are those of what is behind, in their order.
-func (j *journal) tokens(signals uint64) (tokens string) {
-	for _, e := range j.behind(signals) {
+func (j *journal) tokens(epoch link.Epoch) (tokens string) {
+	for _, e := range j.unconfirmed(epoch) {
 		tokens += e.record.Token
 	}
 	return tokens
@@ -38,7 +39,7 @@ func TestTheJournalTellsWhatRedisMayHaveForgottenTheNewestFirst(t *testing.T) {
 	if got := j.tokens(1); got != "db" {
 		t.Errorf("behind the first signal: %s", got)
 	}
-	j.stands(j.behind(1)[0], 1)
+	j.confirm(j.unconfirmed(1)[0], 1)
 	if got := j.tokens(1); got != "b" {
 		t.Errorf("after one was answered for: %s", got)
 	}
@@ -78,8 +79,8 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 		j := newJournal(1 << 20)
 		j.add(named(1), c.known, 0)
 		j.add(named(1), c.comes, 1)
-		if got := of(j.order.Back()); j.order.Len() != 1 || (got.signals == 1) != c.replaced {
-			t.Errorf("%s: replaced %v", c.name, got.signals == 1)
+		if got := of(j.order.Back()); j.order.Len() != 1 || (got.epoch == 1) != c.replaced {
+			t.Errorf("%s: replaced %v", c.name, got.epoch == 1)
 		}
 	}
 }
@@ -89,8 +90,8 @@ func TestTheJournalIsBoundedInBytes(t *testing.T) {
 	for n := range 100 {
 		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
 		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
-		if j.bytes > j.room || len(j.byKey) != j.order.Len() {
-			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, j.order.Len(), len(j.byKey))
+		if j.bytes > j.room || len(j.byFingerprint) != j.order.Len() {
+			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, j.order.Len(), len(j.byFingerprint))
 		}
 	}
 	if got := j.tokens(1); got != "9876543210" {

@@ -191,7 +191,7 @@ func (m *model) of(k member) *facts {
 	if r.holdsLease() {
 		f.runs |= r.token.bit()
 	}
-	if (r.stands == ending || r.stands == answering) && !r.fails {
+	if (r.in(storing) || r.stands == answering) && !r.fails {
 		f.knows |= r.token.bit()
 	}
 	flushed := r

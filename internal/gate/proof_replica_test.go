@@ -2,18 +2,21 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// replica is all that one knows of the fingerprint and of its Redis: what bucket, signals, journal, leases and the flight
-// hold, written down. Numbers of signals are only told as "since the last one" or not.
+// replica is all that one knows of the fingerprint and of its Redis: what bucket, link, journal, executions and the flight
+// hold, written down. Epochs are only told as "current" or not.
 type replica struct {
 	history scripts.History // the last one told
 	open    bool            // a signal is open: the cache is not trusted
@@ -24,6 +27,7 @@ type replica struct {
 	behind  bool   // it was noted before the last signal
 
 	stands  position
+	phase   phase // of its flight
 	token   token // of its flight
 	attempt int64
 	doubt   bool // as its claim was told
@@ -35,15 +39,12 @@ type replica struct {
 	heals   bool // the keeper's call is one of a healing
 }
 
-// position is where a flight stands.
+// position is where a replica stands with the fingerprint.
 type position uint8
 
 const (
 	idle       position = iota
-	claiming            // its claim is on the way, or had no answer
-	waiting             // another one executes, or Redis settles
-	executing           // the logic runs
-	ending              // its store or its fail is on the way, or had no answer
+	inFlight            // its flight is in a phase
 	abandoning          // the caller was let go; the claim that had no answer is failed
 	answering           // only in a mutant: the answer goes out before the journal has it
 )
@@ -75,9 +76,10 @@ func tokenOf(text string) (t token, ok bool) {
 	return token(int(text[0]-'a')*mostFlights + len(text) - 1), true
 }
 
-func (r *replica) holdsLease() bool {
-	return r.stands == executing || r.stands == ending || r.stands == answering
-}
+// in reports whether its flight is in a phase.
+func (r *replica) in(p phase) bool { return r.stands == inFlight && r.phase == p }
+
+func (r *replica) holdsLease() bool { return r.in(executing) || r.in(storing) || r.stands == answering }
 
 // signal is what a lost connection or a FLUSHALL does.
 func (r *replica) signal() {
@@ -103,7 +105,9 @@ type move struct {
 }
 
 // budget is how often what may befall.
-type budget struct{ failovers, hidden, flushes, pauses, crashes, fails, unsure, drops, forgets uint8 }
+type budget struct {
+	failovers, hidden, flushes, pauses, crashes, fails, unsure, drops, forgets uint8
+}
 
 func (b budget) less(cost budget) (left budget, ok bool) {
 	left = budget{
@@ -142,85 +146,107 @@ type driver struct {
 func newDriver(t testing.TB, s scope, broken rules) *driver {
 	d := &driver{wire: newWire(t, s), rules: broken}
 	d.key = d.gate.keys.Record(d.name)
-	d.gate.seen.add(d.name)
+	d.gate.replayCache.add(d.name)
 	return d
 }
 
 var proofDigest = record.Digest{1}
 
-// signalsNow is how many signals a replica has seen when a move has been made, if it raised none.
-const signalsNow = 10
+// proofEpoch is the one in which a move is made.
+const proofEpoch link.Epoch = 10
 
 // wake returns the bucket of a replica, as it was when a message was sent whose reply, if any, is about to come.
 func (d *driver) wake(r replica, m message) *bucket {
 	b := newBucket(d.gate, d.gate.keys.Buckets()[0])
-	b.signals.history = r.history
-	b.signals.raised.Store(signalsNow)
-	b.signals.answered.Store(signalsNow)
-	if r.open {
-		b.signals.answered.Store(signalsNow - 1)
+	sent := proofEpoch
+	if m.stale {
+		sent--
 	}
+	b.link.Believe(link.Beliefs{Epoch: sent, CacheTrusted: !r.open, History: r.history})
 	if r.journal != "" {
-		signals := uint64(signalsNow)
+		noted := proofEpoch
 		if r.behind {
-			signals -= 2
+			noted -= 2
 		}
 		known, _ := record.Parse([]byte(r.journal))
-		b.journal.add(d.name, known, signals)
-	}
-	if m.stale {
-		b.signals.raised.Store(signalsNow - 1)
+		b.journal.add(d.name, known, noted)
 	}
 	d.answer = exchange{}
 	if m.reply != "" {
-		d.answer = exchange{m.call, m.reply, func() { b.signals.raised.Store(signalsNow) }}
+		d.answer = exchange{m.call, m.reply, func() {
+			if m.stale {
+				b.link.Believe(link.Beliefs{Epoch: proofEpoch, CacheTrusted: false, History: r.history})
+			}
+		}}
 	}
 	return b
 }
 
-// execute gives a bucket the execution that its replica runs.
-func (d *driver) execute(b *bucket, r replica) *execution {
+// flight gives a bucket the flight of its replica, with a caller and, if it has one, its execution.
+func (d *driver) flight(b *bucket, r replica) *flight {
+	f := newFlight(b, d.name, proofDigest)
+	f.token, f.phase, f.looked = r.token.String(), r.phase, true
+	f.callers = []*caller{{webhook: Webhook{Fingerprint: d.name, Digest: proofDigest, Detach: func() (Execution, slog.LogValuer) {
+		return func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, errExited }, nil
+	}}}}
+	b.flights.byFingerprint[d.name] = f
 	e := &execution{
-		flight: d.fly(), webhook: Webhook{Fingerprint: d.name, Digest: proofDigest},
-		token: r.token.String(), attempt: r.attempt, inDoubt: r.doubt, failures: r.failed, lease: newLease(proofLease),
+		flight: f, webhook: f.callers[0].webhook, token: f.token, attempt: r.attempt, inDoubt: r.doubt, failures: r.failed,
+		lease: link.NewLease(time.Now(), proofLease), overtaken: make(chan []byte, 1), returned: make(chan struct{}),
+		result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(f.token)},
+	}
+	if r.fails {
+		e.err = errProof
+	}
+	if r.unsure {
+		e.err = ErrOutcomeUnknown
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	if r.holdsLease() {
-		b.leases.add(e)
+		f.execution = e
+		b.executions.add(e)
 	}
-	return e
+	if r.in(storing) || r.stands == answering {
+		close(e.returned)
+		e.conclude(b)
+	}
+	return f
+}
+
+var errProof = errors.New("the logic fails")
+
+// step moves a flight on, in a life that is over if it ends an execution.
+func (d *driver) step(f *flight) {
+	d.gate.life = d.alive
+	if f.phase == storing || f.phase == executing {
+		d.gate.life = d.over
+	}
+	f.step()
 }
 
 // forget is the call of a person who wants a fingerprint executed again.
 func (d *driver) forget() call {
 	b := d.wake(replica{}, message{})
-	return d.sends(func() { _, _ = b.call([]scripts.Op{scripts.Forget(d.key, false)}) })
-}
-
-func (d *driver) fly() *flight {
-	return &flight{
-		fingerprint: d.name, key: d.key, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		named: make(chan struct{}), stalled: make(chan struct{}),
-	}
+	return d.sends(func() { b.link.Do(scripts.Forget(d.key, false)) })
 }
 
 // note writes down what became of the bucket's beliefs.
 func (d *driver) note(b *bucket, r *replica) {
-	b.running.Wait()
-	raised := b.signals.raised.Load()
-	r.history, r.open = b.signals.history, b.signals.open()
-	if raised > signalsNow {
+	d.gate.running.Wait()
+	beliefs := b.link.Beliefs()
+	r.history, r.open = beliefs.History, !beliefs.CacheTrusted
+	if beliefs.Epoch > proofEpoch {
 		r.flight.stale, r.keeper.stale = r.flight.call != "", r.keeper.call != ""
 	}
 	select {
-	case <-b.signals.poke:
+	case <-b.link.Losses():
 		r.healing = true
 	default:
 	}
 	r.journal, r.behind = "", false
-	if known := b.journal.byKey[d.name]; known != nil {
+	if known := b.journal.byFingerprint[d.name]; known != nil {
 		r.journal = tidyRecord(of(known).record, proofTime)
-		r.behind = of(known).signals < raised
+		r.behind = of(known).epoch < beliefs.Epoch
 	}
 }
 
@@ -228,7 +254,7 @@ func (d *driver) note(b *bucket, r *replica) {
 func (d *driver) moves(r replica) (all []move) {
 	if r.paused {
 		r.paused = false
-		r.flight.over = r.stands == claiming && r.flight.call != ""
+		r.flight.over = r.in(claiming) && r.flight.call != ""
 		return []move{{name: "goes on after its pause", next: r}}
 	}
 	all = append(all, d.flightMoves(r)...)
@@ -244,9 +270,11 @@ func (d *driver) arrive(r replica, webhook int) move {
 
 // claims sends a claim.
 func (d *driver) claims(r replica) replica {
+	r.stands, r.phase, r.attempt, r.doubt, r.failed, r.fails = inFlight, claiming, 0, false, 0, false
+	r.unsure = false
 	b := d.wake(r, message{})
-	r.stands, r.attempt, r.doubt, r.failed, r.fails, r.unsure = claiming, 0, false, 0, false, false
-	r.flight = message{call: d.sends(func() { b.ask(d.key, proofDigest, r.token.String(), false, true) })}
+	f := d.flight(b, r)
+	r.flight = message{call: d.sends(func() { d.step(f) })}
 	return r
 }
 
@@ -264,39 +292,44 @@ func (d *driver) flightMoves(r replica) []move {
 	switch {
 	case !lost && r.flight.reply == "":
 		return nil
-	case r.stands == claiming && lost:
+	case r.in(claiming) && lost:
 		gone := r
 		gone.stands = abandoning
 		return []move{
 			{name: "claims again", next: d.claims(r), when: settled},
 			{name: "gives its claim up, 503", next: d.abandons(gone), leaves: true},
 		}
-	case r.stands == claiming:
+	case r.in(claiming):
 		return []move{d.claimed(r)}
-	case r.stands == waiting && lost:
+	case r.in(settling):
+		return []move{
+			{name: "claims again", next: d.claims(r), when: settled},
+			{name: "lets its caller go, 409", next: idleOf(r), leaves: true},
+		}
+	case r.in(watching) && lost:
 		return []move{
 			{name: "claims again", next: d.claims(r), when: onChange},
 			d.looks(r),
 			{name: "lets its caller go, 409", next: idleOf(r), leaves: true},
 		}
-	case r.stands == waiting:
+	case r.in(watching):
 		return []move{d.looked(r)}
-	case r.stands == executing:
+	case r.in(executing):
 		done, failed, unsure := r, r, r
 		failed.fails = true
 		unsure.fails, unsure.unsure = true, true
 		return []move{
-			{name: "its logic returns", next: d.ends(done), stops: true},
-			{name: "its logic fails", next: d.ends(failed), stops: true, fails: true, costs: budget{fails: 1}},
-			{name: "its logic fails, and may have had its effect", next: d.ends(unsure), stops: true, costs: budget{unsure: 1}},
+			{name: "its logic returns", next: d.returns(done), stops: true},
+			{name: "its logic fails", next: d.returns(failed), stops: true, fails: true, costs: budget{fails: 1}},
+			{name: "its logic fails, and may have had its effect", next: d.returns(unsure), stops: true, costs: budget{unsure: 1}},
 		}
-	case r.stands == ending && lost:
+	case r.in(storing) && lost:
 		again := move{name: "ends again", next: d.ends(r), when: settled}
 		if r.fails { // a failure is taken while Redis settles
 			again.when = always
 		}
 		return []move{again}
-	case r.stands == ending:
+	case r.in(storing):
 		return []move{d.ended(r)}
 	case r.stands == abandoning && lost:
 		return []move{{name: "fails its claim again", next: d.abandons(r)}}
@@ -312,7 +345,8 @@ func (d *driver) flightMoves(r replica) []move {
 
 // idleOf is a replica whose flight has landed.
 func idleOf(r replica) replica {
-	r.stands, r.token, r.attempt, r.doubt, r.failed, r.fails, r.unsure, r.flight = idle, 0, 0, false, 0, false, false, message{}
+	r.stands, r.phase, r.flight = idle, claiming, message{}
+	r.token, r.attempt, r.doubt, r.failed, r.fails, r.unsure = 0, 0, false, 0, false, false
 	return r
 }
 
@@ -321,120 +355,96 @@ func (d *driver) claimed(r replica) (m move) {
 	sent := r.flight
 	r.flight = message{}
 	b := d.wake(r, sent)
-	var c claim
-	var ok bool
-	ask := func(expected call) {
-		d.answer.call = expected
-		c, _, _, ok = b.ask(d.key, proofDigest, r.token.String(), false, true)
-	}
+	f := d.flight(b, r)
 	if sent.over {
-		d.overByOwnClock(sent.call, ask)
-	} else {
-		ask(sent.call)
+		d.overByOwnClock(b)
 	}
+	d.step(f)
 	m = move{name: "does not believe the reply to its claim", next: r}
-	switch next := &m.next; {
-	case !ok:
-	case c.Verdict == scripts.Claimed:
+	switch next := &m.next; f.phase {
+	case executing:
 		m.name, m.runs = "runs its logic", true
-		next.stands, next.attempt, next.doubt, next.failed = executing, c.Attempt, c.Doubt, c.Failures
-	case c.Verdict == scripts.Done:
-		m.name = "does not believe a result"
-		f := d.fly()
-		if b.landOn(f, c.Record, c.signals) {
-			m.name = "answers with the result found"
-			m.answers, m.answered = landed(f)
-			*next = idleOf(*next)
-		}
-	case c.Verdict == scripts.Poisoned, c.Verdict == scripts.Doubtful:
-		m.name = "does not believe a verdict"
-		if f := d.fly(); b.landOn(f, c.Record, c.signals) {
-			if f.landing.outcome != Poisoned && f.landing.outcome != Doubtful {
-				panic(fmt.Sprintf("a flight landed with %+v on a verdict", f.landing))
-			}
-			m.name, m.judged = "tells a verdict", true
-			*next = idleOf(*next)
-			if d.judgeBeforeJournal {
-				b.journal.drop(d.name, of(b.journal.byKey[d.name]).record.Token)
-			}
-		}
-	case c.Verdict == scripts.InProgress, c.Verdict == scripts.Settling:
+		next.phase, next.attempt, next.doubt, next.failed = executing, f.execution.attempt, f.execution.inDoubt, f.execution.failures
+		b.executions.remove(f.execution)
+	case watching, settling:
 		m.name = "waits"
-		next.stands = waiting
-	case c.Verdict == scripts.Cancelled:
-		m.name, m.leaves = "was given up, 503", true
-		*next = idleOf(*next)
-	default:
-		panic(fmt.Sprintf("a claim was answered %q", c.Verdict))
+		next.phase = f.phase
+	case landed:
+		if b.link.Abandoned() == 0 { // else it had no answer that it took
+			d.landed(&m, f, b)
+		}
 	}
 	d.note(b, &m.next)
 	return m
 }
 
-// landed is whose result a flight has landed with.
-func landed(f *flight) (t token, ok bool) {
-	if f.landing.record.State != record.Done {
-		panic(fmt.Sprintf("a flight landed with %+v", f.landing))
+// landed is what a flight's callers are told.
+func (d *driver) landed(m *move, f *flight, b *bucket) {
+	m.next = idleOf(m.next)
+	switch l := f.landing; l.outcome {
+	case Replayed, Waited:
+		m.name = "answers with the result that stands"
+		m.answers, m.answered = tokenOf(string(l.record.Result.Body))
+	case Poisoned, Doubtful:
+		m.name, m.judged = "tells a verdict", true
+		if d.judgeBeforeJournal {
+			b.journal.drop(d.name, of(b.journal.byFingerprint[d.name]).record.Token)
+		}
+	case Processing:
+		m.name, m.leaves = "tells that it was forgotten, 409", true
+	case Unavailable:
+		m.name, m.leaves = "was given up, 503", true
+	default:
+		panic(fmt.Sprintf("a flight landed with %+v", l))
 	}
-	return tokenOf(string(f.landing.record.Result.Body))
 }
 
 // looks sends a look into the client-side cache, which has nothing of this record, so that it goes on to Redis.
 func (d *driver) looks(r replica) move {
 	b := d.wake(r, message{})
-	d.trustCache(b)
-	r.flight = message{call: d.sends(func() { b.watch(d.fly(), time.Minute) })}
+	f := d.flight(b, r)
+	r.flight = message{call: d.sends(func() { d.step(f) })}
 	return move{name: "looks into the cache", next: r, when: onOutcome}
-}
-
-func (d *driver) trustCache(b *bucket) {
-	if d.cacheWhileOpen {
-		b.signals.answered.Store(b.signals.raised.Load())
-	}
 }
 
 func (d *driver) looked(r replica) move {
 	sent := r.flight
 	r.flight = message{}
-	b := d.wake(r, sent)
-	d.trustCache(b)
-	m := move{name: "goes on waiting", next: r}
-	f := d.fly()
-	if found, signals, ended := b.watch(f, time.Minute); ended && b.landOnRecord(f, found, signals) {
-		m.next = idleOf(r)
-		if found.Forgotten() {
-			m.name, m.leaves = "tells that it was forgotten, 409", true
-		} else {
-			m.name = "answers with the result in the cache"
-			m.answers, m.answered = landed(f)
-		}
+	if d.cacheWhileOpen {
+		r.open = false
 	}
+	b := d.wake(r, sent)
+	f := d.flight(b, r)
+	m := move{name: "goes on waiting", next: r}
+	if d.step(f); f.phase == landed {
+		d.landed(&m, f, b)
+	}
+	open := r.open
 	d.note(b, &m.next)
-	m.next.open = r.open
+	m.next.open = open
 	return m
 }
 
 // end is the record with which an execution ends.
 func (d *driver) end(r replica) record.Record {
-	end := record.Record{
-		State: record.Done, Attempt: r.attempt, Token: r.token.String(), Digest: proofDigest,
-		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(r.token.String())},
-	}
-	if r.fails {
-		end.State, end.Result, end.Reason = record.Failed, record.Result{}, reasonError
-	}
-	if r.unsure {
-		end.Reason = "unknown"
-	}
-	return end
+	return d.flight(d.wake(r, message{}), r).execution.end
+}
+
+// returns is an execution whose logic has returned: its flight goes on to store that.
+func (d *driver) returns(r replica) replica {
+	b := d.wake(r, message{})
+	f := d.flight(b, r)
+	close(f.execution.returned)
+	d.step(f)
+	r.phase = f.phase
+	return d.ends(r)
 }
 
 // ends sends the store or the fail of an execution.
 func (d *driver) ends(r replica) replica {
-	r.stands = ending
 	b := d.wake(r, message{})
-	e, end := d.execute(b, r), d.end(r)
-	r.flight = message{call: d.sends(func() { b.finish(e, &end) })}
+	f := d.flight(b, r)
+	r.flight = message{call: d.sends(func() { d.step(f) })}
 	return r
 }
 
@@ -443,29 +453,31 @@ func (d *driver) ended(r replica) (m move) {
 	sent, before := r.flight, r
 	r.flight = message{}
 	b := d.wake(r, sent)
-	e, end := d.execute(b, r), d.end(r)
-	answer := b.finish(e, &end)
+	f := d.flight(b, r)
+	d.step(f)
 	m = move{name: "does not believe the reply to its end", next: r}
-	switch answer.Verdict {
-	case scripts.Stored, scripts.Restored:
+	switch {
+	case f.phase == claiming:
+		m.name = "has lost its lease and goes on as a duplicate"
+	case f.landing.outcome == Executed:
 		m.name, m.answers, m.answered = "answers", r.token, true
 		m.next = idleOf(r)
-	case scripts.Failed:
+	case f.landing.outcome == Failed:
 		m.name = "answers that it failed"
 		m.next = idleOf(r)
-	case scripts.Refused:
-		m.name = "has lost its lease and goes on as a duplicate"
-	case scripts.Error:
+	case f.landing.outcome == Processing:
+		d.landed(&m, f, b)
+	case f.landing.outcome == Unavailable: // it goes on trying
 	default:
-		panic(fmt.Sprintf("an end was answered %q", answer.Verdict))
+		panic(fmt.Sprintf("an end landed with %+v", f.landing))
 	}
 	d.note(b, &m.next)
 	switch {
-	case answer.Verdict == scripts.Refused:
+	case f.phase == claiming:
 		m.next = d.goesOn(m.next)
 	case m.answered && d.answerBeforeJournal:
 		m.name, m.answered = "believes that its result is stored", false
-		m.next.stands, m.next.token, m.next.attempt = answering, r.token, r.attempt
+		m.next.stands, m.next.phase, m.next.token, m.next.attempt = answering, storing, r.token, r.attempt
 		m.next.doubt, m.next.failed = r.doubt, r.failed
 		m.next.flight = message{call: sent.call, reply: sent.reply}
 		m.next.journal, m.next.behind = before.journal, before.behind
@@ -477,21 +489,19 @@ func (d *driver) ended(r replica) (m move) {
 func (d *driver) abandons(r replica) replica {
 	b := d.wake(r, message{})
 	d.abandon(b, r)
-	r.flight = message{call: d.sends(b.failAbandoned)}
+	r.flight = message{call: d.sends(b.link.FailAbandoned)}
 	return r
 }
 
-func (d *driver) abandon(b *bucket, r replica) {
-	b.abandoned.add(abandonedClaim{key: d.key, token: r.token.String()})
-}
+func (d *driver) abandon(b *bucket, r replica) { b.link.Abandon(d.key, r.token.String()) }
 
 func (d *driver) abandoned(r replica) move {
 	b := d.wake(r, r.flight)
 	r.flight = message{}
 	d.abandon(b, r)
-	b.failAbandoned()
+	b.link.FailAbandoned()
 	m := move{name: "has failed its claim", next: idleOf(r)}
-	if len(b.abandoned.claims) > 0 {
+	if b.link.Abandoned() > 0 {
 		m = move{name: "could not fail its claim", next: r}
 	}
 	d.note(b, &m.next)
@@ -525,13 +535,13 @@ func (d *driver) beats(r replica) call {
 		return ""
 	}
 	b := d.wake(r, message{})
-	d.execute(b, r)
-	return d.sends(b.touch)
+	d.flight(b, r)
+	return d.sends(func() { b.heartbeat(0) })
 }
 
 func (d *driver) renews(r replica) replica {
 	b := d.wake(r, message{})
-	d.execute(b, r)
+	d.flight(b, r)
 	r.keeper = message{call: d.sends(func() { b.renew(0) })}
 	return r
 }
@@ -539,9 +549,9 @@ func (d *driver) renews(r replica) replica {
 // heal sends the next call of a healing: first for the executions (renewed: that is done), then for the journal.
 func (d *driver) heal(r replica, begins bool) replica {
 	b := d.wake(r, message{})
-	d.execute(b, r)
+	d.flight(b, r)
 	renew := func() call { return d.sends(func() { b.renew(0) }) }
-	putBack := func() call { return d.sends(func() { b.putBack(signalsNow) }) }
+	putBack := func() call { return d.sends(func() { b.putBack(proofEpoch) }) }
 	first, second := renew, putBack
 	if d.renewLast {
 		first, second = putBack, renew
@@ -564,36 +574,46 @@ func (d *driver) kept(r replica) move {
 	sent, heals := r.keeper, r.heals
 	r.keeper, r.heals = message{}, false
 	b := d.wake(r, sent)
-	e := d.execute(b, r)
+	f := d.flight(b, r)
+	e := f.execution
 	var ok bool
 	renews := sent.call.operation() == "renew"
 	switch operation := sent.call.operation(); operation {
 	case "renew":
 		ok = b.renew(0)
 	case "restore":
-		signals := uint64(signalsNow)
+		epoch := proofEpoch
 		if sent.stale {
-			signals--
+			epoch--
 		}
-		ok = b.putBack(signals)
+		ok = b.putBack(epoch)
 	default:
-		b.touch()
+		b.heartbeat(0)
 	}
 	if d.answer.call != "" { // what it was sent for has changed since
 		d.answer, ok = exchange{}, false
 	}
 	m := move{name: "takes the reply to its " + sent.call.operation(), next: r}
-	raised := b.signals.raised.Load() > signalsNow
+	raised := b.link.Epoch() > proofEpoch
 	d.note(b, &m.next)
-	if e.ended.Load() {
+	if e != nil && e.lost.Load() {
 		m.name = "learns that it has lost its lease, and goes on as a duplicate"
-		m.stops = r.stands == executing
+		m.stops = r.in(executing)
 		if r.flight.call != "" && r.flight.reply == "" {
 			m.late = append(m.late, r.flight.call)
 		}
-		end := d.end(r)
-		m.late = append(m.late, d.sends(func() { b.finish(e, &end) }))
-		m.next = d.goesOn(m.next)
+		m.late = append(m.late, d.sends(func() {
+			d.step(f)
+			if r.in(executing) {
+				close(e.returned)
+			}
+			d.gate.running.Wait()
+		}))
+		if f.phase == landed {
+			d.landed(&m, f, b)
+		} else {
+			m.next = d.goesOn(m.next)
+		}
 	}
 	if heals && ok && !sent.stale && !raised {
 		if renews == d.renewLast {
@@ -633,7 +653,7 @@ func faults(r replica) (all []move) {
 		all = append(all, move{name: "is paused", next: next, costs: budget{pauses: 1}})
 	}
 	if r.stands != idle || r.journal != "" {
-		m := move{name: "crashes and starts anew", costs: budget{crashes: 1}, stops: r.stands == executing}
+		m := move{name: "crashes and starts anew", costs: budget{crashes: 1}, stops: r.in(executing)}
 		for _, sent := range []message{r.flight, r.keeper} {
 			if sent.call != "" && sent.reply == "" && r.stands != answering {
 				m.late = append(m.late, sent.call)

@@ -52,11 +52,14 @@ func (c call) operation() string {
 
 // wire is the connection of a real gate to a Redis that says what the proof wants.
 //
-// A function of the gate's that makes a call is run twice: once to see what it sends, which is where it stands then; and
-// once more, from the same state, when its reply has come, with the signals raised that came in between. The loops in
-// which it would try again make one try each, since the gate's life is over: the proof decides what happens between tries.
+// A step of a flight's or the keeper's that makes a call is run twice: once to see what it sends, which is where it stands
+// then; and once more, from the same state, when its reply has come, with the losses suspected that came in between. The
+// loops in which it would try again make one try each, since nobody has patience (claims), or the gate's life is over
+// (ends): the proof decides what happens between tries.
 type wire struct {
 	gate   *Gate
+	alive  context.Context
+	over   context.Context // a life that has ended
 	answer exchange
 	sent   call // the first call that has no reply
 }
@@ -96,7 +99,10 @@ func newWire(t testing.TB, of scope) *wire {
 	}
 	t.Cleanup(func() { client.Close(); s.Close() })
 	w.gate.client, w.gate.keys, w.gate.process, w.gate.tracking = client, redis.NewKeys("cognigy"), "proof", true
-	w.gate.end(errShutdown)
+	w.alive = w.gate.life
+	var end context.CancelFunc
+	w.over, end = context.WithCancel(context.Background())
+	end()
 	return w
 }
 
@@ -126,11 +132,18 @@ func (w *wire) sends(run func()) call {
 	return w.sent
 }
 
-// overByOwnClock runs a function as if the lease that it is about to win were over when the reply comes.
-func (w *wire) overByOwnClock(c call, run func(c call)) {
-	words := strings.Split(string(c), "\x00")
-	words[len(words)-len(c.args())+2] = "0" // LOCK_TTL
-	w.gate.LockTTL = 0
-	defer func() { w.gate.LockTTL = proofLease }()
-	run(newCall(words...))
+// shortLease is one that is over when a reply comes that takes its time.
+const shortLease = time.Millisecond
+
+// overByOwnClock makes the reply that is about to come take longer than the lease that it brings.
+func (w *wire) overByOwnClock(b *bucket) {
+	words := strings.Split(string(w.answer.call), "\x00")
+	words[len(words)-len(w.answer.call.args())+2] = "1" // LOCK_TTL
+	w.answer.call = newCall(words...)
+	b.link.LockTTL = shortLease
+	between := w.answer.between
+	w.answer.between = func() {
+		between()
+		time.Sleep(3 * shortLease)
+	}
 }

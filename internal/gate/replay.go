@@ -1,10 +1,10 @@
 package gate
 
 import (
-	"context"
 	"errors"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -15,47 +15,28 @@ func (b *bucket) replay(f fingerprint.Fingerprint, digest record.Digest) (a Answ
 		return a, false
 	}
 	if hit {
-		b.counters.add(replayedLocal)
+		b.link.Counters.Add(link.ReplayedLocal)
 	} else {
-		b.counters.add(replayed)
+		b.link.Counters.Add(link.Replayed)
 	}
-	return b.answer(f, Replayed, &r, !b.sameBody(r.Digest, digest)), true
+	return b.answer(f, Replayed, &r, !b.gate.sameBody(r.Digest, digest)), true
 }
 
 func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 	if r, _, ok := b.lookup(f); ok {
 		return b.answer(f, Replayed, &r, false)
 	}
-	signals := b.signals.raised.Load()
-	t := b.commit(scripts.Look(b.keys.Record(f), scripts.Question{Asks: b.Asks}))
-	if t.err != nil || !b.believed(signals) {
+	key := b.link.Keys.Record(f)
+	reply := b.link.Do(scripts.Look(key, scripts.Question{Asks: b.gate.options.Asks}))
+	found, current := reply.Now()
+	if reply.Err != nil || !current {
 		return Answer{Outcome: Unavailable}
 	}
-	switch found := t.answer; found.Verdict {
-	case scripts.Done:
-		if len(found.Record) == 0 && !b.fetch(b.keys.Record(f), &found) {
-			return Answer{Outcome: Unavailable}
-		}
-		r, err := record.Parse(found.Record)
-		if err != nil {
-			return Answer{Outcome: Foreign}
-		}
-		if r, err = b.open(f, r); err != nil {
-			return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
-		}
-		return b.answer(f, Replayed, &r, false)
+	switch found.Verdict {
+	case scripts.Done, scripts.Poisoned, scripts.Doubtful:
+		return b.found(f, key, reply)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
-	case scripts.Poisoned, scripts.Doubtful:
-		r, err := record.Parse(found.Record)
-		if err != nil {
-			return Answer{Outcome: Foreign}
-		}
-		b.journal.add(f, r, signals)
-		if !b.believed(signals) {
-			return Answer{Outcome: Unavailable}
-		}
-		return Answer{Outcome: outcomeOf(r.Verdict), Attempt: r.Attempt}
 	case scripts.Free:
 		if found.Before == "nothing" || found.Before == reasonForgotten {
 			return Answer{Outcome: Missing}
@@ -67,58 +48,67 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 	return Answer{Outcome: Unavailable} // it settles, or refuses
 }
 
-// lookup finds a done record without asking the script: among those that were replayed here lately, else through the
-// client-side cache. hit: there was no round trip.
-func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
-	if !b.tracking || b.signals.open() {
-		return r, false, false
-	}
-	sent := b.signals.raised.Load()
-	if kept := b.seen.record(f, sent); kept != nil {
-		return *kept, true, b.redisNow().Before(kept.Ends)
-	}
-	if !b.seen.has(f) {
-		return r, false, false
-	}
-	if b.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
-		b.looks.Add(-1)
-		return r, false, false
-	}
-	defer b.looks.Add(-1)
-	changes := b.seen.changes(f)
-	value, hit, err := b.cached(b.keys.Record(f))
-	if err != nil {
-		return r, false, false
-	}
-	r, err = record.Parse(value)
-	if errors.Is(err, record.ErrForeign) {
-		b.seen.forget(f) // it may be large: the script looks at it without sending it
-	}
-	if err != nil || !r.HasResult() || !b.redisNow().Before(r.Ends) {
-		return r, false, false
+// found is the answer of a record that a look has found. A verdict is told only once it can be put back.
+func (b *bucket) found(f fingerprint.Fingerprint, key string, reply link.Reply) Answer {
+	var bad error
+	whole := b.link.Whole(key, &reply)
+	fact := link.Then(reply.Fact, func(a scripts.Answer) (r record.Record) {
+		r, bad = record.Parse(a.Record)
+		return r
+	})
+	r, current := fact.After(func(r record.Record, e link.Epoch) {
+		if r.Verdict != record.NoVerdict {
+			b.journal.add(f, r, e)
+		}
+	})
+	switch {
+	case !whole || !current:
+		return Answer{Outcome: Unavailable}
+	case bad != nil:
+		return Answer{Outcome: Foreign}
+	case r.Verdict != record.NoVerdict:
+		return Answer{Outcome: outcomeOf(r.Verdict), Attempt: r.Attempt}
 	}
 	opened, err := b.open(f, r)
 	if err != nil {
-		return r, false, false
+		return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
 	}
-	if !hit {
-		b.journal.add(f, r, sent)
-	}
-	if b.signals.open() || !b.believed(sent) {
-		return r, false, false
-	}
-	b.seen.keep(f, opened, sent, changes)
-	return opened, hit, true
+	return b.answer(f, Replayed, &opened, false)
 }
 
-// cached reads a record through the client-side cache, which it makes this connection track. The value is the cache's
-// own memory: it must not be changed. hit: there was no round trip.
-func (b *bucket) cached(key string) (value []byte, hit bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), b.RedisTimeout)
-	defer cancel()
-	// A static TTL spares the PTTL that would go with it; a record's end stands in the record.
-	get := b.client.B().Get().Key(key).Cache().ToStaticTTL()
-	reply := b.client.DoCache(ctx, get, b.ResultTTL)
-	value, err = reply.AsBytes()
-	return value, reply.IsCacheHit(), err
+// lookup finds a done record without asking the script: among those that were replayed here lately, else through the
+// client-side cache. hit: there was no round trip.
+func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
+	cache := &b.gate.replayCache
+	if !b.gate.tracking || !b.link.CacheTrusted() {
+		return r, false, false
+	}
+	if kept := cache.record(f, b.link.Epoch()); kept != nil {
+		return *kept, true, b.link.Now().Before(kept.Ends)
+	}
+	if !cache.has(f) {
+		return r, false, false
+	}
+	changes := cache.changes(f)
+	fact, hit, err := b.link.Look(b.link.Keys.Record(f))
+	if errors.Is(err, record.ErrForeign) {
+		cache.forget(f) // it may be large: the script looks at it without sending it
+	}
+	if err != nil {
+		return r, false, false
+	}
+	var opened record.Record
+	r, ok = fact.After(func(r record.Record, e link.Epoch) {
+		if !r.HasResult() {
+			return
+		}
+		if opened, err = b.open(f, r); err == nil && !hit {
+			b.journal.add(f, r, e)
+		}
+	})
+	if !ok || err != nil || !b.link.CacheTrusted() || !r.HasResult() || !b.link.Now().Before(r.Ends) {
+		return record.Record{}, false, false
+	}
+	cache.keep(f, opened, fact.Epoch(), changes)
+	return opened, hit, true
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
@@ -21,23 +20,24 @@ const (
 	ReportNone
 )
 
-// cause is why an execution began.
-func (c claim) cause() string {
+// causeOf is why an execution began that a claim has won.
+func causeOf(won scripts.Answer) string {
 	switch {
-	case c.Before == reasonForgotten:
+	case won.Before == reasonForgotten:
 		return "forgotten"
-	case c.Before == record.Expired:
+	case won.Before == record.Expired:
 		return "takeover"
-	case c.Before != "":
-		return "retry after " + c.Before
+	case won.Before != "":
+		return "retry after " + won.Before
 	}
 	return "first"
 }
 
-// report writes an execution's line, the only one that tells of its end. took is what the logic needed; lost says that
-// another execution had begun before this one ended.
-func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.Verdict, end *record.Record, err error) {
-	if b.Report == ReportNone {
+// report writes an execution's line, the only one that tells of its end. lost says that another execution had begun before
+// this one ended.
+func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
+	end, err, options := &e.end, e.err, &b.gate.options
+	if options.Report == ReportNone {
 		return
 	}
 	outcome, level := howItEnded(lost, v, end)
@@ -45,15 +45,15 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 	if level == slog.LevelInfo && (e.cause == "takeover" || e.inDoubt || another) {
 		level = slog.LevelWarn
 	}
-	if level == slog.LevelInfo && b.Report != ReportAll {
+	if level == slog.LevelInfo && options.Report != ReportAll {
 		return
 	}
 	attributes := append(make([]slog.Attr, 0, 16),
 		slog.String("outcome", outcome), slog.Any("", e.webhook.identity),
-		slog.Any("fingerprint", e.flight.fingerprint), slog.Int64("attempt", e.attempt),
-		slog.String("cause", e.cause), slog.Duration("took", took))
-	if b.Replica != "" {
-		attributes = append(attributes, slog.String("replica", b.Replica))
+		slog.Any("fingerprint", e.flight.fingerprint),
+		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", e.took))
+	if options.Replica != "" {
+		attributes = append(attributes, slog.String("replica", options.Replica))
 	}
 	if e.inDoubt {
 		attributes = append(attributes, slog.Bool("in_doubt", true))
@@ -69,7 +69,7 @@ func (b *bucket) report(e *execution, took time.Duration, lost bool, v scripts.V
 	if p, ok := errors.AsType[*panicked](err); ok {
 		attributes = append(attributes, slog.String("stack", string(p.stack)))
 	}
-	b.Log.LogAttrs(context.Background(), level, "execution", attributes...)
+	b.log.LogAttrs(context.Background(), level, "execution", attributes...)
 }
 
 // howItEnded puts into a word how an execution ended, and how much that concerns a person.

@@ -5,16 +5,17 @@ import (
 	"sync/atomic"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// seen is a small table of the fingerprints that were done here lately. Only they are looked up in the client-side
+// replayCache is a small table of the fingerprints that were done here lately. Only they are looked up in the client-side
 // cache, since a miss there costs a first-time webhook a whole round trip; and of those, the records that were found are
 // kept parsed, so that a storm costs no more than this look.
 //
 // It forgets whom another one displaces, and may take one for another where it says "has" (64 bits of each are kept):
 // both cost a round trip, no more. A record is kept under its whole name.
-type seen struct {
+type replayCache struct {
 	slots [1 << 16]slot
 	bytes atomic.Int64  // of the records kept
 	hand  atomic.Uint32 // the slot that is emptied next, where there are too many
@@ -23,14 +24,14 @@ type seen struct {
 type slot struct {
 	tag     atomic.Uint64
 	changed atomic.Uint32 // how often Redis told of a change of what may be here
-	kept    atomic.Pointer[kept]
+	kept    atomic.Pointer[cachedRecord]
 }
 
-// kept is a record that the client-side cache held, as it was when so many signals of a loss had been raised.
-type kept struct {
-	name    fingerprint.Fingerprint
-	record  record.Record
-	signals uint64
+// cachedRecord is one that the client-side cache held in an epoch.
+type cachedRecord struct {
+	fingerprint fingerprint.Fingerprint
+	record      record.Record
+	epoch       link.Epoch
 }
 
 // Bounds of what is kept beside the client-side cache, whose memory it shares until that one lets go.
@@ -40,37 +41,37 @@ const (
 	keptOverhead = 256
 )
 
-func (k *kept) size() int64 { return int64(len(k.record.Result.Body)) + keptOverhead }
+func (k *cachedRecord) size() int64 { return int64(len(k.record.Result.Body)) + keptOverhead }
 
-func (s *seen) slot(f fingerprint.Fingerprint) *slot {
+func (s *replayCache) slot(f fingerprint.Fingerprint) *slot {
 	return &s.slots[binary.LittleEndian.Uint16(f[:])]
 }
 
 func tag(f fingerprint.Fingerprint) uint64 { return binary.LittleEndian.Uint64(f[8:]) }
 
-func (s *seen) add(f fingerprint.Fingerprint) { s.slot(f).tag.Store(tag(f)) }
+func (s *replayCache) add(f fingerprint.Fingerprint) { s.slot(f).tag.Store(tag(f)) }
 
-func (s *seen) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag.Load() == tag(f) }
+func (s *replayCache) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag.Load() == tag(f) }
 
 // forget leaves a fingerprint to the script.
-func (s *seen) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareAndSwap(tag(f), 0) }
+func (s *replayCache) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareAndSwap(tag(f), 0) }
 
-// record returns what is kept, if no signal of a loss has come since; it must not be changed.
-func (s *seen) record(f fingerprint.Fingerprint, signals uint64) *record.Record {
+// record returns what is kept, if its epoch is still current; it must not be changed.
+func (s *replayCache) record(f fingerprint.Fingerprint, epoch link.Epoch) *record.Record {
 	k := s.slot(f).kept.Load()
-	if k == nil || k.name != f || k.signals != signals {
+	if k == nil || k.fingerprint != f || k.epoch != epoch {
 		return nil
 	}
 	return &k.record
 }
 
 // changes must be asked for before the cache is read whose record is then kept.
-func (s *seen) changes(f fingerprint.Fingerprint) uint32 { return s.slot(f).changed.Load() }
+func (s *replayCache) changes(f fingerprint.Fingerprint) uint32 { return s.slot(f).changed.Load() }
 
 // keep takes a record in. Where it has changed since changes was called, it is dropped again: whichever comes second,
 // this or drop, sees the other.
-func (s *seen) keep(f fingerprint.Fingerprint, r record.Record, signals uint64, changes uint32) {
-	k := &kept{f, r, signals}
+func (s *replayCache) keep(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch, changes uint32) {
+	k := &cachedRecord{f, r, epoch}
 	if k.size() > maxKeptOne {
 		return
 	}
@@ -85,13 +86,13 @@ func (s *seen) keep(f fingerprint.Fingerprint, r record.Record, signals uint64, 
 }
 
 // drop forgets a record that has changed in Redis.
-func (s *seen) drop(f fingerprint.Fingerprint) {
+func (s *replayCache) drop(f fingerprint.Fingerprint) {
 	slot := s.slot(f)
 	slot.changed.Add(1)
 	s.replace(slot, nil)
 }
 
-func (s *seen) replace(slot *slot, k *kept) {
+func (s *replayCache) replace(slot *slot, k *cachedRecord) {
 	if k != nil {
 		s.bytes.Add(k.size())
 	}

@@ -1,4 +1,4 @@
-package gate
+package link
 
 import (
 	"sync/atomic"
@@ -12,6 +12,15 @@ type health struct {
 
 	said atomic.Value // the code of the last error that Redis itself answered a whole call with, a string
 }
+
+// InTrouble reports whether Redis does not answer, or takes no writes.
+func (l *Link) InTrouble() bool { return l.health.bad() }
+
+// InTroubleFor reports whether that has lasted for as long as d.
+func (l *Link) InTroubleFor(d time.Duration) bool { return l.health.over(d) }
+
+// RefusesWrites reports whether Redis, by what it said to the last write, takes none.
+func (l *Link) RefusesWrites() bool { return l.health.refusing.lasting() > 0 }
 
 func (h *health) bad() bool { return h.silent.lasting() > 0 || h.refusing.lasting() > 0 }
 

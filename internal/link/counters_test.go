@@ -1,4 +1,4 @@
-package gate
+package link
 
 import (
 	"testing"
@@ -6,13 +6,13 @@ import (
 )
 
 func TestAFlushIsSentAsItWasUntilItIsTaken(t *testing.T) {
-	var c counters
-	c.add(waited)
+	var c Counters
+	c.Add(Waited)
 	first := c.take(time.Hour, false)
 	if first.Number != 1 || len(first.Counters) != 3 {
 		t.Fatalf("flush %+v", first)
 	}
-	c.add(waited)
+	c.Add(Waited)
 	if f := c.take(0, false); f.Number != 0 {
 		t.Errorf("a second one is on its way beside it: %+v", f)
 	}
@@ -36,7 +36,7 @@ func TestEveryRequestIsCountedOnceAndDuplicatesAddUp(t *testing.T) {
 		for _, field := range fields[k] {
 			has[field]++
 		}
-		remark := k >= lateAnswer
+		remark := k >= LateAnswer
 		if has["total_requests"] != 1 && !remark {
 			t.Errorf("kind %d is no request", k)
 		}
@@ -47,7 +47,7 @@ func TestEveryRequestIsCountedOnceAndDuplicatesAddUp(t *testing.T) {
 }
 
 func TestAProbeIsAFlushWithoutCounters(t *testing.T) {
-	var c counters
+	var c Counters
 	if f := c.take(0, false); f.Number != 0 {
 		t.Errorf("nothing to flush, but %+v", f)
 	}

@@ -6,17 +6,19 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/link"
 )
 
 func running(length time.Duration) *execution {
-	e := &execution{lease: newLease(length)}
+	e := &execution{lease: link.NewLease(time.Now(), length)}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e
 }
 
 func TestAnExecutionIsCancelledWhenItsLeaseIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := leases{running: make(map[*execution]struct{})}
+		s := executions{running: make(map[*execution]struct{})}
 		e := running(time.Minute)
 		s.add(e)
 		time.Sleep(time.Minute - time.Nanosecond)
@@ -34,14 +36,14 @@ func TestAnExecutionIsCancelledWhenItsLeaseIsOver(t *testing.T) {
 
 func TestARenewalCountsFromWhenItWasSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := leases{running: make(map[*execution]struct{})}
+		s := executions{running: make(map[*execution]struct{})}
 		e := running(time.Minute)
 		s.add(e)
 		time.Sleep(20 * time.Second)
 		if len(s.due(20*time.Second)) != 1 || len(s.due(20*time.Second+1)) != 0 {
 			t.Error("it is due when it is as old as asked, not before")
 		}
-		sent := newLease(time.Minute)
+		sent := link.NewLease(time.Now(), time.Minute)
 		time.Sleep(30 * time.Second) // its answer takes that long
 		s.renewed(e, sent)
 		time.Sleep(30*time.Second - time.Nanosecond)
@@ -59,28 +61,15 @@ func TestARenewalCountsFromWhenItWasSent(t *testing.T) {
 
 func TestAnExecutionThatEndedIsNotFencedByALateRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := leases{running: make(map[*execution]struct{})}
+		s := executions{running: make(map[*execution]struct{})}
 		e := running(time.Minute)
 		s.add(e)
 		s.remove(e)
-		s.renewed(e, newLease(time.Minute))
+		s.renewed(e, link.NewLease(time.Now(), time.Minute))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if e.ctx.Err() != nil {
 			t.Error("its timer still ran")
 		}
 	})
-}
-
-func TestALeaseEndsByWhicheverClockRanFarther(t *testing.T) {
-	l := newLease(time.Hour)
-	l.sent = l.sent.Round(0) // no monotonic reading: what is left is told by the wall clock
-	l.sent = l.sent.Add(-2 * time.Hour)
-	if !l.over() {
-		t.Error("the wall clock's two hours do not end it")
-	}
-	l = lease{time.Now().Add(-2 * time.Hour), time.Hour} // Add moves both readings
-	if !l.over() {
-		t.Error("the monotonic clock's two hours do not end it")
-	}
 }

@@ -6,15 +6,14 @@ import (
 )
 
 func TestProbesOfARedisInTroubleAreSpread(t *testing.T) {
-	b := &bucket{Gate: New(Options{LockTTL: time.Minute, MetricsFlush: time.Second})}
-	if next := b.untilNext(); next != probeEvery {
+	k := newKeeper(&bucket{gate: New(Options{LockTTL: time.Minute, MetricsFlush: time.Second})})
+	if next := untilNext(k.tick(), false); next != probeEvery {
 		t.Errorf("all is well, and the keeper waits for %v", next)
 	}
-	b.health.refusing.begin()
 	different := make(map[time.Duration]bool)
 	var sum time.Duration
 	for range 1000 {
-		next := b.untilNext()
+		next := untilNext(k.tick(), true)
 		if next <= 0 || next > 2*probeEvery {
 			t.Fatalf("it waits for %v", next)
 		}

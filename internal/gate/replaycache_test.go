@@ -21,7 +21,7 @@ func doneWith(bytes int) record.Record {
 }
 
 func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
-	var s seen
+	var s replayCache
 	one := numbered(1)
 	s.keep(one, doneWith(1), 7, s.changes(one))
 	if s.record(one, 7) == nil || s.record(one, 8) != nil || s.record(numbered(1+1<<16), 7) != nil {
@@ -34,7 +34,7 @@ func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
 }
 
 func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
-	var s seen
+	var s replayCache
 	one := numbered(1)
 	changes := s.changes(one)
 	s.drop(one) // between the look into the cache and keep
@@ -45,7 +45,7 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	var s seen
+	var s replayCache
 	s.keep(numbered(0), doneWith(maxKeptOne), 1, 0)
 	if s.record(numbered(0), 1) != nil {
 		t.Error("one that is too large is kept")
@@ -68,7 +68,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 }
 
 func TestKeepingAndDroppingAtOnceLeavesNothingStale(t *testing.T) {
-	var s seen
+	var s replayCache
 	one := numbered(1)
 	for range 2000 {
 		var both sync.WaitGroup

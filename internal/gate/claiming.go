@@ -1,0 +1,143 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// claim asks the script once, for the caller that has waited longest.
+func (f *flight) claim() phase {
+	b := f.bucket
+	webhook, waits := b.flights.pickLeader(f)
+	if !waits {
+		return landed
+	}
+	refusal, wait, admitted := b.gate.admit()
+	next := f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
+	if admitted && next != executing {
+		b.gate.executing.Add(-1)
+	}
+	return next
+}
+
+// ask sends the claim and follows its answer. If no execution may begin now it only looks, and lands as refused if a
+// claim would win.
+func (f *flight) ask(webhook Webhook, refused landing, admitted bool) phase {
+	b := f.bucket
+	won, ok := b.link.Claim(b.gate.life, link.Claim{
+		Key: f.key, Token: f.token, LookOnly: !admitted,
+		Question: scripts.Question{
+			First: !f.looked, Digest: webhook.Digest, Reject: b.gate.options.RejectMismatch, Asks: b.gate.options.Asks,
+		},
+		SameBody: b.gate.sameBody,
+	})
+	f.looked = true
+	if !ok && won.Sent {
+		b.link.Abandon(f.key, f.token)
+	}
+	answer, current := won.Now()
+	current = current && ok
+	f.take(webhook, won, answer, current)
+	switch {
+	case !ok, b.gate.life.Err() != nil:
+		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
+			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt, answer.Failures))
+		}
+		return f.land(landing{outcome: Unavailable})
+	case !current:
+		return claiming
+	}
+	switch answer.Verdict {
+	case scripts.Claimed:
+		f.execution = b.begin(f, webhook, won, answer)
+		return executing
+	case scripts.Done, scripts.Poisoned, scripts.Doubtful:
+		return f.landOnAnswer(won)
+	case scripts.InProgress:
+		now := time.Now()
+		f.left, f.leaseEnds, f.asksAgain = answer.Left, now.Add(answer.Left), now.Add(lookAgain)
+		return watching
+	case scripts.Settling:
+		f.left = answer.Left
+		return settling
+	case scripts.Free:
+		return f.land(refused)
+	case scripts.Mismatch: // its caller departs, others may have the right body
+		return claiming
+	case scripts.Foreign:
+		return f.landOnForeign(foreign(answer.Text))
+	}
+	return f.land(landing{outcome: Unavailable}) // cancelled: the token was given up
+}
+
+// landOnAnswer lands on the record that an answer carries.
+func (f *flight) landOnAnswer(won link.Won) phase {
+	var bad error
+	fact := link.Then(won.Fact, func(a scripts.Answer) (r record.Record) {
+		r, bad = record.Parse(a.Record)
+		return r
+	})
+	if bad != nil {
+		return f.landOnForeign(bad)
+	}
+	if next, ok := f.landOn(fact); ok {
+		return next
+	}
+	return claiming
+}
+
+// take notes what the answer to a claim says of the flight and of the caller for whom it was made.
+func (f *flight) take(webhook Webhook, won link.Won, answer scripts.Answer, current bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	leader := f.leader
+	f.leader = nil
+	close(f.answered)
+	if current && (answer.Verdict == scripts.Claimed || answer.Verdict == scripts.InProgress) {
+		if f.runsUntil = (time.Time{}); answer.Verdict == scripts.InProgress {
+			f.runsUntil = time.Now().Add(answer.Left)
+		}
+		close(f.runs)
+	}
+	switch {
+	case !current:
+	case answer.Verdict == scripts.Claimed:
+		leader.executes, f.known, f.attempt = true, true, answer.Attempt
+		f.setDigest(webhook.Digest)
+	case answer.Verdict == scripts.InProgress, answer.Verdict == scripts.Mismatch:
+		f.known = true
+		f.setDigest(answer.Digest)
+	case answer.Verdict == scripts.Done:
+		leader.scripted = won.Scripted
+	}
+	if leader.departed {
+		f.bucket.countCaller(f, leader, leader.told)
+	}
+	if current && answer.Verdict == scripts.Mismatch {
+		leader.departed = true // it will see that (differs); till then nothing is claimed for it again
+	}
+}
+
+// settle waits until Redis decides again.
+func (f *flight) settle() phase {
+	_ = sleep.For(f.bucket.gate.life, f.left)
+	return claiming
+}
+
+// admit tells whether an execution may begin now, which then counts as one, or why not and for how long.
+func (g *Gate) admit() (refusal Outcome, wait time.Duration, admitted bool) {
+	if g.options.Admit != nil {
+		if wait, ok := g.options.Admit(); !ok {
+			return Refused, wait, false
+		}
+	}
+	if g.executing.Add(1) > int64(g.options.MaxExecutions) && g.options.MaxExecutions > 0 {
+		g.executing.Add(-1)
+		return Overloaded, 0, false
+	}
+	return 0, 0, true
+}

@@ -1,0 +1,93 @@
+package gate
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// flights are those of a bucket that have not landed.
+type flights struct {
+	mu            sync.Mutex // taken before a flight's own
+	byFingerprint map[fingerprint.Fingerprint]*flight
+	closed        bool
+}
+
+// join makes a caller wait for the flight of its webhook, and begins one if there is none. It returns nil and the reason if
+// the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that hung up keep
+// their places, so that aborted requests of one webhook would lock all others out.
+func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f = s.byFingerprint[c.webhook.Fingerprint]
+	if f == nil {
+		if s.closed {
+			return nil, Unavailable
+		}
+		f = newFlight(b, c.webhook.Fingerprint, c.webhook.Digest)
+		s.byFingerprint[f.fingerprint] = f
+		b.gate.running.Go(f.drive)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	most := b.gate.options.MaxWaiters
+	if waiting := len(f.callers) - f.departed; most > 0 && waiting >= max(most/2, 1) {
+		return nil, Overloaded
+	}
+	c.stalled, c.runs = f.stalled, f.runs
+	b.gate.running.Add(1) // until it is counted
+	f.callers = append(f.callers, c)
+	f.mixed = f.mixed || c.webhook.Digest != f.first
+	return f, 0
+}
+
+// pickLeader picks the caller that the next claim is made for, and whose webhook is executed: the one that has waited
+// longest. If no caller is waiting, it removes the flight and returns false.
+func (s *flights) pickLeader(f *flight) (w Webhook, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.departed })
+	if waits < 0 {
+		delete(s.byFingerprint, f.fingerprint)
+		return w, false
+	}
+	f.leader, f.answered = f.callers[waits], make(chan struct{})
+	f.awaitAnswer()
+	w = f.leader.webhook
+	w.execute, w.identity = w.Detach() // its caller, which departs under this lock, is still there
+	return w, true
+}
+
+func (s *flights) remove(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byFingerprint, f.fingerprint)
+}
+
+// notify tells the flight of a fingerprint that its record may have changed.
+func (s *flights) notify(of fingerprint.Fingerprint) {
+	s.mu.Lock()
+	f := s.byFingerprint[of]
+	s.mu.Unlock()
+	if f != nil {
+		f.notify()
+	}
+}
+
+func (s *flights) notifyAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.byFingerprint {
+		f.notify()
+	}
+}
+
+// close lets no request begin a flight any more. A request that joins one that has not landed still gets its outcome.
+func (s *flights) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}

@@ -1,0 +1,206 @@
+package gate
+
+import (
+	"errors"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// store sends the end of the execution once. No caller is told of a success before Redis has it and the journal too. After
+// RedisPatience without a verdict the callers are let go; their retries find the result.
+func (f *flight) store() phase {
+	b, e := f.bucket, f.execution
+	select {
+	case value := <-e.overtaken:
+		return f.resume(value)
+	default:
+	}
+	reply := b.link.Do(e.ending(b))
+	pause := f.pauses.Next()
+	if reply.Err == nil {
+		answer, ok := reply.After(func(a scripts.Answer, epoch link.Epoch) { b.journalEnd(e, a, epoch) })
+		switch {
+		case !ok:
+			pause = 0 // asked again at once
+		case answer.Verdict == scripts.Settling:
+			pause = answer.Left
+		case answer.Verdict == scripts.Error:
+		default:
+			return f.conclude(answer)
+		}
+	}
+	if b.link.InTroubleFor(b.gate.options.RedisPatience) {
+		f.stall()
+	}
+	if b.gate.life.Err() != nil {
+		return f.conclude(scripts.Answer{Verdict: scripts.Error})
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case value := <-e.overtaken:
+		return f.resume(value)
+	case <-timer.C:
+	case <-b.gate.life.Done():
+	}
+	return storing
+}
+
+// ending is the operation that ends an execution.
+func (e *execution) ending(b *bucket) scripts.Op {
+	ttl := b.ttl(e.end.Result)
+	switch {
+	case e.end.State == record.Failed:
+		return e.fail(e.end.Reason)
+	case ttl == 0:
+		return e.fail(reasonRejected)
+	}
+	return scripts.Store(e.flight.key, e.kept, ttl)
+}
+
+func (e *execution) fail(reason string) scripts.Op {
+	return scripts.Fail(e.flight.key, e.attempt, e.token, reason, e.webhook.Digest, e.inDoubt, e.failures)
+}
+
+// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick; 0:
+// it is not kept at all.
+func (b *bucket) ttl(r record.Result) time.Duration {
+	if r.Status >= 400 {
+		return b.gate.options.RejectedTTL
+	}
+	return b.gate.options.ResultTTL
+}
+
+// journalEnd enters how an execution ended into the journal.
+func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
+	now := b.link.Now()
+	e.end.Stored, e.end.Ends = now, now.Add(b.ttl(e.end.Result))
+	e.kept.Stored, e.kept.Ends = e.end.Stored, e.end.Ends
+	switch a.Verdict {
+	case scripts.Failed: // the script knows more of the record than its execution does
+		if r, err := record.Parse(a.Record); err == nil {
+			b.journal.add(e.flight.fingerprint, r, epoch)
+		}
+	case scripts.Stored, scripts.Restored:
+		b.journal.add(e.flight.fingerprint, e.kept, epoch)
+	case scripts.Refused, scripts.Foreign:
+		b.journal.drop(e.flight.fingerprint, e.token)
+	}
+}
+
+// conclude lands on what Redis said to the end of the execution, or goes on as a duplicate if another attempt stands.
+func (f *flight) conclude(answer scripts.Answer) phase {
+	b, e := f.bucket, f.execution
+	b.executions.remove(e)
+	b.gate.executing.Add(-1)
+	lost := e.lost.Load()
+	b.report(e, lost, answer.Verdict)
+	if lost {
+		return f.goOn(<-e.overtaken)
+	}
+	l := landing{attempt: e.attempt}
+	switch answer.Verdict {
+	case scripts.Stored, scripts.Restored:
+		b.gate.replayCache.add(f.fingerprint)
+		b.countResult(e.end.Result)
+		l.outcome, l.record = Executed, e.end
+	case scripts.Failed:
+		l = e.failure(b)
+	case scripts.Refused:
+		return f.goOn(answer.Record)
+	case scripts.Foreign:
+		return f.landOnForeign(foreign(answer.Text))
+	default: // the gate closes and Redis does not answer
+		l.outcome = Unavailable
+	}
+	return f.land(l)
+}
+
+// failure is what the callers of an execution get that ended without a result, or with one that is not kept.
+func (e *execution) failure(b *bucket) landing {
+	if e.end.State == record.Done { // a refusal for good that is told and not kept
+		b.countResult(e.end.Result)
+		return landing{outcome: Executed, attempt: e.attempt, record: e.end}
+	}
+	l := landing{outcome: Failed, attempt: e.attempt, after: waitOf(e.err)}
+	switch {
+	case errors.Is(e.err, ErrRefused):
+		l.outcome = Refused
+	case errors.Is(e.err, ErrUnasked) && b.gate.options.StopInDoubt:
+		l.outcome = Doubtful
+	}
+	return l
+}
+
+// countResult counts what is worth knowing of a result.
+func (b *bucket) countResult(r record.Result) {
+	if r.Reconciled {
+		b.link.Counters.Add(link.Reconciled)
+	}
+	if r.Status >= 400 {
+		b.link.Counters.Add(link.Rejected)
+	}
+}
+
+// resume leaves the execution to itself, which has lost its lease, and goes on as a duplicate of what stands in Redis,
+// whenever the logic returns.
+func (f *flight) resume(value []byte) phase {
+	b, e := f.bucket, f.execution
+	b.gate.running.Go(func() { b.seeOff(e) })
+	return f.goOn(value)
+}
+
+// goOn goes on without an execution. What a person had forgotten is not run again by itself.
+func (f *flight) goOn(value []byte) phase {
+	f.execution = nil
+	if r, err := record.Parse(value); err == nil && r.Forgotten() {
+		if next, ok := f.landOn(link.Told(f.bucket.link, r)); ok {
+			return next
+		}
+	}
+	f.token = f.bucket.gate.tokens.next()
+	f.unstall()
+	return claiming
+}
+
+// seeOff waits until the logic of an execution that has lost its lease returns, and fails it: nothing of it may be stored,
+// also if Redis forgets which attempt overtook it.
+func (b *bucket) seeOff(e *execution) {
+	<-e.returned
+	again := link.Pauses()
+	verdict := scripts.Error
+	for verdict == scripts.Error {
+		reply := b.link.Do(e.fail(reasonLeaseLost))
+		if answer, ok := reply.Now(); ok && reply.Err == nil && answer.Verdict != scripts.Settling {
+			verdict = answer.Verdict
+		}
+		if verdict == scripts.Error && sleep.For(b.gate.life, again.Next()) != nil {
+			break
+		}
+	}
+	b.executions.remove(e)
+	b.gate.executing.Add(-1)
+	b.report(e, true, verdict)
+}
+
+// stall answers all callers 503, and those that join from now on: the execution has ended, but its outcome cannot be
+// stored.
+func (f *flight) stall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.stalled:
+	default:
+		close(f.stalled)
+	}
+}
+
+func (f *flight) unstall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stalled = make(chan struct{})
+}

@@ -1,0 +1,69 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+const (
+	// lookAgain is the net under lost tracking (a slot that moved): a waiter asks the script at the latest after it.
+	lookAgain = 2 * time.Second
+	// lookUntracked is how often a waiter asks if Redis tells no changes: the embedded store, which serves one process,
+	// needs it only after a claim was given up.
+	lookUntracked = 50 * time.Millisecond
+)
+
+// watch waits for a change of the record that another replica holds, and looks at it through the client-side cache.
+//
+// The order closes a race: the cache is asked after the flight can be woken, so that a change is either seen or wakes;
+// asking makes Redis track the record for this connection. The wake-up is one for all callers that wait here.
+func (f *flight) watch() phase {
+	b := f.bucket
+	if !b.gate.tracking {
+		f.wait(min(f.left, lookUntracked))
+		return claiming
+	}
+	select {
+	case <-f.wake:
+	default:
+	}
+	fact, _, err := b.link.Get(f.key)
+	r, current := fact.Now()
+	switch {
+	case err != nil: // the script will say what it is, but must not be asked without a pause
+		f.wait(min(f.left, lookUntracked))
+		return claiming
+	case !current:
+		return claiming
+	case r.State != record.InProgress:
+		// With REPLICAS_ACK only the script's call can tell whether replicas have it.
+		if (r.HasResult() || r.Forgotten()) && b.link.CacheTrusted() && b.gate.options.ReplicasAck == 0 {
+			if next, ok := f.landOn(fact); ok {
+				return next
+			}
+		}
+		return claiming
+	}
+	f.follow(r.Attempt, r.Digest)
+	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
+	if renewed := time.Now().Add(r.Deadline.Sub(b.link.Now())); renewed.After(f.leaseEnds) {
+		f.leaseEnds = renewed
+	}
+	until := f.leaseEnds
+	if f.asksAgain.Before(until) {
+		until = f.asksAgain
+	}
+	if f.wait(time.Until(until)) {
+		return watching
+	}
+	return claiming
+}
+
+// follow notes which attempt the flight waits for.
+func (f *flight) follow(attempt int64, digest record.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attempt = attempt
+	f.setDigest(digest)
+}

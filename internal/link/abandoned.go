@@ -1,0 +1,73 @@
+package link
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// abandoned are the claims that were given up without an answer: Redis may have executed them. They are failed when it
+// answers again, however late: that they were never begun is known here alone, and a lease that ends leaves doubt.
+type abandoned struct {
+	mu     sync.Mutex
+	claims []abandonedClaim
+}
+
+type abandonedClaim struct{ key, token string }
+
+// maxAbandoned bounds the memory for them, to some 20 MB. A claim beyond it is bounded by its lease alone.
+const maxAbandoned = 1 << 16
+
+func (a *abandoned) add(claims ...abandonedClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	room := maxAbandoned - len(a.claims)
+	a.claims = append(a.claims, claims[:min(room, len(claims))]...)
+}
+
+// take removes up to n claims.
+func (a *abandoned) take(n int) (taken []abandonedClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	taken = slices.Clone(a.claims[:min(n, len(a.claims))])
+	a.claims = a.claims[len(taken):]
+	return taken
+}
+
+// Abandon has a token failed as soon as Redis answers, whose claim had no answer.
+func (l *Link) Abandon(key, token string) {
+	l.abandoned.add(abandonedClaim{key, token})
+}
+
+// Abandoned is how many claims are still to be failed.
+func (l *Link) Abandoned() int {
+	l.abandoned.mu.Lock()
+	defer l.abandoned.mu.Unlock()
+	return len(l.abandoned.claims)
+}
+
+// FailAbandoned fails the claims that were given up, if Redis answers and takes writes.
+func (l *Link) FailAbandoned() {
+	for !l.health.bad() {
+		claims := l.abandoned.take(MaxGroup)
+		if len(claims) == 0 {
+			return
+		}
+		ops := make([]scripts.Op, len(claims))
+		for i, c := range claims {
+			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", record.Digest{}, false, 0)
+		}
+		reply, err := l.call(ops)
+		if err != nil {
+			l.abandoned.add(claims...)
+			return
+		}
+		for i, answer := range reply.Answers {
+			if answer.Verdict == scripts.Error {
+				l.abandoned.add(claims[i])
+			}
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package link
+
+import (
+	"context"
+	"errors"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// ErrBusy says that so many looks into the cache are under way that Redis seems not to answer.
+var ErrBusy = errors.New("too many looks into the cache are under way")
+
+// Get reads a record through the client-side cache, and makes this connection track it. hit: there was no round trip.
+// The record's result is the cache's own memory: it must not be changed. The cache may lag behind Redis by milliseconds:
+// only an outcome is to be believed, and only while CacheTrusted.
+func (l *Link) Get(key string) (f Fact[record.Record], hit bool, err error) {
+	f = Fact[record.Record]{epoch: l.Epoch(), link: l}
+	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)
+	defer cancel()
+	// A static TTL spares the PTTL that would go with it; a record's end stands in the record.
+	get := l.Client.B().Get().Key(key).Cache().ToStaticTTL()
+	reply := l.Client.DoCache(ctx, get, l.ResultTTL)
+	value, err := reply.AsBytes()
+	if err == nil {
+		f.value, err = record.Parse(value)
+	}
+	return f, reply.IsCacheHit(), err
+}
+
+// Look is Get for a record that is likely to be there. It returns ErrBusy rather than wait behind too many others.
+func (l *Link) Look(key string) (f Fact[record.Record], hit bool, err error) {
+	defer l.Slots.looks.Add(-1)
+	if l.Slots.looks.Add(1) > maxInFlight { // most are answered at once: so many wait for a Redis that does not answer
+		return f, false, ErrBusy
+	}
+	return l.Get(key)
+}

@@ -1,0 +1,165 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// ErrNotSent says that Redis can't have done anything of a call.
+var ErrNotSent = errors.New("not sent")
+
+// call makes one call of the script, with the operations given and the counters that are due. Its answers are in the
+// order of the operations. An error means that no answer is known; ErrNotSent that nothing was done either.
+func (l *Link) call(ops []scripts.Op) (scripts.Reply, error) {
+	return l.send(ops, l.Counters.take(l.MetricsFlush, false))
+}
+
+func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
+	defer func() { l.Counters.done(flush, err == nil && reply.Flushed) }()
+
+	// Not the caller's context: what was begun is seen through, within one round trip.
+	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)
+	defer cancel()
+	select {
+	case l.Slots.calls <- struct{}{}:
+		defer func() { <-l.Slots.calls }()
+	case <-ctx.Done():
+		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, ErrNotSent)
+	}
+
+	reply, err = scripts.Run(ctx, l.Client, scripts.Call{
+		Metrics: l.Keys.Metrics(), Flushed: l.Keys.Flush(l.Process),
+		Settle: l.Settle, Lease: l.LockTTL, TTL: l.ResultTTL,
+		MaxAttempts: l.MaxAttempts, StopInDoubt: l.StopInDoubt, DoubtTTL: l.DoubtTTL, Acks: l.ReplicasAck, Timeout: l.RedisTimeout,
+		Flush: flush, Ops: ops,
+	})
+	if err != nil {
+		l.missed(err)
+		if notDone(err) {
+			err = notSent{err}
+		}
+		return reply, err
+	}
+	l.observe(reply, flush.Number > 0)
+	return reply, nil
+}
+
+// Probe makes a call that writes, and returns why it had no answer.
+func (l *Link) Probe() error {
+	_, err := l.send(nil, l.Counters.take(l.MetricsFlush, true))
+	return err
+}
+
+// Touch makes the call that is due when nothing else calls: counters; a probe if Redis is in trouble; and, if busy, a
+// heartbeat once it has been quiet for so long, since a proxy can hide a failover from our connection. The reply to a
+// heartbeat has the history.
+func (l *Link) Touch(busy bool, quiet time.Duration) {
+	inTrouble := l.InTrouble()
+	flush := l.Counters.take(l.MetricsFlush, inTrouble)
+	beat := busy && l.Settle > 0 && time.Since(time.Unix(0, l.lastCall.Load())) >= quiet
+	if flush.Number > 0 || inTrouble || beat {
+		_, _ = l.send(nil, flush) // send notes what Redis does
+	}
+}
+
+// missed notes a call without a reply. The first one is logged; so is what Redis says itself, each time it says
+// another thing: a Redis that was away and comes back without the gateway's user must not look like one that is away.
+func (l *Link) missed(err error) {
+	code := ""
+	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
+		code, _, _ = strings.Cut(said.Error(), " ")
+	}
+	before, _ := l.health.said.Swap(code).(string)
+	switch {
+	case l.health.silent.begin() && code == "":
+		l.Log.Warn("redis does not answer", "error", err)
+	case code != "" && code != before:
+		l.Log.Error("redis answers, and turns this gateway away: webhooks get 503", "error", err, "likely", redis.Likely(err))
+	}
+}
+
+// observe notes what every reply tells beside its answers.
+func (l *Link) observe(reply scripts.Reply, wrote bool) {
+	now := time.Now()
+	l.lastCall.Store(now.UnixNano())
+	l.offset.Store(int64(reply.Now.Sub(now)))
+	if d := l.health.silent.end(); d > 0 {
+		l.health.said.Store("")
+		l.Log.Info("redis answers again", "after", d)
+	}
+	if l.epochs.observe(reply.History) {
+		l.Log.Warn("redis was restarted, failed over or flushed: new work waits until replicas have put back what it lost",
+			"at_least", l.Settle, "replication_id", reply.History.ID)
+	}
+	if reply.Short {
+		if l.health.refusing.begin() {
+			l.Log.Error("too few replicas of redis acknowledge writes: nothing is begun or answered",
+				"REPLICAS_ACK", l.ReplicasAck)
+		}
+		return
+	}
+	took := wrote && reply.Flushed
+	if wrote && !reply.Flushed {
+		l.refused("counters were not taken")
+	}
+	for _, a := range reply.Answers {
+		switch a.Verdict {
+		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
+			took = true
+		case scripts.Error:
+			l.refused(a.Text)
+		}
+	}
+	if took {
+		if d := l.health.refusing.end(); d > 0 {
+			l.Log.Info("redis takes writes again", "after", d)
+		}
+	}
+}
+
+// refused notes that Redis refused a write, in its words.
+func (l *Link) refused(words string) {
+	if l.health.refusing.begin() {
+		l.Log.Error("redis refuses writes: new work waits, then gets 503", "error", words)
+	}
+}
+
+// saidBefore are the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs:
+// the caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. A
+// code that a command inside of a script raises too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) proves nothing, and is
+// not among them.
+var saidBefore = []string{
+	"NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "LOADING", "BUSY", "MASTERDOWN",
+	"CLUSTERDOWN", "CROSSSLOT", "MOVED", "ASK", "TRYAGAIN",
+}
+
+// notDone reports whether a call certainly failed before any of its operations: no connection could be made (refused,
+// or not set up, which rueidis calls ErrNoCache), or Redis turned the whole of it away. An error that was raised
+// inside of the script has its place in it (user_script): operations before that place may have been done.
+func notDone(err error) bool {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) {
+		return true
+	}
+	var refused *rueidis.RedisError
+	if !errors.As(err, &refused) || strings.Contains(refused.Error(), "user_script") {
+		return false
+	}
+	code, _, _ := strings.Cut(refused.Error(), " ")
+	return slices.Contains(saidBefore, code)
+}
+
+// notSent marks an error as one of a call of which Redis has done nothing.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() []error { return []error{e.error, ErrNotSent} }

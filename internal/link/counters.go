@@ -1,0 +1,170 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// Kind is what a request became, counted once, or a remark on it. Transitions are counted by the script.
+type Kind uint8
+
+// The kinds.
+
+const (
+	Executed         Kind = iota // the script counted its execution
+	ReplayedByScript             // the script counted its replay
+	ReplayedLocal                // from the client-side cache, without a round trip
+	Replayed                     // found done otherwise
+	Waited                       // waited for another's execution and got its outcome
+	StillProcessing              // waited in vain
+	Unopened                     // the script counted a replay, and the result could not be opened
+	Unavailable                  // neither an execution nor a duplicate
+	Refused                      // of those: since nothing is executed at the moment
+	Overloaded                   // of those: since too much is under way
+	Poisoned                     // of those: since its executions failed too often
+	Doubtful                     // of those: since an attempt is in doubt
+	LateAnswer                   // remark: a first caller left before its own execution ended
+	Mismatch                     // remark: a duplicate with another body than the first
+	Rejected                     // remark: an execution whose result is a refusal for good
+	Reconciled                   // remark: an execution that only asked what an earlier one had brought
+	Malformed                    // no webhook: its payload, or its HTTP, made no sense
+	Unauthorized                 // no webhook: it showed no key
+	kinds
+)
+
+// fields are the counters of the metrics hash to which one of a kind adds, or from which it takes (with a minus sign).
+var fields = [kinds][]string{
+	Executed:         {"total_requests"},
+	ReplayedByScript: {"total_requests"},
+	ReplayedLocal:    {"total_requests", "duplicates", "replayed", "replayed_local"},
+	Replayed:         {"total_requests", "duplicates", "replayed"},
+	Waited:           {"total_requests", "duplicates", "waited"},
+	StillProcessing:  {"total_requests", "duplicates", "still_processing"},
+	Unopened:         {"total_requests", "unavailable", "-duplicates", "-replayed"},
+	Unavailable:      {"total_requests", "unavailable"},
+	Refused:          {"total_requests", "unavailable", "refused"},
+	Overloaded:       {"total_requests", "unavailable", "overloaded"},
+	Poisoned:         {"total_requests", "unavailable", "poisoned"},
+	Doubtful:         {"total_requests", "unavailable", "doubtful"},
+	LateAnswer:       {"late_answers"},
+	Mismatch:         {"mismatches"},
+	Rejected:         {"rejected"},
+	Reconciled:       {"reconciled"},
+	Malformed:        {"malformed"},
+	Unauthorized:     {"unauthorized"},
+}
+
+// Counters add up in memory what no script call saw. It rides on a script call as a numbered flush: one at a time is on
+// its way, and it is sent again as it was until Redis has taken it.
+type Counters struct {
+	tally [kinds]atomic.Int64
+
+	mu      sync.Mutex
+	last    scripts.Flush // the newest flush, taken or not
+	pending bool          // it is not known to be taken
+	sent    bool          // a call that carries it is under way
+	begun   time.Time     // when it was made
+}
+
+// Add counts one of a kind.
+func (c *Counters) Add(k Kind) { c.tally[k].Add(1) }
+
+// take returns the flush that should ride on a call, if any: one that is due (nothing since), one that failed before,
+// or, where probe is set, one without counters: a write that shows whether Redis takes any.
+func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent {
+		return scripts.Flush{}
+	}
+	if !c.pending {
+		if !probe && time.Since(c.begun) < every {
+			return scripts.Flush{}
+		}
+		grown := c.drain()
+		if len(grown) == 0 && !probe {
+			return scripts.Flush{}
+		}
+		c.last = scripts.Flush{Number: c.last.Number + 1, Counters: grown}
+		c.pending, c.begun = true, time.Now()
+	}
+	c.sent = true
+	return c.last
+}
+
+// done notes what became of a flush that take returned.
+func (c *Counters) done(f scripts.Flush, taken bool) {
+	if f.Number == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = false
+	c.pending = !taken
+}
+
+// drain empties the tally into one increment a field.
+func (c *Counters) drain() []scripts.Increment {
+	var grown []scripts.Increment
+	for k := range c.tally {
+		n := c.tally[k].Swap(0)
+		if n == 0 {
+			continue
+		}
+		for _, field := range fields[k] {
+			if counted, less := strings.CutPrefix(field, "-"); less {
+				grown = grow(grown, counted, -n)
+			} else {
+				grown = grow(grown, field, n)
+			}
+		}
+	}
+	return grown
+}
+
+func grow(grown []scripts.Increment, field string, n int64) []scripts.Increment {
+	for i := range grown {
+		if grown[i].Field == field {
+			grown[i].By += n
+			return grown
+		}
+	}
+	return append(grown, scripts.Increment{Field: field, By: n})
+}
+
+func (c *Counters) empty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending {
+		return false
+	}
+	for k := range c.tally {
+		if c.tally[k].Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// FlushAll sends the counters that are left at the end, for as long as Redis might need to come back to it.
+func (l *Link) FlushAll() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*l.RedisTimeout)
+	defer cancel()
+	for {
+		_, err := l.send(nil, l.Counters.take(0, false))
+		if l.Counters.empty() {
+			return nil
+		}
+		if late := sleep.For(ctx, 10*time.Millisecond); late != nil {
+			return fmt.Errorf("counters that redis did not take are lost: %w", errors.Join(err, late))
+		}
+	}
+}

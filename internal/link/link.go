@@ -1,0 +1,101 @@
+// Package link is one bucket's conversation with its Redis. It sends operations of the script, in groups, with the
+// counters that are due, and reads records through the client-side cache. It knows no webhook, no flight and no HTTP.
+//
+// Everything that Redis says comes as a Fact, with the epoch in which it was asked. A fact gives out its value only while
+// that epoch is current, because what was asked before a suspected loss proves nothing (epoch.go). This is the rule that
+// keeps a webhook from being executed twice after a failover.
+package link
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/backoff"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// Settings are what a call of the script, and the waiting for it, depend on.
+type Settings struct {
+	LockTTL       time.Duration // the lease that a claim or a renewal gets
+	ResultTTL     time.Duration // how long a record lives from its last write
+	DoubtTTL      time.Duration // how long verdicts live and, with StopInDoubt, every record in progress or in doubt
+	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
+	RedisTimeout  time.Duration // one round trip
+	RedisPatience time.Duration // how long a claim is repeated while Redis does not answer
+	MetricsFlush  time.Duration // counters reach Redis within it
+	MaxAttempts   int           // how often a webhook's executions may fail before it is executed no more; 0: no limit
+	ReplicasAck   int           // replicas of Redis that must have a claim and a store
+	StopInDoubt   bool          // an attempt whose predecessor may have had its effect is not begun
+	Ungrouped     bool          // each operation is a call of its own, to show what grouping brings
+}
+
+// Options are what a link is made of.
+type Options struct {
+	Settings
+
+	Client   rueidis.Client
+	Keys     redis.Bucket
+	Process  string // names this process in its counter flushes
+	Tracking bool   // Redis tells when a record changes
+	Slots    Slots  // shared by all links of a process
+	Log      *slog.Logger
+}
+
+// Link is safe for use by any number of goroutines.
+type Link struct {
+	Options // fixed at construction
+
+	Counters Counters
+
+	epochs    epochs
+	health    health
+	group     group
+	abandoned abandoned
+
+	lastCall atomic.Int64 // when the script last answered, Unix ns
+	offset   atomic.Int64 // Redis' clock minus ours, ns
+}
+
+// New returns a link that has not called yet.
+func New(o Options) *Link {
+	l := &Link{Options: o}
+	l.epochs.losses = make(chan struct{}, 1)
+	l.group.eager = eager
+	if o.Ungrouped {
+		l.group.eager = maxInFlight
+	}
+	return l
+}
+
+// Now is Redis' clock, as the last reply showed it.
+func (l *Link) Now() time.Time { return time.Now().Add(time.Duration(l.offset.Load())) }
+
+// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots of
+// a connection's ring (1024): a full ring holds a caller past its deadline.
+const maxInFlight = 512
+
+// Slots bound what is under way towards Redis at once, over all links of a process.
+type Slots struct {
+	calls chan struct{}
+	looks *atomic.Int64 // into the cache
+}
+
+// NewSlots returns those of one process.
+func NewSlots() Slots {
+	return Slots{calls: make(chan struct{}, maxInFlight), looks: new(atomic.Int64)}
+}
+
+// Pauses are those after which a call that had no answer is repeated.
+func Pauses() backoff.Backoff {
+	return backoff.Backoff{First: 20 * time.Millisecond, Most: 400 * time.Millisecond}
+}
+
+// Handshake makes the first call. It returns the history that Redis tells, and how long it still settles.
+func (l *Link) Handshake() (scripts.History, time.Duration, error) {
+	reply, err := l.call(nil)
+	return reply.History, reply.Settling, err
+}
