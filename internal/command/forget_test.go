@@ -85,7 +85,8 @@ func TestWhatRunsIsForgottenByForceOnly(t *testing.T) {
 			e.plant(key, found(e.now())[what].record, ttl)
 			stood := e.do("GET", key)
 			printed, err := e.forget(t.Context(), false, 0)
-			if !errors.Is(err, command.ErrRunning) || !strings.Contains(err.Error(), "--force") || printed != "" || e.do("GET", key) != stood {
+			if !errors.Is(err, command.ErrRunning) || !strings.Contains(err.Error(), "--force") || printed != "" ||
+				e.do("GET", key) != stood {
 				t.Errorf("%s: printed %q, error %v", what, printed, err)
 			}
 		}
@@ -95,7 +96,8 @@ func TestWhatRunsIsForgottenByForceOnly(t *testing.T) {
 func TestForgetFindsNothing(t *testing.T) {
 	onEach(t, func(e *engine) {
 		for _, force := range []bool{false, true} {
-			if printed, err := e.forget(t.Context(), force, 0); !errors.Is(err, command.ErrNotFound) || printed != "" || e.do("EXISTS", key) != "0" {
+			if printed, err := e.forget(t.Context(), force, 0); !errors.Is(err, command.ErrNotFound) ||
+				printed != "" || e.do("EXISTS", key) != "0" {
 				t.Errorf("printed %q, error %v", printed, err)
 			}
 		}
@@ -105,7 +107,8 @@ func TestForgetFindsNothing(t *testing.T) {
 func TestForgetLeavesWhatIsForeign(t *testing.T) {
 	onEach(t, func(e *engine) {
 		e.do("SET", key, "rubbish")
-		if _, err := e.forget(t.Context(), true, 0); !errors.Is(err, record.ErrForeign) || e.do("GET", key) != "rubbish" {
+		if _, err := e.forget(t.Context(), true, 0); !errors.Is(err, record.ErrForeign) ||
+			e.do("GET", key) != "rubbish" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -131,7 +134,8 @@ func TestForgetWaitsNoLongerThanItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if _, err := e.forget(ctx, false, 10*time.Second); time.Since(begun) > 5*time.Second || !errors.Is(err, context.DeadlineExceeded) || e.stands().State != record.Done {
+	if _, err := e.forget(ctx, false, 10*time.Second); time.Since(begun) > 5*time.Second ||
+		!errors.Is(err, context.DeadlineExceeded) || e.stands().State != record.Done {
 		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.stands())
 	}
 }
@@ -140,7 +144,8 @@ func TestForgetTellsWhatRedisSays(t *testing.T) {
 	e := onReal(t)
 	e.plant(key, found(e.now())["done"].record, ttl)
 	e.do("CONFIG", "SET", "maxmemory", "1")
-	if _, err := e.forget(t.Context(), false, 0); err == nil || !strings.Contains(err.Error(), "OOM") || e.stands().State != record.Done {
+	if _, err := e.forget(t.Context(), false, 0); err == nil || !strings.Contains(err.Error(), "OOM") ||
+		e.stands().State != record.Done {
 		t.Errorf("full: error %v, it left %+v", err, e.stands())
 	}
 }

@@ -49,7 +49,8 @@ func (g *gateway) does(logic handler.LogicFunc) { g.logic.Store(&logic) }
 // gateway starts one that notices soon that it was cut off.
 func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	e.Helper()
-	g := &gateway{T: e.T, engine: e, addr: addr, change: change, proxy: redistest.NewProxy(e.T, addr), config: handler.DefaultConfig()}
+	g := &gateway{T: e.T, engine: e, addr: addr, change: change, proxy: redistest.NewProxy(e.T, addr),
+		config: handler.DefaultConfig()}
 	g.config.Execution.LockTTL, g.config.Redis.Timeout = 900*time.Millisecond, 250*time.Millisecond
 	g.config.Execution.Settle, g.config.Redis.Patience = 0, 100*time.Millisecond
 	g.config.Redis.URL = config.Secret(g.proxy.URL())
@@ -105,7 +106,8 @@ func (g *gateway) deliver() got {
 	if err != nil {
 		g.Errorf("a delivery: %v", err)
 	}
-	return got{reply.StatusCode, reply.Header.Get("Idempotency-Status"), reply.Header.Get("Idempotency-Attempt"), string(body)}
+	return got{reply.StatusCode, reply.Header.Get("Idempotency-Status"), reply.Header.Get("Idempotency-Attempt"),
+		string(body)}
 }
 
 // later delivers in the background.
@@ -208,16 +210,22 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		next   string
 		then   got // without its body
 	}{
-		"a result":  {nil, once(answers(201, `{}`)), "state done", "gets this result", replayed},
-		"a refusal": {nil, once(answers(409, `{}`)), "state refused by the backend (409)", "gets the same refusal", got{409, "replayed", "1", ""}},
+		"a result": {nil, once(answers(201, `{}`)), "state done", "gets this result", replayed},
+		"a refusal": {
+			nil, once(answers(409, `{}`)), "state refused by the backend (409)", "gets the same refusal",
+			got{409, "replayed", "1", ""},
+		},
 		"a refusal that is not kept": {
 			func(g *gateway) { g.config.Execution.RejectedTTL = 0 }, once(answers(409, `{}`)),
 			"state refused by the backend (4xx); its callers were told, and it is not kept", again, executed,
 		},
 		"a certain failure": {nil, once(fails(errOdd)), "state failed for certain: it was not done", again, executed},
-		"a refused request": {nil, once(fails(handler.ErrRefused)), "state failed for certain: the backend took no request", again, executed},
-		"an unknown one":    {nil, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it", perhapsTwice, executed},
-		"a slow one":        {tooLong, once(waits), "state outcome unknown: it took longer than EXECUTION_TIMEOUT", perhapsTwice, executed},
+		"a refused request": {
+			nil, once(fails(handler.ErrRefused)), "state failed for certain: the backend took no request", again,
+			executed,
+		},
+		"an unknown one": {nil, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it", perhapsTwice, executed},
+		"a slow one":     {tooLong, once(waits), "state outcome unknown: it took longer than EXECUTION_TIMEOUT", perhapsTwice, executed},
 		"a panic": {
 			nil, once(func(context.Context, handler.Webhook) (handler.Result, error) { panic("secret") }),
 			"state outcome unknown: the logic panicked", perhapsTwice, executed,
@@ -234,13 +242,17 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			nil, func(g *gateway) { once(fails(handler.ErrOutcomeUnknown))(g); once(fails(errOdd))(g) },
 			"it was not done; an attempt before it may have been done", "executes it as attempt 3, and so perhaps twice", got{200, "executed", "3", ""},
 		},
-		"a crash": {nil, crashes, "state crashed and not renewed: its replica ended, froze or lost Redis", perhapsTwice, executed},
+		"a crash": {
+			nil, crashes, "state crashed and not renewed: its replica ended, froze or lost Redis", perhapsTwice,
+			executed,
+		},
 		"a lease that was lost": {
 			nil, func(g *gateway) {
 				owner, _, release := g.crash()
 				release() // it has a result, and knows that its lease is over
 				owner.proxy.Mend()
-				g.engine.eventually("it has told its end", func() bool { return g.engine.stands().State != record.InProgress })
+				g.engine.eventually("it has told its end",
+					func() bool { return g.engine.stands().State != record.InProgress })
 			}, "state done", "gets this result", replayed, // no other had begun
 		},
 		"a shutdown": {
@@ -257,11 +269,14 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 				g.stop()
 			}, "state outcome unknown: its replica was stopped while it ran", perhapsTwice, got{},
 		},
-		"a failure too many":   {poisoned, once(fails(errOdd)), "state failed for certain", `500 "poisoned", and each one after it, until a person decides: MAX_ATTEMPTS is 1`, got{500, "poisoned", "1", ""}},
-		"a crash too many":     {poisoned, crashes, "state crashed and not renewed", `500 "poisoned", and each one after it`, got{500, "poisoned", "1", ""}},
-		"poison that was told": {poisoned, func(g *gateway) { crashes(g); g.deliver() }, "state poisoned: 1 execution failed or crashed", `500 "poisoned", until a person decides: oncegate forget`, got{500, "poisoned", "1", ""}},
-		"a crash with stop":    {stop, crashes, "state crashed and not renewed", `500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
-		"a doubt with stop":    {stop, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown", `500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
+		"a failure too many": {poisoned, once(fails(errOdd)), "state failed for certain", `500 "poisoned", and each one after it, until a person decides: MAX_ATTEMPTS is 1`, got{500, "poisoned", "1", ""}},
+		"a crash too many":   {poisoned, crashes, "state crashed and not renewed", `500 "poisoned", and each one after it`, got{500, "poisoned", "1", ""}},
+		"poison that was told": {
+			poisoned, func(g *gateway) { crashes(g); g.deliver() }, "state poisoned: 1 execution failed or crashed",
+			`500 "poisoned", until a person decides: oncegate forget`, got{500, "poisoned", "1", ""},
+		},
+		"a crash with stop": {stop, crashes, "state crashed and not renewed", `500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
+		"a doubt with stop": {stop, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown", `500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
 		"a doubt that was told": {stop, func(g *gateway) { once(fails(handler.ErrOutcomeUnknown))(g); g.deliver() },
 			"state doubtful: nobody knows whether it was done", `500 "doubtful", until a person decides: oncegate forget`, got{500, "doubtful", "1", ""}},
 		"a certain failure with stop": {stop, once(fails(errOdd)), "state failed for certain", again, executed},
@@ -367,7 +382,8 @@ func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
 	other.forget(true)
 	goOn()
 	<-running
-	if page := unbroken(other.inspect()); !strings.Contains(page, "before it attempt 6, by replica "+host+", began") || !strings.Contains(page, "forgotten by a person with --force while it ran") {
+	if page := unbroken(other.inspect()); !strings.Contains(page, "before it attempt 6, by replica "+host+", began") ||
+		!strings.Contains(page, "forgotten by a person with --force while it ran") {
 		t.Errorf("after a forget by force:\n%s", page)
 	}
 }
@@ -381,10 +397,12 @@ func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 		for _, failures := range []int64{0, 1, 2} {
 			for _, doubt := range []bool{false, true} {
 				for _, verdict := range []record.Verdict{record.NoVerdict, record.Poisoned, record.Doubtful} {
-					states = append(states, record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: now, Reason: "error", Doubt: doubt, Failures: failures, Verdict: verdict})
+					states = append(states,
+						record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: now, Reason: "error", Doubt: doubt, Failures: failures, Verdict: verdict})
 				}
 				for _, left := range []time.Duration{time.Hour, -time.Second} {
-					states = append(states, record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: now.Add(left), Lease: lease, Started: now, Doubt: doubt, Failures: failures})
+					states = append(states,
+						record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: now.Add(left), Lease: lease, Started: now, Doubt: doubt, Failures: failures})
 				}
 			}
 		}
@@ -401,7 +419,8 @@ func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 					}
 					_, page, _ := strings.Cut(unbroken(out.String()), "next delivery ")
 					if want := e.foretold(d); !strings.HasPrefix(page, want) {
-						e.Errorf("%+v under %d, %v, %v: the script decides %q, and inspect says\n%s", r, maxAttempts, d.StopInDoubt, d.Asks, want, page)
+						e.Errorf("%+v under %d, %v, %v: the script decides %q, and inspect says\n%s", r,
+							maxAttempts, d.StopInDoubt, d.Asks, want, page)
 					}
 				}
 			}

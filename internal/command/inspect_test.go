@@ -37,12 +37,18 @@ func found(now time.Time) map[string]struct {
 	ms := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
 	crash := fmt.Sprintf("1,%d,%d,expired,gateway-x/7", ms(75*time.Second), ms(15*time.Second))
 	several := crash + fmt.Sprintf(";2,%d,%d,done,gateway-x/8;3,%d,%d,forgotten,-", ms(8*time.Second), ms(8*time.Second), ms(7*time.Second), ms(7*time.Second))
-	running := record.Record{State: record.InProgress, Attempt: 2, Token: replica + "~HOLDER~1", Doubt: true, Failures: 1, Past: crash, Deadline: now.Add(48 * time.Second), Lease: lease, Started: now.Add(-12 * time.Second)}
+	running := record.Record{State: record.InProgress, Attempt: 2, Token: replica + "~HOLDER~1", Doubt: true,
+		Failures: 1, Past: crash, Deadline: now.Add(48 * time.Second), Lease: lease,
+		Started: now.Add(-12 * time.Second)}
 	crashed, stepped := running, running
 	crashed.Deadline = now.Add(-3 * time.Second)
 	stepped.Deadline = now.Add(time.Hour)
-	done := record.Record{State: record.Done, Attempt: 1, Token: replica + "~HOLDER~1", Stored: now.Add(-90600 * time.Millisecond), Ends: now.Add(ttl), Digest: record.Digest{1, 2, 3}, Result: secret}
-	failed := record.Record{State: record.Failed, Attempt: 3, Token: replica + "~HOLDER~1", Started: now.Add(-6 * time.Second), FailedAt: now.Add(-250 * time.Millisecond), Reason: "panic", Doubt: true, Failures: 1, Past: several}
+	done := record.Record{State: record.Done, Attempt: 1, Token: replica + "~HOLDER~1",
+		Stored: now.Add(-90600 * time.Millisecond), Ends: now.Add(ttl), Digest: record.Digest{1, 2, 3},
+		Result: secret}
+	failed := record.Record{State: record.Failed, Attempt: 3, Token: replica + "~HOLDER~1",
+		Started: now.Add(-6 * time.Second), FailedAt: now.Add(-250 * time.Millisecond), Reason: "panic",
+		Doubt: true, Failures: 1, Past: several}
 	doubtful := failed
 	doubtful.Verdict, doubtful.Reason, doubtful.Failures = record.Doubtful, "error", 0
 	poisoned := failed
@@ -52,14 +58,24 @@ func found(now time.Time) map[string]struct {
 	sealed.State, sealed.KeyID = record.Sealed, "k7"
 	resolved := refused
 	resolved.Token = record.Person
-	forgotten := record.Record{State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: now.Add(-48 * time.Hour), Reason: "forgotten"}
+	forgotten := record.Record{State: record.Failed, Attempt: 4, Token: record.Person,
+		FailedAt: now.Add(-48 * time.Hour), Reason: "forgotten"}
 	return map[string]struct {
 		record record.Record
 		life   time.Duration
 	}{
-		"running": {running, 59 * time.Minute}, "crashed": {crashed, 59 * time.Minute}, "stepped": {stepped, 59 * time.Minute},
-		"done": {done, 58*time.Minute + 30*time.Second}, "failed": {failed, time.Hour}, "forgotten": {forgotten, time.Hour},
-		"orphan": {failed, 0}, "doubtful": {doubtful, time.Hour}, "poisoned": {poisoned, time.Hour}, "refused": {refused, time.Hour},
+		"running": {
+			running, 59 * time.Minute}, "crashed": {crashed, 59 * time.Minute}, "stepped": {stepped,
+			59 * time.Minute,
+		},
+		"done": {
+			done, 58*time.Minute + 30*time.Second}, "failed": {failed, time.Hour}, "forgotten": {forgotten,
+			time.Hour,
+		},
+		"orphan": {
+			failed, 0}, "doubtful": {doubtful, time.Hour}, "poisoned": {poisoned, time.Hour}, "refused": {refused,
+			time.Hour,
+		},
 		"sealed": {sealed, time.Hour}, "resolved": {resolved, time.Hour},
 	}
 }
@@ -106,13 +122,16 @@ func TestInspectShowsNoPayload(t *testing.T) {
 func TestInspectSaysWhatIsForeign(t *testing.T) {
 	onEach(t, func(e *engine) {
 		for _, set := range [][]string{
-			{"HSET", key, "a", "secret"}, {"RPUSH", key, "secret"}, {"SET", key, "secret"}, {"SET", key, ""}, {"SET", key, "X1 1 secret 1 1 1\n"},
+			{
+				"HSET", key, "a", "secret"}, {"RPUSH", key, "secret"}, {"SET", key, "secret"}, {"SET", key,
+				""}, {"SET", key, "X1 1 secret 1 1 1\n"},
 		} {
 			e.do("DEL", key)
 			e.do(set...)
 			kind := e.do("TYPE", key)
 			page := e.inspect()
-			if !strings.Contains(page, "foreign: a "+kind) || strings.Contains(page, "secret") || !regexp.MustCompile(`(?m)^ends +never$`).MatchString(page) {
+			if !strings.Contains(page, "foreign: a "+kind) || strings.Contains(page, "secret") ||
+				!regexp.MustCompile(`(?m)^ends +never$`).MatchString(page) {
 				t.Errorf("%q: it prints\n%s", set, page)
 			}
 		}
@@ -122,7 +141,8 @@ func TestInspectSaysWhatIsForeign(t *testing.T) {
 func TestInspectFindsNothing(t *testing.T) {
 	onEach(t, func(e *engine) {
 		var out strings.Builder
-		err := e.deployment().Inspect(e.Context(), command.Webhook{Dialog: dialog, Node: node, Sequence: sequence + 1}, &out)
+		err := e.deployment().Inspect(e.Context(),
+			command.Webhook{Dialog: dialog, Node: node, Sequence: sequence + 1}, &out)
 		if !errors.Is(err, command.ErrNotFound) || out.Len() > 0 {
 			t.Errorf("error %v, printed %q", err, &out)
 		}
@@ -167,7 +187,8 @@ func TestOddTextIsQuoted(t *testing.T) {
 		"right\u202eto":  `dialog "right\u202eto", `,
 		"cut\xff":        `dialog "cut\xff", `,
 	} {
-		err := e.deployment().Inspect(e.Context(), command.Webhook{Dialog: id, Node: node, Sequence: 1}, new(strings.Builder))
+		err := e.deployment().Inspect(e.Context(), command.Webhook{Dialog: id, Node: node, Sequence: 1},
+			new(strings.Builder))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", id, err)
 		}

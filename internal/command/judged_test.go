@@ -59,7 +59,10 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 			want   map[string]string // what stands behind the fingerprint
 			hint   string
 		}{
-			"poisoned": {command.Deployment.Poisoned, nil, map[string]string{"poisoned": "1 3 # gw-1/7 timeout poisoned"}, "MAX_ATTEMPTS is 0 here"},
+			"poisoned": {
+				command.Deployment.Poisoned, nil, map[string]string{"poisoned": "1 3 # gw-1/7 timeout poisoned"},
+				"MAX_ATTEMPTS is 0 here",
+			},
 			"poisoned, with a limit": {command.Deployment.Poisoned, func(d *command.Deployment) { d.MaxAttempts = 3 }, map[string]string{
 				"poisoned": "1 3 # gw-1/7 timeout poisoned", "thrice": "3 3 # gw-1/7 timeout poisoned, as the first one",
 				"crashed": "3 3 # gw-2/7 expired poisoned, as the first one",
@@ -90,10 +93,12 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 					t.Errorf("%s: it does not say %q of %q:\n%s", name, line, what, &out)
 				}
 			}
-			if n := strings.Count(out.String(), "cognigy:fp:"); n != len(c.want) || !strings.Contains(out.String(), "oncegate forget --fingerprint") {
+			if n := strings.Count(out.String(), "cognigy:fp:"); n != len(c.want) ||
+				!strings.Contains(out.String(), "oncegate forget --fingerprint") {
 				t.Errorf("%s: it lists %d:\n%s", name, n, &out)
 			}
-			if hinted := regexp.MustCompile(`(?m)^(MAX_ATTEMPTS|IN_DOUBT) is `).FindString(out.String()) != ""; hinted != (c.hint != "") || !strings.Contains(out.String(), c.hint) {
+			if hinted := regexp.MustCompile(`(?m)^(MAX_ATTEMPTS|IN_DOUBT) is `).FindString(out.String()) != ""; hinted != (c.hint != "") ||
+				!strings.Contains(out.String(), c.hint) {
 				t.Errorf("%s: it says\n%s", name, &out)
 			}
 		}
@@ -159,18 +164,21 @@ func TestForgettingTheDoubtfulAsksFirstAndSaysHowMany(t *testing.T) {
 			forgotten []string
 			err       error
 		}{
-			"yes":             {time.Minute, "yes\n", false, "2 doubtful webhooks ended before", []string{"doubtful", "long doubtful"}, nil},
-			"Y at the end":    {24 * time.Hour, "Y", false, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
-			"without asking":  {24 * time.Hour, "", true, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
-			"no":              {time.Minute, "no\n", false, "2 doubtful webhooks ended before", nil, command.ErrUnconfirmed},
-			"nothing":         {time.Minute, "", false, "2 doubtful webhooks ended before", nil, command.ErrUnconfirmed},
-			"before them all": {100 * time.Hour, "", false, "No doubtful webhook has ended before that time.\n", nil, nil},
+			"yes":            {time.Minute, "yes\n", false, "2 doubtful webhooks ended before", []string{"doubtful", "long doubtful"}, nil},
+			"Y at the end":   {24 * time.Hour, "Y", false, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
+			"without asking": {24 * time.Hour, "", true, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
+			"no":             {time.Minute, "no\n", false, "2 doubtful webhooks ended before", nil, command.ErrUnconfirmed},
+			"nothing":        {time.Minute, "", false, "2 doubtful webhooks ended before", nil, command.ErrUnconfirmed},
+			"before them all": {
+				100 * time.Hour, "", false, "No doubtful webhook has ended before that time.\n", nil, nil,
+			},
 		} {
 			e.do("FLUSHALL")
 			e.plantSeveral(keys)
 			var out strings.Builder
 			err := e.deployment().ForgetDoubtful(e.Context(), ago(c.before), c.yes, &person{says: c.says}, &out)
-			if err != c.err || !strings.Contains(out.String(), c.counts) || strings.Contains(out.String(), "[y/N]") == (c.yes || c.counts[0] == 'N') {
+			if err != c.err || !strings.Contains(out.String(), c.counts) ||
+				strings.Contains(out.String(), "[y/N]") == (c.yes || c.counts[0] == 'N') {
 				e.Errorf("%s: it says\n%s\n%v", name, &out, err)
 			}
 			var forgotten []string
@@ -248,7 +256,8 @@ func TestOnAClusterTheListsAndTheForgetReachAllPrimaries(t *testing.T) {
 		t.Errorf("%v; it lists\n%s", err, &out)
 	}
 	out.Reset()
-	if err := d.ForgetDoubtful(t.Context(), ago(time.Minute), false, &person{says: "y\n"}, &out); err != nil || !strings.Contains(out.String(), "Forgotten: 60 webhooks.\n") {
+	if err := d.ForgetDoubtful(t.Context(), ago(time.Minute), false, &person{says: "y\n"}, &out); err != nil ||
+		!strings.Contains(out.String(), "Forgotten: 60 webhooks.\n") {
 		t.Errorf("%v; it says\n%s", err, &out)
 	}
 	for i := range webhooks {
@@ -261,7 +270,9 @@ func TestOnAClusterTheListsAndTheForgetReachAllPrimaries(t *testing.T) {
 	f := fingerprint.Of([]byte("d"), []byte("n"), 7)
 	for _, w := range []command.Webhook{{Dialog: "d", Node: "n", Sequence: 7}, {Fingerprint: &f}} {
 		out.Reset()
-		if err := d.Inspect(t.Context(), w, &out); err != nil || !strings.Contains(out.String(), "forgotten by a person") || !strings.Contains(out.String(), d.Keys.Record(f)) {
+		if err := d.Inspect(t.Context(), w, &out); err != nil ||
+			!strings.Contains(out.String(), "forgotten by a person") ||
+			!strings.Contains(out.String(), d.Keys.Record(f)) {
 			t.Errorf("%v; it says\n%s", err, &out)
 		}
 	}

@@ -30,7 +30,8 @@ func TestResolveGivesEveryDeliveryThatResult(t *testing.T) {
 			if err := e.deployment().Resolve(e.Context(), webhook, byHand, &out); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}
-			if want := "gets status 201 and these 18 bytes"; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "For 1h0m0s every") {
+			if want := "gets status 201 and these 18 bytes"; !strings.Contains(out.String(), want) ||
+				!strings.Contains(out.String(), "For 1h0m0s every") {
 				t.Errorf("%s: it says %q", what, &out)
 			}
 			stands := e.stands()
@@ -80,7 +81,8 @@ func TestARefusalThatAPersonFoundOutLivesAsLongAsARefusal(t *testing.T) {
 		refusal.Status = 404
 		d := e.deployment()
 		d.RejectedTTL = 0
-		if err := d.Resolve(e.Context(), webhook, refusal, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "REJECTED_TTL is 0") {
+		if err := d.Resolve(e.Context(), webhook, refusal, new(strings.Builder)); err == nil ||
+			!strings.Contains(err.Error(), "REJECTED_TTL is 0") {
 			t.Errorf("error %v", err)
 		}
 		d.RejectedTTL = 5 * time.Minute
@@ -110,8 +112,11 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 			"a status that ends nothing": {
 				"doubtful", record.Result{Status: 500, ContentType: record.JSON, Body: []byte("{}")}, nil, "2xx, or 4xx for a final refusal, but this has 500",
 			},
-			"no JSON":                        {"doubtful", record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{")}, nil, "declared as application/json and is none, 1 bytes"},
-			"a type with control characters": {"doubtful", record.Result{Status: 200, ContentType: "a\nb"}, nil, "content type without control characters"},
+			"no JSON": {"doubtful", record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{")}, nil, "declared as application/json and is none, 1 bytes"},
+			"a type with control characters": {
+				"doubtful", record.Result{Status: 200, ContentType: "a\nb"}, nil,
+				"content type without control characters",
+			},
 		} {
 			e.do("DEL", key)
 			switch c.stands {
@@ -124,7 +129,8 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 			stood := e.do("GET", key)
 			var out strings.Builder
 			err := e.deployment().Resolve(e.Context(), webhook, c.result, &out)
-			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || out.Len() > 0 || e.do("GET", key) != stood {
+			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) ||
+				out.Len() > 0 || e.do("GET", key) != stood {
 				t.Errorf("%s: %v; it says %q", name, err, &out)
 			}
 		}
@@ -270,10 +276,12 @@ func TestWhatTooFewReplicasAcknowledgeIsNotSaidToBeDone(t *testing.T) {
 	d := e.deployment()
 	d.ReplicasAck, d.RedisTimeout = 1, 300*time.Millisecond
 	e.plant(key, found(e.now())["doubtful"].record, ttl)
-	if err := d.Resolve(t.Context(), webhook, byHand, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "not certain") || !strings.Contains(err.Error(), "0 of 1 replicas have it") {
+	if err := d.Resolve(t.Context(), webhook, byHand, new(strings.Builder)); err == nil ||
+		!strings.Contains(err.Error(), "not certain") || !strings.Contains(err.Error(), "0 of 1 replicas have it") {
 		t.Errorf("resolve: %v", err)
 	}
-	if err := d.Forget(t.Context(), webhook, false, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas have it") {
+	if err := d.Forget(t.Context(), webhook, false, new(strings.Builder)); err == nil ||
+		!strings.Contains(err.Error(), "0 of 1 replicas have it") {
 		t.Errorf("forget: %v", err)
 	}
 }
@@ -287,7 +295,8 @@ func TestTheDataOfAResultIsReadFromAFileOrStandardInput(t *testing.T) {
 		if data, err := command.Data(from, strings.NewReader("12345678"), 8); err != nil || string(data) != "12345678" {
 			t.Errorf("%s: %q, %v", from, data, err)
 		}
-		if _, err := command.Data(from, strings.NewReader("12345678"), 7); err == nil || !strings.Contains(err.Error(), "larger than MAX_RESULT_BYTES, 7 bytes") {
+		if _, err := command.Data(from, strings.NewReader("12345678"), 7); err == nil ||
+			!strings.Contains(err.Error(), "larger than MAX_RESULT_BYTES, 7 bytes") {
 			t.Errorf("%s: %v", from, err)
 		}
 	}

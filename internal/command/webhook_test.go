@@ -13,7 +13,8 @@ func TestAWebhookIsNamedByItsFingerprintToo(t *testing.T) {
 		e.plant(key, found(e.now())["done"].record, ttl)
 		f := fingerprint.Of([]byte(dialog), []byte(node), sequence)
 		var out strings.Builder
-		if err := e.deployment().Inspect(e.Context(), command.Webhook{Fingerprint: &f}, &out); err != nil || !strings.Contains(out.String(), f.String()) {
+		if err := e.deployment().Inspect(e.Context(), command.Webhook{Fingerprint: &f}, &out); err != nil ||
+			!strings.Contains(out.String(), f.String()) {
 			t.Errorf("printed %q, %v", &out, err)
 		}
 		out.Reset()

@@ -62,7 +62,9 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 		said, _ := types(t, env, "", "inspect", "d", "n", "2")
 		return strings.Contains(said, "crashed and not renewed")
 	})
-	says(t, env, "", `next delivery 500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, "inspect", "d", "n", "0")
+	says(t, env, "",
+		`next delivery 500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, "inspect",
+		"d", "n", "0")
 	listed := says(t, env, "", "doubtful, as the first one", "doubtful")
 	if n := strings.Count(listed, "cognigy:fp:"); n != 3 {
 		t.Errorf("it lists %d:\n%s", n, listed)
@@ -76,23 +78,30 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	says(t, env, "", "state doubtful: nobody knows whether it was done", "inspect", "d", "n", "1")
 
 	name := named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "0"))
-	refusesTo(t, env, "{", 1, "declared as application/json and is none", "resolve", name, "--status", "200", "--data", "-")
+	refusesTo(t, env, "{", 1, "declared as application/json and is none", "resolve", name, "--status", "200",
+		"--data", "-")
 	says(t, env, `{"found":"out"}`, "Resolved: "+name, "resolve", name, "--status", "200", "--data", "-")
 	file := filepath.Join(t.TempDir(), "result")
 	if err := os.WriteFile(file, []byte("no seat"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	name = named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "1"))
-	says(t, env, "", "status 404 and these 7 bytes", "resolve", name, "--status=404", "--data="+file, "--content-type=text/plain")
-	refusesTo(t, env, "{}", 1, "it has a result already, of status 404", "resolve", name, "--status", "200", "--data", "-")
+	says(t, env, "", "status 404 and these 7 bytes", "resolve", name, "--status=404", "--data="+file,
+		"--content-type=text/plain")
+	refusesTo(t, env, "{}", 1, "it has a result already, of status 404", "resolve", name, "--status", "200",
+		"--data", "-")
 
 	refusesTo(t, env, "n\n", 1, "nothing was forgotten", "forget", "--doubtful", "--before", "10ms")
-	says(t, env, "", "No doubtful webhook has ended before that time.", "forget", "--doubtful", "--before", "2020-02-29T08:00:00+01:00")
+	says(t, env, "", "No doubtful webhook has ended before that time.", "forget", "--doubtful", "--before",
+		"2020-02-29T08:00:00+01:00")
 	says(t, env, "y\n", "1 doubtful webhook ended before", "forget", "--doubtful", "--before", "10ms")
 	says(t, env, "", "No webhook is doubtful.", "doubtful")
 
 	for sequence, want := range []answer{
-		{code: 200, Status: "cached", Data: []byte(`{"found":"out"}`)}, {code: 404, Status: "rejected", Data: []byte(`"no seat"`)},
+		{
+			code: 200, Status: "cached", Data: []byte(`{"found":"out"}`)}, {code: 404, Status: "rejected",
+			Data: []byte(`"no seat"`),
+		},
 		{code: 200, Status: "success"},
 	} {
 		a, err := stands.send(sequence)
@@ -129,6 +138,35 @@ func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 	}
 	for _, settings := range [][]string{env, limited} {
 		says(t, settings, "", "timeout poisoned To have one executed again:", "poisoned")
-		says(t, settings, "", `state poisoned: 1 execution failed or crashed, and it is not executed again next delivery 500 "poisoned"`, "inspect", "d", "n", "1")
+		says(t, settings, "",
+			`state poisoned: 1 execution failed or crashed, and it is not executed again next delivery 500 "poisoned"`,
+			"inspect", "d", "n", "1")
+	}
+}
+
+// TestTheCommandsNeedNoMoreThanTheDocumentedUserMay holds docs/redis.md: the user's line, and what inspect and resolve add.
+func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	admin := redistest.Client(t, s.Addr())
+	env := []string{
+		"REDIS_URL=redis://" + userWith(t, admin, "+type +strlen") + s.Addr(), "SETTLE=0", "IN_DOUBT=stop", "METRICS_FLUSH=50ms",
+		"PATH=" + os.Getenv("PATH"),
+	}
+	r := start(t, append(env, "ECHO_DELAY=20s", "EXECUTION_TIMEOUT=100ms")...)
+	for _, status := range []string{"", "doubtful"} {
+		if a, err := r.send(1); err != nil || a.Status != status {
+			t.Fatalf("answer %+v, %v", a, err)
+		}
+	}
+	says(t, env, "", "doubtful", "doubtful")
+	says(t, env, "", "No webhook is poisoned.", "poisoned")
+	says(t, env, "", "executed", "stats")
+	says(t, env, "", "1 webhook", "forget", "--doubtful", "--before=1ms", "--yes")
+	name := named.FindString(says(t, env, "", "forgotten by a person", "inspect", "d", "n", "1"))
+	says(t, env, "{}", "Resolved", "resolve", name, "--status=200", "--data=-")
+	says(t, env, "", "Forgotten", "forget", "d", "n", "1")
+	if denied := redistest.Do(t, admin, "ACL", "LOG"); denied != "[]" {
+		t.Errorf("they tried what they may not: %s", denied)
 	}
 }
