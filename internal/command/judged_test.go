@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -177,7 +178,7 @@ func TestForgettingTheDoubtfulAsksFirstAndSaysHowMany(t *testing.T) {
 			e.plantSeveral(keys)
 			var out strings.Builder
 			err := e.deployment().ForgetDoubtful(e.Context(), ago(c.before), c.yes, &person{says: c.says}, &out)
-			if err != c.err || !strings.Contains(out.String(), c.counts) ||
+			if !errors.Is(err, c.err) || !strings.Contains(out.String(), c.counts) ||
 				strings.Contains(out.String(), "[y/N]") == (c.yes || c.counts[0] == 'N') {
 				e.Errorf("%s: it says\n%s\n%v", name, &out, err)
 			}
@@ -232,7 +233,7 @@ func TestAQuestionWaitsNoLongerThanItsContext(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, end)
 	select {
 	case err := <-asked:
-		if err != command.ErrUnconfirmed { //nolint:errorlint // as it is
+		if !errors.Is(err, command.ErrUnconfirmed) {
 			t.Errorf("error %v", err)
 		}
 	case <-time.After(10 * time.Second):
