@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	})
 	g.server = NewServer(g.handler, log)
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
-		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
+		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL, DoubtTTL: c.Execution.DoubtTTL,
 		ExecutionTimeout: c.Execution.Timeout, Log: log,
 	})
 	return g, nil

@@ -160,7 +160,7 @@ func (s *scenario) settings() []string {
 		settings = append(settings, "ECHO_DELAY="+s.delay.String())
 	}
 	if s.kind == lasting {
-		settings = append(settings, "RESULT_TTL=2m") // what is kept levels off within a test
+		settings = append(settings, "RESULT_TTL=2m", "JOURNAL_AGE=2m") // what is kept levels off within a test
 	}
 	if s.kind == proxied {
 		// A killed replica's webhooks wait for its lease.

@@ -103,7 +103,8 @@ type Execution struct {
 	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
 	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
-	// JournalAge is above 0, and at most RejectedTTL where that is not 0: an older entry may have ended in Redis.
+	// JournalAge is above 0, at most ResultTTL, and at most RejectedTTL unless that is 0: an older entry may have ended in
+	// Redis.
 	JournalAge time.Duration `default:"3m" help:"How long they are kept there."`
 }
 

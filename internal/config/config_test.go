@@ -19,7 +19,7 @@ import (
 var setting = map[string]string{
 	"LISTEN": "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB", "PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
-	"SETTLE": "0", "JOURNAL_BYTES": "1024MiB", "JOURNAL_AGE": "1m", "IN_DOUBT": "stop", "DOUBT_TTL": "800h", "REDIS_URL": "rediss://user:s3cret@redis.example:6380/2?addr=other:6380", "REDIS_HOST": "redis.example",
+	"SETTLE": "4s", "JOURNAL_BYTES": "1024MiB", "JOURNAL_AGE": "1m", "IN_DOUBT": "stop", "DOUBT_TTL": "800h", "REDIS_URL": "rediss://user:s3cret@redis.example:6380/2?addr=other:6380", "REDIS_HOST": "redis.example",
 	"REDIS_SENTINEL_USERNAME": "gate", "REDIS_SENTINEL_PASSWORD": "s3cret",
 	"REDIS_TLS_CA": "/run/tls/ca.pem", "REDIS_TLS_CERT": "/run/tls/cert.pem", "REDIS_TLS_KEY": "/run/tls/key.pem",
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",

@@ -48,6 +48,8 @@ func (c *Config) stopProblems() (p problems) {
 	p.unless(c.Execution.InDoubt != "stop" || c.HTTP.ShutdownTimeout >= c.DrainNeeds(),
 		"SHUTDOWN_TIMEOUT is %v: with IN_DOUBT=stop it must be at least %v (EXECUTION_TIMEOUT and twice REDIS_TIMEOUT), "+
 			"or every deploy leaves webhooks in doubt", c.HTTP.ShutdownTimeout, c.DrainNeeds())
+	p.unless(c.Execution.InDoubt != "stop" || c.Execution.Settle > 0,
+		"SETTLE is 0: with IN_DOUBT=stop it must be on, or a failover executes again what stood in doubt")
 	return p
 }
 
@@ -119,6 +121,8 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.MaxExecutions >= 0, "MAX_EXECUTIONS is %d: must be 0 (no limit) or more", e.MaxExecutions)
 	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)
 	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
+	p.unless(e.JournalAge <= e.ResultTTL,
+		"JOURNAL_AGE is %v: must be at most RESULT_TTL (%v), so that no outcome is put back after its end: set both", e.JournalAge, e.ResultTTL)
 	p.unless(e.RejectedTTL == 0 || e.JournalAge <= e.RejectedTTL,
 		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end: set both", e.JournalAge, e.RejectedTTL)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,

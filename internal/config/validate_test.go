@@ -83,7 +83,7 @@ func TestRules(t *testing.T) {
 			"a record outlives two leases",
 			[]env{{"RESULT_TTL": "39s"}, {"RESULT_TTL": "0s"}},
 			"RESULT_TTL is ",
-			[]env{{"RESULT_TTL": "40s"}},
+			[]env{{"RESULT_TTL": "40s", "JOURNAL_AGE": "40s"}},
 		},
 		{
 			"the record of a final refusal outlives two leases",
@@ -228,7 +228,10 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"what is kept is kept for a while",
-			[]env{{"JOURNAL_AGE": "0s"}, {"JOURNAL_AGE": "-1s"}, {"JOURNAL_AGE": "301s"}, {"REJECTED_TTL": "1m"}},
+			[]env{
+				{"JOURNAL_AGE": "0s"}, {"JOURNAL_AGE": "-1s"}, {"JOURNAL_AGE": "301s"}, {"REJECTED_TTL": "1m"},
+				{"RESULT_TTL": "1m"}, {"JOURNAL_AGE": "2h", "REJECTED_TTL": "0s"},
+			},
 			"JOURNAL_AGE is ",
 			[]env{{"JOURNAL_AGE": "1ms"}, {"JOURNAL_AGE": "5m"}, {"JOURNAL_AGE": "1h", "REJECTED_TTL": "0s"}},
 		},
@@ -249,6 +252,12 @@ func TestRules(t *testing.T) {
 			[]env{{"IN_DOUBT": "stop", "SHUTDOWN_TIMEOUT": "31s"}, {"IN_DOUBT": "stop", "EXECUTION_TIMEOUT": "34s"}},
 			"SHUTDOWN_TIMEOUT is ",
 			[]env{{"IN_DOUBT": "stop", "SHUTDOWN_TIMEOUT": "32s"}, {"SHUTDOWN_TIMEOUT": "1s"}},
+		},
+		{
+			"where a doubt stops, a failover does not execute",
+			[]env{{"IN_DOUBT": "stop", "SETTLE": "0"}},
+			"SETTLE is 0",
+			[]env{{"IN_DOUBT": "stop", "SETTLE": "3s"}, {"SETTLE": "0"}},
 		},
 		{
 			"buckets are told apart by a fingerprint's first byte",

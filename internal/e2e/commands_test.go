@@ -47,7 +47,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
 	env := []string{
-		"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=0", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
+		"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
 		"EXECUTION_TIMEOUT=20s", "SHUTDOWN_TIMEOUT=30s", "WAIT_TIMEOUT=20s", "PATH=" + os.Getenv("PATH"),
 	}
 	dies, stands := start(t, append(env, "ECHO_DELAY=20s")...), start(t, env...)

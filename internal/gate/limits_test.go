@@ -76,11 +76,12 @@ func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
 		<-entered
 		h.expect(a.send(3), gate.Overloaded, "")
 		h.expect(a.send(0), gate.Replayed, `{"execution":1}`) // that is served as ever
-		joins := a.later(1)                                   // so is who waits for what runs
+		joins := h.hook(1, "body")                            // so is a request that joins what runs
+		joins.Arrived = joins.Arrived.Add(-o.WaitTimeout)
+		h.expect(a.Do(joins), gate.Processing, "")
 		close(release)
 		h.expect(<-first, gate.Executed, `{"attempt":1}`)
 		h.expect(<-second, gate.Executed, `{"attempt":1}`)
-		h.expect(<-joins, gate.Waited, `{"attempt":1}`)
 		for n := range 5 { // whose place is free again, however they ended
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, errLogic })
 			h.expect(a.send(10+n), gate.Failed, "")

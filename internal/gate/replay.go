@@ -41,6 +41,9 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 		if found.Before == "nothing" || found.Before == reasonForgotten {
 			return Answer{Outcome: Missing}
 		}
+		if found.Before == reasonUnasked && b.gate.options.StopInDoubt {
+			return Answer{Outcome: Doubtful}
+		}
 		return Answer{Outcome: Failed}
 	case scripts.Foreign:
 		return Answer{Outcome: Foreign}

@@ -127,6 +127,7 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		fails(fmt.Errorf("no answer: %w: %w", gate.ErrUnasked, gate.ErrOutcomeUnknown))
 		for range 3 {
 			h.expect(asks.send(2), gate.Doubtful, "")
+			h.expect(asks.Find(h.hook(2, "").Fingerprint), gate.Doubtful, "")
 			if r := h.stands(2); r.Reason != "unasked" || r.Verdict != record.NoVerdict || !h.inDoubt.Load() {
 				t.Errorf("%+v, told of a doubt: %v", r, h.inDoubt.Load())
 			}

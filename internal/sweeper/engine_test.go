@@ -24,6 +24,7 @@ import (
 
 const (
 	resultTTL = time.Hour
+	doubtTTL  = 10 * time.Hour
 	timeout   = 30 * time.Second // of an execution
 )
 
@@ -55,7 +56,7 @@ func onReal(t *testing.T, args ...string) *engine {
 // replica returns the sweeper of one more replica.
 func (e *engine) replica(interval time.Duration) *sweeper.Sweeper {
 	return sweeper.New(e.client, sweeper.Options{
-		Keys: keys, Interval: interval, ResultTTL: resultTTL, ExecutionTimeout: timeout, Timeout: 10 * time.Second,
+		Keys: keys, Interval: interval, ResultTTL: resultTTL, DoubtTTL: doubtTTL, ExecutionTimeout: timeout, Timeout: 10 * time.Second,
 		Log: slog.New(slog.NewJSONHandler(e.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 }
@@ -140,6 +141,10 @@ func records(now time.Time) map[string]record.Record {
 		"in progress": running(now), "overdue": running(now.Add(-time.Hour)), "failed": failed(now),
 		"done": done(now, small), "done without a body": done(now, empty), "done with 1 MiB": done(now, large),
 		"done with the longest header": done(now, longest),
+		"with a verdict": {
+			State: record.Failed, Attempt: 1, Token: "token", FailedAt: now, Reason: record.Expired, Doubt: true, Failures: 1,
+			Verdict: record.Poisoned,
+		},
 	}
 }
 

@@ -31,7 +31,7 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 	}
 	replies := w.client.DoMulti(ctx, commands...)
 
-	var orphans []string
+	orphans := make(map[string]record.Record)
 	for i, key := range keys {
 		ttl, err := replies[2*i+1].AsInt64()
 		if err != nil {
@@ -55,7 +55,7 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 		}
 		w.count(r)
 		if ttl == endless {
-			orphans = append(orphans, key)
+			orphans[key] = r
 		}
 	}
 	return w.clear(ctx, orphans)

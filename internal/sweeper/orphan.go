@@ -3,26 +3,35 @@ package sweeper
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/record"
 )
 
 // clear gives orphans, records of ours without a TTL, one, and counts those that got it: at once, so that a sweep that
 // breaks off loses none. A record that is written between the look and this gets what the write gave it, once more.
-func (w *walk) clear(ctx context.Context, orphans []string) error {
+func (w *walk) clear(ctx context.Context, orphans map[string]record.Record) error {
 	if len(orphans) == 0 {
 		return nil
 	}
-	commands := make(rueidis.Commands, len(orphans))
-	for i, key := range orphans {
-		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(w.ResultTTL.Milliseconds()).Build()
+	keys := slices.Collect(maps.Keys(orphans))
+	commands := make(rueidis.Commands, len(keys))
+	for i, key := range keys {
+		ttl := w.ResultTTL
+		if r := orphans[key]; r.State == record.InProgress || r.Doubt || r.Verdict != record.NoVerdict {
+			ttl = max(ttl, w.DoubtTTL) // what may be in doubt must not be executed again because it was forgotten
+		}
+		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(ttl.Milliseconds()).Build()
 	}
 	var cleared int64
 	var broken error
 	for i, reply := range w.client.DoMulti(ctx, commands...) {
 		n, err := reply.AsInt64() // 0: it is gone
 		if err != nil {
-			broken = fmt.Errorf("a TTL for %s: %w", orphans[i], err)
+			broken = fmt.Errorf("a TTL for %s: %w", keys[i], err)
 		}
 		cleared += n
 	}

@@ -24,6 +24,7 @@ type Options struct {
 
 	Interval         time.Duration // from the end of a sweep to the next; over all replicas there is one sweep in it
 	ResultTTL        time.Duration // what a record without a TTL gets
+	DoubtTTL         time.Duration // what one gets instead that is in progress, in doubt, or has a verdict
 	ExecutionTimeout time.Duration // a run that was claimed longer ago is overdue
 	Timeout          time.Duration // of a batch, or of another call; 0: 5 s, since nobody waits for a sweep
 
