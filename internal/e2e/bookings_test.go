@@ -6,13 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// backend books whenever it is asked to, and does not look at the key: what comes twice is booked twice. (A backend that
-// looks at it is in examples/bookings.)
+// backend books whenever it is asked to, and does not look at the key: what comes twice is booked twice. (A backend
+// that looks at it is in examples/bookings.)
 type backend struct {
 	t       *testing.T
 	address string
@@ -71,7 +72,8 @@ func (b *backend) book(life context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	key := r.Header.Get("Idempotency-Key")
 	b.mu.Lock()
-	b.lines = append(b.lines, fmt.Sprint(key, " ", r.Header.Get("Idempotency-Attempt"), " ", r.Header.Get("Traceparent"), " ", string(body)))
+	b.lines = append(b.lines,
+		strings.Join([]string{key, r.Header.Get("Idempotency-Attempt"), r.Header.Get("Traceparent"), string(body)}, " "))
 	b.working[key] = true
 	b.mu.Unlock()
 	select {

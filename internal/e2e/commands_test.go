@@ -12,7 +12,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// types runs a command of the program as a person does, with the gateway's settings and with what comes on standard input.
+// types runs a command of the program as a person does, with the gateway's settings and with what comes on standard
+// input.
 func types(t *testing.T, env []string, input string, args ...string) (said string, code int) {
 	t.Helper()
 	command := exec.Command(program, args...)
@@ -144,7 +145,8 @@ func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 	}
 }
 
-// TestTheCommandsNeedNoMoreThanTheDocumentedUserMay holds docs/redis.md: the user's line, and what inspect and resolve add.
+// TestTheCommandsNeedNoMoreThanTheDocumentedUserMay holds docs/redis.md: the user's line, and what inspect and resolve
+// add.
 func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

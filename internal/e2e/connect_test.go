@@ -19,8 +19,8 @@ const user = "oncegate:PASSWORD@"
 
 var aclLine = regexp.MustCompile(`(?m)^ACL SETUSER (oncegate .+)$`)
 
-// documented returns what docs/redis.md says that the gateway's user may do, as redis-server's --user wants it, and what
-// else is given.
+// documented returns what docs/redis.md says that the gateway's user may do, as redis-server's --user wants it, and
+// what else is given.
 func documented(t *testing.T, more ...string) []string {
 	t.Helper()
 	return append(documentedUsers(t)[0], more...)

@@ -27,11 +27,13 @@ func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 	if err := bookings.Await(t.Context(), proc.Listens(address)); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"UPSTREAM_URL=http://" + address + "/bookings", "UPSTREAM_STATUS_URL=http://" + address + "/bookings/{key}"}
+	url := "http://" + address + "/bookings"
+	env := []string{"UPSTREAM_URL=" + url, "UPSTREAM_STATUS_URL=" + url + "/{key}"}
 	book := func(r *replica, sequence, seats int) answer {
 		t.Helper()
 		body := fmt.Sprintf(`{"dialogId":"d","nodeId":"n","sequence":%d,"variables":{"seats":%d}}`, sequence, seats)
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(body))
+		to := r.url + "/webhook/cognigy"
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,8 @@ const (
 	enoughToJudge = time.Minute
 )
 
-// TestMemoryAndGoroutinesStayFlat is hours of a replica's life in minutes: results live for seconds, so that all that is
-// made for a webhook is made and dropped again, hundreds of thousands of times.
+// TestMemoryAndGoroutinesStayFlat is hours of a replica's life in minutes: results live for seconds, so that all that
+// is made for a webhook is made and dropped again, hundreds of thousands of times.
 func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	t.Parallel()
 	lasts := soakTime
@@ -171,7 +171,8 @@ func (r *soaked) sample() sample {
 	return sample{int(memory >> 20), r.goroutines(), len(open)}
 }
 
-// living is a goroutine in the runtime's own report (GODEBUG=schedtrace), but those that ended and wait for another life.
+// living is a goroutine in the runtime's own report (GODEBUG=schedtrace), but those that ended and wait for another
+// life.
 var living = regexp.MustCompile(`(?m)^  G\d+: status=[^6]`)
 
 // goroutines counts them in the last whole report; 0: there is none yet.

@@ -22,8 +22,8 @@ const (
 
 var settings = []string{
 	"LOCK_TTL=" + lockTTL.String(), "SETTLE=" + settle.String(), "METRICS_FLUSH=" + metricsFlush.String(),
-	"REDIS_TIMEOUT=300ms", "REDIS_PATIENCE=2s", "WAIT_TIMEOUT=4s", "RESULT_TTL=1h", "REJECTED_TTL=1h", "JOURNAL_AGE=1h", "SWEEP_INTERVAL=2s",
-	"UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
+	"REDIS_TIMEOUT=300ms", "REDIS_PATIENCE=2s", "WAIT_TIMEOUT=4s", "RESULT_TTL=1h", "REJECTED_TTL=1h", "JOURNAL_AGE=1h",
+	"SWEEP_INTERVAL=2s", "UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
 }
 
 // world is a run: three replicas, the Redis that they share, the backend, and what befalls them.
@@ -81,8 +81,8 @@ func open(t *testing.T, program string, s store, env ...string) *world {
 	return w
 }
 
-// watchMachine notes as a pause of all replicas whenever the machine itself stood still: what this process does not get,
-// the replicas may not get either.
+// watchMachine notes as a pause of all replicas whenever the machine itself stood still: what this process does not
+// get, the replicas may not get either.
 func (w *world) watchMachine(ctx context.Context) {
 	const beat, stall = 50 * time.Millisecond, 500 * time.Millisecond
 	tick := time.NewTicker(beat)

@@ -61,8 +61,8 @@ func (p *Process) Family() ([]int, error) {
 	return family, nil
 }
 
-// fieldsOf reads a file of /proc/PID, without the pid and the name, in brackets, that it may begin with: a name may have
-// blanks and brackets in it.
+// fieldsOf reads a file of /proc/PID, without the pid and the name, in brackets, that it may begin with: a name may
+// have blanks and brackets in it.
 func fieldsOf(pid int, file string) ([]string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {

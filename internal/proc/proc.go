@@ -1,6 +1,6 @@
 // Package proc runs a program as a process of its own: it starts it, waits until it is ready, tells what it takes, and
-// ends it with all that it has started. Tests, load tests and comparisons run gateways, Redis, proxies and backends by it;
-// the gateway itself does not use it.
+// ends it with all that it has started. Tests, load tests and comparisons run gateways, Redis, proxies and backends by
+// it; the gateway itself does not use it.
 package proc
 
 import (
@@ -15,8 +15,8 @@ import (
 // patience is how long a program may take to end after it was told to.
 const patience = 10 * time.Second
 
-// Process is a program that was started, with the processes that it starts itself. Its methods may be called by any number
-// of goroutines.
+// Process is a program that was started, with the processes that it starts itself. Its methods may be called by any
+// number of goroutines.
 type Process struct {
 	Stdout, Stderr Tail // what it has printed last
 
@@ -24,11 +24,11 @@ type Process struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// Start starts a command. What the program prints is kept in Stdout and Stderr, and goes to the command's own writers too,
-// where there are any.
+// Start starts a command. What the program prints is kept in Stdout and Stderr, and goes to the command's own writers
+// too, where there are any.
 //
-// The program is in a process group of its own: Ctrl-C reaches only the caller, which ends all in order. On Linux a caller
-// that is killed takes it along. The processes that it leaves behind when it ends are killed.
+// The program is in a process group of its own: Ctrl-C reaches only the caller, which ends all in order. On Linux a
+// caller that is killed takes it along. The processes that it leaves behind when it ends are killed.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = both(cmd.Stdout, &p.Stdout), both(cmd.Stderr, &p.Stderr)
@@ -87,7 +87,8 @@ func (p *Process) said() string {
 // Signal sends a signal to the process, not to its group.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// Stop tells the process to end (SIGTERM), kills its group if it has not ended within 10 s, and returns when it has ended.
+// Stop tells the process to end (SIGTERM), kills its group if it has not ended within 10 s, and returns when it has
+// ended.
 func (p *Process) Stop() {
 	_ = p.Signal(syscall.SIGTERM)
 	select {

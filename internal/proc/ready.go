@@ -14,8 +14,8 @@ import (
 // startTime is how long a program may take until it is ready.
 const startTime = 30 * time.Second
 
-// Await asks whether the process is ready until the answer is nil, for 30 s at most. The error says why it is not, or how
-// it ended, and what it printed last.
+// Await asks whether the process is ready until the answer is nil, for 30 s at most. The error says why it is not, or
+// how it ended, and what it printed last.
 func (p *Process) Await(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -35,7 +35,8 @@ func (p *Process) Await(ctx context.Context, ready func(context.Context) error) 
 	}
 }
 
-// Says waits, as Await does, until the process has printed on stderr what matches, and returns the match and its groups.
+// Says waits, as Await does, until the process has printed on stderr what matches, and returns the match and its
+// groups.
 func (p *Process) Says(ctx context.Context, what *regexp.Regexp) (match []string, err error) {
 	err = p.Await(ctx, func(context.Context) error {
 		if match = what.FindStringSubmatch(p.Stderr.String()); match == nil {
@@ -76,8 +77,8 @@ func Says200(url string) func(context.Context) error {
 	}
 }
 
-// FreePort is a TCP port of loopback where nobody listened a moment ago. Another program may take it before the one that it
-// is meant for.
+// FreePort is a TCP port of loopback where nobody listened a moment ago. Another program may take it before the one
+// that it is meant for.
 func FreePort() (port string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,7 +38,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return start(t, "redis", func(port string) []string { return append([]string{"--port", port}, args...) })
 }
 
-// StartTLS starts one that speaks TLS alone, with a certificate of the authority's, and wants to see one of its clients'.
+// StartTLS starts one that speaks TLS alone, with a certificate of the authority's, and wants to see one of its
+// clients'.
 func StartTLS(t testing.TB, a *tlstest.Authority, args ...string) *Server {
 	t.Helper()
 	a.Issue("redis")

@@ -42,8 +42,8 @@ func (w *Watched) URL(user string) string {
 	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" + w.sentinels[2].Addr()
 }
 
-// DownAfter makes the Sentinels wait for so long, in place of a second, before they take the primary for dead: a second is
-// no longer than they need to connect again.
+// DownAfter makes the Sentinels wait for so long, in place of a second, before they take the primary for dead: a second
+// is no longer than they need to connect again.
 func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
 	t.Helper()
 	for _, s := range w.sentinels {
@@ -101,7 +101,8 @@ func (w *Watched) Attach(t testing.TB) {
 	})
 }
 
-// replication is a field of INFO replication, "" where nobody answers: Sentinel closes the connections of whom it promotes.
+// replication is a field of INFO replication, "" where nobody answers: Sentinel closes the connections of whom it
+// promotes.
 func replication(t testing.TB, c rueidis.Client, field string) string {
 	t.Helper()
 	info, _ := c.Do(t.Context(), c.B().Info().Section("replication").Build()).ToString()

@@ -35,8 +35,8 @@ type replica struct {
 
 const gateway = "github.com/oncegate/oncegate"
 
-// Open builds the gateway and starts Redis and two replicas of it. Their settings are those of the environment, with what
-// is given here, as NAME=value, put first.
+// Open builds the gateway and starts Redis and two replicas of it. Their settings are those of the environment, with
+// what is given here, as NAME=value, put first.
 func Open(ctx context.Context, settings ...string) (*Stage, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("without --target it takes a redis-server: the Debian package redis-server")
