@@ -44,7 +44,7 @@ func Example() {
 	booking := &Booking{}
 	booking.free.Store(10)
 
-	config := handler.DefaultConfig() // as the README's list of settings: config.Redis.URL = "redis://…"
+	config := handler.DefaultConfig() // docs/configuration.md lists its settings: config.Redis.URL = "redis://…"
 	gateway, err := handler.Open(ctx, config, booking, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Println(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
-// Config has a gateway's settings; the README has a list of them. DefaultConfig is where to begin.
+// Config has a gateway's settings; docs/configuration.md lists them. DefaultConfig is where to begin.
 type Config = config.Config
 
 // Secret is the type of settings that hold one: it is not printed.

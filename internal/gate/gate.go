@@ -30,7 +30,7 @@ import (
 	"github.com/oncegate/oncegate/internal/seal"
 )
 
-// Options are a gate's settings; the README's section "Configuration" has their meaning. All must be set but Settle,
+// Options are a gate's settings; docs/configuration.md has their meaning. All must be set but Settle,
 // RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, Seal and Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
