@@ -12,7 +12,7 @@ import (
 // caller is one request that waits for a flight. The flight's lock guards it.
 type caller struct {
 	webhook  Webhook
-	stalled  <-chan struct{} // closed while an execution that has ended can't be stored for want of Redis
+	stalled  <-chan struct{} // closed while an execution that has ended cannot be stored, because Redis is away
 	runs     <-chan struct{} // the flight's when it joined
 	told     Outcome         // what it was answered, while the claim for it was under way
 	executes bool            // a claim won for it: it is counted as an execution, once and for all
@@ -20,7 +20,8 @@ type caller struct {
 	departed bool
 }
 
-// do is Do, in the webhook's bucket.
+// do joins the flight of a webhook's fingerprint, and waits until the flight has landed or its caller must be answered
+// earlier. The flight goes on without the caller.
 func (b *bucket) do(w Webhook) Answer {
 	defer b.gate.waiting.Add(-1)
 	if b.gate.waiting.Add(1) > int64(b.gate.options.MaxWaiters) && b.gate.options.MaxWaiters > 0 {
@@ -103,7 +104,7 @@ func (f *flight) awaitAnswer() {
 	}
 }
 
-// leave answers and counts a caller. Where the flight has not landed, early says what the caller is told instead.
+// leave answers a caller and counts it. If the flight has not landed, the caller is told what early says.
 func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -69,7 +69,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Gate is safe for use by any number of goroutines once Start has returned.
+// Gate is safe for use by any number of goroutines once Start has returned. What stands above replayCache is fixed by then;
+// the rest guards itself.
 type Gate struct {
 	options  Options
 	process  string // names this process in its flushes; random, since containers share pids

@@ -10,9 +10,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// journal keeps the outcomes that this replica answered with last, results and failures, its own and those that it
-// fetched, so that a Redis that forgot them gets them back (healer.go). It is bounded in bytes and, while nothing is to be
-// put back, in age.
+// journal keeps the outcomes that this replica answered with last: results and failures, its own and those that it
+// fetched. A Redis that forgot them gets them back (healer.go). The journal is bounded in bytes and, while nothing is to
+// be put back, in age.
 type journal struct {
 	room int // bytes
 
@@ -22,7 +22,7 @@ type journal struct {
 	bytes         int
 }
 
-// entry is an outcome that Redis had in an epoch.
+// entry is an outcome, and the last epoch in which Redis is known to have had it.
 type entry struct {
 	fingerprint fingerprint.Fingerprint
 	record      record.Record
@@ -35,8 +35,8 @@ const entryOverhead = 512
 
 func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
-// add notes an outcome, before it is answered. The record's memory is kept. What is known already stays, where the new
-// one is of an earlier attempt, or of the same one before its end.
+// add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if the
+// new one is of an earlier attempt, or of the same attempt before its end.
 func (j *journal) add(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch) {
 	e := &entry{f, r, time.Now(), epoch}
 	if e.size() > j.room {

@@ -9,16 +9,16 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// replayCache is a small table of the fingerprints that were done here lately. Only they are looked up in the client-side
-// cache, since a miss there costs a first-time webhook a whole round trip; and of those, the records that were found are
-// kept parsed, so that a storm costs no more than this look.
+// replayCache is a small table of the fingerprints that were done here lately. Only these are looked up in the client-side
+// cache, because a miss there costs a first-time webhook a whole round trip. The records that were found are kept parsed,
+// so that a storm costs no more than a look into this table.
 //
-// It forgets whom another one displaces, and may take one for another where it says "has" (64 bits of each are kept):
-// both cost a round trip, no more. A record is kept under its whole name.
+// A fingerprint displaces another one in its slot. The question "has" may take one fingerprint for another, because 64
+// bits of each are kept: then there is a round trip for nothing. A record is found under its whole fingerprint only.
 type replayCache struct {
 	slots [1 << 16]slot
 	bytes atomic.Int64  // of the records kept
-	hand  atomic.Uint32 // the slot that is emptied next, where there are too many
+	hand  atomic.Uint32 // the slot that is emptied next, if there are too many bytes
 }
 
 type slot struct {
@@ -34,7 +34,7 @@ type cachedRecord struct {
 	epoch       link.Epoch
 }
 
-// Bounds of what is kept beside the client-side cache, whose memory it shares until that one lets go.
+// Bounds of what is kept beside the client-side cache. A record shares that cache's memory until the cache lets it go.
 const (
 	maxKept      = 64 << 20
 	maxKeptOne   = 64 << 10
@@ -68,8 +68,8 @@ func (s *replayCache) record(f fingerprint.Fingerprint, epoch link.Epoch) *recor
 // changes must be asked for before the cache is read whose record is then kept.
 func (s *replayCache) changes(f fingerprint.Fingerprint) uint32 { return s.slot(f).changed.Load() }
 
-// keep takes a record in. Where it has changed since changes was called, it is dropped again: whichever comes second,
-// this or drop, sees the other.
+// keep takes a record in. If it has changed since changes was called, it is dropped again: whichever of keep and drop
+// comes second sees the other.
 func (s *replayCache) keep(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch, changes uint32) {
 	k := &cachedRecord{f, r, epoch}
 	if k.size() > maxKeptOne {

@@ -17,7 +17,6 @@ import (
 type Kind uint8
 
 // The kinds.
-
 const (
 	Executed         Kind = iota // the script counted its execution
 	ReplayedByScript             // the script counted its replay
@@ -62,8 +61,9 @@ var fields = [kinds][]string{
 	Unauthorized:     {"unauthorized"},
 }
 
-// Counters add up in memory what no script call saw. It rides on a script call as a numbered flush: one at a time is on
-// its way, and it is sent again as it was until Redis has taken it.
+// Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush is
+// on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or lost,
+// also if a reply is.
 type Counters struct {
 	tally [kinds]atomic.Int64
 
@@ -77,8 +77,10 @@ type Counters struct {
 // Add counts one of a kind.
 func (c *Counters) Add(k Kind) { c.tally[k].Add(1) }
 
-// take returns the flush that should ride on a call, if any: one that is due (nothing since), one that failed before,
-// or, where probe is set, one without counters: a write that shows whether Redis takes any.
+// take returns the flush that should ride on a call, if any:
+//   - one that was not taken before, as it was;
+//   - one that is due, because none was made for as long as every;
+//   - if probe is set, one without counters: a write that shows whether Redis takes any.
 func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
 	c.mu.Lock()
 	defer c.mu.Unlock()
