@@ -22,7 +22,7 @@ faults: ## break replicas, Redis and network at random and check what came of it
 	FAULTS=$${FAULTS:-6m30s} go test -v -count=1 -timeout 0 -artifacts ./internal/faults
 
 engines: ## the tests that talk to Redis on Debian's redis-server and on Valkey 8; asks before it installs the latter
-	./engines.sh
+	.ci/engines.sh
 
 bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make bench: in about a minute); Linux only
 	cd bench && go run . $(BENCH)

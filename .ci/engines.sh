@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Runs the tests that talk to Redis on other engines beside Debian's redis-server:
 #
-#   ./engines.sh              on redis-server, then on Valkey; what is missing is said, and installed if you say yes
-#   ./engines.sh --install    the same, without the question
+#   .ci/engines.sh              on redis-server, then on Valkey; what is missing is said, and installed if you say yes
+#   .ci/engines.sh --install    the same, without the question
 #
 # Valkey comes from bookworm-backports. That apt line is written by this script alone, never by test.sh, and its
 # service is left disabled. Another server, such as one that was built by hand: REDIS_SERVER=/opt/redis-8/redis-server
 # REDIS_CLI=… go test …
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 . .ci/packages.sh
 
 scratch=$(mktemp -d)
 trap 'release_services; rm -rf "$scratch"' EXIT
 
 backports=/etc/apt/sources.list.d/bookworm-backports.list
-line="deb http://deb.debian.org/debian bookworm-backports main"
+# The server that this machine has bookworm from has its backports too.
+mirror=$(sed -n 's/^URIs: *//p; s/^deb [^#]*\(http[^ ]*\) bookworm .*/\1/p' \
+  /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+line="deb $mirror bookworm-backports main"
 
 fail() {
   echo "engines.sh: $1"
@@ -29,13 +32,14 @@ provide() {
   echo "  $line   (to $backports)"
   echo "and installs valkey-server and valkey-tools from there. The service is not started, and left disabled."
   if [ "${1:-}" != --install ]; then
-    [ -t 0 ] || fail "nobody is there to ask: run ./engines.sh --install"
+    [ -t 0 ] || fail "nobody is there to ask: run .ci/engines.sh --install"
     local answer
     read -rp "Install it? [y/N] " answer
     [ "$answer" = y ] || fail "Valkey was not installed"
   fi
   grep -qs "^VERSION_CODENAME=bookworm$" /etc/os-release ||
     fail "this is not Debian bookworm: install valkey-server by hand"
+  [ -n "$mirror" ] || fail "apt has no source of bookworm: install valkey-server by hand"
   become_root || fail "you are not root, and sudo is missing or wants a password: install valkey-server by hand"
   echo "$line" | "${as_root[@]}" tee "$backports" >/dev/null
   install -t bookworm-backports valkey-server valkey-tools >"$scratch/apt.log" 2>&1 ||
