@@ -48,6 +48,34 @@ func TestThePagesNameFilesThatExist(t *testing.T) {
 	}
 }
 
+// TestTheMethodsOfContributingExist: its answers name them, such as flight.claim.
+func TestTheMethodsOfContributingExist(t *testing.T) {
+	exists := make(map[string]bool)
+	declared := regexp.MustCompile(`(?m)^func \(\w+ \*?(\w+)(?:\[\w+\])?\) (\w+)\(`)
+	for path, text := range files(t, ".go") {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, method := range declared.FindAllStringSubmatch(text, -1) {
+			exists[method[1]+"."+method[2]] = true
+		}
+	}
+	named := regexp.MustCompile("`(\\w+\\.\\w+)`").FindAllStringSubmatch(files(t, ".md")["CONTRIBUTING.md"], -1)
+	methods := 0
+	for _, name := range named {
+		switch {
+		case strings.HasSuffix(name[1], ".go"), strings.HasSuffix(name[1], ".sh"):
+		case !exists[name[1]]:
+			t.Errorf("there is no method %s", name[1])
+		default:
+			methods++
+		}
+	}
+	if methods < 10 {
+		t.Errorf("it names %d methods", methods)
+	}
+}
+
 // TestLinksBetweenPagesLead: to a file that is there, and to a heading that it has.
 func TestLinksBetweenPagesLead(t *testing.T) {
 	pages := files(t, ".md")
