@@ -12,17 +12,11 @@ import (
 	"log" //nolint:depguard // only to silence it
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
-	"time"
-
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/logs"
-	"github.com/oncegate/oncegate/internal/tlsfile"
-	"github.com/oncegate/oncegate/internal/upstream"
 )
 
 // version is set by the linker (-ldflags "-X main.version=…").
@@ -80,22 +74,12 @@ func warnOfEnvironment(log *slog.Logger) {
 
 // serve runs the gateway until ctx ends, then drains it and lets what runs finish.
 func serve(ctx context.Context, signals chan os.Signal, c *config.Config, log *slog.Logger) error {
-	var gateway *handler.Gateway
-	var logic handler.Logic = handler.Echo{Delay: c.Echo.Delay}
-	log.Info("starting", "version", version, "logic", logicName(c))
-	if c.Upstream.URL == "" && !c.Redis.Embedded() {
-		log.Warn("THE LOGIC IS ECHO, for trying out: webhooks are answered and nothing is done; set UPSTREAM_URL")
+	chosen, closeLogic, err := chooseLogic(c, log)
+	if err != nil {
+		return err
 	}
-	if c.Upstream.URL != "" {
-		backend, err := newBackend(c, log)
-		if err != nil {
-			return err
-		}
-		defer backend.Close()
-		backend.OnTrip = func(until time.Time) { gateway.Gauge("breaker_open_until", until.Unix()) }
-		logic = backend
-	}
-	gateway, err := handler.Open(ctx, *c, logic, log)
+	defer closeLogic()
+	gateway, err := handler.Open(ctx, *c, chosen, log)
 	if err != nil {
 		return err
 	}
@@ -113,38 +97,6 @@ func serve(ctx context.Context, signals chan os.Signal, c *config.Config, log *s
 		end()
 	})()
 	return gateway.Serve(serving, listener)
-}
-
-// logicName tells which logic runs, without what may be secret in a URL.
-func logicName(c *config.Config) string {
-	if c.Upstream.URL == "" {
-		return "echo"
-	}
-	u, err := url.Parse(c.Upstream.URL)
-	if err != nil {
-		return "a backend"
-	}
-	return "backend " + u.Host
-}
-
-// newBackend returns the logic that forwards webhooks to the configured backend.
-func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) {
-	u := c.Upstream
-	secured, err := tlsfile.Load(u.TLSCA, u.TLSCert, u.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("TLS to the backend (UPSTREAM_TLS_…): %w", err)
-	}
-	o := upstream.Options{
-		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == "uuid", Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
-		Passthrough: c.HTTP.ResponseMode == "passthrough", MaxResultBytes: int(c.Execution.MaxResultBytes),
-		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, IdleTimeout: u.IdleTimeout, TLS: secured, Log: log,
-	}
-	if u.OAuthTokenURL != "" {
-		o.OAuth = &clientcredentials.Config{
-			TokenURL: u.OAuthTokenURL, ClientID: u.OAuthClientID, ClientSecret: string(u.OAuthClientSecret), Scopes: u.Scopes(),
-		}
-	}
-	return upstream.New(o)
 }
 
 // invite says what to try.

@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
@@ -55,8 +56,8 @@ func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
 func TestAResultIsNoWebPage(t *testing.T) {
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{Passthrough: true}, func(*fasthttp.Server) {})
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-		return handler.Result{Status: 200, ContentType: "text/html", Body: []byte("<script>alert(1)</script>")}, nil
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+		return logic.Result{Status: 200, ContentType: "text/html", Body: []byte("<script>alert(1)</script>")}, nil
 	})
 	for _, got := range []response{r.post(webhook), r.exchange(request("GET", "/webhook/cognigy/"+name, ""))} {
 		if got.status != 200 || got.header("Content-Type") != "text/html" {

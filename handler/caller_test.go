@@ -11,7 +11,7 @@ import (
 
 	"github.com/goccy/go-json"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
@@ -20,13 +20,13 @@ import (
 func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		r := h.open(options())
-		got := make(chan handler.Webhook, 10)
-		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		got := make(chan logic.Webhook, 10)
+		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 			got <- w
 			if w.Attempt == 1 {
-				return handler.Result{}, errLogic
+				return logic.Result{}, errLogic
 			}
-			return handler.JSON(nil)
+			return logic.JSON(nil)
 		})
 		const body = ` {"more":[1], "sequence":"-7", "dialogId":"Zo\u00eb:\\", "variables": {"b":1,"a":2} , "nodeId":"n"}`
 		r.post(body)
@@ -93,7 +93,7 @@ func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		r := h.open(shortWait())
 		release := make(chan struct{})
-		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 			<-release
 			return echo(w)
 		})
@@ -127,7 +127,7 @@ func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 func TestAnswersAreNeverMixedUp(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		a, b := h.open(options()), h.open(options())
-		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) { return echo(w) })
+		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) { return echo(w) })
 		const connections, webhooks, rounds = 8, 5, 6
 		forAll(connections, func(n int) {
 			c, err := dial([]string{a.addr, b.addr}[n%2])
@@ -155,8 +155,8 @@ func numbered(n, i int) string {
 }
 
 // echo answers with all that the logic was given.
-func echo(w handler.Webhook) (handler.Result, error) {
-	return handler.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body), w.Fingerprint.String()})
+func echo(w logic.Webhook) (logic.Result, error) {
+	return logic.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body), w.Fingerprint.String()})
 }
 
 func expectEcho(t *testing.T, got response, n, i int) {
@@ -188,9 +188,9 @@ func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
 		for range 3 {
 			replicas = append(replicas, h.open(options()))
 		}
-		h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 			time.Sleep(200 * time.Millisecond) // the storm comes meanwhile
-			return handler.JSON(map[string]any{"booked": true, "attempt": w.Attempt})
+			return logic.JSON(map[string]any{"booked": true, "attempt": w.Attempt})
 		})
 		const storm = 500
 		answers := make([]response, storm)
@@ -218,7 +218,7 @@ func TestAnExecutionThatLostItsLeaseSharesNothingWithTheNextOne(t *testing.T) {
 	o.LockTTL = 300 * time.Millisecond
 	r := h.open(o)
 	entered, stop := make(chan struct{}), make(chan struct{})
-	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 		if w.Attempt == 1 {
 			close(entered)
 			<-stop
@@ -227,7 +227,7 @@ func TestAnExecutionThatLostItsLeaseSharesNothingWithTheNextOne(t *testing.T) {
 			}
 		}
 		clear(w.Body) // it is the logic's own
-		return handler.JSON(map[string]int64{"attempt": w.Attempt})
+		return logic.JSON(map[string]int64{"attempt": w.Attempt})
 	})
 	answered := r.later(webhook)
 	<-entered

@@ -14,5 +14,5 @@ func descriptors() (most int, known bool) {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return 0, false
 	}
-	return int(min(uint64(limit.Cur), math.MaxInt32)), true
+	return int(min(uint64(limit.Cur), math.MaxInt32)), true //nolint:unconvert // it is an int64 on FreeBSD
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // Booking is a team's own logic: it must book once, however often its webhook comes.
@@ -21,19 +22,19 @@ type Booking struct {
 	free atomic.Int64 // stands for a backend; a real one is given w.Fingerprint as its idempotency key
 }
 
-func (b *Booking) Execute(_ context.Context, w handler.Webhook) (handler.Result, error) {
+func (b *Booking) Execute(_ context.Context, w logic.Webhook) (logic.Result, error) {
 	var wanted struct {
 		Seats int64 `json:"seats"`
 	}
 	if err := json.Unmarshal(w.Variables, &wanted); err != nil {
-		return handler.Result{}, fmt.Errorf("variables: %w", err)
+		return logic.Result{}, fmt.Errorf("variables: %w", err)
 	}
 	free := b.free.Add(-wanted.Seats)
 	if free < 0 {
 		b.free.Add(wanted.Seats)
-		return handler.Result{}, errors.New("sold out") // the next delivery tries again
+		return logic.Result{}, errors.New("sold out") // the next delivery tries again
 	}
-	return handler.JSON(map[string]int64{"booked": wanted.Seats, "free": free})
+	return logic.JSON(map[string]int64{"booked": wanted.Seats, "free": free})
 }
 
 // A program of your own: its logic in place of echo and of forwarding, all else as the settings say. Whoever sends a

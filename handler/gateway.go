@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/redis"
@@ -38,8 +39,8 @@ type Gateway struct {
 	sweeper *sweeper.Sweeper
 }
 
-// Open connects to the Redis of c and makes everything ready to serve webhooks with the logic. ctx bounds the start.
-func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gateway, error) {
+// Open connects to the Redis of c and makes everything ready to serve webhooks with the logic l. ctx bounds the start.
+func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gateway, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -57,14 +58,14 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
 		Report: reports[c.Log.Executions], Replica: processName(), Ungrouped: c.Compare.Ungrouped, Log: log,
 	}
-	if asker, ok := logic.(Asker); ok {
+	if asker, ok := l.(logic.Asker); ok {
 		options.Asks = asker.Asks()
 	}
 	if options.StopInDoubt && !options.Asks {
 		log.Warn("IN_DOUBT=stop, and nobody can be asked what became of an attempt in doubt: " +
 			"each waits for a person (oncegate doubtful); set UPSTREAM_STATUS_URL if the backend has one")
 	}
-	if admitter, ok := logic.(Admitter); ok {
+	if admitter, ok := l.(logic.Admitter); ok {
 		options.Admit = admitter.Admit
 	}
 	var err error
@@ -94,7 +95,10 @@ func Open(ctx context.Context, c Config, logic Logic, log *slog.Logger) (*Gatewa
 	if g.store.Embedded {
 		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
 	}
-	g.handler = New(g.gate, logic, Options{
+	if gauger, ok := l.(logic.Gauger); ok {
+		gauger.Gauges(g.gate.Gauge)
+	}
+	g.handler = New(g.gate, l, Options{
 		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == "passthrough",
 		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Seal: options.Seal,
 		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: log,
@@ -117,9 +121,6 @@ func processName() string {
 	}
 	return host + "/" + strconv.Itoa(os.Getpid())
 }
-
-// Gauge writes a field of the metrics hash that is no counter, such as the state of what the logic calls.
-func (g *Gateway) Gauge(field string, value int64) { g.gate.Gauge(field, value) }
 
 // Drain makes /readyz say no, and every answer close its connection: callers are to go elsewhere. They are served until
 // the context of Serve ends, some seconds later (DRAIN_DELAY).

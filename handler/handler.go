@@ -1,6 +1,6 @@
 // Package handler is where a webhook comes in and its answer goes out: HTTP on the outside, the gate on the inside. It
-// decodes and fingerprints a webhook (decode.go), lets the gate replay or execute it with the business logic
-// (logic.go), and words the answer (respond.go).
+// decodes and fingerprints a webhook (decode.go), lets the gate replay or execute it with the business logic (package
+// logic), and words the answer (respond.go).
 package handler
 
 import (
@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -15,8 +16,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
 
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
@@ -27,7 +30,7 @@ import (
 type Handler struct {
 	Options
 	gate     *gate.Gate
-	logic    Logic
+	logic    logic.Logic
 	door     door
 	recall   recall
 	bodies   bodies
@@ -51,9 +54,9 @@ type Options struct {
 }
 
 // New returns a handler of a started gate.
-func New(g *gate.Gate, logic Logic, o Options) *Handler {
+func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	return &Handler{
-		Options: o, gate: g, logic: logic, door: newDoor(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
+		Options: o, gate: g, logic: l, door: newDoor(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
@@ -220,7 +223,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 // take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution
 // and its name in logs.
 func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint) (gate.Execution, slog.LogValuer) {
-	w := Webhook{
+	w := logic.Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
 		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
 	}
@@ -229,13 +232,23 @@ func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, 
 			continue
 		}
 		for _, value := range header.PeekAll(name) {
-			w.Headers = append(w.Headers, Header{Name: name, Value: string(value)})
+			w.Headers = append(w.Headers, logic.Header{Name: name, Value: string(value)})
 		}
 	}
 	return func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 		w.Attempt, w.InDoubt = attempt, inDoubt
 		return checked(h.logic.Execute(ctx, w))
 	}, &w
+}
+
+// checked makes sure that a result can stand as data in an envelope: what is declared as JSON is (respond.go quotes the
+// rest).
+func checked(r logic.Result, err error) (logic.Result, error) {
+	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
+		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes: %w",
+			record.JSON, len(r.Body), logic.ErrOutcomeUnknown)
+	}
+	return r, err
 }
 
 // ofConnection reports whether a request's Connection names a header: then it is for this connection alone, and is not

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
@@ -90,42 +91,42 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 }
 
 func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
-	json := func(body string) handler.Result {
-		return handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}
+	json := func(body string) logic.Result {
+		return logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}
 	}
 	failures := map[string]struct {
-		logic  func() (handler.Result, error)
+		logic  func() (logic.Result, error)
 		reason string
 	}{
-		"an error":               {func() (handler.Result, error) { return json(`{}`), errLogic }, "error"},
-		"a panic":                {func() (handler.Result, error) { panic("the logic panics") }, "panic"},
-		"a panic with an error":  {func() (handler.Result, error) { panic(errLogic) }, "panic"},
-		"what is no JSON":        {func() (handler.Result, error) { return handler.JSON(math.NaN()) }, "error"},
-		"nothing":                {func() (handler.Result, error) { return handler.Result{}, nil }, "unknown"},
-		"an empty body":          {func() (handler.Result, error) { return json(""), nil }, "unknown"},
-		"a body that is no JSON": {func() (handler.Result, error) { return json("booked"), nil }, "unknown"},
-		"JSON and more":          {func() (handler.Result, error) { return json(`{},"status":"success"`), nil }, "unknown"},
-		"two JSON values":        {func() (handler.Result, error) { return json("{}\n{}"), nil }, "unknown"},
-		"half an object":         {func() (handler.Result, error) { return json(`{"a":1`), nil }, "unknown"},
-		"a line end in a string": {func() (handler.Result, error) { return json("\"a\nb\""), nil }, "unknown"},
-		"a status that is not final": {func() (handler.Result, error) {
-			return handler.Result{Status: 302, ContentType: record.JSON, Body: []byte(`{}`)}, nil
+		"an error":               {func() (logic.Result, error) { return json(`{}`), errLogic }, "error"},
+		"a panic":                {func() (logic.Result, error) { panic("the logic panics") }, "panic"},
+		"a panic with an error":  {func() (logic.Result, error) { panic(errLogic) }, "panic"},
+		"what is no JSON":        {func() (logic.Result, error) { return logic.JSON(math.NaN()) }, "error"},
+		"nothing":                {func() (logic.Result, error) { return logic.Result{}, nil }, "unknown"},
+		"an empty body":          {func() (logic.Result, error) { return json(""), nil }, "unknown"},
+		"a body that is no JSON": {func() (logic.Result, error) { return json("booked"), nil }, "unknown"},
+		"JSON and more":          {func() (logic.Result, error) { return json(`{},"status":"success"`), nil }, "unknown"},
+		"two JSON values":        {func() (logic.Result, error) { return json("{}\n{}"), nil }, "unknown"},
+		"half an object":         {func() (logic.Result, error) { return json(`{"a":1`), nil }, "unknown"},
+		"a line end in a string": {func() (logic.Result, error) { return json("\"a\nb\""), nil }, "unknown"},
+		"a status that is not final": {func() (logic.Result, error) {
+			return logic.Result{Status: 302, ContentType: record.JSON, Body: []byte(`{}`)}, nil
 		}, "unknown"},
-		"no content type": {func() (handler.Result, error) { return handler.Result{Status: 200, Body: []byte(`{}`)}, nil }, "unknown"},
-		"an unknown outcome": {func() (handler.Result, error) {
-			return handler.Result{}, fmt.Errorf("cut: %w", handler.ErrOutcomeUnknown)
+		"no content type": {func() (logic.Result, error) { return logic.Result{Status: 200, Body: []byte(`{}`)}, nil }, "unknown"},
+		"an unknown outcome": {func() (logic.Result, error) {
+			return logic.Result{}, fmt.Errorf("cut: %w", logic.ErrOutcomeUnknown)
 		}, "unknown"},
-		"more than MAX_RESULT_BYTES": {func() (handler.Result, error) { return handler.JSON(strings.Repeat("x", 2<<20)) }, "too-large"},
+		"more than MAX_RESULT_BYTES": {func() (logic.Result, error) { return logic.JSON(strings.Repeat("x", 2<<20)) }, "too-large"},
 	}
 	for what, c := range failures {
 		t.Run(what, func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
 				r := h.open(options())
-				h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+				h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 					if w.Attempt == 1 {
 						return c.logic()
 					}
-					return handler.JSON(w.Attempt)
+					return logic.JSON(w.Attempt)
 				})
 				h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 				if s := h.stands(); s.State != record.Failed || s.Reason != c.reason {
@@ -143,10 +144,10 @@ func TestWhoWaitsForAFailureIsToldOfIt(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		r := h.open(options())
 		entered, release := make(chan struct{}), make(chan struct{})
-		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
 			close(entered)
 			<-release
-			return handler.Result{}, errLogic
+			return logic.Result{}, errLogic
 		})
 		one, other := r.later(webhook), r.later(webhook)
 		<-entered
@@ -195,8 +196,8 @@ func TestDataIsReplayedByteForByte(t *testing.T) {
 	const stored = "{ \"b\":1.50, \"a\":\"<é\\u00e9&>\",\n\"a\":1e400 }"
 	onEach(t, func(t *testing.T, h *house) {
 		a, b := h.open(options()), h.open(options())
-		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-			return handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(stored)}, nil
+		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+			return logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(stored)}, nil
 		})
 		h.expect(a.post(webhook), 200, success(stored), "Idempotency-Status: executed", named, first)
 		for _, r := range []*replica{a, a, b} {
@@ -410,7 +411,7 @@ func TestAPanicInTheHandlerIsA500(t *testing.T) {
 func TestEchoAnswersWithWhatItWasSent(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())
-	h.setLogic(handler.Echo{}.Execute)
+	h.setLogic(logic.Echo{}.Execute)
 	before := time.Now().Unix()
 	got := r.post(webhook)
 	after := time.Now().Unix()
@@ -427,7 +428,7 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	o := options()
 	o.ExecutionTimeout = 50 * time.Millisecond
 	r := h.open(o)
-	h.setLogic(handler.Echo{Delay: time.Hour}.Execute)
+	h.setLogic(logic.Echo{Delay: time.Hour}.Execute)
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	if s := h.stands(); s.Reason != "timeout" {
 		t.Errorf("the record is %+v", s)
@@ -439,10 +440,10 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 func TestAByteOrderMarkIsNoneOfTheBody(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())
-	var got atomic.Pointer[handler.Webhook]
-	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+	var got atomic.Pointer[logic.Webhook]
+	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 		got.Store(&w)
-		return handler.JSON("done")
+		return logic.JSON("done")
 	})
 	for _, body := range []string{"\xef\xbb\xbf" + webhook, webhook, "\xef\xbb\xbf" + webhook} {
 		if answer := r.post(body); answer.status != 200 || answer.header("Idempotency-Fingerprint") != name {

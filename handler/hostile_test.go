@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
@@ -34,7 +35,7 @@ func (h *house) gateway() *replica {
 	c.Redis.URL, c.Execution.Settle = config.Secret("redis://"+h.addr), 0
 	c.Upkeep.MetricsFlush = 50 * time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
-	g, err := handler.Open(ctx, c, handler.LogicFunc(h.execute), slog.New(slog.DiscardHandler))
+	g, err := handler.Open(ctx, c, logic.Func(h.execute), slog.New(slog.DiscardHandler))
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}

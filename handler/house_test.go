@@ -24,6 +24,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
@@ -46,7 +47,7 @@ type house struct {
 	client rueidis.Client
 
 	executions atomic.Int64
-	logic      atomic.Pointer[handler.LogicFunc]
+	logic      atomic.Pointer[logic.Func]
 }
 
 // replica is a gateway: HTTP, gate and connections of its own.
@@ -118,7 +119,7 @@ func (h *house) openWith(o gate.Options, http handler.Options, change func(*fast
 	if err := g.Start(context.Background(), store); err != nil {
 		h.Fatalf("start: %v", err)
 	}
-	r := serve(h, handler.New(g, handler.LogicFunc(h.execute), http), o.Log, change)
+	r := serve(h, handler.New(g, logic.Func(h.execute), http), o.Log, change)
 	r.house = h
 	h.Cleanup(func() { // the HTTP server's own is over, Redis' comes next
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -160,26 +161,26 @@ func (l testLog) Write(line []byte) (int, error) {
 }
 
 // execute is the logic of all replicas: what a test has set, or an answer that tells executions apart.
-func (h *house) execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+func (h *house) execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	n := h.executions.Add(1)
 	if logic := h.logic.Load(); logic != nil {
 		return (*logic)(ctx, w)
 	}
-	return handler.JSON(map[string]int64{"execution": n})
+	return logic.JSON(map[string]int64{"execution": n})
 }
 
-func (h *house) setLogic(f handler.LogicFunc) { h.logic.Store(&f) }
+func (h *house) setLogic(f logic.Func) { h.logic.Store(&f) }
 
 // blocked makes the logic wait until release is closed; entered gets one for each execution.
-func (h *house) blocked() (entered chan handler.Webhook, release chan struct{}) {
-	entered, release = make(chan handler.Webhook, 100), make(chan struct{})
-	h.setLogic(func(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+func (h *house) blocked() (entered chan logic.Webhook, release chan struct{}) {
+	entered, release = make(chan logic.Webhook, 100), make(chan struct{})
+	h.setLogic(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 		entered <- w
 		select {
 		case <-release:
-			return handler.JSON(map[string]int64{"attempt": w.Attempt})
+			return logic.JSON(map[string]int64{"attempt": w.Attempt})
 		case <-ctx.Done():
-			return handler.Result{}, context.Cause(ctx)
+			return logic.Result{}, context.Cause(ctx)
 		}
 	})
 	return entered, release

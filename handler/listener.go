@@ -45,7 +45,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			l.log.Error("no connection can be taken at the moment: callers wait; "+
 				"more descriptors (ulimit -n) or a lower MAX_CONNECTIONS may help", "error", err, "open", l.open())
 		}
-		time.Sleep(pause)
+		time.Sleep(pause) //nolint:forbidigo // Accept has no context, and half a second at most
 		pause = min(2*pause, acceptMost)
 	}
 }

@@ -114,7 +114,7 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 }
 
 // passOn answers with a result as the logic gave it.
-func passOn(response *fasthttp.Response, r *Result) {
+func passOn(response *fasthttp.Response, r *record.Result) {
 	response.SetStatusCode(r.Status)
 	response.Header.SetContentType(r.ContentType)
 	response.AppendBody(r.Body)
@@ -123,7 +123,7 @@ func passOn(response *fasthttp.Response, r *Result) {
 var nullJSON = []byte("null")
 
 // data is a result as JSON: itself where it is, a string of it where it is not, and null where there is nothing.
-func data(r *Result) []byte {
+func data(r *record.Result) []byte {
 	switch {
 	case len(r.Body) == 0:
 		return nullJSON

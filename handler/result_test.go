@@ -12,31 +12,32 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
 // returning makes the logic return a result.
-func (h *house) returning(r handler.Result) {
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return r, nil })
+func (h *house) returning(r logic.Result) {
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return r, nil })
 }
 
 func plainResponse(*fasthttp.Server) {}
 
 func TestAResultInItsEnvelope(t *testing.T) {
-	kept := []handler.Header{{Name: "Location", Value: "/bookings/7"}}
+	kept := []logic.Header{{Name: "Location", Value: "/bookings/7"}}
 	for what, c := range map[string]struct {
-		result   handler.Result
+		result   logic.Result
 		status   int
 		executed string
 		replayed string
 	}{
-		"JSON":            {handler.Result{Status: 201, ContentType: record.JSON, Headers: kept, Body: []byte(`{"a":"<b>"}`)}, 200, success(`{"a":"<b>"}`), cached(`{"a":"<b>"}`)},
-		"text":            {handler.Result{Status: 200, ContentType: "text/plain", Body: []byte("say \"<hi>\"\n")}, 200, success(`"say \"<hi>\"\n"`), cached(`"say \"<hi>\"\n"`)},
-		"what is no text": {handler.Result{Status: 200, ContentType: "image/png", Body: []byte("\xff{")}, 200, success(`"\ufffd{"`), cached(`"\ufffd{"`)},
-		"nothing":         {handler.Result{Status: 204, ContentType: "application/octet-stream"}, 200, success(`null`), cached(`null`)},
-		"a refusal":       {handler.Result{Status: 404, ContentType: record.JSON, Body: []byte(`{"no":"seat"}`)}, 404, rejected(`{"no":"seat"}`), rejected(`{"no":"seat"}`)},
-		"a bare refusal":  {handler.Result{Status: 410, ContentType: "application/octet-stream"}, 410, rejected(`null`), rejected(`null`)},
-		"null":            {handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`null`)}, 200, success(`null`), cached(`null`)},
+		"JSON":            {logic.Result{Status: 201, ContentType: record.JSON, Headers: kept, Body: []byte(`{"a":"<b>"}`)}, 200, success(`{"a":"<b>"}`), cached(`{"a":"<b>"}`)},
+		"text":            {logic.Result{Status: 200, ContentType: "text/plain", Body: []byte("say \"<hi>\"\n")}, 200, success(`"say \"<hi>\"\n"`), cached(`"say \"<hi>\"\n"`)},
+		"what is no text": {logic.Result{Status: 200, ContentType: "image/png", Body: []byte("\xff{")}, 200, success(`"\ufffd{"`), cached(`"\ufffd{"`)},
+		"nothing":         {logic.Result{Status: 204, ContentType: "application/octet-stream"}, 200, success(`null`), cached(`null`)},
+		"a refusal":       {logic.Result{Status: 404, ContentType: record.JSON, Body: []byte(`{"no":"seat"}`)}, 404, rejected(`{"no":"seat"}`), rejected(`{"no":"seat"}`)},
+		"a bare refusal":  {logic.Result{Status: 410, ContentType: "application/octet-stream"}, 410, rejected(`null`), rejected(`null`)},
+		"null":            {logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`null`)}, 200, success(`null`), cached(`null`)},
 	} {
 		t.Run(what, func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
@@ -56,8 +57,8 @@ func rejected(data string) string {
 }
 
 func TestAResultPassedThroughAsItIs(t *testing.T) {
-	for what, result := range map[string]handler.Result{
-		"JSON":    {Status: 201, ContentType: record.JSON, Headers: []handler.Header{{Name: "Location", Value: "/7"}, {Name: "X-More", Value: "50% off"}}, Body: []byte(`{"a":1}`)},
+	for what, result := range map[string]logic.Result{
+		"JSON":    {Status: 201, ContentType: record.JSON, Headers: []logic.Header{{Name: "Location", Value: "/7"}, {Name: "X-More", Value: "50% off"}}, Body: []byte(`{"a":1}`)},
 		"text":    {Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("any\x00bytes\xff")},
 		"nothing": {Status: 200, ContentType: "application/octet-stream"},
 	} {
@@ -83,7 +84,7 @@ func TestAResultPassedThroughAsItIs(t *testing.T) {
 func TestErrorsAreOursAlsoWhereResultsArePassedThrough(t *testing.T) {
 	h := onReal(t)
 	r := h.openWith(shortWait(), handler.Options{Passthrough: true}, plainResponse)
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return handler.Result{}, errLogic })
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return logic.Result{}, errLogic })
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	_, release := h.blocked()
 	if got := r.post(webhook); got.status != 409 || got.header("Idempotency-Status") != "processing" {
@@ -95,8 +96,8 @@ func TestErrorsAreOursAlsoWhereResultsArePassedThrough(t *testing.T) {
 func TestLogicThatRefusesIs503(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-		return handler.Result{}, handler.ErrRefused
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+		return logic.Result{}, logic.ErrRefused
 	})
 	h.expect(r.post(webhook), 503, `{"detail":"Upstream unavailable: nothing was executed, ask again"}`, named, first, retryAfter)
 }
@@ -110,13 +111,13 @@ func TestCallersAreToldWhenTheLogicWantsThemToComeAgain(t *testing.T) {
 		status int
 		tells  string
 	}{
-		{handler.ErrRefused, time.Minute, 503, "60"}, {handler.ErrRefused, time.Minute + time.Millisecond, 503, "61"},
-		{handler.ErrRefused, time.Nanosecond, 503, "1"}, {handler.ErrRefused, 2 * time.Hour, 503, "3600"},
-		{handler.ErrRefused, math.MaxInt64, 503, "3600"}, {handler.ErrRefused, 0, 503, "1"}, {handler.ErrRefused, -time.Second, 503, "1"},
-		{handler.ErrOutcomeUnknown, 7 * time.Second, 500, "7"}, {handler.ErrOutcomeUnknown, 0, 500, ""},
+		{logic.ErrRefused, time.Minute, 503, "60"}, {logic.ErrRefused, time.Minute + time.Millisecond, 503, "61"},
+		{logic.ErrRefused, time.Nanosecond, 503, "1"}, {logic.ErrRefused, 2 * time.Hour, 503, "3600"},
+		{logic.ErrRefused, math.MaxInt64, 503, "3600"}, {logic.ErrRefused, 0, 503, "1"}, {logic.ErrRefused, -time.Second, 503, "1"},
+		{logic.ErrOutcomeUnknown, 7 * time.Second, 500, "7"}, {logic.ErrOutcomeUnknown, 0, 500, ""},
 	} {
-		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-			return handler.Result{}, fmt.Errorf("it rests: %w", handler.RetryAfter(c.kind, c.after))
+		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+			return logic.Result{}, fmt.Errorf("it rests: %w", logic.RetryAfter(c.kind, c.after))
 		})
 		if got := r.post(webhook); got.status != c.status || got.header("Retry-After") != c.tells {
 			t.Errorf("%v after %v: answer\n%v", c.kind, c.after, got)
@@ -129,8 +130,8 @@ func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
 	o := options()
 	o.MaxAttempts = 1
 	r := h.open(o)
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-		return handler.Result{}, errors.New("broken")
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+		return logic.Result{}, errors.New("broken")
 	})
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	h.expect(r.post(webhook), 500, `{"status":"poisoned","data":null,"fingerprint":"`+name+`","detail":"Its executions failed MAX_ATTEMPTS times: `+
@@ -142,8 +143,8 @@ func TestADoubtfulWebhookIs500AndSaysWhoDecides(t *testing.T) {
 	o := options()
 	o.StopInDoubt = true
 	r := h.open(o)
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-		return handler.Result{}, handler.ErrOutcomeUnknown
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+		return logic.Result{}, logic.ErrOutcomeUnknown
 	})
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	h.expect(r.post(webhook), 500, `{"status":"doubtful","data":null,"fingerprint":"`+name+`","detail":"An earlier attempt may have `+
@@ -220,13 +221,13 @@ func TestAResultIsFetchedLater(t *testing.T) {
 func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant", "X-Missing"}}, plainResponse)
-	got := make(chan []handler.Header, 1)
-	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+	got := make(chan []logic.Header, 1)
+	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 		got <- w.Headers
-		return handler.JSON(nil)
+		return logic.JSON(nil)
 	})
 	r.exchange(request("POST", "/webhook/cognigy", webhook, "Traceparent: 00-1-2-01", "x-tenant: a", "X-Other: b", "X-Tenant: c", "Authorization: secret"))
-	want := []handler.Header{{Name: "traceparent", Value: "00-1-2-01"}, {Name: "X-Tenant", Value: "a"}, {Name: "X-Tenant", Value: "c"}}
+	want := []logic.Header{{Name: "traceparent", Value: "00-1-2-01"}, {Name: "X-Tenant", Value: "a"}, {Name: "X-Tenant", Value: "c"}}
 	if headers := <-got; len(headers) != 3 || headers[0] != want[0] || headers[1] != want[1] || headers[2] != want[2] {
 		t.Errorf("the logic gets %v", headers)
 	}
@@ -235,10 +236,10 @@ func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
 func TestAHeaderThatConnectionNamesIsNotHandedOn(t *testing.T) {
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant"}}, plainResponse)
-	got := make(chan []handler.Header, 1)
-	h.setLogic(func(_ context.Context, w handler.Webhook) (handler.Result, error) {
+	got := make(chan []logic.Header, 1)
+	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 		got <- w.Headers
-		return handler.JSON(nil)
+		return logic.JSON(nil)
 	})
 	for n, c := range [][]string{
 		{"Connection: X-Tenant"}, {"Connection: keep-alive, x-tenant"}, {"Connection: close,X-TENANT"},

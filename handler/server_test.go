@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // small is the largest body that the tests' servers read.
@@ -133,11 +134,11 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	const connections, large = 40, 1 << 20
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{MaxBodyBytes: 2 * large}, func(*fasthttp.Server) {})
-	answer, err := handler.JSON(strings.Repeat("x", large-100))
+	answer, err := logic.JSON(strings.Repeat("x", large-100))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) { return answer, nil })
+	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return answer, nil })
 	body := webhook + strings.Repeat(" ", large)
 	inUse := func() (bytes uint64) {
 		var m runtime.MemStats

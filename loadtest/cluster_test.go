@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
@@ -15,7 +16,7 @@ func TestTheCountersOfAllBucketsOfAClusterAreJudged(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0)
 	c := handler.DefaultConfig()
 	c.Redis.URL, c.Execution.Settle, c.Upkeep.MetricsFlush = handler.Secret(cluster.URL()), 0, flush
-	gateway, err := handler.Open(t.Context(), c, handler.Echo{}, slog.New(slog.DiscardHandler))
+	gateway, err := handler.Open(t.Context(), c, logic.Echo{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/record"
@@ -28,7 +29,7 @@ type gateway struct {
 	engine *engine
 	proxy  *redistest.Proxy
 	config handler.Config
-	logic  atomic.Pointer[handler.LogicFunc]
+	logic  atomic.Pointer[logic.Func]
 	asks   bool
 	addr   string // of its Redis
 	change func(*gateway)
@@ -37,14 +38,14 @@ type gateway struct {
 }
 
 // Execute does what the test has set.
-func (g *gateway) Execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+func (g *gateway) Execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	return (*g.logic.Load())(ctx, w)
 }
 
 // Asks tells what the test has set.
 func (g *gateway) Asks() bool { return g.asks }
 
-func (g *gateway) does(logic handler.LogicFunc) { g.logic.Store(&logic) }
+func (g *gateway) does(logic logic.Func) { g.logic.Store(&logic) }
 
 // gateway starts one that notices soon that it was cut off.
 func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
@@ -140,29 +141,29 @@ func (e *engine) eventually(what string, holds func() bool) {
 
 // Logic of the tests.
 
-func fails(err error) handler.LogicFunc {
-	return func(context.Context, handler.Webhook) (handler.Result, error) { return handler.Result{}, err }
+func fails(err error) logic.Func {
+	return func(context.Context, logic.Webhook) (logic.Result, error) { return logic.Result{}, err }
 }
 
-func answers(status int, body string) handler.LogicFunc {
-	return func(context.Context, handler.Webhook) (handler.Result, error) {
-		return handler.Result{Status: status, ContentType: record.JSON, Body: []byte(body)}, nil
+func answers(status int, body string) logic.Func {
+	return func(context.Context, logic.Webhook) (logic.Result, error) {
+		return logic.Result{Status: status, ContentType: record.JSON, Body: []byte(body)}, nil
 	}
 }
 
 // waits goes on until its context ends, and may have done its work.
-func waits(ctx context.Context, _ handler.Webhook) (handler.Result, error) {
+func waits(ctx context.Context, _ logic.Webhook) (logic.Result, error) {
 	<-ctx.Done()
-	return handler.Result{}, context.Cause(ctx)
+	return logic.Result{}, context.Cause(ctx)
 }
 
 // stuck goes on, whatever becomes of its context, until the returned function is called.
 func stuck(g *gateway, body string) (entered <-chan struct{}, release func()) {
 	begun, goOn := make(chan struct{}, 1), make(chan struct{})
-	g.does(func(context.Context, handler.Webhook) (handler.Result, error) {
+	g.does(func(context.Context, logic.Webhook) (logic.Result, error) {
 		begun <- struct{}{}
 		<-goOn
-		return handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}, nil
+		return logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}, nil
 	})
 	return begun, func() { close(goOn) }
 }
@@ -193,7 +194,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 	again := "executes it as attempt 2"
 	perhapsTwice := again + ", and so perhaps twice"
 	executed, replayed := got{200, "executed", "2", ""}, got{200, "replayed", "1", ""}
-	once := func(logic handler.LogicFunc) func(*gateway) {
+	once := func(logic logic.Func) func(*gateway) {
 		return func(g *gateway) { g.does(logic); g.deliver() }
 	}
 	crashes := func(g *gateway) {
@@ -221,17 +222,17 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		},
 		"a certain failure": {nil, once(fails(errOdd)), "state failed for certain: it was not done", again, executed},
 		"a refused request": {
-			nil, once(fails(handler.ErrRefused)), "state failed for certain: the backend took no request", again,
+			nil, once(fails(logic.ErrRefused)), "state failed for certain: the backend took no request", again,
 			executed,
 		},
-		"an unknown one": {nil, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it", perhapsTwice, executed},
+		"an unknown one": {nil, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it", perhapsTwice, executed},
 		"a slow one":     {tooLong, once(waits), "state outcome unknown: it took longer than EXECUTION_TIMEOUT", perhapsTwice, executed},
 		"a panic": {
-			nil, once(func(context.Context, handler.Webhook) (handler.Result, error) { panic("secret") }),
+			nil, once(func(context.Context, logic.Webhook) (logic.Result, error) { panic("secret") }),
 			"state outcome unknown: the logic panicked", perhapsTwice, executed,
 		},
 		"an exit": {
-			nil, once(func(context.Context, handler.Webhook) (handler.Result, error) { runtime.Goexit(); panic("not reached") }),
+			nil, once(func(context.Context, logic.Webhook) (logic.Result, error) { runtime.Goexit(); panic("not reached") }),
 			"state outcome unknown: the logic ended its goroutine", perhapsTwice, executed,
 		},
 		"a result that is too large": {
@@ -239,7 +240,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			"state done, in all likelihood, but its result is larger than MAX_RESULT_BYTES", perhapsTwice, executed,
 		},
 		"a failure for certain after one in doubt": {
-			nil, func(g *gateway) { once(fails(handler.ErrOutcomeUnknown))(g); once(fails(errOdd))(g) },
+			nil, func(g *gateway) { once(fails(logic.ErrOutcomeUnknown))(g); once(fails(errOdd))(g) },
 			"it was not done; an attempt before it may have been done", "executes it as attempt 3, and so perhaps twice", got{200, "executed", "3", ""},
 		},
 		"a crash": {
@@ -258,7 +259,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		"a shutdown": {
 			func(g *gateway) { g.config.HTTP.ShutdownTimeout = 50 * time.Millisecond }, func(g *gateway) {
 				entered := make(chan struct{}, 1)
-				g.does(func(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+				g.does(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 					entered <- struct{}{}
 					return waits(ctx, w)
 				})
@@ -276,18 +277,18 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			`500 "poisoned", until a person decides: oncegate forget`, got{500, "poisoned", "1", ""},
 		},
 		"a crash with stop": {stop, crashes, "state crashed and not renewed", `500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
-		"a doubt with stop": {stop, once(fails(handler.ErrOutcomeUnknown)), "state outcome unknown", `500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
-		"a doubt that was told": {stop, func(g *gateway) { once(fails(handler.ErrOutcomeUnknown))(g); g.deliver() },
+		"a doubt with stop": {stop, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown", `500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
+		"a doubt that was told": {stop, func(g *gateway) { once(fails(logic.ErrOutcomeUnknown))(g); g.deliver() },
 			"state doubtful: nobody knows whether it was done", `500 "doubtful", until a person decides: oncegate forget`, got{500, "doubtful", "1", ""}},
 		"a certain failure with stop": {stop, once(fails(errOdd)), "state failed for certain", again, executed},
 		"a doubt that can be asked about": {
-			func(g *gateway) { stop(g); g.asks = true }, once(fails(handler.ErrOutcomeUnknown)),
+			func(g *gateway) { stop(g); g.asks = true }, once(fails(logic.ErrOutcomeUnknown)),
 			"state outcome unknown", "asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt 2 only if", executed,
 		},
 		"a question without a clear answer": {
 			func(g *gateway) { stop(g); g.asks = true }, func(g *gateway) {
-				once(fails(handler.ErrOutcomeUnknown))(g)
-				once(fails(fmt.Errorf("%w: %w", handler.ErrUnasked, handler.ErrOutcomeUnknown)))(g)
+				once(fails(logic.ErrOutcomeUnknown))(g)
+				once(fails(fmt.Errorf("%w: %w", logic.ErrUnasked, logic.ErrOutcomeUnknown)))(g)
 			}, "state outcome unknown: the backend was asked what became of an earlier attempt and gave no clear answer", "asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt 3 only if", got{200, "executed", "3", ""},
 		},
 		"a forget": {
@@ -299,7 +300,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			"state done, as a person found out (oncegate resolve)", "gets this result", got{200, "replayed", "2", ""},
 		},
 		"a refusal from a person": {
-			nil, func(g *gateway) { once(fails(handler.ErrOutcomeUnknown))(g); g.resolve(404, `{"by":"hand"}`) },
+			nil, func(g *gateway) { once(fails(logic.ErrOutcomeUnknown))(g); g.resolve(404, `{"by":"hand"}`) },
 			"state refused by the backend (404), as a person found out", "gets the same refusal", got{404, "replayed", "2", ""},
 		},
 	} {
@@ -352,7 +353,7 @@ func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
 	owner, other := e.gateway(server.Addr(), func(*gateway) {}), e.gateway(server.Addr(), func(*gateway) {})
 	_, release := owner.cutOff()
 	t.Cleanup(release)
-	other.does(fails(handler.ErrOutcomeUnknown))
+	other.does(fails(logic.ErrOutcomeUnknown))
 	other.deliver() // a takeover
 	other.forget(false)
 	other.does(answers(200, `{}`))

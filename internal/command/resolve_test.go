@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
@@ -247,7 +247,7 @@ func TestAResultFromAPersonIsSealedToo(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	g := e.gateway(server.Addr(), func(g *gateway) { g.config.Execution.ResultKeyFile = keyFile(t, "k7") })
-	g.does(fails(handler.ErrOutcomeUnknown))
+	g.does(fails(logic.ErrOutcomeUnknown))
 	g.deliver()
 	d := g.deployment()
 	var err error

@@ -6,11 +6,9 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 )
-
-// KeyInURL is what StatusURL has in the fingerprint's place.
-const KeyInURL = "{key}"
 
 const maxBreakerFailures = 10000
 
@@ -18,7 +16,7 @@ const maxBreakerFailures = 10000
 type Upstream struct {
 	// URL is http:// or https://, without user info and fragment. Without it the logic is echo.
 	URL string `name:"upstream-url" placeholder:"URL" help:"Where webhooks are executed: http:// or https://."`
-	// StatusURL is asked for the outcome of an attempt in doubt. The key stands in place of KeyInURL, else it is the last
+	// StatusURL is asked for the outcome of an attempt in doubt. The key stands in place of {key}, else it is the last
 	// segment of the path.
 	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
 	// KeyHeader is a header's name, none that the gateway needs otherwise.
@@ -72,7 +70,8 @@ func (u Upstream) problems() (p problems) {
 	p.unless(u.URL != "" || parts == "", "%s given without a backend: needs UPSTREAM_URL", parts)
 	p.url("UPSTREAM_URL", u.URL)
 	p.url("UPSTREAM_STATUS_URL", u.StatusURL)
-	p.unless(strings.Count(u.StatusURL, KeyInURL) <= 1, "UPSTREAM_STATUS_URL holds %s more than once: must be once, or not at all", KeyInURL)
+	p.unless(strings.Count(u.StatusURL, fingerprint.Placeholder) <= 1,
+		"UPSTREAM_STATUS_URL holds %s more than once: must be once, or not at all", fingerprint.Placeholder)
 	p.unless(u.KeyFormat == "hex" || u.KeyFormat == "uuid", "UPSTREAM_KEY_FORMAT is %q: must be hex or uuid", u.KeyFormat)
 	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
 	p.lines(u)

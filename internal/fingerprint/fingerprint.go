@@ -14,6 +14,9 @@ import (
 // Prefix stands before the hex form wherever a person meets a fingerprint, whatever the deployment's key prefix is.
 const Prefix = "cognigy:fp:"
 
+// Placeholder stands in the URL of a status for the key that is made of a fingerprint (UPSTREAM_STATUS_URL).
+const Placeholder = "{key}"
+
 // Size is the length of a fingerprint in bytes; HexSize that of its text.
 const (
 	Size    = sha256.Size

@@ -29,8 +29,8 @@ type Webhook struct {
 
 // Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's, maybe
 // after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
-// (context.Cause: ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
-// ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
+// (context.Cause: record.ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
+// record.ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
 type Execution func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
 
 // Outcome says what became of a webhook.
@@ -46,7 +46,7 @@ const (
 	Unavailable                // Redis does not answer, or refuses to write
 	Foreign                    // a value that no version of ours wrote stands at the record's key
 	Unreadable                 // the result is sealed under a key that this replica does not have
-	Refused                    // nothing is executed at the moment (Admit, ErrRefused)
+	Refused                    // nothing is executed at the moment (Admit, record.ErrRefused)
 	Overloaded                 // as many executions run, or as many requests wait, as may
 	Poisoned                   // its executions failed as often as they may; it is not executed
 	Doubtful                   // an attempt may have had its effect; it is not executed (StopInDoubt)

@@ -14,8 +14,8 @@ import (
 )
 
 func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
-	unknown := fmt.Errorf("cut: %w", gate.ErrOutcomeUnknown)
-	both := fmt.Errorf("%w: %w", gate.ErrRefused, gate.ErrOutcomeUnknown)
+	unknown := fmt.Errorf("cut: %w", record.ErrOutcomeUnknown)
+	both := fmt.Errorf("%w: %w", record.ErrRefused, record.ErrOutcomeUnknown)
 	logic := map[string]struct {
 		err     error
 		reason  string
@@ -23,7 +23,7 @@ func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
 		outcome gate.Outcome
 	}{
 		"it failed for certain":         {errLogic, "error", false, gate.Failed},
-		"it did nothing":                {fmt.Errorf("busy: %w", gate.ErrRefused), "refused", false, gate.Refused},
+		"it did nothing":                {fmt.Errorf("busy: %w", record.ErrRefused), "refused", false, gate.Refused},
 		"its outcome is unknown":        {unknown, "unknown", true, gate.Failed},
 		"it did nothing, amid a doubt":  {both, "unknown", true, gate.Refused},
 		"it was cancelled for its time": {context.DeadlineExceeded, "error", false, gate.Failed},
@@ -60,7 +60,7 @@ func TestDoubtSticksUntilAnAttemptSucceeds(t *testing.T) {
 		for attempt, c := range []struct {
 			err     error
 			inDoubt bool
-		}{{gate.ErrOutcomeUnknown, false}, {errLogic, true}, {gate.ErrRefused, true}, {nil, true}} {
+		}{{record.ErrOutcomeUnknown, false}, {errLogic, true}, {record.ErrRefused, true}, {nil, true}} {
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return answer(`{}`), c.err })
 			r.send(1)
 			if h.inDoubt.Load() != c.inDoubt {
@@ -314,7 +314,7 @@ func TestAnAttemptInDoubtIsNotGoneOnWithAnotherBody(t *testing.T) {
 		a, b := h.open(rejecting()), h.open(rejecting())
 		h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
 			if attempt == 1 {
-				return record.Result{}, gate.ErrOutcomeUnknown
+				return record.Result{}, record.ErrOutcomeUnknown
 			}
 			return answer(`{"of":"one"}`), nil
 		})

@@ -14,24 +14,6 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// ErrLeaseLost is the cause (context.Cause) for which an execution is cancelled when its lease is over by this
-// replica's clock, or another attempt stands in Redis.
-var ErrLeaseLost = errors.New("lease lost")
-
-// ErrTimeout is the cause for which an execution is cancelled after ExecutionTimeout.
-var ErrTimeout = errors.New("execution timeout")
-
-// ErrOutcomeUnknown is wrapped by an error of logic that may have had its effect all the same: the next attempt is told.
-var ErrOutcomeUnknown = errors.New("outcome unknown")
-
-// ErrRefused is wrapped by an error of logic that did nothing and would not now: its callers are told to come again.
-var ErrRefused = errors.New("nothing was done")
-
-// ErrUnasked is wrapped, beside ErrOutcomeUnknown, by an error of logic that tried to find out what became of an earlier
-// attempt, learned nothing certain, and executed nothing itself.
-var ErrUnasked = errors.New("the backend was asked what became of an earlier attempt and gave no clear answer; " +
-	"nothing was executed")
-
 var errShutdown = errors.New("shutdown")
 
 // execution is one attempt of a fingerprint that this process won.
@@ -83,7 +65,7 @@ func (b *bucket) begin(f *flight, w Webhook, won link.Won, answer scripts.Answer
 
 // run runs the logic in a goroutine of its own, and reports how it ended: also if it panics, or ends its goroutine.
 func (e *execution) run(timeout time.Duration) {
-	ctx, stop := context.WithTimeoutCause(e.ctx, timeout, ErrTimeout)
+	ctx, stop := context.WithTimeoutCause(e.ctx, timeout, record.ErrTimeout)
 	defer e.cancel(nil)
 	defer stop()
 	began := time.Now()
@@ -122,7 +104,7 @@ func (e *execution) conclude(b *bucket) {
 	maxBytes := b.gate.options.MaxResultBytes
 	if e.err == nil {
 		if bad := e.result.Check(); bad != nil { // its logic has done its work
-			e.err = fmt.Errorf("%w: %w", bad, ErrOutcomeUnknown)
+			e.err = fmt.Errorf("%w: %w", bad, record.ErrOutcomeUnknown)
 		}
 	}
 	if e.err == nil && len(e.result.Body) > maxBytes {
@@ -202,17 +184,17 @@ func reason(err error) string {
 		return "too-large"
 	case errors.Is(err, errExited):
 		return "exited"
-	case errors.Is(err, ErrRefused) && !errors.Is(err, ErrOutcomeUnknown): // certain, whatever ended the context
+	case errors.Is(err, record.ErrRefused) && !errors.Is(err, record.ErrOutcomeUnknown): // certain, whatever ended the context
 		return reasonRefused
-	case errors.Is(err, ErrUnasked):
+	case errors.Is(err, record.ErrUnasked):
 		return reasonUnasked
-	case errors.Is(cause, ErrTimeout):
+	case errors.Is(cause, record.ErrTimeout):
 		return "timeout"
-	case errors.Is(cause, ErrLeaseLost):
+	case errors.Is(cause, record.ErrLeaseLost):
 		return reasonLeaseLost
 	case cause != nil:
 		return "shutdown"
-	case errors.Is(err, ErrOutcomeUnknown):
+	case errors.Is(err, record.ErrOutcomeUnknown):
 		return "unknown"
 	}
 	return reasonError

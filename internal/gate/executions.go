@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/record"
 )
 
 // executions are those of this bucket in this process: the keeper renews their leases.
@@ -17,7 +18,7 @@ type executions struct {
 func (s *executions) add(e *execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.leaseTimer = time.AfterFunc(e.lease.Left(), func() { e.cancel(ErrLeaseLost) })
+	e.leaseTimer = time.AfterFunc(e.lease.Left(), func() { e.cancel(record.ErrLeaseLost) })
 	s.running[e] = struct{}{}
 }
 
@@ -49,7 +50,7 @@ func (s *executions) due(age time.Duration) (due []*execution) {
 			continue // it must not put itself back
 		}
 		if e.lease.Over() {
-			e.cancel(ErrLeaseLost)
+			e.cancel(record.ErrLeaseLost)
 		}
 		if e.lease.Age() >= age {
 			due = append(due, e)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/record"
 )
 
 func running(length time.Duration) *execution {
@@ -28,7 +29,7 @@ func TestAnExecutionIsCancelledWhenItsLeaseIsOver(t *testing.T) {
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if !errors.Is(context.Cause(e.ctx), ErrLeaseLost) {
+		if !errors.Is(context.Cause(e.ctx), record.ErrLeaseLost) {
 			t.Errorf("its cause is %v", context.Cause(e.ctx))
 		}
 	})

@@ -65,7 +65,7 @@ func TestAReplicaThatIsCutOffCancelsItsExecutionWhenItsLeaseIsOver(t *testing.T)
 		return record.Result{}, errLogic
 	})
 	a.send(1)
-	if cause := <-causes; !errors.Is(cause, gate.ErrLeaseLost) {
+	if cause := <-causes; !errors.Is(cause, record.ErrLeaseLost) {
 		t.Errorf("cancelled because of %v", cause)
 	}
 	h.eventually("the record has failed", func() bool { return h.stands(1).State == record.Failed })
@@ -92,7 +92,7 @@ func TestALostLeaseIsNoticedAtTheNextRenewal(t *testing.T) {
 			return answer(`{"by":"me"}`), nil
 		})
 		h.expect(a.send(1), gate.Waited, `{"by":"another"}`)
-		if cause := <-causes; !errors.Is(cause, gate.ErrLeaseLost) {
+		if cause := <-causes; !errors.Is(cause, record.ErrLeaseLost) {
 			t.Errorf("cancelled because of %v", cause)
 		}
 		h.expectSome(map[string]int64{"executed": 1, "lost_leases": 1, "lost_stores": 1})

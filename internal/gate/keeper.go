@@ -134,7 +134,7 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 	}
 	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is not accepted",
 		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)
-	e.cancel(ErrLeaseLost)
+	e.cancel(record.ErrLeaseLost)
 	e.overtaken <- value
 }
 

@@ -57,7 +57,7 @@ func TestACrashCountsAsAFailureAndARefusalDoesNot(t *testing.T) {
 				t.Errorf("%+v: %s", c.stands, name(a.Outcome))
 			}
 		}
-		h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, gate.ErrRefused })
+		h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, record.ErrRefused })
 		for range 5 {
 			h.expect(r.send(100), gate.Refused, "")
 		}

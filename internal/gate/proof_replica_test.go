@@ -199,7 +199,7 @@ func (d *driver) flight(b *bucket, r replica) *flight {
 		e.err = errProof
 	}
 	if r.unsure {
-		e.err = ErrOutcomeUnknown
+		e.err = record.ErrOutcomeUnknown
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	if r.holdsLease() {

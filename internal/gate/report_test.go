@@ -70,7 +70,7 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 		}{
 			{"the first one fails for certain", func() (record.Result, error) { return record.Result{}, errors.New("no\nseats") },
 				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 1, "cause": "first", "reason": "error", "error": "no\nseats"}},
-			{"the next one is not sure", func() (record.Result, error) { return record.Result{}, gate.ErrOutcomeUnknown },
+			{"the next one is not sure", func() (record.Result, error) { return record.Result{}, record.ErrOutcomeUnknown },
 				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 2, "cause": "retry after error", "reason": "unknown"}},
 			{"the next one panics, in doubt", func() (record.Result, error) { panic("a secret") },
 				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 3, "cause": "retry after unknown", "in_doubt": true, "error": "panic with a string"}},

@@ -126,11 +126,11 @@ func (e *execution) failure(b *bucket) landing {
 		b.countResult(e.end.Result)
 		return landing{outcome: Executed, attempt: e.attempt, record: e.end}
 	}
-	l := landing{outcome: Failed, attempt: e.attempt, after: waitOf(e.err)}
+	l := landing{outcome: Failed, attempt: e.attempt, after: record.WaitOf(e.err)}
 	switch {
-	case errors.Is(e.err, ErrRefused):
+	case errors.Is(e.err, record.ErrRefused):
 		l.outcome = Refused
-	case errors.Is(e.err, ErrUnasked) && b.gate.options.StopInDoubt:
+	case errors.Is(e.err, record.ErrUnasked) && b.gate.options.StopInDoubt:
 		l.outcome = Doubtful
 	}
 	return l

@@ -116,7 +116,7 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		fails := func(err error) {
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, err })
 		}
-		fails(gate.ErrOutcomeUnknown)
+		fails(record.ErrOutcomeUnknown)
 		h.expect(blind.send(1), gate.Failed, "")
 		h.expect(blind.send(1), gate.Doubtful, "")
 		h.expect(asks.send(1), gate.Doubtful, "") // a verdict stands, whatever the caller could do
@@ -124,7 +124,7 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		h.expectExecutions(1)
 
 		h.expect(asks.send(2), gate.Failed, "")
-		fails(fmt.Errorf("no answer: %w: %w", gate.ErrUnasked, gate.ErrOutcomeUnknown))
+		fails(fmt.Errorf("no answer: %w: %w", record.ErrUnasked, record.ErrOutcomeUnknown))
 		for range 3 {
 			h.expect(asks.send(2), gate.Doubtful, "")
 			h.expect(asks.Find(h.hook(2, "").Fingerprint), gate.Doubtful, "")
@@ -192,7 +192,7 @@ func TestLogicThatRefusedIsCertainWhateverEndedItsContext(t *testing.T) {
 		r := h.open(o)
 		h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) {
 			<-ctx.Done()
-			return record.Result{}, fmt.Errorf("before a byte was sent: %w", gate.ErrRefused)
+			return record.Result{}, fmt.Errorf("before a byte was sent: %w", record.ErrRefused)
 		})
 		h.expect(r.send(1), gate.Refused, "")
 		if stands := h.stands(1); stands.Reason != "refused" || stands.Doubt {

@@ -10,13 +10,13 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // breaker leaves a backend alone that fails again and again: for a pause nothing is sent, then one execution probes for
 // all, and its end opens or closes.
 type breaker struct {
-	circuit *gobreaker.CircuitBreaker[handler.Result]
+	circuit *gobreaker.CircuitBreaker[logic.Result]
 	log     *slog.Logger
 	onTrip  func(until time.Time)
 	most    int          // failures in a row that open it
@@ -34,7 +34,7 @@ type change struct {
 func newBreaker(failures int, pause time.Duration, log *slog.Logger, onTrip func(time.Time)) *breaker {
 	b := &breaker{log: log, onTrip: onTrip, most: failures}
 	threshold := uint32(min(failures, math.MaxUint32))
-	b.circuit = gobreaker.NewCircuitBreaker[handler.Result](gobreaker.Settings{
+	b.circuit = gobreaker.NewCircuitBreaker[logic.Result](gobreaker.Settings{
 		MaxRequests:  1,
 		Timeout:      pause,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= threshold },
@@ -52,7 +52,7 @@ func newBreaker(failures int, pause time.Duration, log *slog.Logger, onTrip func
 }
 
 // guard executes, if the breaker lets it.
-func (b *breaker) guard(execute func() (handler.Result, error)) (handler.Result, error) {
+func (b *breaker) guard(execute func() (logic.Result, error)) (logic.Result, error) {
 	result, err := b.circuit.Execute(execute)
 	b.tell()
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/goccy/go-json"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/backoff"
 	"github.com/oncegate/oncegate/internal/sleep"
 )
@@ -25,8 +25,8 @@ const (
 // ask finds out what became of the attempts before, and waits for one that still goes on. The first question is put
 // after a pause. The webhook is not known to the backend if no attempt had an effect, nor will have.
 func (u *Upstream) ask(
-	ctx context.Context, w handler.Webhook, first time.Duration,
-) (r handler.Result, known bool, err error) {
+	ctx context.Context, w logic.Webhook, first time.Duration,
+) (r logic.Result, known bool, err error) {
 	if first > 0 && sleep.For(ctx, first) != nil {
 		return r, false, stillWorking(ctx)
 	}
@@ -65,14 +65,14 @@ func (u *Upstream) ask(
 
 // unasked is the failure of an attempt in doubt that ended with its question. However certain err is, the doubt stays.
 func unasked(err error) error {
-	if !errors.Is(err, handler.ErrOutcomeUnknown) {
-		err = fmt.Errorf("%w; of the earlier attempt: %w", err, handler.ErrOutcomeUnknown)
+	if !errors.Is(err, logic.ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w; of the earlier attempt: %w", err, logic.ErrOutcomeUnknown)
 	}
-	return fmt.Errorf("%w: %w", handler.ErrUnasked, err)
+	return fmt.Errorf("%w: %w", logic.ErrUnasked, err)
 }
 
 func stillWorking(ctx context.Context) error {
-	return &failure{fmt.Errorf("the backend still works on it: %w: %w", context.Cause(ctx), handler.ErrOutcomeUnknown), well}
+	return &failure{fmt.Errorf("the backend still works on it: %w: %w", context.Cause(ctx), logic.ErrOutcomeUnknown), well}
 }
 
 // atWork reports whether an answer to a POST says in so many words that the backend is at work on this key. Without a
@@ -90,18 +90,18 @@ func (u *Upstream) atWork(response *http.Response, body []byte) bool {
 }
 
 // await asks for the end of what the backend is at work on. It gives up at once if there is no status URL.
-func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.Response) (handler.Result, error) {
+func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Response) (logic.Result, error) {
 	if u.StatusURL == "" {
-		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key: %w",
-			response.StatusCode, handler.ErrOutcomeUnknown), well}
+		return logic.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key: %w",
+			response.StatusCode, logic.ErrOutcomeUnknown), well}
 	}
 	result, known, err := u.ask(ctx, w, max(firstPause, min(retryAfter(response), maxFollowed)))
 	if err != nil {
-		return handler.Result{}, unanswered(ctx, "the backend is at work on this webhook's key, and can't say what comes of it", err)
+		return logic.Result{}, unanswered(ctx, "the backend is at work on this webhook's key, and can't say what comes of it", err)
 	}
 	if !known {
-		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key, "+
-			"and then 404, it does not know the key: %w", response.StatusCode, handler.ErrOutcomeUnknown), well}
+		return logic.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key, "+
+			"and then 404, it does not know the key: %w", response.StatusCode, logic.ErrOutcomeUnknown), well}
 	}
 	result.Reconciled = response.StatusCode != http.StatusAccepted // a 202 is this attempt's own execution
 	return result, nil
@@ -110,16 +110,16 @@ func (u *Upstream) await(ctx context.Context, w handler.Webhook, response *http.
 // doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on the
 // key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
 func (u *Upstream) doubtRefusal(
-	ctx context.Context, w handler.Webhook, response *http.Response, body []byte,
-) (handler.Result, error) {
+	ctx context.Context, w logic.Webhook, response *http.Response, body []byte,
+) (logic.Result, error) {
 	if u.StatusURL == "" {
-		return handler.Result{}, &failure{fmt.Errorf("the backend answered %d to an attempt in doubt, "+
-			"so an earlier one may still be at work: %w", response.StatusCode, handler.ErrOutcomeUnknown), well}
+		return logic.Result{}, &failure{fmt.Errorf("the backend answered %d to an attempt in doubt, "+
+			"so an earlier one may still be at work: %w", response.StatusCode, logic.ErrOutcomeUnknown), well}
 	}
 	result, known, err := u.ask(ctx, w, 0)
 	switch {
 	case err != nil:
-		return handler.Result{}, unanswered(ctx, "the backend answered 409, and can't say what it means", err)
+		return logic.Result{}, unanswered(ctx, "the backend answered 409, and can't say what it means", err)
 	case known:
 		result.Reconciled = true
 		return result, nil
@@ -131,7 +131,7 @@ func (u *Upstream) doubtRefusal(
 // question failed, the backend may be at work.
 func unanswered(ctx context.Context, what string, err error) error {
 	health := healthOf(err)
-	err = fmt.Errorf("%s: %s: %w", what, err.Error(), handler.ErrOutcomeUnknown) // a refusal of the question is none of the webhook
+	err = fmt.Errorf("%s: %s: %w", what, err.Error(), logic.ErrOutcomeUnknown) // a refusal of the question is none of the webhook
 	if cause := context.Cause(ctx); cause != nil {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
@@ -139,7 +139,7 @@ func unanswered(ctx context.Context, what string, err error) error {
 }
 
 // question is idempotent: that net/http sends it again over a new connection does no harm.
-func (u *Upstream) question(w handler.Webhook) *http.Request {
+func (u *Upstream) question(w logic.Webhook) *http.Request {
 	target, err := statusURL(u.StatusURL, u.key(w))
 	if err != nil {
 		panic(err) // New has tried it, and keys have digits, letters and hyphens only
@@ -151,7 +151,7 @@ func (u *Upstream) question(w handler.Webhook) *http.Request {
 func (u *Upstream) noAnswer(response *http.Response) error {
 	if status := response.StatusCode; final(status) {
 		return &failure{fmt.Errorf("the backend answered %d, which says neither what came of it "+
-			"nor (404) that it never began: %w", status, handler.ErrOutcomeUnknown), well}
+			"nor (404) that it never began: %w", status, logic.ErrOutcomeUnknown), well}
 	}
 	return u.notFinal(response)
 }

@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -59,15 +58,15 @@ func asking(t *testing.T, steps ...step) (*house, *script) {
 	s := &script{answers: steps}
 	url := serve(t, s.serve)
 	return open(t, upstream.Options{
-		URL: url + "/hook", StatusURL: url + "/status?x=1", Headers: []handler.Header{{Name: "X-Api-Key", Value: secret}},
+		URL: url + "/hook", StatusURL: url + "/status?x=1", Headers: []logic.Header{{Name: "X-Api-Key", Value: secret}},
 	}), s
 }
 
 func TestAnAttemptInDoubtIsAskedForAndItsResultTaken(t *testing.T) {
 	h, s := asking(t, step{status: 200, body: `{"order":7}`})
 	w := doubtful()
-	w.Headers = []handler.Header{{Name: "traceparent", Value: "00-1"}}
-	equal(t, h.gives(w), handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`), Reconciled: true})
+	w.Headers = []logic.Header{{Name: "traceparent", Value: "00-1"}}
+	equal(t, h.gives(w), logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`), Reconciled: true})
 	equal(t, s.asked(), []string{"GET"})
 	equal(t, s.last.URL.RequestURI(), "/status/"+key.Hex()+"?x=1")
 	equal(t, []string{s.last.Header.Get("Idempotency-Key"), s.last.Header.Get("X-Api-Key"), s.last.Header.Get("Traceparent")},
@@ -157,7 +156,7 @@ func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *test
 	s := &script{answers: []step{{status: 409}}}
 	url := serve(t, s.serve)
 	h := open(t, upstream.Options{URL: url, StatusURL: url, BreakerFailures: 1, BreakerPause: time.Hour})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, gate.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, logic.ErrTimeout)
 	defer cancel()
 	h.cutOff(ctx, doubtful(), unknown, unasked)
 	equal(t, h.admits(), true)
@@ -197,7 +196,7 @@ func TestWithoutAnAnswerToTheQuestionNothingIsExecuted(t *testing.T) {
 func TestAConflictIsARefusalOnlyWhereNobodyCanBeAtWork(t *testing.T) {
 	working := step{status: 409, body: `{"status":"processing"}`}
 	for name, c := range map[string]struct {
-		webhook handler.Webhook
+		webhook logic.Webhook
 		step
 		final bool
 	}{
@@ -260,7 +259,7 @@ func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
 	accepted := step{status: 202, body: `{"status":"processing"}`, retryAfter: "1"}
 	h, s := asking(t, accepted, step{status: 409}, step{status: 200, body: `{"order":7}`})
 	start := time.Now()
-	equal(t, h.gives(webhook()), handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`)})
+	equal(t, h.gives(webhook()), logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`)})
 	equal(t, s.asked(), []string{"POST", "GET", "GET"})
 	if waited := time.Since(start); waited < time.Second {
 		t.Errorf("it asked after %v, Retry-After was 1", waited)
@@ -270,7 +269,7 @@ func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
 	h.fails(t.Context(), webhook(), unknown)
 	equal(t, s.asked(), []string{"POST", "GET"})
 
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, gate.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, logic.ErrTimeout)
 	defer cancel()
 	h, s = asking(t, step{status: 202, body: accepted.body})
 	h.cutOff(ctx, webhook(), unknown)
@@ -307,7 +306,7 @@ func TestAQuestionThatFailsAfterThePostLeavesTheOutcomeUnknown(t *testing.T) {
 		h.fails(t.Context(), webhook(), unknown)
 	})
 	t.Run("cut off while it waits", func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, gate.ErrTimeout)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, logic.ErrTimeout)
 		defer cancel()
 		h, _ := asking(t, accepted)
 		h.cutOff(ctx, webhook(), unknown)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -64,7 +64,7 @@ func TestAnEncodingThatNobodyAskedForIsUndone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := answers(t, http.Header{"Content-Type": {record.JSON}, "Content-Encoding": c.declared}, c.body)
-			want := handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}
+			want := logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}
 			equal(t, open(t, upstream.Options{URL: url}).gives(webhook()), want)
 			equal(t, open(t, upstream.Options{URL: url, Passthrough: true, Keep: []string{"Content-Encoding"}}).gives(webhook()), want)
 		})

@@ -10,7 +10,7 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // send sends a request and returns the answer's head. Where the backend does not take the token any more, it sends
@@ -22,7 +22,7 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	for again := false; ; again = true {
 		token, err := u.tokens.get(ctx)
 		if err != nil {
-			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, handler.ErrRefused), unrelated}
+			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, logic.ErrRefused), unrelated}
 		}
 		response, err := u.exchange(ctx, func() *http.Request {
 			r := request()
@@ -82,11 +82,11 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 	case !valid.Load(): // a caller's header, say: nothing that the backend could help
 		return nil, &failure{fmt.Errorf("the request can't be sent: %w", err), unrelated}
 	case c == nil:
-		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, handler.ErrRefused), sick}
+		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, logic.ErrRefused), sick}
 	case stale:
-		return nil, &failure{fmt.Errorf("%w, nothing was sent: %w", errStale, handler.ErrRefused), sick}
+		return nil, &failure{fmt.Errorf("%w, nothing was sent: %w", errStale, logic.ErrRefused), sick}
 	case untouched:
-		return nil, &failure{fmt.Errorf("the connection to the backend ended, nothing was sent: %w", handler.ErrRefused), sick}
+		return nil, &failure{fmt.Errorf("the connection to the backend ended, nothing was sent: %w", logic.ErrRefused), sick}
 	default:
 		return nil, unreadable(err)
 	}
@@ -103,7 +103,7 @@ func unreadable(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err.Error() == "http: server closed idle connection":
 		what = "the connection was closed before its end"
 	}
-	return &failure{fmt.Errorf("the backend's answer can't be read: %s: %w", what, handler.ErrOutcomeUnknown), sick}
+	return &failure{fmt.Errorf("the backend's answer can't be read: %s: %w", what, logic.ErrOutcomeUnknown), sick}
 }
 
 // maxDrained is what reading it costs less than a new connection.

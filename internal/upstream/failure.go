@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // failure is why an execution brought no result. Its text is for the log: it holds no body, no header's value, no token
@@ -57,7 +56,7 @@ func (u *Upstream) notFinal(response *http.Response) error {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		if after := retryAfter(response); after > 0 {
 			u.pause.hold(after)
-			return handler.RetryAfter(err, after)
+			return logic.RetryAfter(err, after)
 		}
 	}
 	return err
@@ -66,17 +65,17 @@ func (u *Upstream) notFinal(response *http.Response) error {
 func notFinal(status int) error {
 	switch {
 	case status == http.StatusTooManyRequests:
-		return &failure{fmt.Errorf("the backend answered %d, it has too much to do: %w", status, handler.ErrRefused), well}
+		return &failure{fmt.Errorf("the backend answered %d, it has too much to do: %w", status, logic.ErrRefused), well}
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return &failure{fmt.Errorf("the backend answered %d: it did nothing and wants the request again", status), well}
 	case status/100 == 3 && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
-		return &failure{fmt.Errorf("the backend answered %d, a redirect: it may mean that it is done, and is not followed: %w", status, handler.ErrOutcomeUnknown), well}
+		return &failure{fmt.Errorf("the backend answered %d, a redirect: it may mean that it is done, and is not followed: %w", status, logic.ErrOutcomeUnknown), well}
 	case status/100 == 3:
 		return &failure{fmt.Errorf("the backend answered %d, a redirect, and those are not followed: configure the URL that it leads to", status), well}
 	case status/100 == 5:
-		return &failure{fmt.Errorf("the backend answered %d, its own log may tell why: %w", status, handler.ErrOutcomeUnknown), sick}
+		return &failure{fmt.Errorf("the backend answered %d, its own log may tell why: %w", status, logic.ErrOutcomeUnknown), sick}
 	default:
-		return &failure{fmt.Errorf("the backend answered %d, which is no end of a request: %w", status, handler.ErrOutcomeUnknown), sick}
+		return &failure{fmt.Errorf("the backend answered %d, which is no end of a request: %w", status, logic.ErrOutcomeUnknown), sick}
 	}
 }
 
@@ -84,11 +83,11 @@ func notFinal(status int) error {
 func cutOff(ctx context.Context, sent bool) error {
 	cause := context.Cause(ctx)
 	said := unrelated // a lost lease, a shutdown
-	if errors.Is(cause, gate.ErrTimeout) || errors.Is(cause, context.DeadlineExceeded) {
+	if errors.Is(cause, logic.ErrTimeout) || errors.Is(cause, context.DeadlineExceeded) {
 		said = sick
 	}
 	if !sent {
-		return &failure{fmt.Errorf("cut off before anything was sent: %w: %w", cause, handler.ErrRefused), said}
+		return &failure{fmt.Errorf("cut off before anything was sent: %w: %w", cause, logic.ErrRefused), said}
 	}
-	return &failure{fmt.Errorf("cut off while the backend worked: %w: %w", cause, handler.ErrOutcomeUnknown), said}
+	return &failure{fmt.Errorf("cut off while the backend worked: %w: %w", cause, logic.ErrOutcomeUnknown), said}
 }

@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
@@ -102,7 +101,7 @@ func TestAnEndlessBodyIsReadNoFurtherThanItMayBe(t *testing.T) {
 
 func TestAnExecutionThatIsCutOffTellsWhyAndThatTheOutcomeIsUnknown(t *testing.T) {
 	for name, head := range map[string]string{"before an answer": "", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"} {
-		for _, cause := range []error{gate.ErrTimeout, gate.ErrLeaseLost, errors.New("shutdown")} {
+		for _, cause := range []error{logic.ErrTimeout, logic.ErrLeaseLost, errors.New("shutdown")} {
 			t.Run(name+", "+cause.Error(), func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				h := open(t, upstream.Options{URL: raw(t, func(c net.Conn, requests *bufio.Reader) {
@@ -127,7 +126,7 @@ func TestASlowBodyEndsWithTheExecution(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, gate.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, logic.ErrTimeout)
 	defer cancel()
 	h.cutOff(ctx, webhook(), unknown)
 }
@@ -156,14 +155,14 @@ func TestWithoutAConnectionNothingWasSent(t *testing.T) {
 func TestAnExecutionThatEndedBeforeItBeganSentNothing(t *testing.T) {
 	h := open(t, upstream.Options{URL: says(t, "")})
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(gate.ErrLeaseLost)
+	cancel(logic.ErrLeaseLost)
 	h.cutOff(ctx, webhook(), refused)
 }
 
 func TestAHeaderThatCanNotBeSentIsNoFaultOfTheBackends(t *testing.T) {
 	h := open(t, upstream.Options{URL: serve(t, func(http.ResponseWriter, *http.Request) {}), BreakerFailures: 1, BreakerPause: time.Hour})
 	w := webhook()
-	w.Headers = []handler.Header{{Name: "X-Odd", Value: secret + "\r\nX: y"}}
+	w.Headers = []logic.Header{{Name: "X-Odd", Value: secret + "\r\nX: y"}}
 	h.fails(t.Context(), w)
 	h.gives(webhook())
 }

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // maxPauses is how many breaker's pauses long a backend's Retry-After is obeyed for all webhooks: one answer must not
@@ -53,9 +53,9 @@ func (p *pause) left() time.Duration { return time.Duration(p.until.Load()) - ti
 
 // leftAlone is the failure of an execution that was not tried, since the backend is left alone.
 func leftAlone(why string, left time.Duration) error {
-	err := fmt.Errorf("%s, nothing was sent: %w", why, handler.ErrRefused)
+	err := fmt.Errorf("%s, nothing was sent: %w", why, logic.ErrRefused)
 	if left > 0 {
-		return handler.RetryAfter(err, left)
+		return logic.RetryAfter(err, left)
 	}
 	return err
 }

@@ -76,8 +76,9 @@ func TestAfterThePauseTheBackendIsTriedAgain(t *testing.T) {
 	var requests, trips atomic.Int64
 	h := open(t, upstream.Options{
 		URL:          resting(t, 429, http.Header{"Retry-After": {"1"}}, &requests),
-		BreakerPause: 10 * time.Millisecond, OnTrip: func(time.Time) { trips.Add(1) },
+		BreakerPause: 10 * time.Millisecond,
 	})
+	h.Gauges(func(string, int64) { trips.Add(1) })
 	h.fails(t.Context(), webhook(), refused)
 	eventually(t, "it may be tried again", h.admits)
 	h.fails(t.Context(), webhook(), refused)

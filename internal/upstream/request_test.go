@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
@@ -25,11 +25,11 @@ func TestAWebhookIsForwardedAsItCameWithItsKeyAndAttempt(t *testing.T) {
 	})
 	h := open(t, upstream.Options{
 		URL: url + "/hook?x=1", KeyHeader: "X-Key",
-		Headers: []handler.Header{{Name: "X-Api-Key", Value: secret}, {Name: "X-Both", Value: "static"}},
+		Headers: []logic.Header{{Name: "X-Api-Key", Value: secret}, {Name: "X-Both", Value: "static"}},
 	})
 	w := webhook()
 	w.Attempt = 3
-	w.Headers = []handler.Header{
+	w.Headers = []logic.Header{
 		{Name: "traceparent", Value: "00-1"}, {Name: "X-Twice", Value: "a"}, {Name: "X-Twice", Value: "b"},
 		{Name: "X-Both", Value: "caller's"}, {Name: "accept-encoding", Value: "br"}, {Name: "x-key", Value: "caller's"},
 	}

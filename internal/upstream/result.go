@@ -11,7 +11,7 @@ import (
 
 	"github.com/goccy/go-json"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -57,7 +57,7 @@ func unusable(response *http.Response, why error) error {
 	if response.StatusCode/100 == 4 {
 		return &failure{fmt.Errorf("the backend refused with %d, and its answer is of no use: %w", response.StatusCode, why), well}
 	}
-	return &failure{fmt.Errorf("the backend's answer is of no use: %w: %w", why, handler.ErrOutcomeUnknown), sick}
+	return &failure{fmt.Errorf("the backend's answer is of no use: %w: %w", why, logic.ErrOutcomeUnknown), sick}
 }
 
 // cutUnnoticed reports whether a body ended with its connection, which is all that said so, in the middle of its JSON.
@@ -76,8 +76,8 @@ func (u *Upstream) tooLarge() error {
 
 // result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that can't
 // be kept is left out rather than all of it refused.
-func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byte) (handler.Result, error) {
-	r := handler.Result{Status: response.StatusCode, Body: body}
+func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte) (logic.Result, error) {
+	r := logic.Result{Status: response.StatusCode, Body: body}
 	declared := response.Header.Get("Content-Type")
 	if u.Passthrough {
 		r.ContentType = passedType(declared, body)
@@ -87,7 +87,7 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 			err = u.tooLarge()
 		}
 		if err != nil {
-			return handler.Result{}, unusable(response, err)
+			return logic.Result{}, unusable(response, err)
 		}
 	}
 	if len(r.ContentType) > maxContentType || r.Check() != nil {
@@ -102,7 +102,7 @@ func (u *Upstream) result(w handler.Webhook, response *http.Response, body []byt
 			continue
 		}
 		with := r
-		with.Headers = append(slices.Clip(r.Headers), handler.Header{Name: name, Value: value})
+		with.Headers = append(slices.Clip(r.Headers), logic.Header{Name: name, Value: value})
 		if size+len(name)+len(value) > maxKept || with.Check() != nil {
 			u.leaveOut(w, name)
 			continue
@@ -126,7 +126,7 @@ func ofConnection(header http.Header, name string) bool {
 	return false
 }
 
-func (u *Upstream) leaveOut(w handler.Webhook, name string) {
+func (u *Upstream) leaveOut(w logic.Webhook, name string) {
 	u.Log.Warn("a header of the backend's answer is not kept: it is too long, or not text",
 		"header", name, "fingerprint", w.Fingerprint)
 }

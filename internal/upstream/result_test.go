@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -62,7 +62,7 @@ func typed(contentType string) http.Header {
 
 func TestAnEmptyAnswerIsAResult(t *testing.T) {
 	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })})
-	equal(t, h.gives(webhook()), handler.Result{Status: 204, ContentType: "application/octet-stream", Body: []byte{}})
+	equal(t, h.gives(webhook()), logic.Result{Status: 204, ContentType: "application/octet-stream", Body: []byte{}})
 }
 
 func TestAResultMayHaveAsManyBytesAsAreAllowed(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAResultMayHaveAsManyBytesAsAreAllowed(t *testing.T) {
 func TestAnswersBeforeTheFinalOneAreSkipped(t *testing.T) {
 	h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+
 		"HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")})
-	equal(t, h.gives(webhook()), handler.Result{Status: 201, ContentType: "text/plain", Body: []byte("ok")})
+	equal(t, h.gives(webhook()), logic.Result{Status: 201, ContentType: "text/plain", Body: []byte("ok")})
 }
 
 func TestOnlyChosenHeadersAreKeptAndNeverACookie(t *testing.T) {
@@ -88,7 +88,7 @@ func TestOnlyChosenHeadersAreKeptAndNeverACookie(t *testing.T) {
 			"Set-Cookie": {secret}, "Set-Cookie2": {secret}, "Authorization": {secret},
 		}, ""),
 	})
-	equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "location", Value: "/orders/7"}, {Name: "Link", Value: "</a>, </b>"}})
+	equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "location", Value: "/orders/7"}, {Name: "Link", Value: "</a>, </b>"}})
 }
 
 func TestAHeaderThatConnectionNamesIsNotKept(t *testing.T) {
@@ -97,7 +97,7 @@ func TestAHeaderThatConnectionNamesIsNotKept(t *testing.T) {
 			Keep: []string{"X-Hop", "X-End"},
 			URL:  answers(t, http.Header{"X-Hop": {"1"}, "X-End": {"2"}, "Connection": named}, "x"),
 		})
-		equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-End", Value: "2"}})
+		equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "X-End", Value: "2"}})
 	}
 }
 
@@ -113,7 +113,7 @@ func TestHeadersThatARecordCanNotHoldAreLeftOutWithALine(t *testing.T) {
 				Keep: []string{"X-A", "X-Odd", "X-B"},
 				URL:  answers(t, http.Header{"X-A": {"a"}, "X-Odd": {value + "."}, "X-B": {"b"}}, ""),
 			})
-			equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-A", Value: "a"}, {Name: "X-B", Value: "b"}})
+			equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "X-A", Value: "a"}, {Name: "X-B", Value: "b"}})
 			if log := h.log.String(); !strings.Contains(log, "header=X-Odd") || strings.Contains(log, secret) {
 				t.Errorf("log %q", log)
 			}

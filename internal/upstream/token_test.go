@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/oauth2/clientcredentials"
 
-	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -147,7 +147,7 @@ func TestAStormOfRefusalsFetchesFewTokens(t *testing.T) {
 func TestAWaiterForATokenLeavesWithItsOwnContextAndTheFetchGoesOn(t *testing.T) {
 	b := bank{hold: make(chan struct{})}
 	h := b.open(t)
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, gate.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, logic.ErrTimeout)
 	defer cancel()
 	h.cutOff(ctx, webhook(), refused)
 	got := make(chan error, 1)

@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/oauth2/clientcredentials"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // Options say where the backend is and how it is spoken to.
@@ -30,8 +30,8 @@ type Options struct {
 	KeyHeader string // carries the key; "" is Idempotency-Key
 	UUID      bool   // the key is a UUID made of the fingerprint, and not its 64 hex digits
 
-	Headers []handler.Header // of every request to the backend, none to the token's endpoint
-	Keep    []string         // names of the response headers that are kept with a result
+	Headers []logic.Header // of every request to the backend, none to the token's endpoint
+	Keep    []string       // names of the response headers that are kept with a result
 
 	Passthrough    bool // a result that is JSON keeps the backend's own content type
 	MaxResultBytes int  // above 0
@@ -44,14 +44,10 @@ type Options struct {
 	OAuth *clientcredentials.Config // nil: no token
 	TLS   *tls.Config               // of the backend and the token's endpoint; nil: Go's defaults
 
-	// OnTrip is told when the breaker opens, also after a probe that failed, and when the backend asks for a pause. It must
-	// not block. It may be nil, and may be set until the first Execute.
-	OnTrip func(until time.Time)
-
 	Log *slog.Logger // nil: none
 }
 
-// Upstream is a handler.Logic, a handler.Admitter and a handler.Asker. It is safe for use by any number of goroutines.
+// Upstream is a logic.Logic, Admitter, Asker and Gauger. It is safe for use by any number of goroutines.
 type Upstream struct {
 	Options
 	target    *url.URL
@@ -60,6 +56,8 @@ type Upstream struct {
 	tokens    *tokens  // nil without OAuth
 	breaker   *breaker // nil without a breaker
 	pause     *pause
+
+	setGauge func(field string, value int64) // set before the first Execute; nil: there is nobody to tell
 }
 
 // New checks the options. It sends nothing.
@@ -88,17 +86,12 @@ func New(o Options) (*Upstream, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS, o.IdleTimeout)}
-	tripped := func(until time.Time) {
-		if u.OnTrip != nil {
-			u.OnTrip(until)
-		}
-	}
-	u.pause = &pause{most: maxPauses * o.BreakerPause, began: time.Now(), log: o.Log, onTrip: tripped}
+	u.pause = &pause{most: maxPauses * o.BreakerPause, began: time.Now(), log: o.Log, onTrip: u.tripped}
 	if o.OAuth != nil {
 		u.tokens = newTokens(o.OAuth, u.transport)
 	}
 	if o.BreakerFailures > 0 {
-		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, tripped)
+		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, u.tripped)
 	}
 	return u, nil
 }
@@ -112,12 +105,12 @@ func webURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Execute forwards w, or finds out that it need not. Errors wrap handler.ErrOutcomeUnknown where the backend may have
-// worked, handler.ErrRefused where nothing was done and a later try may do better, handler.ErrUnasked (together with
-// handler.ErrOutcomeUnknown) where an attempt in doubt was asked for and no clear answer came, and the cause of ctx where
+// Execute forwards w, or finds out that it need not. Errors wrap logic.ErrOutcomeUnknown where the backend may have
+// worked, logic.ErrRefused where nothing was done and a later try may do better, logic.ErrUnasked (together with
+// logic.ErrOutcomeUnknown) where an attempt in doubt was asked for and no clear answer came, and the cause of ctx where
 // it ended.
-func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Result, error) {
-	return u.guard(func() (handler.Result, error) {
+func (u *Upstream) Execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
+	return u.guard(func() (logic.Result, error) {
 		if w.InDoubt && u.StatusURL != "" {
 			result, known, err := u.ask(ctx, w, 0)
 			switch {
@@ -132,9 +125,9 @@ func (u *Upstream) Execute(ctx context.Context, w handler.Webhook) (handler.Resu
 	})
 }
 
-func (u *Upstream) guard(execute func() (handler.Result, error)) (handler.Result, error) {
+func (u *Upstream) guard(execute func() (logic.Result, error)) (logic.Result, error) {
 	if left := u.pause.left(); left > 0 {
-		return handler.Result{}, leftAlone("the backend asked for a pause", left)
+		return logic.Result{}, leftAlone("the backend asked for a pause", left)
 	}
 	if u.breaker == nil {
 		return execute()
@@ -144,22 +137,22 @@ func (u *Upstream) guard(execute func() (handler.Result, error)) (handler.Result
 
 // forward sends w and makes a result of a final answer. Where the answer says that the backend is at work on this key,
 // now or perhaps, the end of that is waited for.
-func (u *Upstream) forward(ctx context.Context, w handler.Webhook) (handler.Result, error) {
+func (u *Upstream) forward(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	response, err := u.send(ctx, func() *http.Request { return u.post(w) })
 	if err != nil {
-		return handler.Result{}, err
+		return logic.Result{}, err
 	}
 	if !final(response.StatusCode) {
 		body, err := u.decode(response.Header, drain(response))
 		if err == nil && u.atWork(response, body) {
 			return u.await(ctx, w, response)
 		}
-		return handler.Result{}, u.notFinal(response)
+		return logic.Result{}, u.notFinal(response)
 	}
 	body, err := u.read(ctx, response)
 	switch {
 	case err != nil:
-		return handler.Result{}, err
+		return logic.Result{}, err
 	case u.atWork(response, body):
 		return u.await(ctx, w, response)
 	case response.StatusCode == http.StatusConflict && w.InDoubt:
@@ -184,6 +177,16 @@ func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 
 // Asks reports whether the backend is asked what became of an attempt in doubt, before anything is sent again.
 func (u *Upstream) Asks() bool { return u.StatusURL != "" }
+
+// Gauges makes set hear of breaker_open_until (Unix seconds): when the breaker opens, also after a probe that failed, and
+// when the backend asks for a pause.
+func (u *Upstream) Gauges(set func(field string, value int64)) { u.setGauge = set }
+
+func (u *Upstream) tripped(until time.Time) {
+	if u.setGauge != nil {
+		u.setGauge("breaker_open_until", until.Unix())
+	}
+}
 
 // Close ends what goes on in the background: idle connections, and the fetching of a token.
 func (u *Upstream) Close() {

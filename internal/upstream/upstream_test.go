@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
@@ -35,9 +35,9 @@ const maxResultBytes = 1 << 16
 
 var (
 	key     = fingerprint.Of([]byte("d"), []byte("n"), 7)
-	unknown = handler.ErrOutcomeUnknown
-	refused = handler.ErrRefused
-	unasked = handler.ErrUnasked
+	unknown = logic.ErrOutcomeUnknown
+	refused = logic.ErrRefused
+	unasked = logic.ErrUnasked
 )
 
 // TestMain checks that tests leave nothing running.
@@ -84,18 +84,18 @@ func open(t *testing.T, o upstream.Options) *house {
 	return h
 }
 
-func webhook() handler.Webhook {
-	return handler.Webhook{Body: []byte(`{"dialogId":"d","token":"` + secret + `"}`), Fingerprint: key, Attempt: 1}
+func webhook() logic.Webhook {
+	return logic.Webhook{Body: []byte(`{"dialogId":"d","token":"` + secret + `"}`), Fingerprint: key, Attempt: 1}
 }
 
-func doubtful() handler.Webhook {
+func doubtful() logic.Webhook {
 	w := webhook()
 	w.Attempt, w.InDoubt = 2, true
 	return w
 }
 
 // gives executes and returns the result.
-func (h *house) gives(w handler.Webhook) handler.Result {
+func (h *house) gives(w logic.Webhook) logic.Result {
 	h.t.Helper()
 	r, err := h.Execute(h.t.Context(), w)
 	if err != nil {
@@ -108,7 +108,7 @@ func (h *house) gives(w handler.Webhook) handler.Result {
 }
 
 // fails executes and returns the error's text. The error must be of these kinds and no other, and keep secrets.
-func (h *house) fails(ctx context.Context, w handler.Webhook, kinds ...error) string {
+func (h *house) fails(ctx context.Context, w logic.Webhook, kinds ...error) string {
 	h.t.Helper()
 	r, err := h.Execute(ctx, w)
 	if err == nil {
@@ -136,7 +136,7 @@ func (h *house) admits() bool {
 }
 
 // cutOff is fails for an execution that goes on until its context ends: the error wraps why it did.
-func (h *house) cutOff(ctx context.Context, w handler.Webhook, kinds ...error) {
+func (h *house) cutOff(ctx context.Context, w logic.Webhook, kinds ...error) {
 	h.t.Helper()
 	if text := h.fails(ctx, w, kinds...); ctx.Err() == nil {
 		h.t.Errorf("it did not go on: %s", text)
@@ -278,7 +278,7 @@ func ExampleUpstream() {
 		return
 	}
 	defer u.Close()
-	result, err := u.Execute(context.Background(), handler.Webhook{Body: []byte(`{}`), Attempt: 1})
+	result, err := u.Execute(context.Background(), logic.Webhook{Body: []byte(`{}`), Attempt: 1})
 	fmt.Println(result.Status, string(result.Body), err)
 	// Output: 200 {"seen":"attempt 1"} <nil>
 }

@@ -1,12 +1,10 @@
-package handler
+package logic
 
 import (
 	"context"
 	"time"
 
 	"github.com/goccy/go-json"
-
-	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // Echo is the logic that runs when no other is built in: it answers with what it was sent, after Delay.
@@ -24,8 +22,12 @@ type echoed struct {
 
 // Execute echoes.
 func (e Echo) Execute(ctx context.Context, w Webhook) (Result, error) {
-	if e.Delay > 0 && sleep.For(ctx, e.Delay) != nil {
-		return Result{}, context.Cause(ctx)
+	if e.Delay > 0 {
+		select {
+		case <-time.After(e.Delay):
+		case <-ctx.Done():
+			return Result{}, context.Cause(ctx)
+		}
 	}
 	return JSON(echoed{
 		Processed: true, DialogID: w.DialogID, NodeID: w.NodeID,

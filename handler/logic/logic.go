@@ -1,4 +1,7 @@
-package handler
+// Package logic is what business logic sees of the gateway: the webhook that it is given, the result or the error that it
+// returns, and what more it may say of itself (Admitter, Asker, Gauger). Echo is the logic that runs when no other is
+// chosen. A program of one's own imports this package for its logic, and package handler to put a gateway before it.
+package logic
 
 import (
 	"context"
@@ -9,7 +12,6 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
-	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -23,11 +25,11 @@ type Logic interface {
 	Execute(ctx context.Context, w Webhook) (Result, error)
 }
 
-// LogicFunc is a function that is a Logic.
-type LogicFunc func(ctx context.Context, w Webhook) (Result, error)
+// Func is a function that is a Logic.
+type Func func(ctx context.Context, w Webhook) (Result, error)
 
 // Execute calls f.
-func (f LogicFunc) Execute(ctx context.Context, w Webhook) (Result, error) { return f(ctx, w) }
+func (f Func) Execute(ctx context.Context, w Webhook) (Result, error) { return f(ctx, w) }
 
 // Webhook is what a flow sent. It belongs to the logic and stays as it is after Execute has returned.
 type Webhook struct {
@@ -58,12 +60,20 @@ type Header = record.Header
 var (
 	// ErrOutcomeUnknown says that the execution may have had its effect: the next attempt is told so (InDoubt). Without
 	// it an error means that the failure is certain.
-	ErrOutcomeUnknown = gate.ErrOutcomeUnknown
+	ErrOutcomeUnknown = record.ErrOutcomeUnknown
 	// ErrRefused says that nothing was done, and may be tried again soon: callers get 503 rather than 500.
-	ErrRefused = gate.ErrRefused
+	ErrRefused = record.ErrRefused
 	// ErrUnasked says that an attempt in doubt learned nothing certain of the earlier one, and that it executed nothing
 	// itself. Wrap it together with ErrOutcomeUnknown: the doubt stays.
-	ErrUnasked = gate.ErrUnasked
+	ErrUnasked = record.ErrUnasked
+)
+
+// Causes for which the context of an execution ends early (context.Cause). A shutdown has another one.
+var (
+	// ErrTimeout says that EXECUTION_TIMEOUT has passed.
+	ErrTimeout = record.ErrTimeout
+	// ErrLeaseLost says that another replica may execute this webhook by now: return, without another effect.
+	ErrLeaseLost = record.ErrLeaseLost
 )
 
 // Admitter is a Logic that can tell beforehand that it would refuse: then nothing is claimed, and a webhook that would
@@ -76,13 +86,20 @@ type Admitter interface {
 
 // RetryAfter returns an error of logic that wraps err and says when a retry may do better: all who waited for the
 // execution get it as Retry-After, in whole seconds, at most an hour.
-func RetryAfter(err error, after time.Duration) error { return gate.RetryAfter(err, after) }
+func RetryAfter(err error, after time.Duration) error { return record.RetryAfter(err, after) }
 
 // Asker is a Logic that can tell whether it finds out what became of an attempt in doubt (Webhook.InDoubt) before it
 // acts. Logic that is no Asker does not.
 type Asker interface {
 	// Asks is called once, when the gateway starts.
 	Asks() bool
+}
+
+// Gauger is a Logic with a state that people watch, such as since when a service is down.
+type Gauger interface {
+	// Gauges is called once, before the first webhook. set writes a number into the metrics hash, in the background, and
+	// oncegate stats prints it under "Others". Choose a field that no counter has.
+	Gauges(set func(field string, value int64))
 }
 
 // Result is what every delivery of the webhook gets: with a status of 2xx a success, with 4xx a final refusal
@@ -96,13 +113,4 @@ func JSON(v any) (Result, error) {
 		return Result{}, fmt.Errorf("result: %w", err)
 	}
 	return Result{Status: 200, ContentType: record.JSON, Body: body}, nil
-}
-
-// checked makes sure that a result can stand as data in an envelope: what is declared as JSON is (respond.go quotes the
-// rest).
-func checked(r Result, err error) (Result, error) {
-	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes: %w", record.JSON, len(r.Body), ErrOutcomeUnknown)
-	}
-	return r, err
 }
