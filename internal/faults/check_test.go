@@ -39,7 +39,8 @@ type verdict struct {
 	violations []violation
 	excused    map[string][]string // webhooks of executions and answers that a promise does not cover, by the reason that the docs name
 	traces     map[string]*trace
-	spells     []*spell
+	spells     []*spell // all
+	causes     []*spell // those that may excuse something
 }
 
 // trace is all that happened to one webhook.
@@ -49,9 +50,12 @@ type trace struct {
 	executions []*execution
 }
 
-// judge reads a closed history.
-func judge(h *history, lost []string) *verdict {
-	v := &verdict{excused: make(map[string][]string), traces: make(map[string]*trace), spells: h.spells}
+// judge reads a closed history; strict: whatever befell the replicas excuses nothing.
+func judge(h *history, lost []string, strict bool) *verdict {
+	v := &verdict{excused: make(map[string][]string), traces: make(map[string]*trace), spells: h.spells, causes: h.spells}
+	if strict {
+		v.causes = nil
+	}
 	of := func(hook string) *trace {
 		t := v.traces[hook]
 		if t == nil {
@@ -180,7 +184,7 @@ func (t *trace) told() time.Duration {
 
 // fell reports whether a spell of an effect lay on a replica at any time between two.
 func (v *verdict) fell(e effect, replica int, from, to time.Duration) bool {
-	return slices.ContainsFunc(v.spells, func(s *spell) bool { return s.effect == e && s.on(replica) && s.from <= to && s.to >= from })
+	return slices.ContainsFunc(v.causes, func(s *spell) bool { return s.effect == e && s.on(replica) && s.from <= to && s.to >= from })
 }
 
 // fellAny reports whether any spell lay on a replica that keeps it from Redis, other than that Redis forgot.
@@ -190,7 +194,7 @@ func (v *verdict) fellAny(replica int, from, to time.Duration) bool {
 
 // lastEnd is when the last spell of an effect on a replica ended that began before a moment.
 func (v *verdict) lastEnd(e effect, replica int, before time.Duration) (end time.Duration) {
-	for _, s := range v.spells {
+	for _, s := range v.causes {
 		if s.effect == e && s.on(replica) && s.from <= before {
 			end = max(end, s.to)
 		}
@@ -204,7 +208,7 @@ func (s *spell) on(replica int) bool { return s.replica == everybody || s.replic
 // to answer it.
 func (v *verdict) away(replica int, from, to time.Duration) (total time.Duration) {
 	at := from
-	for _, s := range v.spells { // in the order in which they began
+	for _, s := range v.causes { // in the order in which they began
 		if s.effect == harmless || s.kind == flushAll || !s.on(replica) || s.to < at || s.from > to {
 			continue
 		}
@@ -220,7 +224,7 @@ const healed = settle + late
 
 // present reports whether a replica was there, in the same life, all through a loss and its healing.
 func (v *verdict) present(replica int, loss *spell) bool {
-	return !slices.ContainsFunc(v.spells, func(s *spell) bool {
+	return !slices.ContainsFunc(v.causes, func(s *spell) bool {
 		return s.effect != harmless && s.effect != forgetful && s.on(replica) && s.from <= loss.to+healed && s.to >= loss.from
 	})
 }
@@ -271,7 +275,7 @@ func (v *verdict) lost(t *trace, loss *spell) bool {
 
 // lives reports whether a life that answered at a moment still goes on at a loss.
 func (v *verdict) lives(l life, from time.Duration, loss *spell) bool {
-	return !slices.ContainsFunc(v.spells, func(s *spell) bool {
+	return !slices.ContainsFunc(v.causes, func(s *spell) bool {
 		return s.effect == dead && s.replica == l.replica && s.to >= from && s.from <= loss.from
 	})
 }

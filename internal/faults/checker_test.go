@@ -37,6 +37,7 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 		executions []*execution
 		deliveries []delivery
 		spells     []*spell
+		strict     bool
 		finds      []string // each promise once
 		excuses    int
 	}{
@@ -103,6 +104,27 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 			executions: []*execution{first1, again}, deliveries: []delivery{tell(0, first1, 0, 2.1), tell(1, again, 8, 10.1)},
 			spells: []*spell{broke(dead, 0, 3, 3.5), broke(forgetful, everybody, 4, 4.1)}, excuses: 2,
 		},
+		"strict: Redis forgot, and who had told it was killed before": {
+			executions: []*execution{first1, again}, deliveries: []delivery{tell(0, first1, 0, 2.1), tell(1, again, 8, 10.1)},
+			spells: []*spell{broke(dead, 0, 3, 3.5), broke(forgetful, everybody, 4, 4.1)},
+			strict: true, finds: []string{onceAnswered, equalAnswers, linearizable},
+		},
+		"strict: two at once, since one was paused past its lease": {
+			executions: []*execution{long, over}, deliveries: []delivery{tell(1, over, 0, 5.1)},
+			spells: []*spell{broke(paused, 0, 1.1, 5.9)}, strict: true, finds: []string{noOverlap},
+		},
+		"strict: executed again, since the first replica was killed before it could store": {
+			executions: []*execution{first, second}, deliveries: []delivery{tell(1, second, 0, 6.1)},
+			spells: []*spell{broke(dead, 0, 2, 4)}, strict: true, finds: []string{withoutCause},
+		},
+		"strict: cut off past its lease, and cancelled": {
+			executions: []*execution{ran(0, 1, 1, 4.4, cut), over}, deliveries: []delivery{tell(1, over, 0, 5.1)},
+			spells: []*spell{broke(apart, 0, 1.1, 7)}, strict: true, finds: []string{cutNoCause},
+		},
+		"strict: Redis forgot a claim that failed": {
+			executions: []*execution{ran(0, 1, 1, 2, failed), again}, deliveries: []delivery{tell(1, again, 0, 10.1)},
+			spells: []*spell{broke(forgetful, everybody, 4, 4.1)}, strict: true,
+		},
 		"Redis forgot before it was told": {
 			executions: []*execution{first1, again}, deliveries: []delivery{tell(0, first1, 0, 2.1), tell(1, again, 8, 10.1)},
 			spells: []*spell{broke(dead, 0, 0.1, 0.2), broke(forgetful, everybody, 0.3, 0.4)},
@@ -116,7 +138,7 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &history{executions: c.executions, deliveries: c.deliveries, spells: c.spells}
 			h.close()
-			v := judge(h, nil)
+			v := judge(h, nil, c.strict)
 			var found []string
 			for _, violation := range v.violations {
 				if !slices.Contains(found, violation.promise) {
@@ -142,7 +164,7 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 func TestASeedGivesTheSameFaultsAndWebhooks(t *testing.T) {
 	all := append(faultsOfAll(), faultsOfServers()...)
 	texts := func(seed uint64) (texts []string) {
-		for _, strike := range schedule(seed, time.Minute, all) {
+		for _, strike := range schedule(seed, time.Minute, settle, all) {
 			texts = append(texts, strike.String())
 		}
 		return texts

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,11 +63,14 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 		share  int // of the time, percent
 		store  func(t *testing.T) store
 		sealed bool // results in Redis
+		strict bool // all replicas live, and nothing is excused
 	}{
-		{"Redis keeps its data", 30, func(t *testing.T) store { return startAlone(t, true) }, false},
-		{"Redis forgets", 30, func(t *testing.T) store { return startAlone(t, false) }, true},
-		{"Sentinel", 20, func(t *testing.T) store { return startWatched(t) }, false},
-		{"Cluster", 20, func(t *testing.T) store { return startCluster(t) }, true},
+		{"Redis keeps its data", 20, func(t *testing.T) store { return startAlone(t, true) }, false, false},
+		{"Redis forgets", 20, func(t *testing.T) store { return startAlone(t, false) }, true, false},
+		{"Sentinel", 15, func(t *testing.T) store { return startWatched(t) }, false, false},
+		{"Cluster", 15, func(t *testing.T) store { return startCluster(t) }, true, false},
+		{"Sentinel, all replicas live", 15, func(t *testing.T) store { return startWatched(t) }, false, true},
+		{"Cluster, all replicas live", 15, func(t *testing.T) store { return startCluster(t) }, true, true},
 	}
 	crowd, flags := 48, []string(nil)
 	if !long {
@@ -82,16 +86,20 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 				t.Parallel()
 			}
 			number, s := seed(t), world.store(t)
-			strikes := schedule(number, all*time.Duration(world.share)/100, s.faults())
+			faults, calm, env := s.faults(), settle, []string(nil)
+			if world.strict {
+				faults, calm, env = allLive(faults), defaultSettle, defaults
+			}
+			strikes := schedule(number, all*time.Duration(world.share)/100, calm, faults)
 			t.Logf("FAULTS_SEED=%d FAULTS=%v plays this again:", number, all)
 			for _, strike := range strikes {
 				t.Log(strike)
 			}
-			var env []string
 			if world.sealed {
-				env = append(env, "RESULT_KEY_FILE="+keyFile(t))
+				env = append(slices.Clone(env), "RESULT_KEY_FILE="+keyFile(t))
 			}
 			w := open(t, program, s, env...)
+			w.strict = world.strict
 			w.expectNone(w.run(number, strikes, crowd, usual, time.Minute))
 		})
 	}

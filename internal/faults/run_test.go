@@ -58,7 +58,7 @@ func (w *world) run(seed uint64, strikes []strike, crowd int, mix mix, patience 
 	watchers.Wait()
 	w.history.close()
 
-	v := judge(w.history, c.lost)
+	v := judge(w.history, c.lost, w.strict)
 	if len(c.lost) == 0 {
 		w.compareCounters(v)
 	}

@@ -25,7 +25,9 @@ func StartWatched(t testing.TB, args ...string) *Watched {
 	w.CatchUp(t)
 	for i := range w.sentinels {
 		w.sentinels[i] = Start(t, "--sentinel", "monitor", "watched", "127.0.0.1", w.Primary.Port(), "2",
-			"--sentinel", "down-after-milliseconds", "watched", "1000")
+			"--sentinel", "down-after-milliseconds", "watched", "1000",
+			// Sentinels whose votes were split vote again after twice that time, which is six minutes by default.
+			"--sentinel", "failover-timeout", "watched", "5000")
 	}
 	for _, s := range w.sentinels {
 		c := Client(t, s.Addr())
