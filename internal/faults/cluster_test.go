@@ -35,8 +35,10 @@ func (c *cluster) servers() []*redistest.Server { return c.primaries() }
 
 func (c *cluster) faults() []fault {
 	return append(append(faultsOfAll(), faultsOfServers()...),
-		fault{kind: "failover", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { c.failOver(w, 0) }},
-		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { c.failOver(w, 700*time.Millisecond) }},
+		fault{kind: "failover", part: redis, effect: forgetful, lasts: about(3 * time.Second),
+			begin: func(w *world, _ int) { c.failOver(w, 0) }},
+		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: about(3700 * time.Millisecond),
+			begin: func(w *world, _ int) { c.failOver(w, 700*time.Millisecond) }},
 		fault{kind: "primary back without data", part: redis, effect: forgetful, lasts: atOnce, begin: func(*world, int) { c.restartEmpty() }},
 	)
 }

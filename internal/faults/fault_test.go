@@ -39,6 +39,11 @@ func between(low, high int) func(r *rand.Rand) time.Duration {
 	return func(r *rand.Rand) time.Duration { return time.Duration(low+r.IntN(high-low)) * time.Millisecond }
 }
 
+// about is a length that the machine decides, as it mostly is: the schedule leaves that time.
+func about(d time.Duration) func(*rand.Rand) time.Duration {
+	return func(*rand.Rand) time.Duration { return d }
+}
+
 func atOnce(*rand.Rand) time.Duration { return 0 }
 
 // faultsOfAll befall replicas and backend in whatever world.

@@ -31,8 +31,10 @@ func (s *watched) servers() []*redistest.Server { return []*redistest.Server{s.P
 
 func (s *watched) faults() []fault {
 	return append(append(faultsOfAll(), faultsOfServers()...),
-		fault{kind: "failover", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { s.failOver(w, 0) }},
-		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { s.failOver(w, 700*time.Millisecond) }},
+		fault{kind: "failover", part: redis, effect: forgetful, lasts: about(4500 * time.Millisecond),
+			begin: func(w *world, _ int) { s.failOver(w, 0) }},
+		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: about(5200 * time.Millisecond),
+			begin: func(w *world, _ int) { s.failOver(w, 700*time.Millisecond) }},
 	)
 }
 
