@@ -57,8 +57,8 @@ var mutants = []mutant{
 	{
 		name: "a gate ignores its own clock", file: "internal/gate/executions.go",
 		edits: []string{
-			"time.AfterFunc(e.lease.Left(), func() { e.cancel(ErrLeaseLost) })", "time.AfterFunc(e.lease.Left(), func() {})",
-			"\t\t\te.cancel(ErrLeaseLost)\n", "",
+			"time.AfterFunc(e.lease.Left(), func() { e.cancel(record.ErrLeaseLost) })", "time.AfterFunc(e.lease.Left(), func() { _ = record.ErrLeaseLost })",
+			"\t\t\te.cancel(record.ErrLeaseLost)\n", "",
 		},
 		fault: oneCutOff, takes: 5 * time.Second, times: 1, mix: manyLast, promises: []string{noOverlap}, quick: true,
 	},
