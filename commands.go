@@ -97,7 +97,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 		e := line.Execution
 		c.gateway = command.Deployment{
 			Client: store.Client, Keys: store.Keys,
-			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == "stop", Asks: line.Upstream.StatusURL != "",
+			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: line.Upstream.StatusURL != "",
 			Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
 			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout,
 		}

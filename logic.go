@@ -49,8 +49,9 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 		return nil, fmt.Errorf("TLS to the backend (UPSTREAM_TLS_…): %w", err)
 	}
 	o := upstream.Options{
-		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == "uuid", Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
-		Passthrough: c.HTTP.ResponseMode == "passthrough", MaxResultBytes: int(c.Execution.MaxResultBytes),
+		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == config.KeyUUID,
+		Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
+		Passthrough: c.HTTP.ResponseMode == config.Passthrough, MaxResultBytes: int(c.Execution.MaxResultBytes),
 		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, IdleTimeout: u.IdleTimeout, TLS: secured, Log: log,
 	}
 	if u.OAuthTokenURL != "" {

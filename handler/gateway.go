@@ -50,13 +50,13 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 	}
 	options := gate.Options{
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
-		DoubtTTL: c.Execution.DoubtTTL, StopInDoubt: c.Execution.InDoubt == "stop",
+		DoubtTTL: c.Execution.DoubtTTL, StopInDoubt: c.Execution.InDoubt == config.InDoubtStop,
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
-		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == "reject", Settle: settle,
+		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == config.MismatchReject, Settle: settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
 		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
-		Report: reports[c.Log.Executions], Replica: processName(), Ungrouped: c.Compare.Ungrouped, Log: log,
+		Report: reports[c.Log.Executions], Replica: processName(), Log: log,
 	}
 	if asker, ok := l.(logic.Asker); ok {
 		options.Asks = asker.Asks()
@@ -73,11 +73,7 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		return nil, err
 	}
 	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
-	invalidated := g.gate.Invalidated
-	if c.Compare.Uncached {
-		invalidated = nil
-	}
-	if g.store, err = redis.Open(ctx, c.Redis, invalidated, log); err != nil {
+	if g.store, err = redis.Open(ctx, c.Redis, g.gate.Invalidated, log); err != nil {
 		return nil, err
 	}
 	if err := g.gate.Start(ctx, g.store); err != nil {
@@ -99,7 +95,7 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		gauger.Gauges(g.gate.Gauge)
 	}
 	g.handler = New(g.gate, l, Options{
-		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == "passthrough",
+		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == config.Passthrough,
 		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Seal: options.Seal,
 		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: log,
 	})
@@ -111,7 +107,10 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 	return g, nil
 }
 
-var reports = map[string]gate.Report{"unusual": gate.ReportUnusual, "all": gate.ReportAll, "none": gate.ReportNone}
+var reports = map[config.Executions]gate.Report{
+	config.ExecutionsUnusual: gate.ReportUnusual, config.ExecutionsAll: gate.ReportAll,
+	config.ExecutionsNone: gate.ReportNone,
+}
 
 // processName tells the replicas apart in logs and records, also where several run on one host; in a container its host is the pod.
 func processName() string {

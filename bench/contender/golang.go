@@ -40,12 +40,19 @@ func golang(name string) func(options) (*process.Process, error) {
 	}
 }
 
-func oncegate(settings ...string) func(options) (*process.Process, error) {
+func oncegate(o options) (*process.Process, error) {
+	return process.Start(o.dir, []string{
+		"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error", "ECHO_DELAY=" + o.delay.String(),
+		// Several wait at a time while one is measured: none of them sweeps in another's turn.
+		"SWEEP_INTERVAL=" + time.Hour.String(),
+	}, filepath.Join(o.bin, "oncegate"))
+}
+
+// without runs Oncegate without one of the things that make it fast (peers/oncegate).
+func without(what string) func(options) (*process.Process, error) {
 	return func(o options) (*process.Process, error) {
-		return process.Start(o.dir, append([]string{
-			"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error", "ECHO_DELAY=" + o.delay.String(),
-			// Several wait at a time while one is measured: none of them sweeps in another's turn.
-			"SWEEP_INTERVAL=" + time.Hour.String(),
-		}, settings...), filepath.Join(o.bin, "oncegate"))
+		return process.Start(o.dir, []string{
+			"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "ECHO_DELAY=" + o.delay.String(), "WITHOUT=" + what,
+		}, filepath.Join(o.bin, "without"))
 	}
 }

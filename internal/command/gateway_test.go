@@ -80,7 +80,7 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 func (g *gateway) deployment() command.Deployment {
 	x := g.config.Execution
 	return command.Deployment{
-		Client: g.engine.client, Keys: keys, MaxAttempts: x.MaxAttempts, StopInDoubt: x.InDoubt == "stop", Asks: g.asks,
+		Client: g.engine.client, Keys: keys, MaxAttempts: x.MaxAttempts, StopInDoubt: x.InDoubt == config.InDoubtStop, Asks: g.asks,
 		LockTTL: x.LockTTL, ResultTTL: x.ResultTTL, RejectedTTL: x.RejectedTTL, DoubtTTL: x.DoubtTTL,
 		RedisTimeout: g.config.Redis.Timeout,
 	}
@@ -202,7 +202,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		g.Cleanup(release)
 	}
 	poisoned := func(g *gateway) { g.config.Execution.MaxAttempts = 1 }
-	stop := func(g *gateway) { g.config.Execution.InDoubt = "stop" }
+	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	tooLong := func(g *gateway) { g.config.Execution.Timeout = 50 * time.Millisecond }
 	for name, c := range map[string]struct {
 		change func(*gateway)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/seal"
@@ -190,7 +191,7 @@ func (w *watched) Write(text []byte) (int, error) {
 func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
-	stop := func(g *gateway) { g.config.Execution.InDoubt = "stop" }
+	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
 	first, release := owner.cutOff()
 	if a := other.deliver(); a.status != "doubtful" {
@@ -212,7 +213,7 @@ func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
-	stop := func(g *gateway) { g.config.Execution.InDoubt = "stop" }
+	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
 	first, release := owner.cutOff()
 	if a := other.deliver(); a.status != "doubtful" {

@@ -23,7 +23,6 @@ type Config struct {
 	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
 	Log       Log       `embed:"" group:"Logs"`
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
-	Compare   Compare   `embed:"" group:"For comparisons only"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
 }
 
@@ -50,7 +49,7 @@ type HTTP struct {
 	// ProcessingStatus answers who waited in vain: 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
 	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
-	ResponseMode string `default:"envelope" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
+	ResponseMode ResponseMode `default:"envelope" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
 	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces; empty lets everybody in.
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
 	// ForwardHeaders, separated by commas, are request headers that the logic gets; none that Upstream writes itself.
@@ -79,11 +78,11 @@ type Execution struct {
 	// RejectedTTL, 0 or at least twice LockTTL, is how long the record of a final refusal lives.
 	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
 	// InDoubt is execute or stop: what becomes of a webhook whose last attempt may have had its effect.
-	InDoubt string `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
+	InDoubt InDoubt `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
 	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in doubt.
 	DoubtTTL time.Duration `default:"720h" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
 	// Mismatch is serve or reject: what a webhook gets whose identity was stored with another body.
-	Mismatch string `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
+	Mismatch Mismatch `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
 	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
 	WaitTimeout time.Duration `default:"7s" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
 	// Timeout, above 0, is the deadline of the logic's context.
@@ -158,23 +157,15 @@ type Upkeep struct {
 // Log is how the program reports.
 type Log struct {
 	// Format is text or json.
-	Format string `name:"log-format" default:"text" help:"text or json, one line an event."`
+	Format LogFormat `name:"log-format" default:"text" help:"text or json, one line an event."`
 	// Level is the lowest level that is written.
 	Level slog.Level `name:"log-level" default:"info" help:"debug, info, warn or error."`
 	// Executions is unusual, all or none.
-	Executions string `name:"log-executions" default:"unusual" help:"Executions that get a line: unusual (failed, rejected, taken over, in doubt, another body), all or none."`
+	Executions Executions `name:"log-executions" default:"unusual" help:"Executions that get a line: unusual (failed, rejected, taken over, in doubt, another body), all or none."`
 }
 
 // Echo is the logic that runs when no other is built in.
 type Echo struct {
 	// Delay, 0 or more, passes before it answers.
 	Delay time.Duration `name:"echo-delay" default:"0s" help:"Pause before it answers, to play slow logic."`
-}
-
-// Compare switches off what makes the gateway fast, to show what it brings (bench/). The help does not name it.
-type Compare struct {
-	// Ungrouped makes each operation a script call of its own.
-	Ungrouped bool `name:"compare-ungrouped" hidden:""`
-	// Uncached does without the client-side cache: every duplicate costs a round trip.
-	Uncached bool `name:"compare-uncached" hidden:""`
 }

@@ -25,7 +25,7 @@ func TestOthersVariablesAreTheirs(t *testing.T) {
 		"PATH=/bin", "HOME=/root", "HOSTNAME=h", "LANG=C", "TERM=xterm", "PWD=/", "SHLVL=1", "GOMEMLIMIT=1GiB", "HTTP_PROXY=p", "NO_PROXY=p", "TZ=UTC",
 		"REDIS_PORT_6379_TCP=tcp://10.0.0.1:6379", "REDIS_PORT_6379_TCP_ADDR=10.0.0.1", "REDIS_SERVICE_HOST=10.0.0.1", "REDIS_SERVICE_PORT=6379",
 		"LISTEN_FDS=1", "LISTEN_PID=1", "LISTENER=x", "VERSION=1", "FORCE=1", "LOGNAME=x", "LOG_DIR=x", "REDIS_DSN=x", "DB=x", "UPSTREAM=x",
-		"LOCK_TTL=60s", "REDIS_PASSWORD_FILE=/run/secrets/p", "COMPARE_UNCACHED=true", "EXECUTION_TIMOUT=",
+		"LOCK_TTL=60s", "REDIS_PASSWORD_FILE=/run/secrets/p", "MISMATCH=reject", "EXECUTION_TIMOUT=",
 	})
 	if err != nil || len(found) != 0 {
 		t.Errorf("%v, %v", found, err)

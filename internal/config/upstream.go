@@ -21,8 +21,8 @@ type Upstream struct {
 	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
 	// KeyHeader is a header's name, none that the gateway needs otherwise.
 	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" help:"Request header that carries the key."`
-	// KeyFormat is "hex", the fingerprint's 64 digits, or "uuid", 36 characters.
-	KeyFormat string `name:"upstream-key-format" default:"hex" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
+	// KeyFormat is KeyHex or KeyUUID.
+	KeyFormat KeyFormat `name:"upstream-key-format" default:"hex" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
 	// Headers are lines such as "Name: value": request headers, none that the gateway writes itself.
 	Headers Secret `name:"upstream-headers" placeholder:"SECRET" help:"Headers of each request, one \"Name: value\" a line."`
 	// ResponseHeaders, separated by commas, are kept with a result: none of one caller, one moment or one connection.
@@ -72,7 +72,7 @@ func (u Upstream) problems() (p problems) {
 	p.url("UPSTREAM_STATUS_URL", u.StatusURL)
 	p.unless(strings.Count(u.StatusURL, fingerprint.Placeholder) <= 1,
 		"UPSTREAM_STATUS_URL holds %s more than once: must be once, or not at all", fingerprint.Placeholder)
-	p.unless(u.KeyFormat == "hex" || u.KeyFormat == "uuid", "UPSTREAM_KEY_FORMAT is %q: must be hex or uuid", u.KeyFormat)
+	oneOf(&p, "UPSTREAM_KEY_FORMAT", u.KeyFormat, KeyHex, KeyUUID)
 	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
 	p.lines(u)
 	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), record.NeverKept,

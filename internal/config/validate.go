@@ -45,10 +45,10 @@ func (c *Config) Validate() error {
 
 // stopProblems are those of IN_DOUBT=stop: a shutdown that cuts executions off would leave a doubt at each deploy.
 func (c *Config) stopProblems() (p problems) {
-	p.unless(c.Execution.InDoubt != "stop" || c.HTTP.ShutdownTimeout >= c.DrainNeeds(),
+	p.unless(c.Execution.InDoubt != InDoubtStop || c.HTTP.ShutdownTimeout >= c.DrainNeeds(),
 		"SHUTDOWN_TIMEOUT is %v: with IN_DOUBT=stop it must be at least %v (EXECUTION_TIMEOUT and twice REDIS_TIMEOUT), "+
 			"or every deploy leaves webhooks in doubt", c.HTTP.ShutdownTimeout, c.DrainNeeds())
-	p.unless(c.Execution.InDoubt != "stop" || c.Execution.Settle > 0,
+	p.unless(c.Execution.InDoubt != InDoubtStop || c.Execution.Settle > 0,
 		"SETTLE is 0: with IN_DOUBT=stop it must be on, or a failover executes again what stood in doubt")
 	return p
 }
@@ -87,8 +87,7 @@ func (h HTTP) problems(u Upstream) (p problems) {
 		"BODY_MEMORY is %v: must be from MAX_BODY_BYTES (%v) to %v", h.BodyMemory, h.MaxBodyBytes, 64*1024*MiB)
 	p.unless(slices.Contains([]int{409, 202, 425, 503}, h.ProcessingStatus),
 		"PROCESSING_STATUS is %d: must be 409, 202, 425 or 503", h.ProcessingStatus)
-	p.unless(h.ResponseMode == "envelope" || h.ResponseMode == "passthrough",
-		"RESPONSE_MODE is %q: must be envelope or passthrough", h.ResponseMode)
+	oneOf(&p, "RESPONSE_MODE", h.ResponseMode, Envelope, Passthrough)
 	keys := h.APIKeys()
 	p.unless(h.InboundAPIKeys == "" || len(keys) > 0, "INBOUND_API_KEYS holds no key: leave it empty to let everybody in")
 	for i, key := range keys {
@@ -108,10 +107,10 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(e.RejectedTTL == 0 || e.RejectedTTL/2 >= e.LockTTL,
 		"REJECTED_TTL is %v: must be 0 (refusals are told and not kept) or at least twice LOCK_TTL (%v), so that no record ends before its lease",
 		e.RejectedTTL, e.LockTTL)
-	p.unless(e.InDoubt == "execute" || e.InDoubt == "stop", "IN_DOUBT is %q: must be execute or stop", e.InDoubt)
+	oneOf(&p, "IN_DOUBT", e.InDoubt, InDoubtExecute, InDoubtStop)
 	p.unless(e.DoubtTTL >= e.ResultTTL,
 		"DOUBT_TTL is %v: must be at least RESULT_TTL (%v), so that no doubt is forgotten before a result would be", e.DoubtTTL, e.ResultTTL)
-	p.unless(e.Mismatch == "serve" || e.Mismatch == "reject", "MISMATCH is %q: must be serve or reject", e.Mismatch)
+	oneOf(&p, "MISMATCH", e.Mismatch, MismatchServe, MismatchReject)
 	p.unless(0 < e.WaitTimeout && e.WaitTimeout <= 10*time.Minute,
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
@@ -183,9 +182,8 @@ func (u Upkeep) problems() (p problems) {
 }
 
 func (l Log) problems() (p problems) {
-	p.unless(l.Format == "text" || l.Format == "json", "LOG_FORMAT is %q: must be text or json", l.Format)
-	p.unless(slices.Contains([]string{"unusual", "all", "none"}, l.Executions),
-		"LOG_EXECUTIONS is %q: must be unusual, all or none", l.Executions)
+	oneOf(&p, "LOG_FORMAT", l.Format, LogText, LogJSON)
+	oneOf(&p, "LOG_EXECUTIONS", l.Executions, ExecutionsUnusual, ExecutionsAll, ExecutionsNone)
 	return p
 }
 

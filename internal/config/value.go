@@ -95,6 +95,12 @@ func readers() []kong.Option {
 	return []kong.Option{
 		reads(asItIs[string], ""),
 		reads(asItIs[Secret], ""),
+		reads(asItIs[ResponseMode], ""),
+		reads(asItIs[InDoubt], ""),
+		reads(asItIs[Mismatch], ""),
+		reads(asItIs[Executions], ""),
+		reads(asItIs[LogFormat], ""),
+		reads(asItIs[KeyFormat], ""),
 		reads(strconv.Atoi, "must be a whole number"),
 		reads(sequence, "must be a whole number of 64 bits, without leading zeros or a plus sign"),
 		reads(port, "must be a port, 1 to 65535 (tcp://… comes from Kubernetes, beside a Service named redis: "+

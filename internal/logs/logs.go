@@ -14,7 +14,7 @@ import (
 // New returns the logger that c asks for.
 func New(c config.Log, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: onOneLine}
-	if c.Format == "json" {
+	if c.Format == config.LogJSON {
 		options.ReplaceAttr = searchable
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
