@@ -29,14 +29,14 @@ import (
 // Handler answers HTTP requests.
 type Handler struct {
 	Options
-	gate     *gate.Gate
-	logic    logic.Logic
-	door     door
-	recall   recall
-	bodies   bodies
-	full     rarely // said that bodies have no room
-	payloads sync.Pool
-	draining atomic.Bool
+	gate      *gate.Gate
+	logic     logic.Logic
+	apiKeys   apiKeys
+	bodyCache bodyCache
+	bodies    bodies
+	full      rarely // said that bodies have no room
+	payloads  sync.Pool
+	draining  atomic.Bool
 }
 
 // Options are a handler's settings.
@@ -56,7 +56,7 @@ type Options struct {
 // New returns a handler of a started gate.
 func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	return &Handler{
-		Options: o, gate: g, logic: l, door: newDoor(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
+		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
@@ -77,7 +77,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			ctx.SetConnectionClose()
 		}
 	}()
-	problem, last := ambiguous(&ctx.Request.Header)
+	problem, last := framingProblem(&ctx.Request.Header)
 	if last {
 		ctx.SetConnectionClose()
 	}
@@ -130,7 +130,7 @@ func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 
 // identified answers 401 to who shows no key.
 func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
-	if h.door.admits(&ctx.Request.Header) {
+	if h.apiKeys.admits(&ctx.Request.Header) {
 		return true
 	}
 	h.gate.CountUnauthorized()
@@ -191,7 +191,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	body := bytes.TrimPrefix(read.text, byteOrderMark)
 	sum := sha256.Sum256(body)
 	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout())
-	if known := h.recall.find(&sum); known != nil {
+	if known := h.bodyCache.find(&sum); known != nil {
 		if answer, done := h.gate.Replay(known.name, known.digest); done {
 			h.respond(ctx, known.name, answer)
 			prefers.apply(&ctx.Response, answer.Outcome)
@@ -209,7 +209,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	digest := h.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
 	answer, done := h.gate.Replay(name, digest)
 	if done {
-		h.recall.add(recalled{sum, name, digest})
+		h.bodyCache.add(cachedBody{sum, name, digest})
 	} else {
 		answer = h.gate.Do(gate.Webhook{
 			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,
@@ -284,7 +284,7 @@ func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
 
 // decodable answers 415 to a body that is not JSON by its headers.
 func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
-	problem := undecodable(&ctx.Request.Header)
+	problem := bodyProblem(&ctx.Request.Header)
 	if problem == "" {
 		return true
 	}
@@ -292,9 +292,9 @@ func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// undecodable tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that
+// bodyProblem tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that
 // is no form, is read as JSON: flows and tools often send text/plain.
-func undecodable(header *fasthttp.RequestHeader) (problem string) {
+func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
 	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, identity) {
 		return "A body with a Content-Encoding is not read: send plain JSON"
 	}

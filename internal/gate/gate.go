@@ -138,7 +138,7 @@ func (g *Gate) each(do func(b *bucket) error) error {
 	return first
 }
 
-func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.keys.Number(f)] }
+func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.keys.Index(f)] }
 
 // Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
 // it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal

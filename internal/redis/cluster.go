@@ -25,7 +25,7 @@ func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c 
 	}
 	s.Client.Close()
 	s.Client = client
-	buckets, err := agree(ctx, client, c, gateway)
+	buckets, err := agreeOnBuckets(ctx, client, c, gateway)
 	if err != nil {
 		return err
 	}
@@ -34,10 +34,10 @@ func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c 
 	return nil
 }
 
-// agree holds the number of buckets against what the first replica wrote down: with another number a replica would look
+// agreeOnBuckets holds the number of buckets against what the first replica wrote down: with another number a replica would look
 // for records where nobody else puts them, and execute webhooks again. What is no gateway writes nothing down, and takes the
 // number that stands there.
-func agree(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
+func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
 	key := c.KeyPrefix + ":buckets"
 	ctx, cancel := context.WithTimeout(ctx, 2*c.Timeout)
 	defer cancel()

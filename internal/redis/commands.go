@@ -29,7 +29,7 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 	var refused []string
 	var reason error
 	for i, reply := range s.Client.DoMulti(ctx, commands...) {
-		if err := reply.Error(); never(err) {
+		if err := reply.Error(); isPermanent(err) {
 			refused, reason = append(refused, tries[i][0]), err
 		}
 	}
@@ -39,8 +39,8 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 	return fmt.Errorf("can't serve: it refuses %s (%w); docs/redis.md has the commands that a user needs", strings.Join(refused, ", "), reason)
 }
 
-// never reports whether Redis says that it will not take a command, however often it is asked.
-func never(err error) bool {
+// isPermanent reports whether Redis says that it will not take a command, however often it is asked.
+func isPermanent(err error) bool {
 	said, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return false

@@ -36,11 +36,11 @@ func (k Keys) Prefix() string { return k.prefix }
 // Buckets are all there are, at least one.
 func (k Keys) Buckets() []Bucket { return k.buckets }
 
-// Number says in which of them a fingerprint is.
-func (k Keys) Number(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.buckets) }
+// Index says in which of them a fingerprint is.
+func (k Keys) Index(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.buckets) }
 
 // Of returns a fingerprint's bucket.
-func (k Keys) Of(f fingerprint.Fingerprint) Bucket { return k.buckets[k.Number(f)] }
+func (k Keys) Of(f fingerprint.Fingerprint) Bucket { return k.buckets[k.Index(f)] }
 
 // Record is the key of a fingerprint's record.
 func (k Keys) Record(f fingerprint.Fingerprint) string { return k.Of(f).Record(f) }
@@ -66,8 +66,8 @@ func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 // Sweeper is the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
 
-// Nothing is a key that nobody writes, for asking whether commands are allowed.
-func (k Keys) Nothing() string { return k.prefix + ":nothing" }
+// Unused is a key that nobody writes, for asking whether commands are allowed.
+func (k Keys) Unused() string { return k.prefix + ":nothing" }
 
 // Probe is what a starting gateway writes to see whether changes are told; it ends by itself.
 func (k Keys) Probe() string { return k.prefix + ":probe" }

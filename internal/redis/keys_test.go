@@ -22,7 +22,7 @@ func TestTheLayoutOfKeys(t *testing.T) {
 			keys.Metrics():                    prefix + ":metrics",
 			keys.Buckets()[0].Flush("ABC123"): prefix + ":flush:ABC123",
 			keys.Sweeper():                    prefix + ":sweeper",
-			keys.Nothing():                    prefix + ":nothing",
+			keys.Unused():                     prefix + ":nothing",
 		} {
 			if got != want {
 				t.Errorf("%s, want %s", got, want)

@@ -84,7 +84,7 @@ func openWith(
 	if s.Client, err = connect(ctx, option, s.Keys, c.Retries, log); err != nil {
 		return nil, fmt.Errorf("redis at %s: %w", s.Address, err)
 	}
-	cluster, err := s.examine(ctx, log)
+	cluster, err := s.checkServer(ctx, log)
 	switch several := len(option.InitAddress) > 1 && option.ForceSingleClient; {
 	case err == nil && cluster:
 		err = s.joinCluster(ctx, option, c, gateway, log)
@@ -92,7 +92,7 @@ func openWith(
 		err = errors.New("are several, and no cluster: name the one that has the records, or Sentinels with ?master_set=NAME")
 	}
 	if err == nil && gateway {
-		err = s.tryCommands(ctx, s.Keys.Nothing())
+		err = s.tryCommands(ctx, s.Keys.Unused())
 	}
 	if err != nil {
 		s.Close()
@@ -163,7 +163,7 @@ func connect(
 		if err == nil {
 			return client, nil
 		}
-		if answered(err) {
+		if isFinal(err) {
 			return nil, likely(err, option)
 		}
 		if try == retries {
@@ -189,7 +189,7 @@ func dial(ctx context.Context, option rueidis.ClientOption, keys Keys) (rueidis.
 	if err != nil {
 		return nil, err
 	}
-	if err = tryReading(ctx, client, option, keys.Nothing()); err == nil && !option.DisableCache {
+	if err = tryReading(ctx, client, option, keys.Unused()); err == nil && !option.DisableCache {
 		err = tryTracking(ctx, client, option, keys.Probe())
 	}
 	if err != nil {
@@ -217,10 +217,10 @@ func tryReading(ctx context.Context, client rueidis.Client, option rueidis.Clien
 	return elsewhere(client, err)
 }
 
-// answered reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong
+// isFinal reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong
 // password, no tracking), its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its
 // data will answer otherwise.
-func answered(err error) bool {
+func isFinal(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError
 	var u untracked
@@ -231,8 +231,8 @@ func answered(err error) bool {
 	return ok && !said.IsLoading()
 }
 
-// examine looks for what the promise rests on, and whether it is a cluster. Its errors go on from "redis at …".
-func (s *Store) examine(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
+// checkServer looks for what the promise rests on, and whether it is a cluster. Its errors go on from "redis at …".
+func (s *Store) checkServer(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
 	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()
 	if err != nil {
 		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)

@@ -8,18 +8,18 @@ import (
 )
 
 func TestABodyIsTakenForNoOther(t *testing.T) {
-	var r recall
+	var c bodyCache
 	one, other := [sha256.Size]byte{31: 1}, [sha256.Size]byte{31: 2} // of one slot
 	name := fingerprint.Fingerprint{7}
-	r.add(recalled{body: one, name: name})
-	if got := r.find(&one); got == nil || got.name != name {
+	c.add(cachedBody{body: one, name: name})
+	if got := c.find(&one); got == nil || got.name != name {
 		t.Errorf("it is not recognised: %v", got)
 	}
-	if got := r.find(&other); got != nil {
+	if got := c.find(&other); got != nil {
 		t.Errorf("another body is taken for it: %v", got)
 	}
-	r.add(recalled{body: other, name: fingerprint.Fingerprint{8}})
-	if got := r.find(&one); got != nil {
+	c.add(cachedBody{body: other, name: fingerprint.Fingerprint{8}})
+	if got := c.find(&one); got != nil {
 		t.Errorf("it is found where another one stands: %v", got)
 	}
 }
