@@ -127,3 +127,19 @@ func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
 	h.eventually("the result is answered", func() bool { return string(b.send(1).Result.Body) == `{"attempt":1}` })
 	h.expectExecutions(1)
 }
+
+func TestAVerdictThatNoReplicaHasIsNotTold(t *testing.T) {
+	h := onReal(t)
+	replica := replicated(h)
+	o := acknowledged()
+	o.MaxAttempts = 1
+	r := h.open(o)
+	h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, errLogic })
+	h.expect(r.send(1), gate.Failed, "")
+	replica.Pause() // it is connected still, and counts as online
+	defer replica.Resume()
+	h.expect(r.send(1), gate.Unavailable, "")
+	replica.Resume()
+	h.eventually("the verdict is told", func() bool { return r.send(1).Outcome == gate.Poisoned })
+	h.expectExecutions(1)
+}
