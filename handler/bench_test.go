@@ -14,7 +14,7 @@ func BenchmarkReplay(b *testing.B) {
 	replay(b, h, h.open(options()))
 }
 
-func replay(b *testing.B, h *house, r *replica) {
+func replay(b *testing.B, h *testbed, r *replica) {
 	h.expect(r.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 	var ctx fasthttp.RequestCtx
 	ctx.Request.Header.SetMethod("POST")

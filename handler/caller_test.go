@@ -18,7 +18,7 @@ import (
 )
 
 func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		got := make(chan logic.Webhook, 10)
 		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
@@ -46,7 +46,7 @@ func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
 }
 
 func TestACallerThatHangsUpChangesNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		entered, release := h.blocked()
 		c, err := dial(r.addr)
@@ -68,7 +68,7 @@ func TestACallerThatHangsUpChangesNothing(t *testing.T) {
 }
 
 func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		entered, release := h.blocked()
 		c, err := dial(a.addr)
@@ -81,7 +81,7 @@ func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
 		<-entered
 		c.Close()
 		close(release)
-		h.eventually("the result is stored", func() bool { return h.stands().State == record.Done })
+		h.eventually("the result is stored", func() bool { return h.recordOf().State == record.Done })
 		h.expect(fresh(b.post(webhook)), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
 		h.expectExecutions(1)
 	})
@@ -90,7 +90,7 @@ func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
 // fasthttp uses a request's memory again for the next one on its connection. Here the callers are answered and send
 // others while the logic still has what the first ones sent.
 func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(shortWait())
 		release := make(chan struct{})
 		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
@@ -125,7 +125,7 @@ func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 
 // Replays read what the cache and other requests share: nothing of one webhook may show up in another's answer.
 func TestAnswersAreNeverMixedUp(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) { return echo(w) })
 		const connections, webhooks, rounds = 8, 5, 6
@@ -183,7 +183,7 @@ func forAll(n int, f func(int)) {
 }
 
 func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		var replicas []*replica
 		for range 3 {
 			replicas = append(replicas, h.open(options()))

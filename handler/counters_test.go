@@ -13,7 +13,7 @@ import (
 )
 
 func TestWhatIsTurnedAwayIsCounted(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.openWith(options(), handler.Options{APIKeys: []string{"k"}}, func(*fasthttp.Server) {})
 		const valid = `{"dialogId":"d","nodeId":"n","sequence":1}`
 		for _, c := range []struct {

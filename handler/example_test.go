@@ -19,7 +19,7 @@ import (
 
 // Booking is a team's own logic: it must book once, however often its webhook comes.
 type Booking struct {
-	free atomic.Int64 // stands for a backend; a real one is given w.Fingerprint as its idempotency key
+	free atomic.Int64 // recordOf for a backend; a real one is given w.Fingerprint as its idempotency key
 }
 
 func (b *Booking) Execute(_ context.Context, w logic.Webhook) (logic.Result, error) {

@@ -41,7 +41,7 @@ const (
 )
 
 func TestTheFirstIsExecutedAndTheNextOnesReplayed(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		h.expect(a.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 		for _, r := range []*replica{a, b, a, b} {
@@ -53,7 +53,7 @@ func TestTheFirstIsExecutedAndTheNextOnesReplayed(t *testing.T) {
 }
 
 func TestWhoComesWhileItRunsWaitsForTheResult(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		entered, release := h.blocked()
 		executed := r.later(webhook)
@@ -71,7 +71,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 	const processing = `{"status":"processing","data":null,"fingerprint":"` + name + `","detail":"This webhook is being processed: ask again"}`
 	for _, status := range []int{409, 202, 425, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			onEach(t, func(t *testing.T, h *house) {
+			onEach(t, func(t *testing.T, h *testbed) {
 				r := h.openWith(shortWait(), handler.Options{ProcessingStatus: status}, func(*fasthttp.Server) {})
 				entered, release := h.blocked()
 				executed := r.later(webhook)
@@ -79,7 +79,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 				h.expect(r.post(webhook), status, processing, "Idempotency-Status: processing", named, first, retryAfter)
 				h.expect(<-executed, status, processing, "Idempotency-Status: processing", named, first, retryAfter)
 				close(release)
-				h.eventually("the result is stored", func() bool { return h.stands().State == record.Done })
+				h.eventually("the result is stored", func() bool { return h.recordOf().State == record.Done })
 				if got := r.post(webhook); got.body != cached(`{"attempt":1}`) {
 					t.Errorf("who asks again gets\n%v", got)
 				}
@@ -120,7 +120,7 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 	}
 	for what, c := range failures {
 		t.Run(what, func(t *testing.T) {
-			onEach(t, func(t *testing.T, h *house) {
+			onEach(t, func(t *testing.T, h *testbed) {
 				r := h.open(options())
 				h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 					if w.Attempt == 1 {
@@ -129,7 +129,7 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 					return logic.JSON(w.Attempt)
 				})
 				h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
-				if s := h.stands(); s.State != record.Failed || s.Reason != c.reason {
+				if s := h.recordOf(); s.State != record.Failed || s.Reason != c.reason {
 					t.Errorf("the record is %+v, want failed, %s", s, c.reason)
 				}
 				h.expect(r.post(webhook), 200, success("2"), "Idempotency-Status: executed", named, "Idempotency-Attempt: 2")
@@ -141,7 +141,7 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 }
 
 func TestWhoWaitsForAFailureIsToldOfIt(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		entered, release := make(chan struct{}), make(chan struct{})
 		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
@@ -160,7 +160,7 @@ func TestWhoWaitsForAFailureIsToldOfIt(t *testing.T) {
 }
 
 func TestWithoutRedisIs503(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(shortPatience())
 		h.kill()
 		h.expect(r.post(webhook), 503, unavailable, named, retryAfter)
@@ -180,7 +180,7 @@ func TestAFullRedisIs503(t *testing.T) {
 }
 
 func TestAForeignValueIs503AndSaysSo(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		redistest.Do(t, h.client, "SET", name, "somebody else's")
 		h.expect(r.post(webhook), 503, `{"detail":"Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"}`, named, retryAfter)
@@ -194,7 +194,7 @@ func TestAForeignValueIs503AndSaysSo(t *testing.T) {
 
 func TestDataIsReplayedByteForByte(t *testing.T) {
 	const stored = "{ \"b\":1.50, \"a\":\"<é\\u00e9&>\",\n\"a\":1e400 }"
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
 			return logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(stored)}, nil
@@ -209,14 +209,14 @@ func TestDataIsReplayedByteForByte(t *testing.T) {
 }
 
 func TestAgeIsWholeSecondsAndNeverNegative(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for _, c := range []struct {
 			stored time.Duration // from now
 			from   int
 		}{{-90500 * time.Millisecond, 90}, {-999 * time.Millisecond, 0}, {time.Hour, 0}} {
 			now := time.Now()
-			h.put(record.Record{
+			h.setValue(record.Record{
 				State: record.Done, Attempt: 1, Token: "token", Stored: now.Add(c.stored), Ends: now.Add(time.Hour),
 				Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(fmt.Sprint(c.from))},
 			})
@@ -322,7 +322,7 @@ func TestOtherMethodsAndPaths(t *testing.T) {
 
 func TestHealthAndReadiness(t *testing.T) {
 	const alive, ready = `{"status":"alive"}`, `{"status":"ready"}`
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(shortPatience())
 		h.expect(r.exchange(request("GET", "/healthz", "")), 200, alive)
 		h.expect(r.exchange(request("GET", "/readyz", "")), 200, ready)
@@ -338,11 +338,11 @@ func TestHealthAndReadiness(t *testing.T) {
 }
 
 func TestAGatewayWhoseRedisRefusesWritesIsReadyAndSaysSo(t *testing.T) {
-	for name, refuse := range map[string]func(h *house){
-		"OOM":        func(h *house) { h.server.Config("maxmemory", "1") },
-		"READONLY":   func(h *house) { redistest.Do(t, h.client, "REPLICAOF", "127.0.0.1", "1") },
-		"NOREPLICAS": func(h *house) { h.server.Config("min-replicas-to-write", "1") },
-		"MISCONF": func(h *house) { // it cannot save: its directory is gone
+	for name, refuse := range map[string]func(h *testbed){
+		"OOM":        func(h *testbed) { h.server.Config("maxmemory", "1") },
+		"READONLY":   func(h *testbed) { redistest.Do(t, h.client, "REPLICAOF", "127.0.0.1", "1") },
+		"NOREPLICAS": func(h *testbed) { h.server.Config("min-replicas-to-write", "1") },
+		"MISCONF": func(h *testbed) { // it cannot save: its directory is gone
 			dir := strings.Fields(strings.Trim(redistest.Do(t, h.client, "CONFIG", "GET", "dir"), "map[]"))[0]
 			if err := os.RemoveAll(strings.TrimPrefix(dir, "dir:")); err != nil {
 				t.Fatal(err)
@@ -374,7 +374,7 @@ func TestAGatewayWhoseRedisRefusesWritesIsReadyAndSaysSo(t *testing.T) {
 }
 
 func TestWhileDrainingWebhooksAreStillAnswered(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		r.Drain()
 		h.expect(r.exchange(request("GET", "/readyz", "")), 503, `{"detail":"Shutting down"}`, retryAfter)
@@ -398,7 +398,7 @@ func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	var lines lines
 	log := slog.New(slog.NewJSONHandler(&lines, nil))
 	r := serve(t, handler.New(nil, nil, handler.Options{MaxBodyBytes: small, Log: log}), log, func(*fasthttp.Server) {})
-	r.house = &house{TB: t}
+	r.testbed = &testbed{TB: t}
 	t.Cleanup(r.shutdown)
 	for range 2 {
 		expect(t, r.post(webhook), 500, `{"detail":"Internal processing error"}`)
@@ -430,7 +430,7 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	r := h.open(o)
 	h.setLogic(logic.Echo{Delay: time.Hour}.Execute)
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
-	if s := h.stands(); s.Reason != "timeout" {
+	if s := h.recordOf(); s.Reason != "timeout" {
 		t.Errorf("the record is %+v", s)
 	}
 }

@@ -29,7 +29,7 @@ import (
 const patience = 5 * time.Second
 
 // gateway adds a replica as Open builds it, with the tests' logic. It is closed with the test.
-func (h *house) gateway() *replica {
+func (h *testbed) gateway() *replica {
 	h.Helper()
 	c := handler.DefaultConfig()
 	c.Redis.URL, c.Execution.Settle = config.Secret("redis://"+h.addr), 0
@@ -53,7 +53,7 @@ func (h *house) gateway() *replica {
 			h.Errorf("serve: %v", err)
 		}
 	})
-	return &replica{house: h, addr: l.Addr().String(), server: s}
+	return &replica{testbed: h, addr: l.Addr().String(), server: s}
 }
 
 // statuses sends text, says that no more comes, and returns the statuses of all answers until the connection is closed.
@@ -178,7 +178,7 @@ func (r *replica) neighbour(name string, stop <-chan struct{}) (webhooks int64, 
 }
 
 // neighbours lets four go on at each replica while f runs. All of theirs must be answered.
-func (h *house) neighbours(name string, replicas []*replica, f func()) (webhooks int64, longest time.Duration) {
+func (h *testbed) neighbours(name string, replicas []*replica, f func()) (webhooks int64, longest time.Duration) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -200,7 +200,7 @@ func (h *house) neighbours(name string, replicas []*replica, f func()) (webhooks
 }
 
 // count returns the goroutines and the descriptors of this process.
-func (h *house) count() (goroutines, descriptors int) {
+func (h *testbed) count() (goroutines, descriptors int) {
 	h.Helper()
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

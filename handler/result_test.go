@@ -17,7 +17,7 @@ import (
 )
 
 // returning makes the logic return a result.
-func (h *house) returning(r logic.Result) {
+func (h *testbed) returning(r logic.Result) {
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return r, nil })
 }
 
@@ -40,7 +40,7 @@ func TestAResultInItsEnvelope(t *testing.T) {
 		"null":            {logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`null`)}, 200, success(`null`), cached(`null`)},
 	} {
 		t.Run(what, func(t *testing.T) {
-			onEach(t, func(t *testing.T, h *house) {
+			onEach(t, func(t *testing.T, h *testbed) {
 				r := h.open(options())
 				h.returning(c.result)
 				h.expect(r.post(webhook), c.status, c.executed, "Idempotency-Status: executed", named, first)
@@ -63,7 +63,7 @@ func TestAResultPassedThroughAsItIs(t *testing.T) {
 		"nothing": {Status: 200, ContentType: "application/octet-stream"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			onEach(t, func(t *testing.T, h *house) {
+			onEach(t, func(t *testing.T, h *testbed) {
 				r := h.openWith(options(), handler.Options{Passthrough: true}, plainResponse)
 				h.returning(result)
 				own := []string{"Content-Type: " + result.ContentType, named, first}
@@ -187,7 +187,7 @@ func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
 }
 
 func TestAResultIsFetchedLater(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		get := func(path string) response { return r.exchange(request("GET", "/webhook/cognigy/"+path, "")) }
 		digits := name[len("cognigy:fp:"):]

@@ -17,7 +17,7 @@ import (
 )
 
 // openSealed adds a replica that seals under a key.
-func (h *house) openSealed(id string) *replica {
+func (h *testbed) openSealed(id string) *replica {
 	h.Helper()
 	secret := func(letter string) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(letter), 32)) }
 	keys, err := seal.Parse(id + " " + secret(id[:1]) + "\ndigest " + secret("d"))
@@ -32,7 +32,7 @@ func (h *house) openSealed(id string) *replica {
 func TestSealedResultsAreAnsweredAsEverAndWithoutTheKeyItIs503(t *testing.T) {
 	const unreadable = `{"detail":"Cache service unavailable: ` +
 		`this webhook's result is sealed under a key that this replica does not have"}`
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b, without, other := h.openSealed("one"), h.openSealed("one"), h.open(options()), h.openSealed("two")
 		h.expect(a.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 		for _, r := range []*replica{b, a, b, a, b, a} {

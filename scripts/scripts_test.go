@@ -61,7 +61,7 @@ func (e *engine) now() time.Time {
 	return time.UnixMicro(s*1e6 + us)
 }
 
-func (e *engine) put(r record.Record) {
+func (e *engine) setValue(r record.Record) {
 	e.Helper()
 	e.do("SET", key, string(record.Append(nil, r)), "PX", "500000")
 }
@@ -84,7 +84,7 @@ func (e *engine) run(op scripts.Op) scripts.Answer {
 	return e.call(scripts.Flush{}, op).Answers[0]
 }
 
-func (e *engine) stands() record.Record {
+func (e *engine) recordOf() record.Record {
 	e.Helper()
 	value := e.do("GET", key)
 	if value == "" {
@@ -427,7 +427,7 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 	e.Helper()
 	e.do("FLUSHALL")
 	if stood.State != 0 {
-		e.put(stood)
+		e.setValue(stood)
 	}
 	bytesBefore := e.do("GET", key)
 	start := e.now().Truncate(time.Millisecond)
@@ -445,7 +445,7 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 			e.Errorf("the record was %q and is %q", bytesBefore, after)
 		}
 	} else {
-		after := e.stands()
+		after := e.recordOf()
 		if got := fmt.Sprintf("%c %d %s", after.State, after.Attempt, after.Token); got != want.after {
 			e.Errorf("the record is %q, want %q", got, want.after)
 		}
@@ -471,14 +471,14 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 			e.Errorf("the answer carries %q, but %q stands", answer.Record, e.do("GET", key))
 		}
 	case scripts.Claimed:
-		if answer.Attempt != e.stands().Attempt {
+		if answer.Attempt != e.recordOf().Attempt {
 			e.Errorf("the answer says attempt %d", answer.Attempt)
 		}
 		if want := ended(stood); stood.Token != "ours" && answer.Before != want {
 			e.Errorf("the attempt before ended by %q, but the answer says %q", want, answer.Before)
 		}
-		if want := stood.Token == "other" && stood.State == record.InProgress; answer.Doubt != want || e.stands().Doubt != want {
-			e.Errorf("in doubt: the answer says %v, the record %v", answer.Doubt, e.stands().Doubt)
+		if want := stood.Token == "other" && stood.State == record.InProgress; answer.Doubt != want || e.recordOf().Doubt != want {
+			e.Errorf("in doubt: the answer says %v, the record %v", answer.Doubt, e.recordOf().Doubt)
 		}
 	case scripts.Free:
 		before := map[record.State]string{0: "nothing", record.InProgress: "expired", record.Failed: "error"}
@@ -570,7 +570,7 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 				t.Errorf("after %q the same body is not claimed", reason)
 			}
 		}
-		e.put(before(e.now())["P other 1 expired"]) // its body is another
+		e.setValue(before(e.now())["P other 1 expired"]) // its body is another
 		if got := claim("ours", digest); got != scripts.Mismatch {
 			t.Errorf("after a crash another body is answered %q", got)
 		}
@@ -613,7 +613,7 @@ func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 		refusal := record.Result{Status: 404, ContentType: "text/plain", Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
 		e.run(storeOp(key, 1, "ours", digest, refusal, time.Minute))
 		ms, _ := strconv.Atoi(e.do("PTTL", key))
-		if r := e.stands(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute || fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
+		if r := e.recordOf(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute || fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
 			t.Errorf("PTTL %d, record %+v", ms, r)
 		}
 	})
@@ -733,7 +733,7 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		running := func(attempt int64) {
-			e.put(record.Record{
+			e.setValue(record.Record{
 				State: record.InProgress, Attempt: attempt, Token: "ours", Deadline: e.now().Add(lease), Lease: lease,
 				Started: e.now(), Digest: digest,
 			})
@@ -741,12 +741,12 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 		for _, stood := range []int64{1, 3} {
 			running(stood)
 			e.run(renewOp(key, 2, "ours", digest))
-			if r := e.stands(); r.State != record.InProgress || r.Attempt != max(stood, 2) {
+			if r := e.recordOf(); r.State != record.InProgress || r.Attempt != max(stood, 2) {
 				t.Errorf("attempt 2 was renewed over %d: %+v", stood, r)
 			}
 			running(stood)
 			e.run(storeOp(key, 2, "ours", digest, result, ttl))
-			if r := e.stands(); r.State != record.Done || r.Attempt != max(stood, 2) {
+			if r := e.recordOf(); r.State != record.Done || r.Attempt != max(stood, 2) {
 				t.Errorf("attempt 2 was stored over %d: %+v", stood, r)
 			}
 		}
@@ -755,11 +755,11 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.put(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
+		e.setValue(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
 		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.InProgress || a.Left != time.Second {
 			t.Errorf("answer %+v, want in progress with its own length left", a)
 		}
-		r := e.stands()
+		r := e.recordOf()
 		if left := r.Deadline.Sub(e.now()); left > time.Second || r.Token != "other" || r.Lease != time.Second {
 			t.Errorf("it holds for %v still: %+v", left, r)
 		}
@@ -770,8 +770,8 @@ func TestNumbersStayExactPastWhatLuaPrints(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		const attempt = 1 << 50
 		e.run(renewOp(key, attempt, "ours", digest))
-		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Attempt != attempt || e.stands().Attempt != attempt {
-			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.stands().Attempt, int64(attempt))
+		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Attempt != attempt || e.recordOf().Attempt != attempt {
+			t.Errorf("attempt %d, in the record %d, want %d", a.Attempt, e.recordOf().Attempt, int64(attempt))
 		}
 	})
 }
@@ -796,7 +796,7 @@ func TestSettling(t *testing.T) {
 		for name, stood := range before(time.Now()) {
 			e := begin(t)
 			if stood.State != 0 {
-				e.put(stood)
+				e.setValue(stood)
 			}
 			for _, a := range e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false), store, scripts.Forget(key, true)).Answers {
 				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {

@@ -15,9 +15,9 @@ import (
 // expire makes the lease of what is in progress end.
 func (e *engine) expire() {
 	e.Helper()
-	r := e.stands()
+	r := e.recordOf()
 	r.Deadline = e.now().Add(-time.Second)
-	e.put(r)
+	e.setValue(r)
 }
 
 func (e *engine) livesFor() time.Duration {
@@ -45,7 +45,7 @@ func TestWhatAFailureLeavesInDoubtTheNextAttemptIsTold(t *testing.T) {
 			e.do("FLUSHALL")
 			e.claim("a")
 			e.run(failOp(key, 1, "a", reason, false))
-			if r := e.stands(); r.Doubt != doubt {
+			if r := e.recordOf(); r.Doubt != doubt {
 				t.Errorf("after %q the record's doubt is %v", reason, r.Doubt)
 			}
 			if a := e.claim("b"); a.Doubt != doubt || a.Before != reason {
@@ -92,17 +92,17 @@ func TestAnExecutionThatRedisForgotFailsWithWhatItKnew(t *testing.T) {
 			} {
 				e.do("DEL", key)
 				if stood.Token != "" {
-					e.put(stood)
+					e.setValue(stood)
 				}
 				e.run(scripts.Fail(key, 3, "ours", reason, digest, false, 2))
-				if r := e.stands(); r.Attempt != 3 || !r.Doubt || r.Failures != failures || r.Digest != digest {
+				if r := e.recordOf(); r.Attempt != 3 || !r.Doubt || r.Failures != failures || r.Digest != digest {
 					t.Errorf("after %s, where %+v had stood: %+v", reason, stood, r)
 				}
 			}
 		}
 		e.do("FLUSHALL")
 		e.run(scripts.Renew(key, 3, "ours", digest, true, 2))
-		if r := e.stands(); !r.Doubt || r.Failures != 2 {
+		if r := e.recordOf(); !r.Doubt || r.Failures != 2 {
 			t.Errorf("a renewal put back %+v", r)
 		}
 	})
@@ -113,9 +113,9 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 		e.maxAttempts = 1
 		e.claim("ours")
 		e.expire()
-		over := e.stands().Deadline
+		over := e.recordOf().Deadline
 		a := e.claim("next")
-		r := e.stands()
+		r := e.recordOf()
 		if a.Verdict != scripts.Poisoned || string(a.Record) != string(record.Append(nil, r)) {
 			t.Fatalf("%+v", a)
 		}
@@ -140,8 +140,8 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 		if a := e.run(renewOp(key, 1, "ours", digest)); a.Verdict != scripts.Refused || string(a.Record) != string(record.Append(nil, r)) {
 			t.Errorf("its owner's renewal: %+v", a)
 		}
-		if a := e.run(failOp(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed || e.stands().Verdict != record.Poisoned {
-			t.Errorf("its owner's failure: %+v, and %+v stands", a, e.stands())
+		if a := e.run(failOp(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed || e.recordOf().Verdict != record.Poisoned {
+			t.Errorf("its owner's failure: %+v, and %+v stands", a, e.recordOf())
 		}
 		if a := e.run(storeOp(key, 1, "ours", digest, result, ttl)); a.Verdict != scripts.Stored {
 			t.Errorf("its owner's result: %+v", a)
@@ -156,12 +156,12 @@ func TestAFailureThatWasToldGetsItsVerdictFromTheNextDelivery(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("a")
 		e.run(failOp(key, 1, "a", "timeout", false))
-		stood := e.stands()
+		stood := e.recordOf()
 		e.stop = true
 		if a := e.claim("b"); a.Verdict != scripts.Doubtful {
 			t.Fatalf("%+v", a)
 		}
-		r := e.stands()
+		r := e.recordOf()
 		if stood.Verdict = record.Doubtful; string(record.Append(nil, r)) != string(record.Append(nil, stood)) {
 			t.Errorf("the verdict changed %+v into %+v", stood, r)
 		}
@@ -204,7 +204,7 @@ func TestWithStopAnAttemptInDoubtIsGrantedOnlyToLogicThatAsks(t *testing.T) {
 				t.Errorf("a claim of who asks: %+v", a)
 			}
 			e.run(failOp(key, 2, "b", "unasked", true))
-			if r := e.stands(); r.Verdict != record.NoVerdict || !r.Doubt || r.Failures != map[bool]int64{true: 1, false: 1}[crash] {
+			if r := e.recordOf(); r.Verdict != record.NoVerdict || !r.Doubt || r.Failures != map[bool]int64{true: 1, false: 1}[crash] {
 				t.Errorf("no clear answer: %+v", r)
 			}
 			if a := e.run(scripts.Claim(key, "c", asks)); a.Verdict != scripts.Claimed || a.Attempt != 3 {
@@ -282,16 +282,16 @@ func TestNoPastMakesARecordUnreadable(t *testing.T) {
 		} {
 			line := fmt.Sprintf("12345,1795502670285,1795502670285,unanswered,%s", strings.Repeat("n", 40))
 			f.State, f.FailedAt, f.Past = record.Failed, e.now(), strings.Join([]string{line, line, line, line}, ";")
-			e.put(f)
+			e.setValue(f)
 			token := strings.Repeat("o", 40) + "~ABCDEFGHIJKL~1a"
-			if a := e.claim(token); a.Verdict != scripts.Claimed || e.stands().Attempt != f.Attempt+1 {
-				t.Errorf("%+v, and %+v stands", a, e.stands())
+			if a := e.claim(token); a.Verdict != scripts.Claimed || e.recordOf().Attempt != f.Attempt+1 {
+				t.Errorf("%+v, and %+v stands", a, e.recordOf())
 			}
-			if a := e.run(storeOp(key, f.Attempt+1, token, digest, kind, ttl)); a.Verdict != scripts.Stored || e.stands().State != record.Done {
-				t.Errorf("%+v, and %+v stands", a, e.stands())
+			if a := e.run(storeOp(key, f.Attempt+1, token, digest, kind, ttl)); a.Verdict != scripts.Stored || e.recordOf().State != record.Done {
+				t.Errorf("%+v, and %+v stands", a, e.recordOf())
 			}
 		}
-		e.put(record.Record{State: record.Failed, Attempt: 1, Token: "x", FailedAt: e.now(), Reason: "error", Past: strings.Repeat("x", 3900)})
+		e.setValue(record.Record{State: record.Failed, Attempt: 1, Token: "x", FailedAt: e.now(), Reason: "error", Past: strings.Repeat("x", 3900)})
 		if a := e.claim("ours"); a.Verdict != scripts.Foreign {
 			t.Errorf("over a past that is none of ours: %+v", a)
 		}
@@ -304,8 +304,8 @@ func TestAFailureThatHasEndedIsNotPutBack(t *testing.T) {
 		e.claim("new")
 		e.run(storeOp(key, 1, "new", digest, result, ttl))
 		old := record.Record{State: record.Failed, Attempt: 5, Token: "old", FailedAt: e.now().Add(-ttl - time.Second), Reason: "timeout", Doubt: true}
-		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Expired || e.stands().State != record.Done {
-			t.Errorf("%+v, and %+v stands", a, e.stands())
+		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Expired || e.recordOf().State != record.Done {
+			t.Errorf("%+v, and %+v stands", a, e.recordOf())
 		}
 		e.do("DEL", key)
 		old.Verdict = record.Doubtful // its deliveries have prolonged it
@@ -332,7 +332,7 @@ func TestARecordKeepsTheLastFourAttemptsBeforeIt(t *testing.T) {
 		}
 		e.run(claimOp(key, "gw-7~X~1", true, digest, false))
 		e.run(storeOp(key, 7, "gw-7~X~1", digest, result, ttl))
-		r := e.stands()
+		r := e.recordOf()
 		var got []string
 		for _, a := range r.Attempts() {
 			got = append(got, fmt.Sprint(a.Number, " ", a.How, " ", a.Replica))
@@ -344,7 +344,7 @@ func TestARecordKeepsTheLastFourAttemptsBeforeIt(t *testing.T) {
 			t.Errorf("%v, want %s", got, want)
 		}
 		e.run(scripts.Forget(key, false))
-		if r := e.stands(); len(r.Attempts()) != 4 || r.Attempts()[3].How != "done" {
+		if r := e.recordOf(); len(r.Attempts()) != 4 || r.Attempts()[3].How != "done" {
 			t.Errorf("after a forget: %+v", r.Attempts())
 		}
 	})
@@ -358,7 +358,7 @@ func TestAPersonsResultAnswersFromThenOn(t *testing.T) {
 		if a := e.run(scripts.Resolve(key, found, time.Minute)); a.Verdict != scripts.Resolved {
 			t.Fatalf("%+v", a)
 		}
-		r := e.stands()
+		r := e.recordOf()
 		if r.Attempt != 2 || r.Token != record.Person || string(r.Result.Body) != string(result.Body) || r.Digest != digest ||
 			r.Ends.Sub(r.Stored) != time.Minute || r.Attempts()[0].How != record.Expired {
 			t.Errorf("%+v", r)

@@ -88,7 +88,7 @@ func (e *engine) plant(key string, r record.Record, life time.Duration) {
 	e.do(args...)
 }
 
-func (e *engine) stands() record.Record {
+func (e *engine) recordOf() record.Record {
 	e.Helper()
 	r, err := record.Parse([]byte(e.do("GET", key)))
 	if err != nil {

@@ -54,7 +54,7 @@ func TestAfterForgetTheNextWebhookExecutes(t *testing.T) {
 				}
 				golden(t, name, printed)
 				if err != nil || !e.forgotten() {
-					t.Errorf("%s: %v; it left %+v", what, err, e.stands())
+					t.Errorf("%s: %v; it left %+v", what, err, e.recordOf())
 				}
 				if life := e.do("PTTL", key); !anHour.MatchString(life) {
 					t.Errorf("%s: its PTTL is %s", what, life)
@@ -75,7 +75,7 @@ var anHour = regexp.MustCompile(`^3(600000|5[0-9]{5})$`)
 
 func (e *engine) forgotten() bool {
 	e.Helper()
-	r := e.stands()
+	r := e.recordOf()
 	return r.Forgotten()
 }
 
@@ -121,7 +121,7 @@ func TestForgetWaitsUntilRedisHasSettled(t *testing.T) {
 	begun := time.Now()
 	printed, err := e.forget(t.Context(), false, settle)
 	if err != nil || time.Since(begun) < settle || !e.forgotten() {
-		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.stands())
+		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.recordOf())
 	}
 	if !strings.Contains(printed, "waiting 300ms") || !strings.Contains(printed, "\nForgotten: dialog d-0001") {
 		t.Errorf("printed %q", printed)
@@ -135,8 +135,8 @@ func TestForgetWaitsNoLongerThanItsContext(t *testing.T) {
 	defer cancel()
 	begun := time.Now()
 	if _, err := e.forget(ctx, false, 10*time.Second); time.Since(begun) > 5*time.Second ||
-		!errors.Is(err, context.DeadlineExceeded) || e.stands().State != record.Done {
-		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.stands())
+		!errors.Is(err, context.DeadlineExceeded) || e.recordOf().State != record.Done {
+		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.recordOf())
 	}
 }
 
@@ -145,8 +145,8 @@ func TestForgetTellsWhatRedisSays(t *testing.T) {
 	e.plant(key, found(e.now())["done"].record, ttl)
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	if _, err := e.forget(t.Context(), false, 0); err == nil || !strings.Contains(err.Error(), "OOM") ||
-		e.stands().State != record.Done {
-		t.Errorf("full: error %v, it left %+v", err, e.stands())
+		e.recordOf().State != record.Done {
+		t.Errorf("full: error %v, it left %+v", err, e.recordOf())
 	}
 }
 

@@ -184,7 +184,7 @@ func (g *gateway) cutOff() (first <-chan got, release func()) {
 	first = g.later()
 	<-entered
 	g.proxy.Cut()
-	g.engine.eventually("its lease ends", func() bool { return !g.engine.stands().Deadline.After(g.engine.now()) })
+	g.engine.eventually("its lease ends", func() bool { return !g.engine.recordOf().Deadline.After(g.engine.now()) })
 	return first, release
 }
 
@@ -253,7 +253,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 				release() // it has a result, and knows that its lease is over
 				owner.proxy.Mend()
 				g.engine.eventually("it has told its end",
-					func() bool { return g.engine.stands().State != record.InProgress })
+					func() bool { return g.engine.recordOf().State != record.InProgress })
 			}, "state done", "gets this result", replayed, // no other had begun
 		},
 		"a shutdown": {
@@ -363,7 +363,7 @@ func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
 	running := other.later()
 	<-entered
 	page := unbroken(other.inspect())
-	host := record.Replica(e.stands().Token)
+	host := record.Replica(e.recordOf().Token)
 	if _, pid, named := strings.Cut(host, "/"); !named || pid == "" {
 		t.Errorf("its replica is %q", host)
 	}

@@ -35,7 +35,7 @@ func TestResolveGivesEveryDeliveryThatResult(t *testing.T) {
 				!strings.Contains(out.String(), "For 1h0m0s every") {
 				t.Errorf("%s: it says %q", what, &out)
 			}
-			stands := e.stands()
+			stands := e.recordOf()
 			if stands.Attempt != r.Attempt+1 || stands.Token != record.Person || stands.Digest != r.Digest && what != "forgotten" ||
 				stands.Result.Status != 201 || string(stands.Result.Body) != string(byHand.Body) {
 				t.Errorf("%s: %+v stands", what, stands)
@@ -67,7 +67,7 @@ func TestResolveSealsWhereResultsAreSealed(t *testing.T) {
 	if err := d.Resolve(e.Context(), webhook, byHand, new(strings.Builder)); err != nil {
 		t.Fatal(err)
 	}
-	if r := e.stands(); r.State != record.Sealed || r.KeyID != "k7" || r.Token != record.Person {
+	if r := e.recordOf(); r.State != record.Sealed || r.KeyID != "k7" || r.Token != record.Person {
 		t.Errorf("%+v stands", r)
 	}
 	if a := g.deliver(); a.code != 200 || !strings.Contains(a.body, "AB12") {
@@ -90,7 +90,7 @@ func TestARefusalThatAPersonFoundOutLivesAsLongAsARefusal(t *testing.T) {
 		if err := d.Resolve(e.Context(), webhook, refusal, new(strings.Builder)); err != nil {
 			t.Error(err)
 		}
-		if r := e.stands(); r.Ends.Sub(r.Stored) != 5*time.Minute {
+		if r := e.recordOf(); r.Ends.Sub(r.Stored) != 5*time.Minute {
 			t.Errorf("%+v stands", r)
 		}
 	})
@@ -168,8 +168,8 @@ func TestResolveResolvesNothingElse(t *testing.T) {
 		r.Attempt++
 		e.plant(key, r, ttl)
 	}})
-	if !errors.Is(err, command.ErrChanged) || e.stands().State != record.Failed {
-		t.Errorf("a later attempt: %v; %+v stands", err, e.stands())
+	if !errors.Is(err, command.ErrChanged) || e.recordOf().State != record.Failed {
+		t.Errorf("a later attempt: %v; %+v stands", err, e.recordOf())
 	}
 }
 
@@ -222,7 +222,7 @@ func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	owner.proxy.Mend()
 	release()
 	<-first
-	e.eventually("its result is stored", func() bool { return e.stands().State == record.Done })
+	e.eventually("its result is stored", func() bool { return e.recordOf().State == record.Done })
 	if err := other.deployment().Resolve(t.Context(), webhook, byHand, new(strings.Builder)); !errors.Is(err, command.ErrHasResult) {
 		t.Errorf("error %v", err)
 	}
@@ -258,7 +258,7 @@ func TestAResultFromAPersonIsSealedToo(t *testing.T) {
 	if err := d.Resolve(t.Context(), webhook, byHand, new(strings.Builder)); err != nil {
 		t.Fatal(err)
 	}
-	if value := e.do("GET", key); e.stands().State != record.Sealed || strings.Contains(value, "AB12") {
+	if value := e.do("GET", key); e.recordOf().State != record.Sealed || strings.Contains(value, "AB12") {
 		t.Errorf("%q stands", value)
 	}
 	if a := g.deliver(); a.code != 200 || a.attempt != "2" || !strings.Contains(a.body, `"data":{"booking":"AB12"}`) {

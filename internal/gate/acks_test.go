@@ -13,8 +13,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// replicated adds a replica to the Redis of a house, and waits until it follows.
-func replicated(h *house) *redistest.Server {
+// replicated adds a replica to the Redis of a testbed, and waits until it follows.
+func replicated(h *testbed) *redistest.Server {
 	host, port, err := net.SplitHostPort(h.server.Addr())
 	if err != nil {
 		h.Fatal(err)
@@ -39,7 +39,7 @@ func TestWhatIsExecutedAndAnsweredIsOnAReplica(t *testing.T) {
 	replica := redistest.Client(t, replicated(h).Addr())
 	r := h.open(acknowledged())
 	state := func(n int) string {
-		value := redistest.Do(h, replica, "GET", keys.Record(h.hook(n, "").Fingerprint))
+		value := redistest.Do(h, replica, "GET", keys.Record(h.request(n, "").Fingerprint))
 		return value[:min(1, len(value))]
 	}
 	for n := range 100 {
@@ -120,7 +120,7 @@ func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
 			t.Errorf("answer %s %s", name(got.Outcome), got.Result.Body)
 		}
 	}
-	if r := h.stands(1); r.State != record.Done {
+	if r := h.recordOf(1); r.State != record.Done {
 		t.Errorf("%+v stands: it was not stored", r)
 	}
 	replica.Resume()

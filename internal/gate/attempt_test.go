@@ -28,7 +28,7 @@ func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
 		"it did nothing, amid a doubt":  {both, "unknown", true, gate.Refused},
 		"it was cancelled for its time": {context.DeadlineExceeded, "error", false, gate.Failed},
 	}
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		n := 0
 		for name, c := range logic {
@@ -43,7 +43,7 @@ func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
 			if h.inDoubt.Load() {
 				t.Errorf("%s: the first attempt is told of a doubt", name)
 			}
-			if r := h.stands(n); r.Reason != c.reason {
+			if r := h.recordOf(n); r.Reason != c.reason {
 				t.Errorf("%s: it left the reason %q, want %q", name, r.Reason, c.reason)
 			}
 			h.expect(b.send(n), gate.Executed, `{}`)
@@ -55,7 +55,7 @@ func TestTheNextAttemptIsToldOfDoubtAndOfNothingElse(t *testing.T) {
 }
 
 func TestDoubtSticksUntilAnAttemptSucceeds(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for attempt, c := range []struct {
 			err     error
@@ -72,7 +72,7 @@ func TestDoubtSticksUntilAnAttemptSucceeds(t *testing.T) {
 }
 
 func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now()}
 		crashed.Deadline = time.Now().Add(-time.Second)
@@ -97,7 +97,7 @@ func TestAnAttemptWhoseClaimHadNoReplyIsInDoubt(t *testing.T) {
 		State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})
 	r.proxy.Mute()
 	first := r.later(1)
-	h.eventually("it is claimed", func() bool { return h.stands(1).Attempt == 2 })
+	h.eventually("it is claimed", func() bool { return h.recordOf(1).Attempt == 2 })
 	r.proxy.Mend()
 	h.expect(<-first, gate.Executed, `{"execution":1}`)
 	if !h.inDoubt.Load() {
@@ -106,7 +106,7 @@ func TestAnAttemptWhoseClaimHadNoReplyIsInDoubt(t *testing.T) {
 }
 
 func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		var closed atomic.Bool
 		o := options()
 		o.Admit = func() (time.Duration, bool) { return 90 * time.Second, !closed.Load() }
@@ -119,7 +119,7 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 		if turnedAway.RetryAfter != 90*time.Second {
 			t.Errorf("it is told to come again after %v", turnedAway.RetryAfter)
 		}
-		if r := h.stands(2); r.State != 0 {
+		if r := h.recordOf(2); r.State != 0 {
 			t.Errorf("what was refused left %+v", r)
 		}
 		entered, release := h.blocked()
@@ -140,7 +140,7 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 }
 
 func TestARefusalLivesForItsOwnTTL(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		refusal := record.Result{Status: 409, ContentType: record.JSON, Headers: []record.Header{{Name: "Location", Value: "/7"}}, Body: []byte(`{"sold":"out"}`)}
 		h.setLogic(func(context.Context, int64) (record.Result, error) { return refusal, nil })
@@ -153,14 +153,14 @@ func TestARefusalLivesForItsOwnTTL(t *testing.T) {
 			}
 		}
 		h.expectCounts(map[string]int64{"stored": 1, "rejected": 1})
-		if s := h.stands(1); s.Ends.Sub(s.Stored) != 10*time.Second {
+		if s := h.recordOf(1); s.Ends.Sub(s.Stored) != 10*time.Second {
 			t.Errorf("it ends %v after it was stored", s.Ends.Sub(s.Stored))
 		}
 	})
 }
 
 func TestAResultThatCannotBeKeptIsAFailure(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for n, result := range []record.Result{
 			{Status: 302, ContentType: record.JSON}, {Status: 500, ContentType: record.JSON}, {Status: 200},
@@ -175,7 +175,7 @@ func TestAResultThatCannotBeKeptIsAFailure(t *testing.T) {
 }
 
 func TestAReconciledResultIsCounted(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		h.setLogic(func(context.Context, int64) (record.Result, error) {
 			a := answer(`{}`)
@@ -194,7 +194,7 @@ func rejecting() gate.Options {
 }
 
 func TestAnotherBodyIsRefusedWhereThatIsSet(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(rejecting()), h.open(rejecting())
 		h.expect(a.sendBody(1, "one"), gate.Executed, `{"execution":1}`)
 		for _, r := range []*replica{a, b, a, b} {
@@ -207,7 +207,7 @@ func TestAnotherBodyIsRefusedWhereThatIsSet(t *testing.T) {
 }
 
 func TestAnotherBodyIsRefusedWhileTheFirstOneRuns(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(rejecting()), h.open(rejecting())
 		entered, release := h.blocked()
 		first := a.laterBody(1, "one")
@@ -234,9 +234,9 @@ func TestWhoseBodyRunsIsKnownAfterALossToo(t *testing.T) {
 	first := a.laterBody(1, "one")
 	<-entered
 	redistest.Do(h, h.client, "FLUSHALL")
-	h.eventually("it is put back", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("it is put back", func() bool { return h.recordOf(1).State == record.InProgress })
 	h.expect(b.sendBody(1, "two"), gate.Mismatched, "")
-	if r := h.stands(1); r.Digest != digestOf("one") {
+	if r := h.recordOf(1); r.Digest != digestOf("one") {
 		t.Errorf("it was put back with the digest %x", r.Digest)
 	}
 	close(release)
@@ -270,7 +270,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 			callers.Go(func() {
 				for ran.Load() == 0 {
 					i := id.Add(1)
-					w := h.hook(n, "two")
+					w := h.request(n, "two")
 					w.Detach = executes(func(context.Context, int64, bool) (record.Result, error) {
 						ran.Add(1)
 						executed.Store(i, true)
@@ -310,7 +310,7 @@ func TestWhoLostItsLeaseToAnotherBodyIsNotGivenItsResult(t *testing.T) {
 }
 
 func TestAnAttemptInDoubtIsNotGoneOnWithAnotherBody(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(rejecting()), h.open(rejecting())
 		h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
 			if attempt == 1 {
@@ -333,7 +333,7 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 	o.WaitTimeout = time.Second
 	r := h.open(o)
 	before := h.calls()
-	h.put(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003 0 0 -\n")
+	h.setValue(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003 0 0 -\n")
 	h.expect(r.send(1), gate.Foreign, "")
 	if calls := h.calls() - before; calls > 100 {
 		t.Errorf("the script was called %d times", calls)
@@ -341,9 +341,9 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 }
 
 func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
-		find := func(r *replica, n int) gate.Answer { return r.Find(h.hook(n, "").Fingerprint) }
+		find := func(r *replica, n int) gate.Answer { return r.Find(h.request(n, "").Fingerprint) }
 		h.expect(find(a, 1), gate.Missing, "")
 		entered, release := h.blocked()
 		first := a.later(1)
@@ -367,7 +367,7 @@ func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
 			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Person, FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
 			5: {"rubbish", gate.Foreign},
 		} {
-			h.put(n, c.value)
+			h.setValue(n, c.value)
 			h.expect(find(a, n), c.want, "")
 		}
 		h.expectExecutions(2)

@@ -16,7 +16,7 @@ func BenchmarkReplay(b *testing.B) {
 	h := onReal(b)
 	r := h.open(options())
 	r.send(1)
-	w := h.hook(1, "body")
+	w := h.request(1, "body")
 	for hit := false; !hit; {
 		_, hit = r.Replay(w.Fingerprint, w.Digest)
 	}
@@ -52,7 +52,7 @@ func firstTime(b *testing.B, callers int, o gate.Options) {
 	for range callers {
 		calling.Go(func() {
 			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
-				w := h.hook(int(i), "body")
+				w := h.request(int(i), "body")
 				w.Detach = executes(func(context.Context, int64, bool) (record.Result, error) { return result, nil })
 				if a := r.Do(w); a.Outcome != gate.Executed {
 					b.Errorf("it was %s", name(a.Outcome))

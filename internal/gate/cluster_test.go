@@ -15,10 +15,10 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// onCluster is a house on a cluster, with two gates.
-func onCluster(t *testing.T, primaries, replicas int, o gate.Options) (h *house, c *redistest.Cluster, _ *runs) {
+// onCluster is a testbed on a cluster, with two gates.
+func onCluster(t *testing.T, primaries, replicas int, o gate.Options) (h *testbed, c *redistest.Cluster, _ *runs) {
 	c = redistest.StartCluster(t, primaries, replicas)
-	h = &house{TB: t, keys: redis.NewClusterKeys("cognigy", buckets), url: c.URL(), client: c.Client()}
+	h = &testbed{TB: t, keys: redis.NewClusterKeys("cognigy", buckets), url: c.URL(), client: c.Client()}
 	h.open(o)
 	h.open(o)
 	return h, c, new(runs)
@@ -38,8 +38,8 @@ type runs struct {
 }
 
 // webhook is the n-th, whose execution takes so long and answers its number.
-func (r *runs) webhook(h *house, n int, takes time.Duration) gate.Webhook {
-	w := h.hook(n, "body")
+func (r *runs) webhook(h *testbed, n int, takes time.Duration) gate.Webhook {
+	w := h.request(n, "body")
 	w.Detach = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
 		r.mu.Lock()
 		if r.of == nil {
@@ -58,7 +58,7 @@ func (r *runs) webhook(h *house, n int, takes time.Duration) gate.Webhook {
 }
 
 // deliver sends a webhook, again while it is told to, as a flow does, until it has its result.
-func (r *runs) deliver(h *house, replica, n int, takes time.Duration) (pauses int) {
+func (r *runs) deliver(h *testbed, replica, n int, takes time.Duration) (pauses int) {
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); pauses++ {
 		w := r.webhook(h, n, takes)
 		a, ok := h.replicas[replica].Replay(w.Fingerprint, w.Digest)
@@ -106,9 +106,9 @@ func TestInAClusterEachWebhookRunsOnceAndTheBucketsAddUp(t *testing.T) {
 	h.expectCounts(map[string]int64{"total_requests": webhooks * each, "executed": webhooks, "stored": webhooks, "settlings": buckets})
 	used := make(map[redis.Bucket]bool)
 	for n := range webhooks {
-		used[h.keys.Of(h.hook(n, "").Fingerprint)] = true
-		if r := h.stands(n); r.State != record.Done {
-			t.Errorf("webhook %d: %+v stands at %s", n, r, h.keys.Record(h.hook(n, "").Fingerprint))
+		used[h.keys.Of(h.request(n, "").Fingerprint)] = true
+		if r := h.recordOf(n); r.State != record.Done {
+			t.Errorf("webhook %d: %+v stands at %s", n, r, h.keys.Record(h.request(n, "").Fingerprint))
 		}
 	}
 	if len(used) != buckets {
@@ -153,7 +153,7 @@ func TestWhenAPrimaryDiesItsWebhooksArePausedAndNoOthers(t *testing.T) {
 			start := time.Now()
 			runs.deliver(h, n%2, n, 0)
 			most := &longest
-			if !onVictim[h.keys.Of(h.hook(n, "").Fingerprint)] {
+			if !onVictim[h.keys.Of(h.request(n, "").Fingerprint)] {
 				most = &elsewhere
 			}
 			for took := int64(time.Since(start)); ; {

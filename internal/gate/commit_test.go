@@ -14,7 +14,7 @@ import (
 )
 
 // calls is how many times Redis has run the script.
-func (h *house) calls() (n int) {
+func (h *testbed) calls() (n int) {
 	h.Helper()
 	for line := range strings.Lines(redistest.Do(h, h.client, "INFO", "commandstats")) {
 		for _, command := range []string{"evalsha", "eval"} {
@@ -75,7 +75,7 @@ func TestOneOfAGroupSpoilsNoOther(t *testing.T) {
 	const webhooks = 100
 	h := onReal(t)
 	for n := 0; n < webhooks; n += 2 {
-		h.put(n, "rubbish")
+		h.setValue(n, "rubbish")
 	}
 	r := h.open(options())
 	var sent sync.WaitGroup

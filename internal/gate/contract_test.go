@@ -14,7 +14,7 @@ import (
 )
 
 func TestADuplicateGetsTheFirstOnesAnswerOnEveryReplica(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		h.expect(a.send(1), gate.Executed, `{"execution":1}`)
 		h.expect(a.send(1), gate.Replayed, `{"execution":1}`)
@@ -26,7 +26,7 @@ func TestADuplicateGetsTheFirstOnesAnswerOnEveryReplica(t *testing.T) {
 }
 
 func TestARetryStormExecutesOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		for range 3 {
 			h.open(options())
 		}
@@ -112,7 +112,7 @@ func TestFailedLogicLeavesTheWebhookRetryable(t *testing.T) {
 		},
 	}
 	reasons := map[string]string{"an error": "error", "a panic": "panic", "an exit": "exited", "too large result": "too-large", "a timeout": "timeout"}
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.ExecutionTimeout = 100 * time.Millisecond
 		a, b := h.open(o), h.open(o)
@@ -126,7 +126,7 @@ func TestFailedLogicLeavesTheWebhookRetryable(t *testing.T) {
 				return answer(fmt.Sprintf(`{"attempt":%d}`, attempt)), nil
 			})
 			h.expect(a.send(n), gate.Failed, "")
-			if r := h.stands(n); r.State != record.Failed || r.Attempt != 1 || r.Reason != reasons[name] {
+			if r := h.recordOf(n); r.State != record.Failed || r.Attempt != 1 || r.Reason != reasons[name] {
 				t.Errorf("%s left %+v", name, r)
 			}
 			h.expect(b.send(n), gate.Executed, `{"attempt":2}`)
@@ -138,7 +138,7 @@ func TestFailedLogicLeavesTheWebhookRetryable(t *testing.T) {
 }
 
 func TestAllWhoWaitForAFailureAreTold(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		go0 := make(chan struct{})
 		h.setLogic(func(context.Context, int64) (record.Result, error) { <-go0; return record.Result{}, errLogic })
@@ -153,20 +153,20 @@ func TestAllWhoWaitForAFailureAreTold(t *testing.T) {
 }
 
 func TestALeaseIsRenewedWhileTheLogicRuns(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.LockTTL = 300 * time.Millisecond
 		a, b := h.open(o), h.open(o)
 		entered, release := h.blocked()
 		first := a.later(1)
 		<-entered
-		started := h.stands(1).Started
+		started := h.recordOf(1).Started
 		second := b.later(1)
 		time.Sleep(4 * o.LockTTL) // what is to be shown is that nothing happens for that long
 		close(release)
 		h.expect(<-first, gate.Executed, `{"attempt":1}`)
 		h.expect(<-second, gate.Waited, `{"attempt":1}`)
-		if s := h.stands(1); s.Stored.Sub(started) < 4*o.LockTTL {
+		if s := h.recordOf(1); s.Stored.Sub(started) < 4*o.LockTTL {
 			t.Errorf("stored %v after it started", s.Stored.Sub(started))
 		}
 		h.expectExecutions(1)
@@ -175,7 +175,7 @@ func TestALeaseIsRenewedWhileTheLogicRuns(t *testing.T) {
 }
 
 func TestACallerIsAnsweredInTimeAndItsExecutionGoesOn(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.WaitTimeout = 150 * time.Millisecond
 		o.RedisPatience = 100 * time.Millisecond
@@ -188,7 +188,7 @@ func TestACallerIsAnsweredInTimeAndItsExecutionGoesOn(t *testing.T) {
 			h.expect(got, gate.Processing, "")
 		}
 		close(release)
-		h.eventually("the result is stored", func() bool { return h.stands(1).State == record.Done })
+		h.eventually("the result is stored", func() bool { return h.recordOf(1).State == record.Done })
 		h.expect(h.open(o).send(1), gate.Replayed, `{"attempt":1}`)
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": 4, "executed": 1, "late_answers": 1, "still_processing": 2, "replayed": 1})
@@ -196,11 +196,11 @@ func TestACallerIsAnsweredInTimeAndItsExecutionGoesOn(t *testing.T) {
 }
 
 func TestWaitTimeoutCountsFromTheArrival(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		_, release := h.blocked()
 		defer close(release)
-		w := h.hook(1, "body")
+		w := h.request(1, "body")
 		w.Arrived = time.Now().Add(-options().WaitTimeout) // the look into the cache took all of it
 		start := time.Now()
 		h.expect(r.Do(w), gate.Unavailable, "") // no claim has said that somebody executes it
@@ -211,7 +211,7 @@ func TestWaitTimeoutCountsFromTheArrival(t *testing.T) {
 }
 
 func TestADuplicateWithAnotherBodyIsCounted(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
 		a.sendBody(1, "one")
 		a.sendBody(1, "two")
@@ -223,11 +223,11 @@ func TestADuplicateWithAnotherBodyIsCounted(t *testing.T) {
 }
 
 // forget does what `oncegate forget` does.
-func (h *house) forget(n int, force bool) scripts.Verdict {
+func (h *testbed) forget(n int, force bool) scripts.Verdict {
 	h.Helper()
 	reply, err := scripts.Run(context.Background(), h.client, scripts.Call{
 		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: time.Second, TTL: time.Minute,
-		Ops: []scripts.Op{scripts.Forget(keys.Record(h.hook(n, "").Fingerprint), force)},
+		Ops: []scripts.Op{scripts.Forget(keys.Record(h.request(n, "").Fingerprint), force)},
 	})
 	if err != nil {
 		h.Fatalf("forget: %v", err)
@@ -236,7 +236,7 @@ func (h *house) forget(n int, force bool) scripts.Verdict {
 }
 
 func TestWhatAPersonHadForgottenExecutesAgainOnEveryReplica(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		for range 3 {
 			h.open(options())
 		}
@@ -261,7 +261,7 @@ func TestWhatAPersonHadForgottenExecutesAgainOnEveryReplica(t *testing.T) {
 }
 
 func TestForcedForgetOfARunningExecutionDropsItsResult(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.LockTTL = 300 * time.Millisecond // the owner meets what was forgotten at its next renewal
 		a, b := h.open(o), h.open(o)
@@ -301,15 +301,15 @@ func TestWhoWaitsElsewhereForWhatIsForgottenIsNotRunByItself(t *testing.T) {
 }
 
 func TestForeignValuesAreLeftAsTheyAre(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for n, set := range map[int][]string{1: {"SET", "rubbish"}, 2: {"LPUSH", "a list"}, 3: {"SET", "D1 x\n"}} {
-			key := keys.Record(h.hook(n, "").Fingerprint)
+			key := keys.Record(h.request(n, "").Fingerprint)
 			redistest.Do(t, h.client, set[0], key, set[1])
 			h.expect(r.send(n), gate.Foreign, "")
 			h.expect(r.send(n), gate.Foreign, "")
 		}
-		if got := redistest.Do(t, h.client, "GET", keys.Record(h.hook(1, "").Fingerprint)); got != "rubbish" {
+		if got := redistest.Do(t, h.client, "GET", keys.Record(h.request(1, "").Fingerprint)); got != "rubbish" {
 			t.Errorf("it is now %q", got)
 		}
 		h.expectExecutions(0)
@@ -318,9 +318,9 @@ func TestForeignValuesAreLeftAsTheyAre(t *testing.T) {
 }
 
 func TestAForeignValueUnderARunningExecutionIsNotOverwritten(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
-		key := keys.Record(h.hook(1, "").Fingerprint)
+		key := keys.Record(h.request(1, "").Fingerprint)
 		h.setLogic(func(context.Context, int64) (record.Result, error) {
 			redistest.Do(t, h.client, "SET", key, "rubbish")
 			return answer(`{}`), nil
@@ -334,7 +334,7 @@ func TestAForeignValueUnderARunningExecutionIsNotOverwritten(t *testing.T) {
 }
 
 func TestScriptFlushIsNotNoticed(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		h.expect(r.send(1), gate.Executed, `{"execution":1}`)
 		redistest.Do(t, h.client, "SCRIPT", "FLUSH")
@@ -372,7 +372,7 @@ func TestACallerWhoLeavesWhileItsClaimIsUnderWayIsCountedAsWhatTheClaimFinds(t *
 	a.proxy.Hold()
 	h.expect(a.send(1), gate.Unavailable, "") // it will have executed
 	a.proxy.Mend()
-	h.eventually("the result is stored", func() bool { return h.stands(1).State == record.Done })
+	h.eventually("the result is stored", func() bool { return h.recordOf(1).State == record.Done })
 	b.send(2)
 	a.proxy.Hold()
 	h.expect(a.send(2), gate.Unavailable, "") // it will have been replayed
@@ -381,7 +381,7 @@ func TestACallerWhoLeavesWhileItsClaimIsUnderWayIsCountedAsWhatTheClaimFinds(t *
 }
 
 func TestACloseLetsExecutionsFinishAndFlushesCounters(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.MetricsFlush = time.Hour // so that only the close can flush
 		r := h.open(o)
@@ -406,7 +406,7 @@ func TestACloseLetsExecutionsFinishAndFlushesCounters(t *testing.T) {
 }
 
 func TestACloseThatCannotWaitCancelsAndFailsWhatRuns(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r, b := h.open(options()), h.open(options())
 		entered, release := h.blocked()
 		first := r.later(1)

@@ -15,7 +15,7 @@ import (
 )
 
 // openAtEngine adds a replica whose Redis answers as the test wants.
-func (h *house) openAtEngine(o gate.Options) (*replica, *redistest.Engine) {
+func (h *testbed) openAtEngine(o gate.Options) (*replica, *redistest.Engine) {
 	h.Helper()
 	e := redistest.NewEngine(h, h.server.Addr())
 	return h.openAt(o, e.URL()), e
@@ -38,7 +38,7 @@ func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
 			b := h.open(o)
 			engine.Twists("EVALSHA", says)
 			h.expect(a.send(1), gate.Unavailable, "")
-			if r := h.stands(1); r.State != record.InProgress {
+			if r := h.recordOf(1); r.State != record.InProgress {
 				t.Fatalf("redis did not execute the claim: %+v", r)
 			}
 			engine.Passes()
@@ -62,7 +62,7 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 			h.expect(a.send(1), gate.Unavailable, "")
 			engine.Passes()
 			h.eventually("it serves again", func() bool { return a.send(2).Outcome == gate.Executed })
-			if r := h.stands(1); r.State != 0 {
+			if r := h.recordOf(1); r.State != 0 {
 				t.Errorf("a claim that was never made was failed: %+v", r)
 			}
 		})

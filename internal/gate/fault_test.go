@@ -22,7 +22,7 @@ func impatient() gate.Options {
 }
 
 func TestAnExpiredLeaseIsTakenOverAndTheLateStoreRefused(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := impatient()
 		a, b := h.openBehindProxy(o), h.open(o)
 		entered := make(chan int64, 10)
@@ -68,27 +68,27 @@ func TestAReplicaThatIsCutOffCancelsItsExecutionWhenItsLeaseIsOver(t *testing.T)
 	if cause := <-causes; !errors.Is(cause, record.ErrLeaseLost) {
 		t.Errorf("cancelled because of %v", cause)
 	}
-	h.eventually("the record has failed", func() bool { return h.stands(1).State == record.Failed })
-	if r := h.stands(1); r.Reason != "lease-lost" {
+	h.eventually("the record has failed", func() bool { return h.recordOf(1).State == record.Failed })
+	if r := h.recordOf(1); r.Reason != "lease-lost" {
 		t.Errorf("record %+v", r)
 	}
 }
 
 func TestALostLeaseIsNoticedAtTheNextRenewal(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.LockTTL = 600 * time.Millisecond
 		a := h.open(o)
 		causes := make(chan error, 1)
 		h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) {
-			r := h.stands(1)
+			r := h.recordOf(1)
 			r.Attempt, r.Token = 2, "another"
 			r.Deadline = time.Now().Add(time.Minute)
-			redistest.Do(t, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, r)))
+			redistest.Do(t, h.client, "SET", keys.Record(h.request(1, "").Fingerprint), string(record.Append(nil, r)))
 			<-ctx.Done()
 			causes <- context.Cause(ctx)
 			done := record.Record{State: record.Done, Attempt: 2, Token: "another", Stored: time.Now(), Ends: time.Now().Add(time.Minute), Result: answer(`{"by":"another"}`)}
-			redistest.Do(t, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, done)))
+			redistest.Do(t, h.client, "SET", keys.Record(h.request(1, "").Fingerprint), string(record.Append(nil, done)))
 			return answer(`{"by":"me"}`), nil
 		})
 		h.expect(a.send(1), gate.Waited, `{"by":"another"}`)
@@ -244,7 +244,7 @@ func TestAClaimWhoseReplyIsLostIsAskedAgainUnderItsToken(t *testing.T) {
 	r.proxy.Mute()
 	time.AfterFunc(200*time.Millisecond, r.proxy.Mend)
 	h.expect(r.send(1), gate.Executed, `{"execution":1}`)
-	if rec := h.stands(1); rec.Attempt != 1 {
+	if rec := h.recordOf(1); rec.Attempt != 1 {
 		t.Errorf("attempt %d", rec.Attempt)
 	}
 	h.expectSome(map[string]int64{"executed": 1, "stored": 1})
@@ -257,7 +257,7 @@ func TestAClaimWhoseReplyIsOlderThanASignalOfLossIsAskedAgain(t *testing.T) {
 	a, b := h.openBehindProxy(o), h.open(o)
 	a.proxy.Hold()
 	late := a.later(1)
-	h.eventually("redis has executed the claim", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("redis has executed the claim", func() bool { return h.recordOf(1).State == record.InProgress })
 	redistest.Do(t, h.client, "FLUSHALL")
 	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
 	a.Invalidated(nil) // another connection tells of the loss before the reply comes
@@ -276,7 +276,7 @@ func TestAStoreWhoseReplyIsOlderThanASignalOfLossIsAskedAgain(t *testing.T) {
 		return answer(`{}`), nil
 	})
 	late := a.later(1)
-	h.eventually("redis has executed the store", func() bool { return h.stands(1).State == record.Done })
+	h.eventually("redis has executed the store", func() bool { return h.recordOf(1).State == record.Done })
 	redistest.Do(t, h.client, "FLUSHALL")
 	a.Invalidated(nil)
 	a.proxy.Mend()
@@ -302,12 +302,12 @@ func TestAClaimThatIsGivenUpDoesNotBlockItsWebhook(t *testing.T) {
 	a, b := h.openBehindProxy(o), h.open(o)
 	a.proxy.Mute()
 	h.expect(a.send(1), gate.Unavailable, "")
-	if r := h.stands(1); r.State != record.InProgress {
+	if r := h.recordOf(1); r.State != record.InProgress {
 		t.Fatalf("redis did not execute the claim: %+v", r)
 	}
 	a.proxy.Mend()
 	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
-	if r := h.stands(1); r.Attempt != 2 {
+	if r := h.recordOf(1); r.Attempt != 2 {
 		t.Errorf("attempt %d", r.Attempt)
 	}
 }
@@ -320,12 +320,12 @@ func TestAClaimThatIsGivenUpLeavesNoDoubtHoweverLongRedisIsAway(t *testing.T) {
 	a, b := h.openBehindProxy(o), h.open(o)
 	a.proxy.Mute()
 	h.expect(a.send(1), gate.Unavailable, "")
-	if r := h.stands(1); r.State != record.InProgress {
+	if r := h.recordOf(1); r.State != record.InProgress {
 		t.Fatalf("redis did not execute the claim: %+v", r)
 	}
 	time.Sleep(2 * o.LockTTL)
 	a.proxy.Mend()
-	h.eventually("the claim is failed", func() bool { return h.stands(1).Reason == "unanswered" })
+	h.eventually("the claim is failed", func() bool { return h.recordOf(1).Reason == "unanswered" })
 	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
 }
 
@@ -339,7 +339,7 @@ func TestFlushAllInTheMiddleRunsNothingTwice(t *testing.T) {
 	<-entered
 	redistest.Do(t, h.client, "FLUSHALL")
 	second := b.later(1)
-	h.eventually("the running execution is put back", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("the running execution is put back", func() bool { return h.recordOf(1).State == record.InProgress })
 	h.eventually("redis has settled", func() bool { return h.metrics()["restored"] == 1 })
 	close(release)
 	h.expect(<-first, gate.Executed, `{"attempt":1}`)
@@ -361,7 +361,7 @@ func TestARestartOfRedisWithoutItsDataRunsNothingTwice(t *testing.T) {
 	h.server.Restart()
 	h.client = redistest.Client(t, h.server.Addr())
 	second := b.later(1)
-	h.eventually("the running execution is put back", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("the running execution is put back", func() bool { return h.recordOf(1).State == record.InProgress })
 	close(release)
 	h.expect(<-first, gate.Executed, `{"attempt":1}`)
 	if a := <-second; string(a.Result.Body) != `{"attempt":1}` {
@@ -394,12 +394,12 @@ func TestAfterASignalOfLossTheCacheIsNotTrustedUntilAClaimIsAnswered(t *testing.
 	r.send(1)
 	h.eventually("it is answered locally", func() bool { r.send(1); return h.metrics()["replayed_local"] > 0 })
 	r.Invalidated(nil) // as a lost connection does
-	if _, ok := r.Replay(h.hook(1, "").Fingerprint, digestOf("body")); ok {
+	if _, ok := r.Replay(h.request(1, "").Fingerprint, digestOf("body")); ok {
 		t.Error("the cache was trusted after a signal")
 	}
 	h.expect(r.send(1), gate.Replayed, `{"execution":1}`) // by a claim
 	h.eventually("the cache is trusted again", func() bool {
-		_, ok := r.Replay(h.hook(1, "").Fingerprint, digestOf("body"))
+		_, ok := r.Replay(h.request(1, "").Fingerprint, digestOf("body"))
 		return ok
 	})
 }
@@ -414,9 +414,9 @@ func TestAHeartbeatNoticesAHistoryThatAProxyHides(t *testing.T) {
 	<-entered
 	// What a failover behind a proxy looks like to the connection: the same server, another history, older data.
 	redistest.Do(t, h.client, "DEBUG", "CHANGE-REPL-ID")
-	redistest.Do(t, h.client, "DEL", keys.Record(h.hook(1, "").Fingerprint))
+	redistest.Do(t, h.client, "DEL", keys.Record(h.request(1, "").Fingerprint))
 	start := time.Now()
-	h.eventually("the record is put back", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("the record is put back", func() bool { return h.recordOf(1).State == record.InProgress })
 	if took := time.Since(start); took > o.Settle {
 		t.Errorf("put back after %v, when others may have claimed", took)
 	}

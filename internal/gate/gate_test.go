@@ -24,8 +24,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// house is one Redis with several replicas before it, and a logic that all share.
-type house struct {
+// testbed is one Redis with several replicas before it, and a logic that all share.
+type testbed struct {
 	testing.TB
 	server   *redistest.Server // nil on miniredis, and where it is a cluster
 	keys     redis.Keys
@@ -41,8 +41,8 @@ type house struct {
 // replica is one gate with its own connections.
 type replica struct {
 	*gate.Gate
-	house *house
-	proxy *redistest.Proxy // nil where it needs none
+	testbed *testbed
+	proxy   *redistest.Proxy // nil where it needs none
 }
 
 var keys = redis.NewKeys("cognigy")
@@ -61,28 +61,28 @@ func options() gate.Options {
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
-func onEach(t *testing.T, test func(t *testing.T, h *house)) {
+func onEach(t *testing.T, test func(t *testing.T, h *testbed)) {
 	t.Run("miniredis", func(t *testing.T) {
 		_, url := redistest.Embedded(t)
-		test(t, &house{TB: t, keys: keys, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
+		test(t, &testbed{TB: t, keys: keys, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
 	})
 	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
 }
 
-func onReal(t testing.TB, args ...string) *house {
+func onReal(t testing.TB, args ...string) *testbed {
 	server := redistest.Start(t, args...)
-	return &house{TB: t, keys: keys, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
+	return &testbed{TB: t, keys: keys, server: server, url: server.URL(), client: redistest.Client(t, server.Addr())}
 }
 
 // open adds a replica. It is closed with the test, and the counters are then checked, unless a test has said why they
 // can't add up (forgive).
-func (h *house) open(o gate.Options) *replica {
+func (h *testbed) open(o gate.Options) *replica {
 	h.Helper()
 	return h.openAt(o, h.url)
 }
 
 // openBehindProxy adds a replica that can be cut off.
-func (h *house) openBehindProxy(o gate.Options) *replica {
+func (h *testbed) openBehindProxy(o gate.Options) *replica {
 	h.Helper()
 	p := redistest.NewProxy(h, strings.TrimPrefix(h.url, "redis://"))
 	r := h.openAt(o, p.URL())
@@ -95,7 +95,7 @@ func (h *house) openBehindProxy(o gate.Options) *replica {
 	return r
 }
 
-func (h *house) openAt(o gate.Options, url string) *replica {
+func (h *testbed) openAt(o gate.Options, url string) *replica {
 	h.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -108,7 +108,7 @@ func (h *house) openAt(o gate.Options, url string) *replica {
 	if err := g.Start(context.Background(), store); err != nil {
 		h.Fatalf("start: %v", err)
 	}
-	r := &replica{Gate: g, house: h}
+	r := &replica{Gate: g, testbed: h}
 	h.replicas = append(h.replicas, r)
 	h.Cleanup(func() { // before the server's own, which came first
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -129,12 +129,12 @@ func (l testLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (h *house) setLogic(f func(ctx context.Context, attempt int64) (record.Result, error)) {
+func (h *testbed) setLogic(f func(ctx context.Context, attempt int64) (record.Result, error)) {
 	h.logic.Store(&f)
 }
 
-// hook is a webhook by number; body tells bodies of one fingerprint apart.
-func (h *house) hook(n int, body string) gate.Webhook {
+// request is a webhook by number; body tells bodies of one fingerprint apart.
+func (h *testbed) request(n int, body string) gate.Webhook {
 	return gate.Webhook{
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
@@ -154,7 +154,7 @@ func executes(e gate.Execution) func() (gate.Execution, slog.LogValuer) {
 	return func() (gate.Execution, slog.LogValuer) { return e, identity{} }
 }
 
-// identity is what a log calls a webhook of the house.
+// identity is what a log calls a webhook of the testbed.
 type identity struct{}
 
 func (identity) LogValue() slog.Value {
@@ -174,7 +174,7 @@ func answer(json string) record.Result {
 func (r *replica) send(n int) gate.Answer { return r.sendBody(n, "body") }
 
 func (r *replica) sendBody(n int, body string) gate.Answer {
-	w := r.house.hook(n, body)
+	w := r.testbed.request(n, body)
 	if a, ok := r.Replay(w.Fingerprint, w.Digest); ok {
 		return a
 	}
@@ -190,7 +190,7 @@ func (r *replica) laterBody(n int, body string) <-chan gate.Answer {
 	return answered
 }
 
-func (h *house) expect(a gate.Answer, outcome gate.Outcome, body string) {
+func (h *testbed) expect(a gate.Answer, outcome gate.Outcome, body string) {
 	h.Helper()
 	if a.Outcome != outcome || string(a.Result.Body) != body {
 		h.Errorf("answer %s %s, want %s %s", name(a.Outcome), a.Result.Body, name(outcome), body)
@@ -201,7 +201,7 @@ func name(o gate.Outcome) string {
 	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "unreadable", "refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
 }
 
-func (h *house) expectExecutions(n int64) {
+func (h *testbed) expectExecutions(n int64) {
 	h.Helper()
 	if got := h.executions.Load(); got != n {
 		h.Errorf("the logic ran %d times, want %d", got, n)
@@ -209,7 +209,7 @@ func (h *house) expectExecutions(n int64) {
 }
 
 // metrics reads the counters.
-func (h *house) metrics() map[string]int64 {
+func (h *testbed) metrics() map[string]int64 {
 	h.Helper()
 	m, err := redis.Metrics(context.Background(), h.client, h.keys)
 	if err != nil {
@@ -225,7 +225,7 @@ func (h *house) metrics() map[string]int64 {
 }
 
 // expectCounts waits until the counters named say so and the sums of docs/design.md hold: in the end they do exactly.
-func (h *house) expectCounts(want map[string]int64) {
+func (h *testbed) expectCounts(want map[string]int64) {
 	h.Helper()
 	h.wait(want, func(m map[string]int64) bool {
 		return m["total_requests"] == m["executed"]+m["duplicates"]+m["unavailable"] &&
@@ -235,12 +235,12 @@ func (h *house) expectCounts(want map[string]int64) {
 }
 
 // expectSome is for where replies are lost or Redis forgets, so that the sums need not hold.
-func (h *house) expectSome(want map[string]int64) {
+func (h *testbed) expectSome(want map[string]int64) {
 	h.Helper()
 	h.wait(want, func(map[string]int64) bool { return true })
 }
 
-func (h *house) wait(want map[string]int64, sums func(map[string]int64) bool) {
+func (h *testbed) wait(want map[string]int64, sums func(map[string]int64) bool) {
 	h.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		got := h.metrics()
@@ -255,7 +255,7 @@ func (h *house) wait(want map[string]int64, sums func(map[string]int64) bool) {
 	}
 }
 
-func (h *house) eventually(what string, holds func() bool) {
+func (h *testbed) eventually(what string, holds func() bool) {
 	h.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -264,9 +264,9 @@ func (h *house) eventually(what string, holds func() bool) {
 	}
 }
 
-func (h *house) stands(n int) record.Record {
+func (h *testbed) recordOf(n int) record.Record {
 	h.Helper()
-	value := redistest.Do(h, h.client, "GET", h.keys.Record(h.hook(n, "").Fingerprint))
+	value := redistest.Do(h, h.client, "GET", h.keys.Record(h.request(n, "").Fingerprint))
 	if value == "" {
 		return record.Record{}
 	}
@@ -277,18 +277,21 @@ func (h *house) stands(n int) record.Record {
 	return r
 }
 
-// put makes a value stand at a webhook's key, and record does so with a record.
-func (h *house) put(n int, value string) {
+// setValue makes a value stand at a webhook's key, and record does so with a record.
+func (h *testbed) setValue(n int, value string) {
 	h.Helper()
-	redistest.Do(h, h.client, "SET", h.keys.Record(h.hook(n, "").Fingerprint), value, "PX", "60000")
+	redistest.Do(h, h.client, "SET", h.keys.Record(h.request(n, "").Fingerprint), value, "PX", "60000")
 }
 
-func (h *house) record(n int, r record.Record) { h.Helper(); h.put(n, string(record.Append(nil, r))) }
+func (h *testbed) record(n int, r record.Record) {
+	h.Helper()
+	h.setValue(n, string(record.Append(nil, r)))
+}
 
 var errLogic = errors.New("the logic fails")
 
 // blocked makes the logic wait until release is closed, or its context ends; entered gets one for each execution.
-func (h *house) blocked() (entered chan int64, release chan struct{}) {
+func (h *testbed) blocked() (entered chan int64, release chan struct{}) {
 	entered, release = make(chan int64, 100), make(chan struct{})
 	h.setLogic(func(ctx context.Context, attempt int64) (record.Result, error) {
 		entered <- attempt
@@ -303,7 +306,7 @@ func (h *house) blocked() (entered chan int64, release chan struct{}) {
 }
 
 // all sends n webhooks of one fingerprint at once, spread over the replicas.
-func (h *house) all(n, number int) []gate.Answer {
+func (h *testbed) all(n, number int) []gate.Answer {
 	answers := make([]gate.Answer, n)
 	var sent sync.WaitGroup
 	for i := range answers {

@@ -16,7 +16,7 @@ import (
 
 // lostBy tells how many of the webhooks that were answered before a fault execute again after it. knowing: a replica
 // that answered lives on.
-func (h *house) lostBy(o gate.Options, knowing bool, fault func()) (lost int) {
+func (h *testbed) lostBy(o gate.Options, knowing bool, fault func()) (lost int) {
 	h.Helper()
 	const webhooks = 50
 	a := h.openBehindProxy(o)
@@ -38,7 +38,7 @@ func (h *house) lostBy(o gate.Options, knowing bool, fault func()) (lost int) {
 	return lost
 }
 
-func (h *house) expectOne(a gate.Answer, outcome gate.Outcome) {
+func (h *testbed) expectOne(a gate.Answer, outcome gate.Outcome) {
 	h.Helper()
 	if a.Outcome != outcome {
 		h.Fatalf("answer %s, want %s", name(a.Outcome), name(outcome))
@@ -141,7 +141,7 @@ func TestAFailoverWhileAllGoesOn(t *testing.T) {
 }
 
 // cutLink parts a replica from its primary, which it will not see again.
-func (h *house) cutLink(replica *redistest.Server) {
+func (h *testbed) cutLink(replica *redistest.Server) {
 	h.Helper()
 	redistest.Do(h, h.client, "ACL", "SETUSER", "default", "-psync", "-sync")
 	redistest.Do(h, h.client, "CLIENT", "KILL", "TYPE", "replica")
@@ -151,7 +151,7 @@ func (h *house) cutLink(replica *redistest.Server) {
 }
 
 // failOver promotes a replica and leads all to it.
-func (h *house) failOver(replica *redistest.Server) {
+func (h *testbed) failOver(replica *redistest.Server) {
 	h.Helper()
 	h.server.Kill()
 	client := redistest.Client(h, replica.Addr())
@@ -167,7 +167,7 @@ func (h *house) failOver(replica *redistest.Server) {
 }
 
 // used is how many bytes Redis uses.
-func (h *house) used() (bytes int) {
+func (h *testbed) used() (bytes int) {
 	for line := range lines(redistest.Do(h, h.client, "INFO", "memory")) {
 		if text, ok := strings.CutPrefix(line, "used_memory:"); ok {
 			bytes, _ = strconv.Atoi(text)
@@ -256,10 +256,10 @@ func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
 }
 
 // openUntold adds a replica that Redis does not tell of changes, nor of what it dropped.
-func (h *house) openUntold(o gate.Options) *replica { return h.openAt(o, h.url+"?protocol=2") }
+func (h *testbed) openUntold(o gate.Options) *replica { return h.openAt(o, h.url+"?protocol=2") }
 
 // failOverUnseen makes Redis take back its first snapshot under another replication id, while all connections stay.
-func (h *house) failOverUnseen() {
+func (h *testbed) failOverUnseen() {
 	h.Helper()
 	build := h.client.B()
 	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD", "NOSAVE").Build(),

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAWebhookWhoseExecutionsFailTooOftenIsLeftAlone(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.MaxAttempts = 3
 		a, b := h.open(o), h.open(o)
@@ -21,7 +21,7 @@ func TestAWebhookWhoseExecutionsFailTooOftenIsLeftAlone(t *testing.T) {
 		}
 		h.expect(a.send(1), gate.Poisoned, "")
 		h.expect(b.send(1), gate.Poisoned, "")
-		h.expect(b.Find(h.hook(1, "").Fingerprint), gate.Poisoned, "")
+		h.expect(b.Find(h.request(1, "").Fingerprint), gate.Poisoned, "")
 		h.expectExecutions(3)
 		h.expectCounts(map[string]int64{"total_requests": 5, "executed": 3, "failed": 3, "unavailable": 2, "poisoned": 2})
 
@@ -38,7 +38,7 @@ func TestAWebhookWhoseExecutionsFailTooOftenIsLeftAlone(t *testing.T) {
 }
 
 func TestACrashCountsAsAFailureAndARefusalDoesNot(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.MaxAttempts = 2
 		r := h.open(o)
@@ -65,7 +65,7 @@ func TestACrashCountsAsAFailureAndARefusalDoesNot(t *testing.T) {
 }
 
 func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.MaxExecutions = 2
 		a := h.open(o)
@@ -76,7 +76,7 @@ func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
 		<-entered
 		h.expect(a.send(3), gate.Overloaded, "")
 		h.expect(a.send(0), gate.Replayed, `{"execution":1}`) // that is served as ever
-		joins := h.hook(1, "body")                            // so is a request that joins what runs
+		joins := h.request(1, "body")                         // so is a request that joins what runs
 		joins.Arrived = joins.Arrived.Add(-o.WaitTimeout)
 		h.expect(a.Do(joins), gate.Processing, "")
 		close(release)
@@ -91,7 +91,7 @@ func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
 }
 
 func TestWhatIsNotExecutedTakesNoPlace(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a := h.open(options())
 		o := options()
 		o.MaxExecutions = 1
@@ -105,7 +105,7 @@ func TestWhatIsNotExecutedTakesNoPlace(t *testing.T) {
 }
 
 func TestFailuresAreCountedThroughRenewals(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.MaxAttempts, o.LockTTL = 2, 300*time.Millisecond
 		r := h.open(o)

@@ -15,7 +15,7 @@ import (
 
 // forgetAndRefuse makes Redis forget all, a new history be noted as if by another replica, and all writes be refused from
 // then on: at once, so that nothing can be put back before.
-func (h *house) forgetAndRefuse(settle time.Duration) {
+func (h *testbed) forgetAndRefuse(settle time.Duration) {
 	h.Helper()
 	var id string
 	for line := range lines(redistest.Do(h, h.client, "INFO", "replication")) {
@@ -52,7 +52,7 @@ func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
 	})
 	h.server.Config("min-replicas-to-write", "0")
 	second := b.later(1)
-	h.eventually("the record is put back", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("the record is put back", func() bool { return h.recordOf(1).State == record.InProgress })
 	close(release)
 	for _, a := range []gate.Answer{<-first, <-second} {
 		if string(a.Result.Body) != `{"attempt":1}` {
@@ -87,7 +87,7 @@ func TestAnExecutionThatIsKnownToBeLostIsNeitherRenewedNorStored(t *testing.T) {
 	a.Invalidated(nil)
 	close(release)
 	<-returned
-	h.eventually("its end has come to redis", func() bool { return h.stands(1).State == record.Failed })
+	h.eventually("its end has come to redis", func() bool { return h.recordOf(1).State == record.Failed })
 	if m := h.metrics(); m["restored"]+m["stored"] != 0 {
 		t.Errorf("counters %v", m)
 	}
@@ -101,7 +101,7 @@ func TestALostLeaseIsCountedOnceHoweverLongItsLogicGoesOn(t *testing.T) {
 	release := make(chan struct{})
 	another := func(r record.Record) {
 		r.Attempt, r.Token = 2, "another"
-		redistest.Do(t, h.client, "SET", keys.Record(h.hook(1, "").Fingerprint), string(record.Append(nil, r)))
+		redistest.Do(t, h.client, "SET", keys.Record(h.request(1, "").Fingerprint), string(record.Append(nil, r)))
 	}
 	h.setLogic(func(context.Context, int64) (record.Result, error) {
 		now := time.Now()
@@ -128,9 +128,9 @@ func TestAStoreThatIsAskedAgainPausesBetweenTries(t *testing.T) {
 		return answer(`{}`), nil
 	})
 	late := a.later(1)
-	h.eventually("redis has executed the store", func() bool { return h.stands(1).State == record.Done })
+	h.eventually("redis has executed the store", func() bool { return h.recordOf(1).State == record.Done })
 	a.Invalidated(nil) // the reply will not be believed
-	redistest.Do(t, h.client, "DEL", keys.Record(h.hook(1, "").Fingerprint))
+	redistest.Do(t, h.client, "DEL", keys.Record(h.request(1, "").Fingerprint))
 	h.server.Config("min-replicas-to-write", "1") // nor will the next one be a verdict
 	before := calls(redistest.Do(t, h.client, "INFO", "commandstats"), "evalsha")
 	a.proxy.Mend()
@@ -150,7 +150,7 @@ func TestAClaimThatIsWonWhileTheGateClosesBlocksNobody(t *testing.T) {
 	a, b := h.openBehindProxy(o), h.open(o)
 	a.proxy.Hold()
 	first := a.later(1)
-	h.eventually("redis has executed the claim", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("redis has executed the claim", func() bool { return h.recordOf(1).State == record.InProgress })
 	time.AfterFunc(300*time.Millisecond, a.proxy.Mend)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()

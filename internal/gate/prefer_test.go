@@ -16,14 +16,14 @@ import (
 // prefer sends a webhook whose caller waits that long for an execution.
 func (r *replica) prefer(n int, wait time.Duration) <-chan gate.Answer {
 	answered := make(chan gate.Answer, 1)
-	w := r.house.hook(n, "body")
+	w := r.testbed.request(n, "body")
 	w.Wait = &wait
 	go func() { answered <- r.Do(w) }()
 	return answered
 }
 
 func TestACallerWaitsAsLongAsItPrefers(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		_, release := h.blocked()
 		const wait = 300 * time.Millisecond
@@ -75,7 +75,7 @@ func TestWhoDoesNotWaitLosesNothingWhileRedisIsSlow(t *testing.T) {
 	r.proxy.Mend()
 	h.expect(<-hurried, gate.Processing, "")
 	close(release)
-	h.eventually("it is executed", func() bool { return h.stands(1).State == record.Done })
+	h.eventually("it is executed", func() bool { return h.recordOf(1).State == record.Done })
 	h.expectExecutions(1)
 	h.expectCounts(map[string]int64{"total_requests": 1, "executed": 1, "late_answers": 1})
 }
@@ -150,7 +150,7 @@ func TestOneWebhookTakesHalfOfThePlacesAtMost(t *testing.T) {
 }
 
 func TestACallerWithAnotherBodyIsTold(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		var log written
 		o := options()
 		o.WaitTimeout = 300 * time.Millisecond
@@ -189,7 +189,7 @@ func TestACallerWithAnotherBodyIsTold(t *testing.T) {
 			said := strings.Count(log.String(), `another body came with the same dialogId`)
 			of := 0
 			for line := range strings.Lines(log.String()) {
-				if strings.Contains(line, "another body came") && strings.Contains(line, h.hook(n, "").Fingerprint.String()) {
+				if strings.Contains(line, "another body came") && strings.Contains(line, h.request(n, "").Fingerprint.String()) {
 					of++
 				}
 			}

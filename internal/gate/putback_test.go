@@ -15,9 +15,9 @@ import (
 )
 
 // losses are the ways in which one Redis forgets all.
-var losses = map[string]func(h *house){
-	"FLUSHALL": func(h *house) { redistest.Do(h, h.client, "FLUSHALL") },
-	"a restart": func(h *house) {
+var losses = map[string]func(h *testbed){
+	"FLUSHALL": func(h *testbed) { redistest.Do(h, h.client, "FLUSHALL") },
+	"a restart": func(h *testbed) {
 		h.server.Kill()
 		h.server.Restart()
 	},
@@ -74,13 +74,13 @@ func TestWhatWasAnsweredIsPutBack(t *testing.T) {
 }
 
 func TestWhoFetchedAResultPutsItBackToo(t *testing.T) {
-	for way, fetch := range map[string]func(h *house, b *replica, owner <-chan gate.Answer, release chan struct{}){
-		"by a claim": func(h *house, b *replica, owner <-chan gate.Answer, release chan struct{}) {
+	for way, fetch := range map[string]func(h *testbed, b *replica, owner <-chan gate.Answer, release chan struct{}){
+		"by a claim": func(h *testbed, b *replica, owner <-chan gate.Answer, release chan struct{}) {
 			close(release)
 			<-owner
 			h.expect(b.send(1), gate.Replayed, `{"attempt":1}`)
 		},
-		"by waiting": func(h *house, b *replica, _ <-chan gate.Answer, release chan struct{}) {
+		"by waiting": func(h *testbed, b *replica, _ <-chan gate.Answer, release chan struct{}) {
 			looks := func() int { return calls(redistest.Do(h, h.client, "INFO", "commandstats"), "client|caching") }
 			atStart := looks()
 			waiting := b.later(1)
@@ -209,7 +209,7 @@ func TestFiveFullJournalsAtOnce(t *testing.T) {
 	start := time.Now()
 	redistest.Do(t, h.client, "FLUSHALL")
 	next := h.replicas[1].later(-2)
-	h.eventually("the running execution is put back", func() bool { return h.stands(-1).State == record.InProgress })
+	h.eventually("the running execution is put back", func() bool { return h.recordOf(-1).State == record.InProgress })
 	t.Logf("the running execution was back after %v", time.Since(start))
 	<-entered // of next, the first that is decided
 	t.Logf("five journals of %d MiB: decided again after %v, %d records put back", *journals, time.Since(start), h.metrics()["restored"])

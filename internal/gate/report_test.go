@@ -50,7 +50,7 @@ func reporting(of gate.Report) (*logbook, gate.Options) {
 	return book, o
 }
 
-func (h *house) has(line map[string]any, want map[string]any) {
+func (h *testbed) has(line map[string]any, want map[string]any) {
 	h.Helper()
 	for field, value := range want {
 		if fmt.Sprint(line[field]) != fmt.Sprint(value) {
@@ -60,7 +60,7 @@ func (h *house) has(line map[string]any, want map[string]any) {
 }
 
 func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		book, o := reporting(gate.ReportAll)
 		r := h.open(o)
 		for n, c := range []struct {
@@ -78,14 +78,14 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 				map[string]any{"level": "WARN", "outcome": "stored", "attempt": 4, "cause": "retry after panic", "in_doubt": true, "status": 200, "bytes": 6}},
 		} {
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return c.ends() })
-			hook := h.hook(1, "body")
-			r.Do(hook)
+			webhook := h.request(1, "body")
+			r.Do(webhook)
 			line, lines := book.last()
 			if lines != n+1 {
 				t.Fatalf("%s: %d lines", c.name, lines)
 			}
 			h.has(line, c.want)
-			h.has(line, map[string]any{"fingerprint": hook.Fingerprint, "dialog": "dialog", "node": "node", "replica": "here/1"})
+			h.has(line, map[string]any{"fingerprint": webhook.Fingerprint, "dialog": "dialog", "node": "node", "replica": "here/1"})
 			if _, ok := line["took"].(float64); !ok {
 				t.Errorf("%s: took %v", c.name, line["took"])
 			}
@@ -93,7 +93,7 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 				t.Errorf("it says %s", text)
 			}
 		}
-		r.Do(h.hook(1, "body"))
+		r.Do(h.request(1, "body"))
 		if _, lines := book.last(); lines != 4 {
 			t.Errorf("a replay has a line too: %d", lines)
 		}
@@ -101,22 +101,22 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 }
 
 func TestOnlyUnusualExecutionsHaveALineUnlessAllAreAskedFor(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		book, o := reporting(gate.ReportUnusual)
 		r := h.open(o)
 		silent, none := reporting(gate.ReportNone)
 		mute := h.open(none)
 
-		r.Do(h.hook(1, "body"))
-		mute.Do(h.hook(2, "body"))
+		r.Do(h.request(1, "body"))
+		mute.Do(h.request(2, "body"))
 		if line, lines := book.last(); lines != 0 {
 			t.Errorf("a plain success has a line: %v", line)
 		}
 		h.setLogic(func(context.Context, int64) (record.Result, error) {
 			return record.Result{Status: 409, ContentType: record.JSON, Body: []byte(`{}`)}, nil
 		})
-		r.Do(h.hook(3, "body"))
-		mute.Do(h.hook(4, "body"))
+		r.Do(h.request(3, "body"))
+		mute.Do(h.request(4, "body"))
 		line, _ := book.last()
 		h.has(line, map[string]any{"level": "WARN", "outcome": "rejected", "status": 409, "cause": "first"})
 		if _, lines := silent.last(); lines != 0 {
@@ -126,29 +126,29 @@ func TestOnlyUnusualExecutionsHaveALineUnlessAllAreAskedFor(t *testing.T) {
 }
 
 func TestATakeoverHasALineThoughItEndsWell(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		book, o := reporting(gate.ReportUnusual)
 		r := h.open(o)
-		hook := h.hook(1, "body")
+		webhook := h.request(1, "body")
 		now := time.Now()
 		h.record(1, record.Record{
 			State: record.InProgress, Attempt: 1, Token: "crashed", Deadline: now.Add(-time.Second), Lease: 2 * time.Second,
 			Started: now.Add(-3 * time.Second), Digest: digestOf("body"),
 		})
-		r.Do(hook)
+		r.Do(webhook)
 		line, _ := book.last()
 		h.has(line, map[string]any{"level": "WARN", "outcome": "stored", "cause": "takeover", "attempt": 2, "in_doubt": true})
 	})
 }
 
 func TestAnotherBodyThatWaitedIsTold(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		book, o := reporting(gate.ReportUnusual)
 		r := h.open(o)
 		begun, ends := h.blocked()
 		first := r.later(1)
 		<-begun
-		other := h.hook(1, "other")
+		other := h.request(1, "other")
 		other.Arrived = time.Now().Add(-o.WaitTimeout) // it joins, and is let go at once
 		h.expect(r.Do(other), gate.Processing, "")
 		close(ends)

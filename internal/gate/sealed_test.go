@@ -33,13 +33,13 @@ func sealing(t testing.TB, o gate.Options, ids ...string) gate.Options {
 }
 
 // value is what stands in Redis for a webhook.
-func (h *house) value(n int) string {
+func (h *testbed) value(n int) string {
 	h.Helper()
-	return redistest.Do(h, h.client, "GET", h.keys.Record(h.hook(n, "").Fingerprint))
+	return redistest.Do(h, h.client, "GET", h.keys.Record(h.request(n, "").Fingerprint))
 }
 
 // say makes the logic answer with this, a header beside it.
-func (h *house) say(text string) {
+func (h *testbed) say(text string) {
 	h.setLogic(func(context.Context, int64) (record.Result, error) {
 		return record.Result{
 			Status: 201, ContentType: "text/plain", Body: []byte(text),
@@ -73,7 +73,7 @@ func logging(o gate.Options) (gate.Options, *journalOf) {
 }
 
 func TestResultsAreSealedInRedisAndReplayedByWhoHasTheKey(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(sealing(t, options(), "one")), h.open(sealing(t, options(), "one"))
 		h.say("seats: 2")
 		h.expect(a.send(1), gate.Executed, "seats: 2")
@@ -82,7 +82,7 @@ func TestResultsAreSealedInRedisAndReplayedByWhoHasTheKey(t *testing.T) {
 				t.Errorf("%q stands in Redis, with %q in it", value, hidden)
 			}
 		}
-		if r := h.stands(1); r.State != record.Sealed || r.Result.Status != 201 || r.KeyID != "one" {
+		if r := h.recordOf(1); r.State != record.Sealed || r.Result.Status != 201 || r.KeyID != "one" {
 			t.Errorf("%+v stands in Redis", r)
 		}
 		for _, r := range []*replica{b, a, b, a, b, a} {
@@ -91,7 +91,7 @@ func TestResultsAreSealedInRedisAndReplayedByWhoHasTheKey(t *testing.T) {
 			if got.Result.Status != 201 || got.Result.ContentType != "text/plain" || len(got.Result.Headers) != 1 {
 				t.Errorf("%+v", got.Result)
 			}
-			h.expect(r.Find(h.hook(1, "").Fingerprint), gate.Replayed, "seats: 2")
+			h.expect(r.Find(h.request(1, "").Fingerprint), gate.Replayed, "seats: 2")
 		}
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": 7, "executed": 1, "stored": 1, "replayed": 6})
@@ -99,7 +99,7 @@ func TestResultsAreSealedInRedisAndReplayedByWhoHasTheKey(t *testing.T) {
 }
 
 func TestAReplicaWithoutTheKeyAnswers503AndNeverExecutes(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		a := h.open(sealing(t, options(), "one"))
 		without, told := logging(options())
 		b, c := h.open(without), h.open(sealing(t, without, "two"))
@@ -108,7 +108,7 @@ func TestAReplicaWithoutTheKeyAnswers503AndNeverExecutes(t *testing.T) {
 		for range 3 {
 			for _, r := range []*replica{b, c} {
 				h.expect(r.send(1), gate.Unreadable, "")
-				h.expect(r.Find(h.hook(1, "").Fingerprint), gate.Unreadable, "")
+				h.expect(r.Find(h.request(1, "").Fingerprint), gate.Unreadable, "")
 			}
 		}
 		if got := h.value(1); got != value {
@@ -140,17 +140,17 @@ func TestWhoWaitsWithoutTheKeyIsToldSoAtTheEnd(t *testing.T) {
 }
 
 func TestASealedRecordThatWasChangedOrMovedIsForeign(t *testing.T) {
-	for name, change := range map[string]func(h *house, r *record.Record){
-		"a bit of the result": func(_ *house, r *record.Record) { r.Result.Body[20] ^= 1 },
-		"the status":          func(_ *house, r *record.Record) { r.Result.Status = 200 },
-		"the token":           func(_ *house, r *record.Record) { r.Token += "0" },
-		"the digest":          func(_ *house, r *record.Record) { r.Digest[0] ^= 1 },
-		"the key's id":        func(_ *house, r *record.Record) { r.KeyID = "two" },
-		"from another key":    func(h *house, r *record.Record) { *r = h.stands(2) },
-		"cut short":           func(_ *house, r *record.Record) { r.Result.Body = r.Result.Body[:5] },
+	for name, change := range map[string]func(h *testbed, r *record.Record){
+		"a bit of the result": func(_ *testbed, r *record.Record) { r.Result.Body[20] ^= 1 },
+		"the status":          func(_ *testbed, r *record.Record) { r.Result.Status = 200 },
+		"the token":           func(_ *testbed, r *record.Record) { r.Token += "0" },
+		"the digest":          func(_ *testbed, r *record.Record) { r.Digest[0] ^= 1 },
+		"the key's id":        func(_ *testbed, r *record.Record) { r.KeyID = "two" },
+		"from another key":    func(h *testbed, r *record.Record) { *r = h.recordOf(2) },
+		"cut short":           func(_ *testbed, r *record.Record) { r.Result.Body = r.Result.Body[:5] },
 	} {
 		t.Run(name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, h *house) {
+			onEach(t, func(t *testing.T, h *testbed) {
 				o, told := logging(options())
 				a, b := h.open(sealing(t, o, "one", "two")), h.open(sealing(t, options(), "one", "two"))
 				h.say("seats: 2")
@@ -158,7 +158,7 @@ func TestASealedRecordThatWasChangedOrMovedIsForeign(t *testing.T) {
 					h.expect(a.send(n), gate.Executed, "seats: 2")
 					h.expect(a.send(n), gate.Replayed, "seats: 2") // it is kept in memory, too
 				}
-				r := h.stands(1)
+				r := h.recordOf(1)
 				change(h, &r)
 				h.record(1, r)
 				value := h.value(1)
@@ -166,7 +166,7 @@ func TestASealedRecordThatWasChangedOrMovedIsForeign(t *testing.T) {
 				for range 2 {
 					for _, r := range []*replica{a, b} {
 						h.expect(r.send(1), gate.Foreign, "")
-						h.expect(r.Find(h.hook(1, "").Fingerprint), gate.Foreign, "")
+						h.expect(r.Find(h.request(1, "").Fingerprint), gate.Foreign, "")
 					}
 				}
 				if got := h.value(1); got != value {
@@ -196,7 +196,7 @@ func TestARotationOfKeysLosesNothing(t *testing.T) {
 	h.expect(e.send(3), gate.Executed, "ok")
 	h.expect(d.send(3), gate.Replayed, "ok")
 	h.expect(e.send(2), gate.Replayed, "ok")
-	if id := h.stands(3).KeyID; id != "new" {
+	if id := h.recordOf(3).KeyID; id != "new" {
 		t.Errorf("sealed under %s", id)
 	}
 	f := open("new") // dropped, before its records have ended
@@ -281,17 +281,17 @@ func TestAStormOverReplicasWithAndWithoutTheKeyExecutesOnce(t *testing.T) {
 
 // TestRecordsFromBeforeThereWereKeysAreRead: they stand as they are, and their digests are plain.
 func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.RejectMismatch, o.LockTTL = true, 200*time.Millisecond
 		before, after := h.open(o), h.open(sealing(t, o, "one"))
 		keyed := func(n int, body string) gate.Webhook {
-			w := h.hook(n, body)
+			w := h.request(n, body)
 			w.Digest = sealing(t, o, "one").Seal.Digest(w.Digest)
 			return w
 		}
 		h.expect(before.send(1), gate.Executed, `{"execution":1}`)
-		if r := h.stands(1); r.State != record.Done {
+		if r := h.recordOf(1); r.State != record.Done {
 			t.Errorf("%+v stands in Redis", r)
 		}
 		for range 3 {
@@ -321,7 +321,7 @@ func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 		})
 		h.expect(after.Do(keyed(3, "another")), gate.Mismatched, "")
 		h.expect(after.Do(keyed(3, "body")), gate.Executed, `{"attempt":2}`)
-		if r := h.stands(3); r.State != record.Sealed || r.Digest != keyed(3, "body").Digest {
+		if r := h.recordOf(3); r.State != record.Sealed || r.Digest != keyed(3, "body").Digest {
 			t.Errorf("%+v stands in Redis", r)
 		}
 		h.expectExecutions(3)

@@ -81,12 +81,12 @@ func TestAClosedGateLeavesNoGoroutine(t *testing.T) {
 	server := redistest.Start(t)
 	before := runtime.NumGoroutine()
 	for range 3 {
-		h := &house{TB: t, server: server, url: server.URL()}
+		h := &testbed{TB: t, server: server, url: server.URL()}
 		g, store := open(t, server.URL(), options())
 		if err := g.Start(t.Context(), store); err != nil {
 			t.Fatal(err)
 		}
-		r := &replica{Gate: g, house: h}
+		r := &replica{Gate: g, testbed: h}
 		for n := range 20 {
 			r.send(n)
 			r.send(n)

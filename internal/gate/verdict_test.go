@@ -20,7 +20,7 @@ func atMostOnce() gate.Options {
 }
 
 // cutOff makes a replica execute webhook 1, cuts it off from Redis past its lease, and has another one judge the attempt.
-func (h *house) cutOff(o gate.Options, verdict gate.Outcome) (owner *replica, first <-chan gate.Answer, release chan struct{}) {
+func (h *testbed) cutOff(o gate.Options, verdict gate.Outcome) (owner *replica, first <-chan gate.Answer, release chan struct{}) {
 	h.Helper()
 	owner, other := h.openBehindProxy(o), h.open(o)
 	entered := make(chan struct{}, 1)
@@ -33,7 +33,7 @@ func (h *house) cutOff(o gate.Options, verdict gate.Outcome) (owner *replica, fi
 	first = owner.later(1)
 	<-entered
 	owner.proxy.Cut()
-	h.eventually("its lease ends", func() bool { return h.stands(1).Deadline.Before(time.Now()) })
+	h.eventually("its lease ends", func() bool { return h.recordOf(1).Deadline.Before(time.Now()) })
 	h.expect(other.send(1), verdict, "")
 	return owner, first, release
 }
@@ -62,7 +62,7 @@ func TestAVerdictStandsWhateverItsOwnerComesBackWith(t *testing.T) {
 			first := owner.later(1)
 			<-entered
 			owner.proxy.Cut()
-			h.eventually("its lease ends", func() bool { return h.stands(1).Deadline.Before(time.Now()) })
+			h.eventually("its lease ends", func() bool { return h.recordOf(1).Deadline.Before(time.Now()) })
 			h.expect(other.send(1), c.verdict, "")
 			owner.proxy.Mend()
 			<-first
@@ -82,7 +82,7 @@ func TestAnOwnerThatSucceedsAfterTheVerdictEndsAllDoubt(t *testing.T) {
 	owner.proxy.Mend()
 	close(release)
 	<-first
-	h.eventually("its result is stored", func() bool { return h.stands(1).State == record.Done })
+	h.eventually("its result is stored", func() bool { return h.recordOf(1).State == record.Done })
 	for _, r := range h.replicas {
 		h.expect(r.send(1), gate.Replayed, `{"booked":true}`)
 	}
@@ -97,17 +97,17 @@ func TestAVerdictThatWasToldIsPutBack(t *testing.T) {
 	h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, errLogic })
 	h.expect(r.send(1), gate.Failed, "")
 	h.expect(r.send(1), gate.Poisoned, "")
-	stood := h.stands(1)
+	stood := h.recordOf(1)
 	redistest.Do(h, h.client, "FLUSHALL")
 	h.expect(r.send(1), gate.Poisoned, "")
-	if again := h.stands(1); fmt.Sprint(again) != fmt.Sprint(stood) {
+	if again := h.recordOf(1); fmt.Sprint(again) != fmt.Sprint(stood) {
 		t.Errorf("put back as %+v, and it was %+v", again, stood)
 	}
 	h.expectExecutions(1)
 }
 
 func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.StopInDoubt = true
 		asking := o
@@ -120,15 +120,15 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		h.expect(blind.send(1), gate.Failed, "")
 		h.expect(blind.send(1), gate.Doubtful, "")
 		h.expect(asks.send(1), gate.Doubtful, "") // a verdict stands, whatever the caller could do
-		h.expect(blind.Find(h.hook(1, "").Fingerprint), gate.Doubtful, "")
+		h.expect(blind.Find(h.request(1, "").Fingerprint), gate.Doubtful, "")
 		h.expectExecutions(1)
 
 		h.expect(asks.send(2), gate.Failed, "")
 		fails(fmt.Errorf("no answer: %w: %w", record.ErrUnasked, record.ErrOutcomeUnknown))
 		for range 3 {
 			h.expect(asks.send(2), gate.Doubtful, "")
-			h.expect(asks.Find(h.hook(2, "").Fingerprint), gate.Doubtful, "")
-			if r := h.stands(2); r.Reason != "unasked" || r.Verdict != record.NoVerdict || !h.inDoubt.Load() {
+			h.expect(asks.Find(h.request(2, "").Fingerprint), gate.Doubtful, "")
+			if r := h.recordOf(2); r.Reason != "unasked" || r.Verdict != record.NoVerdict || !h.inDoubt.Load() {
 				t.Errorf("%+v, told of a doubt: %v", r, h.inDoubt.Load())
 			}
 		}
@@ -145,7 +145,7 @@ func returns(r record.Result) func(context.Context, int64) (record.Result, error
 }
 
 func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.RejectedTTL, o.MaxAttempts = 0, 1
 		r := h.open(o)
@@ -160,9 +160,9 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 		<-entered
 		waits := make(chan gate.Answer)
 		for range 3 {
-			go func() { waits <- r.Do(h.hook(1, "body")) }()
+			go func() { waits <- r.Do(h.request(1, "body")) }()
 		}
-		early := h.hook(1, "body") // who joins behind them, and does not wait
+		early := h.request(1, "body") // who joins behind them, and does not wait
 		early.Arrived = early.Arrived.Add(-o.WaitTimeout)
 		time.Sleep(50 * time.Millisecond)
 		h.expect(r.Do(early), gate.Processing, "")
@@ -175,7 +175,7 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 				t.Errorf("its age is %v", a.Age)
 			}
 		}
-		if kept := h.stands(1); kept.State != record.Failed || kept.Reason != "rejected" || kept.Doubt || kept.Failures != 0 {
+		if kept := h.recordOf(1); kept.State != record.Failed || kept.Reason != "rejected" || kept.Doubt || kept.Failures != 0 {
 			t.Errorf("%+v stands", kept)
 		}
 		h.setLogic(returns(answer(`{"booked":true}`)))
@@ -186,7 +186,7 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 }
 
 func TestLogicThatRefusedIsCertainWhateverEndedItsContext(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.ExecutionTimeout = 20 * time.Millisecond
 		r := h.open(o)
@@ -195,7 +195,7 @@ func TestLogicThatRefusedIsCertainWhateverEndedItsContext(t *testing.T) {
 			return record.Result{}, fmt.Errorf("before a byte was sent: %w", record.ErrRefused)
 		})
 		h.expect(r.send(1), gate.Refused, "")
-		if stands := h.stands(1); stands.Reason != "refused" || stands.Doubt {
+		if stands := h.recordOf(1); stands.Reason != "refused" || stands.Doubt {
 			t.Errorf("%+v", stands)
 		}
 	})
@@ -208,7 +208,7 @@ func TestAClaimThatIsWonTooLateToRunLeavesNoDoubt(t *testing.T) {
 	r := h.openBehindProxy(o)
 	r.proxy.Hold()
 	first := r.later(1)
-	h.eventually("it is claimed", func() bool { return h.stands(1).State == record.InProgress })
+	h.eventually("it is claimed", func() bool { return h.recordOf(1).State == record.InProgress })
 	closed := make(chan error, 1) // it says that requests were still waiting
 	go func() {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -216,7 +216,7 @@ func TestAClaimThatIsWonTooLateToRunLeavesNoDoubt(t *testing.T) {
 		closed <- r.Close(ctx)
 	}()
 	h.eventually("it is being closed", func() bool {
-		late := h.hook(2, "") // it is told at once that it waits in vain, or that nobody is let in any more
+		late := h.request(2, "") // it is told at once that it waits in vain, or that nobody is let in any more
 		late.Arrived = late.Arrived.Add(-o.WaitTimeout)
 		return r.Do(late).Outcome == gate.Unavailable
 	})
@@ -224,7 +224,7 @@ func TestAClaimThatIsWonTooLateToRunLeavesNoDoubt(t *testing.T) {
 	r.proxy.Mend()
 	<-first
 	<-closed
-	if stands := h.stands(1); stands.Reason != "unstarted" || stands.Doubt {
+	if stands := h.recordOf(1); stands.Reason != "unstarted" || stands.Doubt {
 		t.Errorf("%+v", stands)
 	}
 	h.expectExecutions(0)

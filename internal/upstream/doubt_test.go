@@ -53,7 +53,7 @@ func (s *script) asked() []string {
 }
 
 // asking opens a forwarder that has somebody to ask.
-func asking(t *testing.T, steps ...step) (*house, *script) {
+func asking(t *testing.T, steps ...step) (*testbed, *script) {
 	t.Helper()
 	s := &script{answers: steps}
 	url := serve(t, s.serve)

@@ -57,7 +57,7 @@ func (b *bank) take(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `x`)
 }
 
-func (b *bank) open(t *testing.T) *house {
+func (b *bank) open(t *testing.T) *testbed {
 	t.Helper()
 	url := serve(t, b.take)
 	return open(t, upstream.Options{URL: url, StatusURL: url, OAuth: credentials(serve(t, b.issue))})
@@ -68,7 +68,7 @@ func credentials(url string) *clientcredentials.Config {
 }
 
 // all executes so many at once and returns how many failed.
-func (h *house) all(n int) (failed int64) {
+func (h *testbed) all(n int) (failed int64) {
 	var count atomic.Int64
 	var running sync.WaitGroup
 	for range n {

@@ -58,16 +58,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// house is a forwarder under test, and what it logs.
-type house struct {
+// testbed is a forwarder under test, and what it logs.
+type testbed struct {
 	*upstream.Upstream
 	t   *testing.T
 	log *lines
 }
 
-func open(t *testing.T, o upstream.Options) *house {
+func open(t *testing.T, o upstream.Options) *testbed {
 	t.Helper()
-	h := &house{t: t, log: &lines{}}
+	h := &testbed{t: t, log: &lines{}}
 	if o.MaxResultBytes == 0 {
 		o.MaxResultBytes = maxResultBytes
 	}
@@ -95,7 +95,7 @@ func doubtful() logic.Webhook {
 }
 
 // gives executes and returns the result.
-func (h *house) gives(w logic.Webhook) logic.Result {
+func (h *testbed) gives(w logic.Webhook) logic.Result {
 	h.t.Helper()
 	r, err := h.Execute(h.t.Context(), w)
 	if err != nil {
@@ -108,7 +108,7 @@ func (h *house) gives(w logic.Webhook) logic.Result {
 }
 
 // fails executes and returns the error's text. The error must be of these kinds and no other, and keep secrets.
-func (h *house) fails(ctx context.Context, w logic.Webhook, kinds ...error) string {
+func (h *testbed) fails(ctx context.Context, w logic.Webhook, kinds ...error) string {
 	h.t.Helper()
 	r, err := h.Execute(ctx, w)
 	if err == nil {
@@ -130,13 +130,13 @@ func (h *house) fails(ctx context.Context, w logic.Webhook, kinds ...error) stri
 }
 
 // admits reports whether an execution may be tried.
-func (h *house) admits() bool {
+func (h *testbed) admits() bool {
 	_, ok := h.Admit()
 	return ok
 }
 
 // cutOff is fails for an execution that goes on until its context ends: the error wraps why it did.
-func (h *house) cutOff(ctx context.Context, w logic.Webhook, kinds ...error) {
+func (h *testbed) cutOff(ctx context.Context, w logic.Webhook, kinds ...error) {
 	h.t.Helper()
 	if text := h.fails(ctx, w, kinds...); ctx.Err() == nil {
 		h.t.Errorf("it did not go on: %s", text)

@@ -38,8 +38,8 @@ const (
 	name    = "cognigy:fp:9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
 )
 
-// house is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all share.
-type house struct {
+// testbed is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all share.
+type testbed struct {
 	testing.TB
 	server *redistest.Server    // nil on miniredis
 	mini   *miniredis.Miniredis // nil on a real one
@@ -53,9 +53,9 @@ type house struct {
 // replica is a gateway: HTTP, gate and connections of its own.
 type replica struct {
 	*handler.Handler
-	house  *house
-	server *fasthttp.Server
-	addr   string
+	testbed *testbed
+	server  *fasthttp.Server
+	addr    string
 }
 
 var keys = redis.NewKeys("cognigy")
@@ -84,28 +84,28 @@ func shortPatience() gate.Options {
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
-func onEach(t *testing.T, test func(t *testing.T, h *house)) {
+func onEach(t *testing.T, test func(t *testing.T, h *testbed)) {
 	t.Run("miniredis", func(t *testing.T) {
 		m, url := redistest.Embedded(t)
 		addr := strings.TrimPrefix(url, "redis://")
-		test(t, &house{TB: t, mini: m, addr: addr, client: redistest.Client(t, addr)})
+		test(t, &testbed{TB: t, mini: m, addr: addr, client: redistest.Client(t, addr)})
 	})
 	t.Run("redis", func(t *testing.T) { test(t, onReal(t)) })
 }
 
-func onReal(t testing.TB) *house {
+func onReal(t testing.TB) *testbed {
 	s := redistest.Start(t)
-	return &house{TB: t, server: s, addr: s.Addr(), client: redistest.Client(t, s.Addr())}
+	return &testbed{TB: t, server: s, addr: s.Addr(), client: redistest.Client(t, s.Addr())}
 }
 
 // open adds a replica that answers 409 to who waited in vain.
-func (h *house) open(o gate.Options) *replica {
+func (h *testbed) open(o gate.Options) *replica {
 	h.Helper()
 	return h.openWith(o, handler.Options{}, func(*fasthttp.Server) {})
 }
 
 // openWith adds a replica whose HTTP and server differ from what they are. It is closed with the test.
-func (h *house) openWith(o gate.Options, http handler.Options, change func(*fasthttp.Server)) *replica {
+func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fasthttp.Server)) *replica {
 	h.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -120,7 +120,7 @@ func (h *house) openWith(o gate.Options, http handler.Options, change func(*fast
 		h.Fatalf("start: %v", err)
 	}
 	r := serve(h, handler.New(g, logic.Func(h.execute), http), o.Log, change)
-	r.house = h
+	r.testbed = h
 	h.Cleanup(func() { // the HTTP server's own is over, Redis' comes next
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -148,7 +148,7 @@ func (r *replica) shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := r.server.ShutdownWithContext(ctx); err != nil {
-		r.house.Errorf("shutdown: %v", err)
+		r.testbed.Errorf("shutdown: %v", err)
 	}
 }
 
@@ -161,7 +161,7 @@ func (l testLog) Write(line []byte) (int, error) {
 }
 
 // execute is the logic of all replicas: what a test has set, or an answer that tells executions apart.
-func (h *house) execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
+func (h *testbed) execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	n := h.executions.Add(1)
 	if logic := h.logic.Load(); logic != nil {
 		return (*logic)(ctx, w)
@@ -169,10 +169,10 @@ func (h *house) execute(ctx context.Context, w logic.Webhook) (logic.Result, err
 	return logic.JSON(map[string]int64{"execution": n})
 }
 
-func (h *house) setLogic(f logic.Func) { h.logic.Store(&f) }
+func (h *testbed) setLogic(f logic.Func) { h.logic.Store(&f) }
 
 // blocked makes the logic wait until release is closed; entered gets one for each execution.
-func (h *house) blocked() (entered chan logic.Webhook, release chan struct{}) {
+func (h *testbed) blocked() (entered chan logic.Webhook, release chan struct{}) {
 	entered, release = make(chan logic.Webhook, 100), make(chan struct{})
 	h.setLogic(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 		entered <- w
@@ -212,7 +212,7 @@ func (r response) header(name string) string {
 
 // post sends a webhook as a flow does.
 func (r *replica) post(body string) response {
-	r.house.Helper()
+	r.testbed.Helper()
 	return r.exchange(request("POST", "/webhook/cognigy", body, "Content-Type: application/json"))
 }
 
@@ -310,7 +310,7 @@ func (c *connection) exchange(request string) response {
 }
 
 // expect compares a whole answer. All of ours are JSON; other headers than those named must not be there.
-func (h *house) expect(got response, status int, body string, headers ...string) {
+func (h *testbed) expect(got response, status int, body string, headers ...string) {
 	h.Helper()
 	expect(h, got, status, body, headers...)
 }
@@ -334,7 +334,7 @@ func fresh(r response) response {
 	return r
 }
 
-func (h *house) expectExecutions(n int64) {
+func (h *testbed) expectExecutions(n int64) {
 	h.Helper()
 	if got := h.executions.Load(); got != n {
 		h.Errorf("the logic ran %d times, want %d", got, n)
@@ -342,7 +342,7 @@ func (h *house) expectExecutions(n int64) {
 }
 
 // expectCounts waits until the counters named say so and the sums of docs/design.md hold: in the end they do exactly.
-func (h *house) expectCounts(want map[string]int64) {
+func (h *testbed) expectCounts(want map[string]int64) {
 	h.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		fields, err := h.client.Do(context.Background(), h.client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
@@ -366,7 +366,7 @@ func (h *house) expectCounts(want map[string]int64) {
 	}
 }
 
-func (h *house) eventually(what string, holds func() bool) {
+func (h *testbed) eventually(what string, holds func() bool) {
 	h.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -387,8 +387,8 @@ func waiting() (n int) {
 	return n
 }
 
-// stands returns the webhook's record.
-func (h *house) stands() record.Record {
+// recordOf returns the webhook's record.
+func (h *testbed) recordOf() record.Record {
 	h.Helper()
 	value := redistest.Do(h, h.client, "GET", name)
 	if value == "" {
@@ -401,14 +401,14 @@ func (h *house) stands() record.Record {
 	return r
 }
 
-// put makes a record stand for the webhook.
-func (h *house) put(r record.Record) {
+// setValue makes a record stand for the webhook.
+func (h *testbed) setValue(r record.Record) {
 	h.Helper()
 	redistest.Do(h, h.client, "SET", name, string(record.Append(nil, r)), "PX", "60000")
 }
 
 // kill ends Redis as kill -9 does.
-func (h *house) kill() {
+func (h *testbed) kill() {
 	if h.server != nil {
 		h.server.Kill()
 	} else {
