@@ -1,7 +1,7 @@
 // Oncegate stands in front of a webhook's business logic: it runs once, and every duplicate gets the same answer.
 //
-// main reads the configuration, chooses the logic, and runs a gateway before it until a signal. README.md shows how to use it,
-// docs/design.md how it works.
+// main reads the configuration, chooses the logic, and runs a gateway before it until a signal. README.md shows how to
+// use it, docs/design.md how it works.
 package main
 
 import (
@@ -51,8 +51,8 @@ func main() {
 	log.Info("bye")
 }
 
-// warnOfEnvironment says which variables were probably meant for us, and which secrets lie open. It shows no value, since
-// that may be a secret.
+// warnOfEnvironment says which variables were probably meant for us, and which secrets lie open. It shows no value,
+// since that may be a secret.
 func warnOfEnvironment(log *slog.Logger) {
 	misspelt, err := config.Misspellings(os.Environ())
 	if err != nil {
@@ -107,6 +107,7 @@ func invite(addr net.Addr, keyed bool) {
 		key = " -H 'X-API-Key: <one of INBOUND_API_KEYS>'"
 	}
 	fmt.Printf(`Try it, twice:
-  curl -i localhost:%s/webhook/cognigy%s -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'
+  curl -i localhost:%s/webhook/cognigy%s -H 'Content-Type: application/json' \
+    -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'
 `, port, key)
 }

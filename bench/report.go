@@ -83,7 +83,8 @@ func (r *Report) printSpeed(out io.Writer) {
 		return
 	}
 	table(out, "SPEED: CPU times are a request's, in µs; p50 and p99 in ms", func(line func(...any)) {
-		line("workload", "conns", "contender", "requests/s", "", "p50", "p99", "CPU", "", "Redis CPU", "x bare req/s", "", "x bare CPU", "", "errors")
+		line("workload", "conns", "contender", "requests/s", "", "p50", "p99", "CPU", "", "Redis CPU", "x bare req/s", "",
+			"x bare CPU", "", "errors")
 		for _, cell := range r.cells() {
 			bare := r.Samples.of(cell, contender.Bare)
 			for _, c := range contender.All() {
@@ -158,9 +159,11 @@ func (r *Report) printScale(out io.Writer) {
 	}
 	title := fmt.Sprintf("SCALE: Oncegate with live records in Redis, %d connections", scaleConnections)
 	table(out, title, func(line func(...any)) {
-		line("records", "first-time req/s", "p99 ms", "retries req/s", "p99 ms", "server RSS MiB", "Redis bytes a record beyond its payload")
+		line("records", "first-time req/s", "p99 ms", "retries req/s", "p99 ms", "server RSS MiB",
+			"Redis bytes a record beyond its payload")
 		for _, s := range r.Scale {
-			line(thousands(float64(s.Records)), thousands(s.FirstTime.Rate), decimals(p99(s.FirstTime)), thousands(s.Retries.Rate),
+			line(thousands(float64(s.Records)), thousands(s.FirstTime.Rate), decimals(p99(s.FirstTime)),
+				thousands(s.Retries.Rate),
 				decimals(p99(s.Retries)), s.Memory>>20, thousands(s.Overhead))
 		}
 	})

@@ -19,9 +19,9 @@ const (
 	warmUpShare = 5
 )
 
-// measureSpeed goes through all cells in each round. In a cell the contenders are loaded one right after the other, each
-// round beginning with another one, while the others stand idle: what disturbs a machine for some seconds then disturbs
-// all of a cell.
+// measureSpeed goes through all cells in each round. In a cell the contenders are loaded one right after the other,
+// each round beginning with another one, while the others stand idle: what disturbs a machine for some seconds then
+// disturbs all of a cell.
 func (b *Bench) measureSpeed(ctx context.Context) error {
 	bound, bounded := ctx.Deadline()
 	for round := 1; round <= b.Rounds; round++ {
@@ -93,7 +93,9 @@ func (b *Bench) startAll(ctx context.Context) ([]*contender.Running, error) {
 }
 
 // start runs a contender on a new Redis.
-func (b *Bench) start(ctx context.Context, c *contender.Contender, replicas int, delay time.Duration) (*contender.Running, error) {
+func (b *Bench) start(
+	ctx context.Context, c *contender.Contender, replicas int, delay time.Duration,
+) (*contender.Running, error) {
 	store, err := process.StartRedis(ctx)
 	if err != nil {
 		return nil, err
@@ -111,7 +113,8 @@ func (b *Bench) measure(ctx context.Context, r *contender.Running, cell Cell, li
 		return Sample{}, wrap(err)
 	}
 	defer crowd.Close()
-	if _, err := crowd.Drive(ctx, cell.Workload, b.sequences, load.Limit{Time: limit / warmUpShare, Requests: math.MaxInt64}); err != nil {
+	if _, err := crowd.Drive(ctx, cell.Workload, b.sequences, load.Limit{Time: limit / warmUpShare,
+		Requests: math.MaxInt64}); err != nil {
 		return Sample{}, wrap(err)
 	}
 	cpuBefore, redisBefore, err := used(r)

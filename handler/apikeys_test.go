@@ -14,7 +14,8 @@ func TestOnlyWhoShowsAKeyComesIn(t *testing.T) {
 		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	}
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{APIKeys: []string{"the-new-key", "user:the-old-key"}}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{APIKeys: []string{"the-new-key", "user:the-old-key"}},
+		func(*fasthttp.Server) {})
 	const refused = `{"detail":"An API key is missing or wrong"}`
 	const challenge = `Www-Authenticate: Bearer realm="oncegate", Basic realm="oncegate"`
 	for header, opens := range map[string]bool{

@@ -30,7 +30,8 @@ func TestWhoShowsNoKeySeesThe401WhateverHeSends(t *testing.T) {
 			t.Errorf("%d bytes: %s", size, answer.Status)
 		}
 	}
-	h.expect(r.exchange(posted("X-API-Key: key\r\nTransfer-Encoding: chunked\r\n", chunk+last)), 200, success(`{"execution":1}`),
+	h.expect(r.exchange(posted("X-API-Key: key\r\nTransfer-Encoding: chunked\r\n", chunk+last)), 200,
+		success(`{"execution":1}`),
 		"Idempotency-Status: executed", named, first)
 }
 
@@ -53,7 +54,8 @@ func TestABodyTakesMemoryAsItComes(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.Close()
-				if _, err := io.WriteString(c, posted(fmt.Sprintf("Content-Length: %d\r\n", large), webhook+strings.Repeat(" ", 20<<10))); err != nil {
+				if _, err := io.WriteString(c, posted(fmt.Sprintf("Content-Length: %d\r\n", large),
+					webhook+strings.Repeat(" ", 20<<10))); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -73,7 +75,8 @@ func TestAllBodiesShareTheirMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, posted("Content-Length: 1000000\r\n", webhook+strings.Repeat(" ", 900_000))); err != nil {
+	if _, err := io.WriteString(c, posted("Content-Length: 1000000\r\n",
+		webhook+strings.Repeat(" ", 900_000))); err != nil {
 		t.Fatal(err)
 	}
 	large := webhook + strings.Repeat(" ", 500_000)

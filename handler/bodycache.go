@@ -9,8 +9,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// bodyCache knows the fingerprints of bodies that were decoded and replayed lately: in a storm the same bytes come again
-// and again, and equal bytes (by SHA-256) mean the same. A body displaces the one that stands in its slot.
+// bodyCache knows the fingerprints of bodies that were decoded and replayed lately: in a storm the same bytes come
+// again and again, and equal bytes (by SHA-256) mean the same. A body displaces the one that stands in its slot.
 type bodyCache struct {
 	slots [1 << 14]atomic.Pointer[cachedBody]
 }

@@ -11,7 +11,8 @@ import (
 )
 
 func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
-	const refused = `{"detail":"A web page of another origin may not call this gateway: its browser says so in Sec-Fetch-Site or Origin"}`
+	const refused = `{"detail":"A web page of another origin may not call this gateway: its browser says so in ` +
+		`Sec-Fetch-Site or Origin"}`
 	h := onReal(t)
 	r := h.open(options())
 	for header, comesIn := range map[string]bool{

@@ -34,7 +34,8 @@ func TestTheLogicGetsTheWholeWebhook(t *testing.T) {
 		r.post(`{"dialogId":"d","nodeId":"n","sequence":1}`)
 		for attempt := int64(1); attempt <= 2; attempt++ {
 			w := <-got
-			if w.DialogID != `Zoë:\` || w.NodeID != "n" || w.Sequence != -7 || string(w.Variables) != `{"b":1,"a":2}` || string(w.Body) != body ||
+			if w.DialogID != `Zoë:\` || w.NodeID != "n" || w.Sequence != -7 || string(w.Variables) != `{"b":1,"a":2}` ||
+				string(w.Body) != body ||
 				w.Fingerprint != fingerprint.Of([]byte(`Zoë:\`), []byte("n"), -7) || w.Attempt != attempt {
 				t.Errorf("attempt %d gets %+v", attempt, w)
 			}
@@ -82,7 +83,8 @@ func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
 		c.Close()
 		close(release)
 		h.eventually("the result is stored", func() bool { return h.recordOf().State == record.Done })
-		h.expect(fresh(b.post(webhook)), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
+		h.expect(fresh(b.post(webhook)), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed,
+			"Age: 0")
 		h.expectExecutions(1)
 	})
 }
@@ -144,19 +146,22 @@ func TestAnswersAreNeverMixedUp(t *testing.T) {
 			}
 		})
 		h.expectExecutions(connections * webhooks)
-		h.expectCounts(map[string]int64{"total_requests": connections * webhooks * rounds, "executed": connections * webhooks, "mismatches": 0})
+		h.expectCounts(map[string]int64{"total_requests": connections * webhooks * rounds, "executed": connections * webhooks,
+			"mismatches": 0})
 	})
 }
 
 // numbered is a webhook that differs from the others in every field, and also in length.
 func numbered(n, i int) string {
 	fill := strings.Repeat(string(rune('a'+n)), 10+7*i)
-	return fmt.Sprintf(`{"dialogId":"d-%d-%d-%s","nodeId":"n\u002d%d-%d","sequence":%d,"variables":{"fill":"%s"}}`, n, i, fill, n, i, 100*n+i, fill)
+	return fmt.Sprintf(`{"dialogId":"d-%d-%d-%s","nodeId":"n\u002d%d-%d","sequence":%d,"variables":{"fill":"%s"}}`, n, i,
+		fill, n, i, 100*n+i, fill)
 }
 
 // echo answers with all that the logic was given.
 func echo(w logic.Webhook) (logic.Result, error) {
-	return logic.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body), w.Fingerprint.String()})
+	return logic.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body),
+		w.Fingerprint.String()})
 }
 
 func expectEcho(t *testing.T, got response, n, i int) {
@@ -208,7 +213,8 @@ func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
 			t.Errorf("answers %v", bodies)
 		}
 		h.expectExecutions(1)
-		h.expectCounts(map[string]int64{"total_requests": storm, "executed": 1, "stored": 1, "duplicates": storm - 1, "mismatches": 0})
+		h.expectCounts(map[string]int64{"total_requests": storm, "executed": 1, "stored": 1, "duplicates": storm - 1,
+			"mismatches": 0})
 	})
 }
 

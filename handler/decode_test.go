@@ -14,7 +14,8 @@ import (
 )
 
 // realistic is a webhook as a flow sends it.
-const realistic = `{"dialogId":"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8","nodeId":"7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2",` +
+const realistic = `{"dialogId":"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8",` +
+	`"nodeId":"7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2",` +
 	`"sequence":42,"variables":{"customer":{"name":"Zoë Müller","tier":"gold"},"order":{"id":"A-1093","items":3,` +
 	`"total":129.90},"consent":true,"note":null}}`
 
@@ -49,13 +50,21 @@ func checkDecode(t *testing.T, cases []decodeCase) {
 
 func TestDecodeReadsAPayload(t *testing.T) {
 	checkDecode(t, []decodeCase{
-		{"as a flow sends it", realistic, `"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8" "7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2" 42 ` +
-			`{"customer":{"name":"Zoë Müller","tier":"gold"},"order":{"id":"A-1093","items":3,"total":129.90},"consent":true,"note":null}`},
-		{"with white space around everything", " {\n\t\"sequence\" : 1 , \"nodeId\" : \"n\" , \"dialogId\" : \"d\" }\r\n", `"d" "n" 1 {}`},
-		{"with fields of the logic's own, of any type", `{"a":[{"dialogId":1}],"dialogId":"d","b":null,"nodeId":"n","c":0.5,"sequence":1,"":""}`, `"d" "n" 1 {}`},
-		{"with keys that differ in case only", `{"DialogId":5,"dialogId":"d","NODEID":5,"nodeId":"n","sequence":1,"Sequence":5}`, `"d" "n" 1 {}`},
-		{"with escaped keys", `{"dialog\u0049d":"d","\u006e\u006F\u0064\u0065\u0049\u0064":"n","sequenc\u0065":1,"v\u0061riables":{"a":1}}`, `"d" "n" 1 {"a":1}`},
-		{"with half a surrogate pair in other fields and keys", `{"dialogId":"d","nodeId":"n","sequence":1,"text":"\ud83d","\udc00":1,"variables":{"text":"\ud83d"}}`,
+		{"as a flow sends it", realistic,
+			`"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8" "7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2" 42 ` +
+				`{"customer":{"name":"Zoë Müller","tier":"gold"},"order":{"id":"A-1093","items":3,"total":129.90},"consent":true,` +
+				`"note":null}`},
+		{"with white space around everything", " {\n\t\"sequence\" : 1 , \"nodeId\" : \"n\" , \"dialogId\" : \"d\" }\r\n",
+			`"d" "n" 1 {}`},
+		{"with fields of the logic's own, of any type",
+			`{"a":[{"dialogId":1}],"dialogId":"d","b":null,"nodeId":"n","c":0.5,"sequence":1,"":""}`, `"d" "n" 1 {}`},
+		{"with keys that differ in case only",
+			`{"DialogId":5,"dialogId":"d","NODEID":5,"nodeId":"n","sequence":1,"Sequence":5}`, `"d" "n" 1 {}`},
+		{"with escaped keys",
+			`{"dialog\u0049d":"d","\u006e\u006F\u0064\u0065\u0049\u0064":"n","sequenc\u0065":1,"v\u0061riables":{"a":1}}`,
+			`"d" "n" 1 {"a":1}`},
+		{"with half a surrogate pair in other fields and keys",
+			`{"dialogId":"d","nodeId":"n","sequence":1,"text":"\ud83d","\udc00":1,"variables":{"text":"\ud83d"}}`,
 			`"d" "n" 1 {"text":"\ud83d"}`},
 	})
 }
@@ -90,12 +99,17 @@ func TestDecodeReadsIDs(t *testing.T) {
 		{"an array", `["d"]`, wanted + "an array"},
 		{"an object", `{"a":"d"}`, wanted + "an object"},
 		{"with the first half of a pair alone", `"\ud83d"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
-		{"with the second half of a pair alone", `"\ude00"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
+		{"with the second half of a pair alone", `"\ude00"`,
+			wanted + `cut within a character (a lone surrogate like \ud800)`},
 		{"with two first halves", `"\ud83d\ud83d\ude00"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
-		{"with a pair in the wrong order", `"\ude00\ud83d"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
-		{"with something between a pair's halves", `"\ud83d \ude00"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
-		{"with half a pair and another escape", `"\ud83d\n"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
-		{"with half a pair and an escaped character", `"\ud83d\u0041"`, wanted + `cut within a character (a lone surrogate like \ud800)`},
+		{"with a pair in the wrong order", `"\ude00\ud83d"`,
+			wanted + `cut within a character (a lone surrogate like \ud800)`},
+		{"with something between a pair's halves", `"\ud83d \ude00"`,
+			wanted + `cut within a character (a lone surrogate like \ud800)`},
+		{"with half a pair and another escape", `"\ud83d\n"`,
+			wanted + `cut within a character (a lone surrogate like \ud800)`},
+		{"with half a pair and an escaped character", `"\ud83d\u0041"`,
+			wanted + `cut within a character (a lone surrogate like \ud800)`},
 	} {
 		want := c.want
 		if !strings.HasPrefix(want, wanted) {
@@ -105,7 +119,8 @@ func TestDecodeReadsIDs(t *testing.T) {
 	}
 	checkDecode(t, cases)
 	checkDecode(t, []decodeCase{
-		{"both as long as they may be, all escaped", `{"dialogId":"` + strings.Repeat(`\u0064`, maxID) + `","nodeId":"` + strings.Repeat(`\u006e`, maxID) + `","sequence":1}`,
+		{"both as long as they may be, all escaped", `{"dialogId":"` + strings.Repeat(`\u0064`, maxID) + `","nodeId":"` +
+			strings.Repeat(`\u006e`, maxID) + `","sequence":1}`,
 			`"` + strings.Repeat("d", maxID) + `" "` + strings.Repeat("n", maxID) + `" 1 {}`},
 		{"all escaped, the sequence too", `{"dialogId":"\u0064","nodeId":"\u006e","sequence":"\u0031"}`, `"d" "n" 1 {}`},
 	})
@@ -217,7 +232,8 @@ func TestDecodeReadsVariables(t *testing.T) {
 		{"a string", `"{}"`, "variables must be an object, but is a string"},
 		{"a boolean", `false`, "variables must be an object, but is a boolean"},
 	} {
-		cases = append(cases, decodeCase{c.name, `{"dialogId":"d","nodeId":"n","sequence":1,"variables":` + c.json + ` }`, c.want})
+		cases = append(cases, decodeCase{c.name, `{"dialogId":"d","nodeId":"n","sequence":1,"variables":` + c.json + ` }`,
+			c.want})
 	}
 	checkDecode(t, cases)
 }
@@ -232,10 +248,13 @@ func TestDecodeNamesEveryFieldThatIsWrongInOrder(t *testing.T) {
 		{"all missing", `{}`, dialogID + "missing\n" + nodeID + "missing\n" + sequence + "missing"},
 		{"all wrong, sent backwards", `{"variables":1,"sequence":null,"nodeId":[],"dialogId":""}`,
 			dialogID + "empty\n" + nodeID + "an array\n" + sequence + "null\nvariables must be an object, but is a number"},
-		{"the identity twice, even if alike", `{"dialogId":"d","nodeId":"n","sequence":1,"dialogId":"d","nodeId":"n","sequence":1}`,
+		{"the identity twice, even if alike",
+			`{"dialogId":"d","nodeId":"n","sequence":1,"dialogId":"d","nodeId":"n","sequence":1}`,
 			dialogID + "given more than once\n" + nodeID + "given more than once\n" + sequence + "given more than once"},
-		{"a key twice, once escaped", `{"dialogId":"d","nodeId":"n","sequence":1,"dialog\u0049d":"e"}`, dialogID + "given more than once"},
-		{"a key three times, with null", `{"dialogId":"d","nodeId":null,"nodeId":"n","nodeId":null,"sequence":1}`, nodeID + "given more than once"},
+		{"a key twice, once escaped", `{"dialogId":"d","nodeId":"n","sequence":1,"dialog\u0049d":"e"}`, dialogID +
+			"given more than once"},
+		{"a key three times, with null", `{"dialogId":"d","nodeId":null,"nodeId":"n","nodeId":null,"sequence":1}`,
+			nodeID + "given more than once"},
 		{"the identity inside another field only", `{"variables":{"dialogId":"d","nodeId":"n","sequence":1}}`,
 			dialogID + "missing\n" + nodeID + "missing\n" + sequence + "missing"},
 	})
@@ -257,10 +276,14 @@ func TestDecodeRefusesABodyThatIsNoObject(t *testing.T) {
 		{"cut short", valid[:len(valid)-1], wanted + "unreadable at byte offset 41: a comma or a closing bracket is missing"},
 		{"cut short in a key", `{"dialogId`, wanted + "unreadable at byte offset 10: a closing quote is missing"},
 		{"cut short behind a brace", `{`, wanted + "unreadable at byte offset 1: a key in quotes is missing"},
-		{"broken behind wrong fields, which are not named then", `{"dialogId":5,"sequence":01}`, wanted + "unreadable at byte offset 26: a comma or a closing bracket is missing"},
-		{"too deep", `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`, wanted + "unreadable at byte offset 1004: it nests deeper than 1000 levels"},
-		{"in Latin-1", "{\"dialogId\":\"d\",\"nodeId\":\"n\",\"sequence\":1,\"name\":\"Zo\xeb\"}", wanted + "not valid UTF-8"},
-		{"with a surrogate in UTF-8", "{\"dialogId\":\"\xed\xa0\x80\",\"nodeId\":\"n\",\"sequence\":1}", wanted + "not valid UTF-8"},
+		{"broken behind wrong fields, which are not named then", `{"dialogId":5,"sequence":01}`,
+			wanted + "unreadable at byte offset 26: a comma or a closing bracket is missing"},
+		{"too deep", `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`,
+			wanted + "unreadable at byte offset 1004: it nests deeper than 1000 levels"},
+		{"in Latin-1", "{\"dialogId\":\"d\",\"nodeId\":\"n\",\"sequence\":1,\"name\":\"Zo\xeb\"}",
+			wanted + "not valid UTF-8"},
+		{"with a surrogate in UTF-8", "{\"dialogId\":\"\xed\xa0\x80\",\"nodeId\":\"n\",\"sequence\":1}",
+			wanted + "not valid UTF-8"},
 		{"in UTF-16 with a byte order mark", "\xff\xfe{\x00}\x00", wanted + wide},
 		{"in UTF-16 of the other order", "\xfe\xff\x00{\x00}", wanted + wide},
 		{"in UTF-16 without a byte order mark", "{\x00}\x00", wanted + wide},
@@ -308,7 +331,8 @@ func TestDecodeBoundsItsScratch(t *testing.T) {
 }
 
 // escapedPayload is one that needs all of scratch.
-const escapedPayload = `{"dialog\u0049d":"\ud83d\ude00","nodeId":"a\/b","sequence":"\u0034\u0032","\n":1,"variables":{"a":"\n"}}`
+const escapedPayload = `{"dialog\u0049d":"\ud83d\ude00","nodeId":"a\/b","sequence":"\u0034\u0032","\n":1,` +
+	`"variables":{"a":"\n"}}`
 
 func TestDecodeAllocatesNothing(t *testing.T) {
 	for name, body := range map[string]string{"as a flow sends it": realistic, "with escapes": escapedPayload} {
@@ -405,8 +429,10 @@ var (
 
 // left is what scripts and templates leave behind, by another way than placeholder.
 var left = regexp.MustCompile(`(?s)\{\{.*\}\}|[$#@]\{.*\}|<%.*%>|\{%.*%\}|%7B%7B.*%7D%7D|%7b%7b.*%7d%7d|%!.*\)|` +
-	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]+(undefined|null|NULL|NaN|None))*[-_:;/|.,#+ ]*|` +
-	`<nil>|<null>|<no value>|\(null\)|%[sdv]|\[object [^\]]*\]|input\.(sessionId|inputId|traceId|userId|execution))[\pZ\s\x{85}\v]*$`)
+	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]+(undefined|null|NULL|NaN|` +
+	`None))*[-_:;/|.,#+ ]*|` +
+	`<nil>|<null>|<no value>|\(null\)|%[sdv]|\[object [^\]]*\]|input\.(sessionId|inputId|traceId|userId|` +
+	`execution))[\pZ\s\x{85}\v]*$`)
 
 // cutsACharacter reports whether a JSON string has half of a surrogate pair: the only thing in it that UTF-16 replaces.
 func cutsACharacter(raw []byte) bool {
@@ -467,9 +493,11 @@ func FuzzDecode(f *testing.F) {
 		`{"dialogId":"d","nodeId":"n","sequence":0.00e99999999999999999999}`,
 		`{"dialogId":"d","nodeId":"n","sequence":-12.3400E+0002}`,
 		`{"dialogId":"d","nodeId":"n","sequence":1e400}`, `{"dialogId":"d","nodeId":"n","sequence":1e-400}`,
-		"{\"dialogId\":\"\xff\",\"nodeId\":\"n\",\"sequence\":1}", "{\"dialogId\":\"d\x00\",\"nodeId\":\"\u007f\",\"sequence\":1}",
+		"{\"dialogId\":\"\xff\",\"nodeId\":\"n\",\"sequence\":1}",
+		"{\"dialogId\":\"d\x00\",\"nodeId\":\"\u007f\",\"sequence\":1}",
 		`{"dialogId":"` + strings.Repeat("x", maxID) + `","nodeId":"` + strings.Repeat(`\u0078`, maxID+1) + `","sequence":1}`,
-		`{"dialogId":"d","nodeId":"n","sequence":1,"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`,
+		`{"dialogId":"d","nodeId":"n","sequence":1,"a":` + strings.Repeat("[", maxDepth) +
+			strings.Repeat("]", maxDepth) + `}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -6,10 +6,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// framingProblem tells of headers that a proxy before us may read otherwise than we do, so that one request could hide in
-// another, or a header pass that the proxy takes away: what RFC 9112 forbids (5.1, 5.2, 6.1) or leaves to us (2.2, 6.3,
-// 7.1.2) and fasthttp takes. Where the request ends is not certain then, and nothing behind it must be read: it is the
-// last on its connection. So is one whose body came in chunks, since fasthttp does not show what followed them.
+// framingProblem tells of headers that a proxy before us may read otherwise than we do, so that one request could hide
+// in another, or a header pass that the proxy takes away: what RFC 9112 forbids (5.1, 5.2, 6.1) or leaves to us (2.2,
+// 6.3, 7.1.2) and fasthttp takes. Where the request ends is not certain then, and nothing behind it must be read: it is
+// the last on its connection. So is one whose body came in chunks, since fasthttp does not show what followed them.
 func framingProblem(header *fasthttp.RequestHeader) (problem string, last bool) {
 	if len(header.PeekTrailerKeys()) > 0 { // fasthttp finds them where it is asked for a header
 		return detailTrailers, true

@@ -26,7 +26,9 @@ func FuzzFraming(f *testing.F) {
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
-	shut := handler.New(gate.New(gate.Options{}), nil, handler.Options{APIKeys: []string{"unknown"}, MaxBodyBytes: small, Log: log}) // nobody gets to the gate
+	// nobody gets to the gate
+	shut := handler.New(gate.New(gate.Options{}), nil, handler.Options{APIKeys: []string{"unknown"}, MaxBodyBytes: small,
+		Log: log})
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		server := handler.NewServer(shut, log)
 		rest := string(sent)
@@ -60,9 +62,11 @@ func FuzzFraming(f *testing.F) {
 type message struct{ method, target, body string }
 
 var (
-	requestLine = regexp.MustCompile("^(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9]\\.[0-9])\r?\n")
-	fieldLine   = regexp.MustCompile("(?s)^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*\r\n")
-	chunkLine   = regexp.MustCompile("^([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?\r\n")
+	requestLine = regexp.MustCompile("^(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) " +
+		"HTTP/([0-9]\\.[0-9])\r?\n")
+	fieldLine = regexp.MustCompile("(?s)^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ " +
+		"\t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*\r\n")
+	chunkLine = regexp.MustCompile("^([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?\r\n")
 )
 
 // strictly reads one request by RFC 9112 and returns what follows it. What is none, or whose body two could read in two

@@ -52,11 +52,13 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
 		DoubtTTL: c.Execution.DoubtTTL, StopInDoubt: c.Execution.InDoubt == config.InDoubtStop,
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
-		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == config.MismatchReject, Settle: settle,
+		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == config.MismatchReject,
+		Settle:       settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
 		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
-		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
-		Report: reports[c.Log.Executions], Replica: processName(), Log: log,
+		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience,
+		MetricsFlush: c.Upkeep.MetricsFlush,
+		Report:       reports[c.Log.Executions], Replica: processName(), Log: log,
 	}
 	if asker, ok := l.(logic.Asker); ok {
 		options.Asks = asker.Asks()
@@ -89,7 +91,8 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 			"at_least", c.DrainNeeds())
 	}
 	if g.store.Embedded {
-		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; set REDIS_URL")
+		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; " +
+			"set REDIS_URL")
 	}
 	if gauger, ok := l.(logic.Gauger); ok {
 		gauger.Gauges(g.gate.Gauge)
@@ -101,7 +104,8 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 	})
 	g.server = NewServer(g.handler, log)
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
-		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL, DoubtTTL: c.Execution.DoubtTTL,
+		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
+		DoubtTTL:         c.Execution.DoubtTTL,
 		ExecutionTimeout: c.Execution.Timeout, Log: log,
 	})
 	return g, nil
@@ -112,7 +116,8 @@ var reports = map[config.Executions]gate.Report{
 	config.ExecutionsNone: gate.ReportNone,
 }
 
-// processName tells the replicas apart in logs and records, also where several run on one host; in a container its host is the pod.
+// processName tells the replicas apart in logs and records, also where several run on one host; in a container its host
+// is the pod.
 func processName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -195,7 +200,8 @@ func (g *Gateway) greet(addr net.Addr) {
 	g.log.Info("listening", "address", addr.String(), "redis", g.store.Address)
 	at, ok := addr.(*net.TCPAddr)
 	if len(g.handler.APIKeys) == 0 && (!ok || !at.IP.IsLoopback()) {
-		g.log.Warn("ANYBODY WHO REACHES THIS ADDRESS CAN SEND WEBHOOKS AND READ RESULTS: set INBOUND_API_KEYS, or listen on loopback",
+		g.log.Warn("ANYBODY WHO REACHES THIS ADDRESS CAN SEND WEBHOOKS AND READ RESULTS: set INBOUND_API_KEYS, or listen "+
+			"on loopback",
 			"address", addr.String())
 	}
 }

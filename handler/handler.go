@@ -56,7 +56,8 @@ type Options struct {
 // New returns a handler of a started gate.
 func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	return &Handler{
-		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes, room: int64(o.BodyMemory)},
+		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes,
+			room: int64(o.BodyMemory)},
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
@@ -115,7 +116,8 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 const webhookPath = "/webhook/cognigy"
 
 // canonicalPath returns the path of a request's target as it was sent. A path that only becomes one of ours when it is
-// normalised (//webhook, /x/.., %2f) is another path: a proxy before us may have rules for ours, and not know it as one.
+// normalised (//webhook, /x/.., %2f) is another path: a proxy before us may have rules for ours, and not know it as
+// one.
 func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 	target := ctx.Request.Header.RequestURI()
 	switch {
@@ -146,13 +148,15 @@ var colon = strings.NewReplacer("%3A", ":", "%3a", ":")
 func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
 	name, err := fingerprint.Parse(colon.Replace(named))
 	if err != nil {
-		respondDetail(ctx, fasthttp.StatusBadRequest, "A fingerprint is 64 hex digits, with or without cognigy:fp: before them")
+		respondDetail(ctx, fasthttp.StatusBadRequest, "A fingerprint is 64 hex digits, with or without cognigy:fp: "+
+			"before them")
 		return
 	}
 	answer := h.gate.Find(name)
 	h.respond(ctx, name, answer)
 	if answer.Outcome == gate.Processing {
-		ctx.Response.SetStatusCode(fasthttp.StatusAccepted) // the question was answered, whatever a flow is told of its webhook
+		// the question was answered, whatever a flow is told of its webhook
+		ctx.Response.SetStatusCode(fasthttp.StatusAccepted)
 	}
 }
 
@@ -165,7 +169,8 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 		respondRetry(ctx, detailUnavailable)
 		return
 	}
-	if h.gate.RefusesWrites() { // all replicas would be taken out together, and the duplicates that they can answer be lost
+	// all replicas would be taken out together, and the duplicates that they can answer be lost
+	if h.gate.RefusesWrites() {
 		respond(ctx, fasthttp.StatusOK, `{"status":"ready","writes":"refused"}`)
 		return
 	}
@@ -220,9 +225,11 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	prefers.apply(&ctx.Response, answer.Outcome)
 }
 
-// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its execution
-// and its name in logs.
-func (h *Handler) take(p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint) (gate.Execution, slog.LogValuer) {
+// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its
+// execution and its name in logs.
+func (h *Handler) take(
+	p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint,
+) (gate.Execution, slog.LogValuer) {
 	w := logic.Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
 		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
@@ -306,8 +313,8 @@ func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
 	return ""
 }
 
-// byteOrderMark may begin a body: a reader may ignore it (RFC 8259, section 8.1). Without it the digest, the fingerprint and
-// what the logic gets are those of the same body that has none.
+// byteOrderMark may begin a body: a reader may ignore it (RFC 8259, section 8.1). Without it the digest, the
+// fingerprint and what the logic gets are those of the same body that has none.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 var (

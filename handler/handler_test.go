@@ -45,7 +45,8 @@ func TestTheFirstIsExecutedAndTheNextOnesReplayed(t *testing.T) {
 		a, b := h.open(options()), h.open(options())
 		h.expect(a.post(webhook), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 		for _, r := range []*replica{a, b, a, b} {
-			h.expect(fresh(r.post(webhook)), 200, cached(`{"execution":1}`), "Idempotency-Status: replayed", named, first, replayed, "Age: 0")
+			h.expect(fresh(r.post(webhook)), 200, cached(`{"execution":1}`), "Idempotency-Status: replayed", named, first,
+				replayed, "Age: 0")
 		}
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": 5, "executed": 1, "stored": 1, "replayed": 4})
@@ -62,13 +63,15 @@ func TestWhoComesWhileItRunsWaitsForTheResult(t *testing.T) {
 		h.eventually("both wait", func() bool { return waiting() == 2 })
 		close(release)
 		h.expect(<-executed, 200, success(`{"attempt":1}`), "Idempotency-Status: executed", named, first)
-		h.expect(fresh(<-waited), 200, cached(`{"attempt":1}`), "Idempotency-Status: waited", named, first, replayed, "Age: 0")
+		h.expect(fresh(<-waited), 200, cached(`{"attempt":1}`), "Idempotency-Status: waited", named, first, replayed,
+			"Age: 0")
 		h.expectCounts(map[string]int64{"total_requests": 2, "executed": 1, "waited": 1})
 	})
 }
 
 func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
-	const processing = `{"status":"processing","data":null,"fingerprint":"` + name + `","detail":"This webhook is being processed: ask again"}`
+	const processing = `{"status":"processing","data":null,"fingerprint":"` + name +
+		`","detail":"This webhook is being processed: ask again"}`
 	for _, status := range []int{409, 202, 425, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *testbed) {
@@ -84,7 +87,8 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 					t.Errorf("who asks again gets\n%v", got)
 				}
 				h.expectExecutions(1)
-				h.expectCounts(map[string]int64{"total_requests": 3, "executed": 1, "stored": 1, "still_processing": 1, "late_answers": 1})
+				h.expectCounts(map[string]int64{"total_requests": 3, "executed": 1, "stored": 1, "still_processing": 1,
+					"late_answers": 1})
 			})
 		})
 	}
@@ -112,11 +116,13 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 		"a status that is not final": {func() (logic.Result, error) {
 			return logic.Result{Status: 302, ContentType: record.JSON, Body: []byte(`{}`)}, nil
 		}, "unknown"},
-		"no content type": {func() (logic.Result, error) { return logic.Result{Status: 200, Body: []byte(`{}`)}, nil }, "unknown"},
+		"no content type": {func() (logic.Result, error) { return logic.Result{Status: 200, Body: []byte(`{}`)}, nil },
+			"unknown"},
 		"an unknown outcome": {func() (logic.Result, error) {
 			return logic.Result{}, fmt.Errorf("cut: %w", logic.ErrOutcomeUnknown)
 		}, "unknown"},
-		"more than MAX_RESULT_BYTES": {func() (logic.Result, error) { return logic.JSON(strings.Repeat("x", 2<<20)) }, "too-large"},
+		"more than MAX_RESULT_BYTES": {func() (logic.Result, error) { return logic.JSON(strings.Repeat("x", 2<<20)) },
+			"too-large"},
 	}
 	for what, c := range failures {
 		t.Run(what, func(t *testing.T) {
@@ -133,7 +139,8 @@ func TestFailedLogicIs500AndARetryExecutesAgain(t *testing.T) {
 					t.Errorf("the record is %+v, want failed, %s", s, c.reason)
 				}
 				h.expect(r.post(webhook), 200, success("2"), "Idempotency-Status: executed", named, "Idempotency-Attempt: 2")
-				h.expect(fresh(r.post(webhook)), 200, cached("2"), "Idempotency-Status: replayed", named, "Idempotency-Attempt: 2", replayed, "Age: 0")
+				h.expect(fresh(r.post(webhook)), 200, cached("2"), "Idempotency-Status: replayed", named, "Idempotency-Attempt: 2",
+					replayed, "Age: 0")
 				h.expectCounts(map[string]int64{"total_requests": 3, "executed": 2, "failed": 1, "stored": 1, "replayed": 1})
 			})
 		})
@@ -183,7 +190,9 @@ func TestAForeignValueIs503AndSaysSo(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		redistest.Do(t, h.client, "SET", name, "somebody else's")
-		h.expect(r.post(webhook), 503, `{"detail":"Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"}`, named, retryAfter)
+		h.expect(r.post(webhook), 503,
+			`{"detail":"Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"}`, named,
+			retryAfter)
 		if value := redistest.Do(t, h.client, "GET", name); value != "somebody else's" {
 			t.Errorf("it is now %q", value)
 		}
@@ -221,7 +230,10 @@ func TestAgeIsWholeSecondsAndNeverNegative(t *testing.T) {
 				Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(fmt.Sprint(c.from))},
 			})
 			var got response
-			h.eventually("the replica has it", func() bool { got = r.post(webhook); return got.body == cached(fmt.Sprint(c.from)) })
+			h.eventually("the replica has it", func() bool {
+				got = r.post(webhook)
+				return got.body == cached(fmt.Sprint(c.from))
+			})
 			var age int
 			if n, err := fmt.Sscanf(got.header("Age"), "%d", &age); n != 1 || err != nil || age < c.from || age > c.from+5 {
 				t.Errorf("stored %v from now, its age is %q", c.stored, got.header("Age"))
@@ -237,16 +249,24 @@ func TestAMalformedPayloadIsToldAllThatIsWrong(t *testing.T) {
 		{"everything", `{"dialogId":"","sequence":7.5,"variables":[]}`,
 			`{"field":"dialogId","message":"dialogId must be a non-empty string of at most 512 bytes, but is empty"},` +
 				`{"field":"nodeId","message":"nodeId must be a non-empty string of at most 512 bytes, but is missing"},` +
-				`{"field":"sequence","message":"sequence must be a 64-bit integer (7 or \"7\"), but is a number with a fraction"},` +
+				`{"field":"sequence","message":"sequence must be a 64-bit integer (7 or \"7\"), but is a number with a ` +
+				`fraction"},` +
 				`{"field":"variables","message":"variables must be an object, but is an array"}`},
 		{"half a character", `{"dialogId":"\ud800","nodeId":"n","sequence":7}`,
-			`{"field":"dialogId","message":"dialogId must be a non-empty string of at most 512 bytes, but is cut within a character (a lone surrogate like \\ud800)"}`},
+			`{"field":"dialogId","message":"dialogId must be a non-empty string of at most 512 bytes, but is cut within a ` +
+				`character (a lone surrogate like \\ud800)"}`},
 		{"a field twice", `{"dialogId":"d","nodeId":"n","sequence":7,"dialog\u0049d":"d"}`,
-			`{"field":"dialogId","message":"dialogId must be a non-empty string of at most 512 bytes, but is given more than once"}`},
+			`{"field":"dialogId","message":"dialogId must be a non-empty string of at most 512 bytes, but is given more ` +
+				`than once"}`},
 		{"no object", `["d","n",7]`, `{"field":"body","message":"body must be one JSON object in UTF-8, but is an array"}`},
-		{"no body", ``, `{"field":"body","message":"body must be one JSON object in UTF-8, but is unreadable at byte offset 0: a value is missing"}`},
-		{"two objects", webhook + webhook, `{"field":"body","message":"body must be one JSON object in UTF-8, but is unreadable at byte offset 76: more follows behind its end"}`},
-		{"no UTF-8", "{\"dialogId\":\"\xff\"}", `{"field":"body","message":"body must be one JSON object in UTF-8, but is not valid UTF-8"}`},
+		{"no body", ``,
+			`{"field":"body","message":"body must be one JSON object in UTF-8, but is unreadable at byte offset 0: a value ` +
+				`is missing"}`},
+		{"two objects", webhook + webhook,
+			`{"field":"body","message":"body must be one JSON object in UTF-8, but is unreadable at byte offset 76: more ` +
+				`follows behind its end"}`},
+		{"no UTF-8", "{\"dialogId\":\"\xff\"}",
+			`{"field":"body","message":"body must be one JSON object in UTF-8, but is not valid UTF-8"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			expect(t, r.post(c.body), 400, `{"detail":"Missing or malformed Cognigy.AI payload","errors":[`+c.errors+`]}`)
@@ -260,7 +280,8 @@ func TestABodyOfAnyTypeButAFormIsReadAsJSON(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())
 	for i, header := range []string{
-		"X-Nothing: at all", "Content-Type: application/json; charset=utf-8", "Content-Type: text/plain", "Content-Type: text/plain;charset=UTF-8",
+		"X-Nothing: at all", "Content-Type: application/json; charset=utf-8", "Content-Type: text/plain",
+		"Content-Type: text/plain;charset=UTF-8",
 		"Content-Type: application/octet-stream", "Content-Type:", "Content-Type: rubbish", "Content-Encoding:",
 		"Content-Encoding: identity", "Content-Encoding: Identity",
 	} {
@@ -310,7 +331,8 @@ func TestOtherMethodsAndPaths(t *testing.T) {
 		{"DELETE", "/readyz", 405, `{"detail":"Method not allowed: use GET, HEAD"}`, []string{"Allow: GET, HEAD"}},
 		{"POST", "/", 404, notFound, nil},
 		{"POST", "/webhook/cognigy/", 404, notFound, nil},
-		{"POST", "/webhook/cognigy/" + name, 405, `{"detail":"Method not allowed: use GET, HEAD"}`, []string{"Allow: GET, HEAD"}},
+		{"POST", "/webhook/cognigy/" + name, 405, `{"detail":"Method not allowed: use GET, HEAD"}`,
+			[]string{"Allow: GET, HEAD"}},
 		{"POST", "/webhook/Cognigy", 404, notFound, nil},
 		{"GET", "/metrics", 404, notFound, nil},
 	} {
@@ -403,7 +425,8 @@ func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	for range 2 {
 		expect(t, r.post(webhook), 500, `{"detail":"Internal processing error"}`)
 	}
-	if logged := lines.String(); strings.Count(logged, `"panic in a handler"`) != 2 || !strings.Contains(logged, "handler.go") {
+	if logged := lines.String(); strings.Count(logged, `"panic in a handler"`) != 2 ||
+		!strings.Contains(logged, "handler.go") {
 		t.Errorf("logged: %s", logged)
 	}
 }
@@ -416,7 +439,11 @@ func TestEchoAnswersWithWhatItWasSent(t *testing.T) {
 	got := r.post(webhook)
 	after := time.Now().Unix()
 	for second := before; second <= after; second++ {
-		if got.body == success(fmt.Sprintf(`{"processed":true,"dialogId":"d-0001","nodeId":"n-0001","timestamp":%d,"variables_updated":{"seats":2}}`, second)) {
+		if got.body == success(
+			fmt.Sprintf(
+				`{"processed":true,"dialogId":"d-0001","nodeId":"n-0001","timestamp":%d,"variables_updated":{"seats":2}}`, second,
+			),
+		) {
 			return
 		}
 	}
@@ -435,8 +462,8 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A byte order mark is none of the body (RFC 8259, section 8.1): with it and without it is the same webhook with the same
-// body, and the logic gets no mark.
+// A byte order mark is none of the body (RFC 8259, section 8.1): with it and without it is the same webhook with the
+// same body, and the logic gets no mark.
 func TestAByteOrderMarkIsNoneOfTheBody(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())

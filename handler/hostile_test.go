@@ -150,8 +150,8 @@ func (r *replica) hangUp(part string) error {
 	return c.Close()
 }
 
-// neighbour sends webhooks that are right, each twice, on a connection that it keeps, until stop. It returns how long it
-// waited for the slowest answer.
+// neighbour sends webhooks that are right, each twice, on a connection that it keeps, until stop. It returns how long
+// it waited for the slowest answer.
 func (r *replica) neighbour(name string, stop <-chan struct{}) (webhooks int64, longest time.Duration, err error) {
 	c, err := dial(r.addr)
 	if err != nil {
@@ -223,7 +223,8 @@ func TestHostileInputHarmsNobody(t *testing.T) {
 
 	all := strangers()
 	hostile, longest := h.neighbours("hostile-", replicas, func() { play(t, replicas, all) })
-	t.Logf("%d strangers and %d slow ones at each of %d replicas; a neighbour's slowest answer took %v (%d webhooks), without them %v (%d)",
+	t.Logf("%d strangers and %d slow ones at each of %d replicas; a neighbour's slowest answer took %v (%d webhooks), "+
+		"without them %v (%d)",
 		2*len(all), len(slow)+1, len(replicas), longest, hostile, usual, calm)
 	if longest > patience/2 { // nobody waits for those who are slow
 		t.Errorf("a neighbour waited for %v", longest)
@@ -288,23 +289,28 @@ type spelling struct{ text, means string }
 
 var (
 	ids = []spelling{
-		{`"d"`, "d"}, {`"\u0064"`, "d"}, {`"e"`, "e"}, {`"D"`, "D"}, {`"d\\"`, `d\`}, {`"\u0064\u005C"`, `d\`}, {`"d:7"`, "d:7"}, {`"d\u003a7"`, "d:7"},
-		{`"😀"`, "😀"}, {`"\ud83d\uDE00"`, "😀"}, {`"\ufffd"`, "\ufffd"}, {"\"\ufffd\"", "\ufffd"}, {`"é"`, "é"}, {`"e\u0301"`, "e\u0301"}, {`"\u0000"`, "\x00"},
+		{`"d"`, "d"}, {`"\u0064"`, "d"}, {`"e"`, "e"}, {`"D"`, "D"}, {`"d\\"`, `d\`}, {`"\u0064\u005C"`, `d\`},
+		{`"d:7"`, "d:7"}, {`"d\u003a7"`, "d:7"},
+		{`"😀"`, "😀"}, {`"\ud83d\uDE00"`, "😀"}, {`"\ufffd"`, "\ufffd"}, {"\"\ufffd\"", "\ufffd"}, {`"é"`, "é"},
+		{`"e\u0301"`, "e\u0301"}, {`"\u0000"`, "\x00"},
 		{`"\ud83d"`, ""}, {`"\ude00\ud83d"`, ""}, {"\"\xff\"", ""}, {`"\x64"`, ""}, {`7`, ""}, {`""`, ""}, {`null`, ""},
 	}
 	numbers = []spelling{
 		{`7`, "7"}, {`7.0`, "7"}, {`70e-1`, "7"}, {`"7"`, "7"}, {`"\u0037"`, "7"}, {`-0`, "0"}, {`0e9`, "0"}, {`"0"`, "0"},
-		{`9007199254740992`, "9007199254740992"}, {`9007199254740993`, "9007199254740993"}, {`9007199254740993e0`, "9007199254740993"},
+		{`9007199254740992`, "9007199254740992"}, {`9007199254740993`, "9007199254740993"},
+		{`9007199254740993e0`, "9007199254740993"},
 		{`"07"`, ""}, {`"-0"`, ""}, {`07`, ""}, {`7.5`, ""}, {`1e400`, ""}, {`9223372036854775808`, ""}, {`true`, ""},
 	}
 	others = []spelling{
-		{`"DialogId":"x"`, "more"}, {`"a":1e999`, "more"}, {`"a":"\ud83d"`, "more"}, {`"variables":{"dialogId":"x","sequence":9}`, "more"}, {`"a":[{"nodeId":"x"}]`, "more"},
-		{`"dialogId":"d"`, ""}, {`"\u006eodeId":"d"`, ""}, {`"variables":[]`, ""}, {"\"\xff\":1", ""}, {`"a":+1`, ""}, {`"a":1,`, ""},
+		{`"DialogId":"x"`, "more"}, {`"a":1e999`, "more"}, {`"a":"\ud83d"`, "more"},
+		{`"variables":{"dialogId":"x","sequence":9}`, "more"}, {`"a":[{"nodeId":"x"}]`, "more"},
+		{`"dialogId":"d"`, ""}, {`"\u006eodeId":"d"`, ""}, {`"variables":[]`, ""}, {"\"\xff\":1", ""}, {`"a":+1`, ""},
+		{`"a":1,`, ""},
 	}
 )
 
-// TestReplicasReadEveryBodyAlike spells bodies at random and sends each to all replicas: they give it the fingerprint of
-// what it means, or refuse it in the same words, whatever each of them has read before.
+// TestReplicasReadEveryBodyAlike spells bodies at random and sends each to all replicas: they give it the fingerprint
+// of what it means, or refuse it in the same words, whatever each of them has read before.
 func TestReplicasReadEveryBodyAlike(t *testing.T) {
 	h := onReal(t)
 	var connections []*connection
@@ -321,7 +327,8 @@ func TestReplicasReadEveryBodyAlike(t *testing.T) {
 	accepted := 0
 	for range 3000 {
 		dialog, node, number, other := pick(ids), pick(ids), pick(numbers), pick(others)
-		members := []string{`"dialogId" : ` + dialog.text, `"node\u0049d":` + node.text, `"sequence":` + number.text, other.text}
+		members := []string{`"dialogId" : ` + dialog.text, `"node\u0049d":` + node.text, `"sequence":` + number.text,
+			other.text}
 		random.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 		body := "{" + strings.Join(members, ",") + strings.Repeat(" ", random.IntN(3)) + "}"
 		want := ""

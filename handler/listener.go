@@ -50,8 +50,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// passes reports whether an error says that a connection can't be taken now and others may be later: what accept(2) says
-// of want, and of the network of the connection that it was about to return.
+// passes reports whether an error says that a connection can't be taken now and others may be later: what accept(2)
+// says of want, and of the network of the connection that it was about to return.
 func passes(err error) bool {
 	for _, passing := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,

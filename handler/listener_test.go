@@ -54,7 +54,8 @@ func TestWantOfDescriptorsEndsNoListener(t *testing.T) {
 
 func TestAClosedListenerEnds(t *testing.T) {
 	for _, end := range []error{net.ErrClosed, acceptError(syscall.EINVAL), io.EOF} {
-		l := &listener{Listener: &flaky{errs: []error{end}}, open: func() int32 { return 0 }, log: slog.New(slog.DiscardHandler)}
+		l := &listener{Listener: &flaky{errs: []error{end}}, open: func() int32 { return 0 },
+			log: slog.New(slog.DiscardHandler)}
 		if _, err := l.Accept(); !errors.Is(err, end) {
 			t.Errorf("got %v, want %v", err, end)
 		}

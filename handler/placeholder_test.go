@@ -43,9 +43,11 @@ func TestWhatScriptsAndTemplatesLeaveBehindIsNoIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 		for field, body := range map[string]string{
-			"dialogId must be a non-empty string of at most 512 bytes": `{"dialogId":` + string(quoted) + `,"nodeId":"n","sequence":1}`,
-			"nodeId must be a non-empty string of at most 512 bytes":   `{"dialogId":"d","nodeId":` + string(quoted) + `,"sequence":1}`,
-			`sequence must be a 64-bit integer (7 or "7")`:             `{"dialogId":"d","nodeId":"n","sequence":` + string(quoted) + `}`,
+			"dialogId must be a non-empty string of at most 512 bytes": `{"dialogId":` + string(quoted) +
+				`,"nodeId":"n","sequence":1}`,
+			"nodeId must be a non-empty string of at most 512 bytes": `{"dialogId":"d","nodeId":` + string(quoted) +
+				`,"sequence":1}`,
+			`sequence must be a 64-bit integer (7 or "7")`: `{"dialogId":"d","nodeId":"n","sequence":` + string(quoted) + `}`,
 		} {
 			var p payload
 			if got, want := reading(&p, p.decode([]byte(body))), field+", but is "+found; got != want {
@@ -58,11 +60,16 @@ func TestWhatScriptsAndTemplatesLeaveBehindIsNoIdentity(t *testing.T) {
 // A session's id is any text that a channel or a caller chooses, and a node's id is a literal of the flow's author.
 func TestWhatMayBeMeantIsAnIdentity(t *testing.T) {
 	for _, id := range []string{
-		"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8", "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "session-7e2a9c10-3b4d", "5f8d04b3a7c1e2d9f0a1b2c3",
-		"<CAF+d2@mail.example.com>", "+49 170 1234567", "whatsapp:+491701234567", "user@example.com", "sip:anna@example.com;transport=tcp",
-		"Null", "nan", "Nan", "none", "nil", "Undefined", "on-undefined", "handle-null", "null-check", "undefined42", "nullable", "NaN7",
-		"input.name", "input.text", "input", "input.sessionId2", "my-input.sessionId", "check {seats}", "book-flight (50%)", "100%", "%20", "%S",
-		"a{{b", "a}}b{{", "$5", "${", "}", "#1", "@anna", "50%!", "<b>", "[object", "object Object", "true", "0", "-", "_", ".", "-_:", "節点", "\x00",
+		"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8", "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "session-7e2a9c10-3b4d",
+		"5f8d04b3a7c1e2d9f0a1b2c3",
+		"<CAF+d2@mail.example.com>", "+49 170 1234567", "whatsapp:+491701234567", "user@example.com",
+		"sip:anna@example.com;transport=tcp",
+		"Null", "nan", "Nan", "none", "nil", "Undefined", "on-undefined", "handle-null", "null-check", "undefined42",
+		"nullable", "NaN7",
+		"input.name", "input.text", "input", "input.sessionId2", "my-input.sessionId", "check {seats}", "book-flight (50%)",
+		"100%", "%20", "%S",
+		"a{{b", "a}}b{{", "$5", "${", "}", "#1", "@anna", "50%!", "<b>", "[object", "object Object", "true", "0", "-", "_",
+		".", "-_:", "節点", "\x00",
 	} {
 		quoted, err := json.Marshal(id)
 		if err != nil {

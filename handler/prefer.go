@@ -43,8 +43,8 @@ func preferred(header *fasthttp.RequestHeader, most time.Duration) (p preference
 	return p
 }
 
-// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits, of which more than we can hold are the most that we
-// can.
+// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits, of which more than we can hold are the most that
+// we can.
 func parseSeconds(text []byte) (d time.Duration, ok bool) {
 	const most = 1 << 31
 	var n int64

@@ -10,7 +10,8 @@ import (
 )
 
 func TestACallerMayPreferNotToWait(t *testing.T) {
-	const processing = `{"status":"processing","data":null,"fingerprint":"` + name + `","detail":"This webhook is being processed: ask again"}`
+	const processing = `{"status":"processing","data":null,"fingerprint":"` + name +
+		`","detail":"This webhook is being processed: ask again"}`
 	h := onReal(t)
 	o := options()
 	o.WaitTimeout = 2 * time.Second
@@ -43,7 +44,8 @@ func TestACallerMayPreferNotToWait(t *testing.T) {
 	}
 	close(release)
 	h.eventually("it is done", func() bool { return ask("Prefer: wait=0").status == 200 })
-	h.expect(fresh(ask("Prefer: respond-async")), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named, first, replayed,
+	h.expect(fresh(ask("Prefer: respond-async")), 200, cached(`{"attempt":1}`), "Idempotency-Status: replayed", named,
+		first, replayed,
 		"Age: 0", "Preference-Applied: respond-async, wait=0")
 	h.expectExecutions(1)
 }

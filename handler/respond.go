@@ -20,14 +20,18 @@ const (
 	detailFailed      = "Internal processing error"
 	detailUnavailable = "Cache service unavailable"
 	detailForeign     = "Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"
-	detailUnreadable  = "Cache service unavailable: this webhook's result is sealed under a key that this replica does not have"
-	detailProcessing  = "This webhook is being processed: ask again"
-	detailRefused     = "Upstream unavailable: nothing was executed, ask again"
-	detailMismatch    = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or was changed"
-	detailOverloaded  = "Overloaded: nothing was executed, ask again"
-	detailPoisoned    = "Its executions failed MAX_ATTEMPTS times: it is not executed any more, until it is forgotten (oncegate forget)"
-	detailDoubtful    = "An earlier attempt may have had its effect and nobody knows: it is not executed any more, until a person decides (oncegate doubtful)"
-	detailMissing     = "No webhook with this fingerprint is known: it never came, or its time is over"
+	detailUnreadable  = "Cache service unavailable: this webhook's result is sealed under a key that this replica " +
+		"does not have"
+	detailProcessing = "This webhook is being processed: ask again"
+	detailRefused    = "Upstream unavailable: nothing was executed, ask again"
+	detailMismatch   = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or " +
+		"was changed"
+	detailOverloaded = "Overloaded: nothing was executed, ask again"
+	detailPoisoned   = "Its executions failed MAX_ATTEMPTS times: it is not executed any more, until it is forgotten " +
+		"(oncegate forget)"
+	detailDoubtful = "An earlier attempt may have had its effect and nobody knows: it is not executed any more, until a " +
+		"person decides (oncegate doubtful)"
+	detailMissing = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
 // retryAfter is the Retry-After of all answers that have one, in seconds, unless more is known.
@@ -36,7 +40,8 @@ const retryAfter = "1"
 // maxRetryAfter is the longest one: a backend that is away for longer is asked again all the same.
 const maxRetryAfter = time.Hour
 
-// outcomes is the one table from what became of a webhook to HTTP. A status of 0 is the configured one for "processing".
+// outcomes is the one table from what became of a webhook to HTTP. A status of 0 is the configured one for
+// "processing".
 var outcomes = [...]struct {
 	code   int
 	header string // Idempotency-Status

@@ -126,7 +126,8 @@ func TestScanBoundsTheDepth(t *testing.T) {
 		{"one level below it", nested(maxDepth - 1), ""},
 		{"as deep as it may be", nested(maxDepth), ""},
 		{"one level more", nested(maxDepth + 1), "unreadable at byte offset 3000: it nests deeper than 1000 levels"},
-		{"a flood of brackets", bytes.Repeat([]byte("["), 1<<20), "unreadable at byte offset 1000: it nests deeper than 1000 levels"},
+		{"a flood of brackets", bytes.Repeat([]byte("["), 1<<20), "unreadable at byte offset 1000: it nests deeper than " +
+			"1000 levels"},
 		{"many containers side by side", []byte("[" + strings.Repeat("[],", 2*maxDepth) + "{}]"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,8 +160,10 @@ func depthOf(text []byte) (deepest int) {
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		``, ` `, `{}`, `[]`, `""`, `0`, `-0.5e+07`, `true`, `false`, `null`, `nul`, `01`, `1.`, `"\u00e9\ud800"`, `"\x"`,
-		`{"a":[1,{"b":[[2],3]},4],"c":{"d":{}}}`, ` { "a" : [ 1 , { } ] } `, `{"a":1,}`, `[1}`, `[[]]]`, "\"\x00\"", "\"\xff\"",
-		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1),
+		`{"a":[1,{"b":[[2],3]},4],"c":{"d":{}}}`, ` { "a" : [ 1 , { } ] } `, `{"a":1,}`, `[1}`, `[[]]]`, "\"\x00\"",
+		"\"\xff\"",
+		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" +
+			strings.Repeat("}", maxDepth+1),
 	} {
 		f.Add([]byte(seed))
 	}

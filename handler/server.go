@@ -43,12 +43,12 @@ func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 	}
 }
 
-// allowWrite gives an answer its time where fasthttp does not: on a connection that was kept, the deadline is still that
-// of the answer before, and may be over.
+// allowWrite gives an answer its time where fasthttp does not: on a connection that was kept, the deadline is still
+// that of the answer before, and may be over.
 func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
 
-// announced keeps fasthttp from waiting for 8 KiB of a body that is refused for its length: one byte is the least that it
-// can be told to read ahead.
+// announced keeps fasthttp from waiting for 8 KiB of a body that is refused for its length: one byte is the least that
+// it can be told to read ahead.
 func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
 	if header.ContentLength() > h.MaxBodyBytes {
 		c.MaxRequestBodySize = 1
@@ -66,7 +66,8 @@ func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	return fasthttp.StatusContinue
 }
 
-// unreadBytes of a body that nobody has read are dropped by fasthttp. Where more is on its way it closes the connection.
+// unreadBytes of a body that nobody has read are dropped by fasthttp. Where more is on its way it closes the
+// connection.
 const unreadBytes = 256 << 10
 
 // letFinish lets the sender of a body that is not wanted come to its end, so that it sees the answer.

@@ -27,8 +27,9 @@ func TestABodyThatIsTooLargeIs413(t *testing.T) {
 	r := h.open(options())
 	head := "POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\n"
 	for name, request := range map[string]string{
-		"announced":       head + fmt.Sprintf("Content-Length: %d\r\n\r\n{", small+1),
-		"in chunks":       head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n", 17),
+		"announced": head + fmt.Sprintf("Content-Length: %d\r\n\r\n{", small+1),
+		"in chunks": head + "Transfer-Encoding: chunked\r\n\r\n" +
+			strings.Repeat("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n", 17),
 		"after a 100":     head + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", small+1),
 		"sent as a whole": head + fmt.Sprintf("Content-Length: %d\r\n\r\n", small+1) + strings.Repeat("x", small+1),
 	} {
@@ -43,7 +44,8 @@ func TestTheLargestBodyIsRead(t *testing.T) {
 	body := webhook + strings.Repeat(" ", small-len(webhook))
 	h.expect(r.post(body), 200, success(`{"execution":1}`), "Idempotency-Status: executed", named, first)
 	chunked := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-	h.expect(fresh(r.exchange("POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+chunked)), 200, cached(`{"execution":1}`),
+	h.expect(fresh(r.exchange("POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		chunked)), 200, cached(`{"execution":1}`),
 		"Idempotency-Status: replayed", named, first, replayed, "Age: 0")
 }
 
@@ -129,7 +131,8 @@ func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
 	}
 }
 
-// A connection may be kept for minutes after a large body came and a large answer went: neither waits in memory with it.
+// A connection may be kept for minutes after a large body came and a large answer went: neither waits in memory with
+// it.
 func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	const connections, large = 40, 1 << 20
 	h := onReal(t)

@@ -38,7 +38,8 @@ const (
 	name    = "cognigy:fp:9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
 )
 
-// testbed is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all share.
+// testbed is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all
+// share.
 type testbed struct {
 	testing.TB
 	server *redistest.Server    // nil on miniredis
@@ -63,7 +64,8 @@ var keys = redis.NewKeys("cognigy")
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
+		WaitTimeout:      10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
@@ -110,9 +112,11 @@ func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fa
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	http.ProcessingStatus, http.MaxBodyBytes, http.Log = cmp.Or(http.ProcessingStatus, 409), cmp.Or(http.MaxBodyBytes, small), o.Log
+	http.ProcessingStatus, http.MaxBodyBytes, http.Log = cmp.Or(http.ProcessingStatus, 409),
+		cmp.Or(http.MaxBodyBytes, small), o.Log
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr), KeyPrefix: "cognigy", Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret("redis://" + h.addr),
+		KeyPrefix: "cognigy", Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
@@ -380,7 +384,8 @@ func waiting() (n int) {
 	stacks := make([]byte, 16<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 		head, frames, _ := strings.Cut(stack, "\n")
-		if strings.Contains(head, "[select") && strings.HasPrefix(frames, "github.com/oncegate/oncegate/internal/gate.(*bucket).do(") {
+		if strings.Contains(head, "[select") && strings.HasPrefix(frames,
+			"github.com/oncegate/oncegate/internal/gate.(*bucket).do(") {
 			n++
 		}
 	}

@@ -108,7 +108,8 @@ func TestABrokenGatewayIsFound(t *testing.T) {
 			scenario: "storm",
 			fault: func(c call) {
 				answer := c.ask(c.body)
-				answer.Body = bytes.NewBuffer(bytes.Replace(answer.Body.Bytes(), []byte(`"processed":true`), []byte(`"processed":null`), 1))
+				answer.Body = bytes.NewBuffer(bytes.Replace(answer.Body.Bytes(), []byte(`"processed":true`),
+					[]byte(`"processed":null`), 1))
 				c.tell(answer)
 			},
 			want: []string{`VIOLATED  same data   1 with other data, first: cognigy:fp:`, `"processed":null`},
@@ -128,7 +129,8 @@ func TestABrokenGatewayIsFound(t *testing.T) {
 				redis("HINCRBY", metrics, "total_requests", "-1")
 				c.tell(c.ask(c.body))
 			},
-			want: []string{"VIOLATED  counters    executed + duplicates + unavailable is 50, want 49; total_requests is 49, want 50"},
+			want: []string{"VIOLATED  counters    executed + duplicates + unavailable is 50, want 49; total_requests is " +
+				"49, want 50"},
 		},
 		"that counts a replay as waited": {
 			scenario: "storm",
@@ -152,7 +154,8 @@ func TestABrokenGatewayIsFound(t *testing.T) {
 			fault: func(c call) {
 				http.Error(c.w, "oops", http.StatusInternalServerError)
 			},
-			want: []string{"VIOLATED  no 5xx      1 answered otherwise than promised, first: delivery ", "got 500 oops", "VIOLATED  executions "},
+			want: []string{"VIOLATED  no 5xx      1 answered otherwise than promised, first: delivery ", "got 500 oops",
+				"VIOLATED  executions "},
 		},
 		"that hangs up": {
 			scenario: "storm",
@@ -173,9 +176,11 @@ func TestABrokenGatewayIsFound(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(&broken{honest: httputil.NewSingleHostReverseProxy(replica), fault: c.fault, always: c.always})
+			server := httptest.NewServer(&broken{honest: httputil.NewSingleHostReverseProxy(replica), fault: c.fault,
+				always: c.always})
 			defer server.Close()
-			printed, err := played(t, t.TempDir(), append([]string{c.scenario, "--rate", "100", "--duration", "500ms"}, on(s, server.URL)...)...)
+			printed, err := played(t, t.TempDir(), append([]string{c.scenario, "--rate", "100", "--duration", "500ms"},
+				on(s, server.URL)...)...)
 			if errors.Is(err, errViolated) != (len(c.want) > 0) || !errors.Is(err, errViolated) && err != nil {
 				t.Fatalf("%v\n%s", err, printed)
 			}

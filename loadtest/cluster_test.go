@@ -34,7 +34,8 @@ func TestTheCountersOfAllBucketsOfAClusterAreJudged(t *testing.T) {
 		}
 	}()
 	target := "http://" + listener.Addr().String()
-	printed, err := played(t, t.TempDir(), "first-time", "--rate", "200", "--duration", "1s", "--target", target, "--redis-url", cluster.URL())
+	printed, err := played(t, t.TempDir(), "first-time", "--rate", "200", "--duration", "1s", "--target", target,
+		"--redis-url", cluster.URL())
 	if err != nil || !strings.Contains(printed, "held      executions  200 for 200 fingerprints") {
 		t.Errorf("%v\n%s", err, printed)
 	}

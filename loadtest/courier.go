@@ -13,8 +13,8 @@ import (
 	"github.com/oncegate/oncegate/loadtest/verdict"
 )
 
-// courier hands a schedule to vegeta, which sends at the scheduled time whether or not earlier deliveries were answered:
-// a gateway that stalls is not spared, and the stall shows as latency.
+// courier hands a schedule to vegeta, which sends at the scheduled time whether or not earlier deliveries were
+// answered: a gateway that stalls is not spared, and the stall shows as latency.
 type courier struct {
 	schedule *schedule
 	targets  []string
@@ -40,9 +40,11 @@ type result struct {
 	delivery
 }
 
-// deliver sends a schedule, under a name, and shows every result, one at a time. It returns when all are answered: early
-// if ctx ends, or if see says that it has seen enough.
-func (l *load) deliver(ctx context.Context, s *schedule, name string, see func(result) (enough bool, err error)) (late time.Duration, err error) {
+// deliver sends a schedule, under a name, and shows every result, one at a time. It returns when all are answered:
+// early if ctx ends, or if see says that it has seen enough.
+func (l *load) deliver(
+	ctx context.Context, s *schedule, name string, see func(result) (enough bool, err error),
+) (late time.Duration, err error) {
 	attacker := vegeta.NewAttacker(
 		vegeta.Connections(l.connections), vegeta.MaxConnections(l.connections), vegeta.Redirects(vegeta.NoFollow),
 	)
@@ -80,8 +82,8 @@ func (c *courier) Pace(elapsed time.Duration, _ uint64) (wait time.Duration, sto
 // Rate is a part of vegeta's pacers that an attack does not ask for.
 func (c *courier) Rate(time.Duration) float64 { return c.schedule.rate }
 
-// target is vegeta's question what to send. The delivery's number is in the URL's fragment, which is not sent, but stands
-// in the result.
+// target is vegeta's question what to send. The delivery's number is in the URL's fragment, which is not sent, but
+// stands in the result.
 func (c *courier) target(t *vegeta.Target) error {
 	d := <-c.due
 	number := strconv.Itoa(d.number)

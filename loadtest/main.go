@@ -1,5 +1,5 @@
-// Loadtest plays scenarios against a gateway and checks what they left behind: that every webhook was executed once, that
-// all its answers are the same, and that the counters add up.
+// Loadtest plays scenarios against a gateway and checks what they left behind: that every webhook was executed once,
+// that all its answers are the same, and that the counters add up.
 //
 //	go run ./loadtest SCENARIO [--target URL …]
 //
@@ -142,7 +142,8 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 		p.duration = s.duration
 	}
 	if p.rate < 1 || p.rate > 1e6 || p.duration < 0 || p.connections < 1 {
-		return fmt.Errorf("--rate %v, --duration %v, --connections %d: want a rate from 1 to 1000000, a time, and a connection",
+		return fmt.Errorf("--rate %v, --duration %v, --connections %d: want a rate from 1 to 1000000, a time, and "+
+			"a connection",
 			p.rate, p.duration, p.connections)
 	}
 	if p.seed == 0 {

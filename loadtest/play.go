@@ -76,7 +76,8 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	judged := verdict.Case{Ledger: p.ledger, Before: before, After: after, Repeated: repeated}
 	findings, unreached := judged.Judge()
 	if unreached == nil && p.stage == nil && p.fastest > 0 && p.fastest < p.delay {
-		unreached = fmt.Errorf("%w: an execution took %v, and the scenario is about logic that takes %v: start the replicas with ECHO_DELAY=%v",
+		unreached = fmt.Errorf("%w: an execution took %v, and the scenario is about logic that takes %v: start the "+
+			"replicas with ECHO_DELAY=%v",
 			verdict.ErrUnreached, p.fastest, p.delay, p.delay)
 	}
 	if unreached != nil {
@@ -96,7 +97,8 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// send delivers everything, and returns what a person should know of it. repeated is how often an nginx sent something on.
+// send delivers everything, and returns what a person should know of it. repeated is how often an nginx sent something
+// on.
 func (p *play) send(ctx context.Context) (notes []string, repeated int64, err error) {
 	switch p.kind {
 	case search:
@@ -110,11 +112,13 @@ func (p *play) send(ctx context.Context) (notes []string, repeated int64, err er
 }
 
 func (p *play) sendOnce(ctx context.Context) (notes []string, err error) {
-	late, err := p.deliver(ctx, newSchedule(p.scenario, p.source, p.rate, p.duration), p.name, func(r result) (bool, error) {
-		return false, p.see(r)
-	})
+	late, err := p.deliver(ctx, newSchedule(p.scenario, p.source, p.rate, p.duration), p.name,
+		func(r result) (bool, error) {
+			return false, p.see(r)
+		})
 	if late > tooLate {
-		notes = append(notes, fmt.Sprintf("note      this machine sent up to %v later than scheduled: it has too much to do for this rate", late.Round(time.Millisecond)))
+		notes = append(notes, fmt.Sprintf("note      this machine sent up to %v later than scheduled: it has too much to "+
+			"do for this rate", late.Round(time.Millisecond)))
 	}
 	return notes, err
 }
@@ -163,7 +167,8 @@ func (p *play) sendThroughProxy(ctx context.Context) (notes []string, repeated i
 	if repeated, err = p.stage.Tries(); err != nil {
 		return nil, 0, err
 	}
-	return append(notes, fmt.Sprintf("note      %d replicas were killed and started again; nginx sent deliveries on %d times", kills.times, repeated)), repeated, nil
+	return append(notes, fmt.Sprintf("note      %d replicas were killed and started again; nginx sent deliveries "+
+		"on %d times", kills.times, repeated)), repeated, nil
 }
 
 // killEvery is the pause between a replica's return and the next kill.

@@ -46,7 +46,8 @@ var scenarios = []*scenario{
 		rate: 2_000, duration: 30 * time.Second,
 		beat: func(s *schedule) { s.deliver(s.storm(s.end), 0) },
 	}, {
-		name: "retries", about: "each webhook is sent again 1 to 5 times, with backoff and jitter, whether or not the first has been answered",
+		name: "retries", about: "each webhook is sent again 1 to 5 times, with backoff and jitter, whether or not the " +
+			"first has been answered",
 		rate: 1_000, duration: 30 * time.Second,
 		beat: func(s *schedule) { s.retried(s.webhook(), 1+s.random.IntN(5)) },
 	}, {
@@ -82,11 +83,13 @@ var scenarios = []*scenario{
 			s.deliver(s.webhook(), 0)
 		},
 	}, {
-		name: "max-rate", about: "the highest rate of a mixed day that keeps p99 under --slo, by bisection; --rate is where it begins, --duration how long each try lasts",
+		name: "max-rate", about: "the highest rate of a mixed day that keeps p99 under --slo, by bisection; --rate is " +
+			"where it begins, --duration how long each try lasts",
 		rate: 200, duration: 5 * time.Second, kind: search,
 		beat: (*schedule).day,
 	}, {
-		name: "proxy", about: "every webhook once, to an nginx that repeats what takes long or fails, while replicas are killed and started again",
+		name: "proxy", about: "every webhook once, to an nginx that repeats what takes long or fails, while replicas are " +
+			"killed and started again",
 		rate: 100, duration: 30 * time.Second, delay: 400 * time.Millisecond, kind: proxied,
 		beat: func(s *schedule) { s.deliver(s.webhook(), 0) },
 	},

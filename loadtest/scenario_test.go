@@ -82,14 +82,16 @@ func TestEveryScenarioHoldsOnARealGateway(t *testing.T) {
 
 func TestSlowLogicMeetsAThousandDuplicates(t *testing.T) {
 	printed, err := played(t, t.TempDir(), "slow-logic", "--duration", "2s")
-	if err != nil || !strings.Contains(printed, "total_requests 1000, as many as were sent: 1 executed, 0 replayed, 999 waited") {
+	if err != nil || !strings.Contains(printed, "total_requests 1000, as many as were sent: 1 executed, 0 "+
+		"replayed, 999 waited") {
 		t.Errorf("%v\n%s", err, printed)
 	}
 }
 
 func TestLogicThatIsNotSlowIsNoVerdictOnSlowLogic(t *testing.T) {
 	s := shared
-	printed, err := played(t, t.TempDir(), append([]string{"slow-logic", "--duration", "200ms"}, on(s, s.Targets("")...)...)...)
+	printed, err := played(t, t.TempDir(), append([]string{"slow-logic", "--duration", "200ms"},
+		on(s, s.Targets("")...)...)...)
 	if err == nil || errors.Is(err, errViolated) || !strings.Contains(err.Error(), "ECHO_DELAY=2s") {
 		t.Errorf("%v\n%s", err, printed)
 	}
@@ -103,7 +105,9 @@ func TestAProxyThatRepeatsAndReplicasThatAreKilled(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, printed)
 	}
-	told := regexp.MustCompile(`note +([1-9]\d*) replicas were killed .* sent deliveries on (\d+) times`).FindStringSubmatch(printed)
+	told := regexp.MustCompile(
+		`note +([1-9]\d*) replicas were killed .* sent deliveries on (\d+) times`,
+	).FindStringSubmatch(printed)
 	if told == nil || len(told[2]) < 3 || told[2] < "300" {
 		t.Errorf("no replica was killed, or nginx repeated next to nothing of 150:\n%s", printed)
 	}
@@ -111,7 +115,8 @@ func TestAProxyThatRepeatsAndReplicasThatAreKilled(t *testing.T) {
 
 func TestAReportCanBeReadWithoutTheNetworkAndByVegeta(t *testing.T) {
 	s, dir := shared, t.TempDir()
-	printed, err := played(t, dir, append([]string{"retries", "--rate", "100", "--duration", "500ms"}, on(s, s.Targets("")...)...)...)
+	printed, err := played(t, dir, append([]string{"retries", "--rate", "100", "--duration", "500ms"},
+		on(s, s.Targets("")...)...)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, printed)
 	}
@@ -131,7 +136,8 @@ func TestAReportCanBeReadWithoutTheNetworkAndByVegeta(t *testing.T) {
 		t.Errorf("no HDR plot: %.80s", file(hdrFile))
 	}
 	page := file(pageFile)
-	for _, want := range []string{"uPlot", `"title":"Latency, by when it was sent"`, `"title":"Throughput"`, `"name":"replayed"`} {
+	for _, want := range []string{"uPlot", `"title":"Latency, by when it was sent"`, `"title":"Throughput"`,
+		`"name":"replayed"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %s", want)
 		}
@@ -171,7 +177,8 @@ func TestWhatWasSentIsJudgedWhenItIsEndedEarly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out bytes.Buffer
-	args := append([]string{"storm", "--rate", "100", "--duration", "10m", "--out", t.TempDir()}, on(shared, shared.Targets("")...)...)
+	args := append([]string{"storm", "--rate", "100", "--duration", "10m", "--out", t.TempDir()},
+		on(shared, shared.Targets("")...)...)
 	err := run(ctx, args, &out, when{"answered", cancel})
 	if err != nil || strings.Count(out.String(), "\nheld ") != 5 {
 		t.Errorf("%v\n%s", err, out.String())
@@ -180,11 +187,13 @@ func TestWhatWasSentIsJudgedWhenItIsEndedEarly(t *testing.T) {
 
 func TestASeedThatRedisRemembersIsRefused(t *testing.T) {
 	s := shared
-	args := append([]string{"storm", "--seed", strconv.FormatInt(time.Now().UnixNano(), 10), "--rate", "50", "--duration", "100ms"}, on(s, s.Targets("")...)...)
+	args := append([]string{"storm", "--seed", strconv.FormatInt(time.Now().UnixNano(), 10), "--rate", "50", "--duration",
+		"100ms"}, on(s, s.Targets("")...)...)
 	if printed, err := played(t, t.TempDir(), args...); err != nil {
 		t.Fatalf("%v\n%s", err, printed)
 	}
-	if _, err := played(t, t.TempDir(), args...); err == nil || errors.Is(err, errViolated) || !strings.Contains(err.Error(), "another --seed") {
+	if _, err := played(t, t.TempDir(), args...); err == nil || errors.Is(err, errViolated) ||
+		!strings.Contains(err.Error(), "another --seed") {
 		t.Error(err)
 	}
 }

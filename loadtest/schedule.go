@@ -38,7 +38,8 @@ func newSchedule(s *scenario, from *source, rate float64, duration time.Duration
 // deliver puts a webhook on the agenda, some time after the beat.
 func (s *schedule) deliver(w *webhook, after time.Duration) {
 	d := delivery{at: s.now + after, webhook: w}
-	i, _ := slices.BinarySearchFunc(s.agenda, d.at+1, func(d delivery, at time.Duration) int { return cmp.Compare(d.at, at) })
+	i, _ := slices.BinarySearchFunc(s.agenda, d.at+1,
+		func(d delivery, at time.Duration) int { return cmp.Compare(d.at, at) })
 	s.agenda = slices.Insert(s.agenda, i, d)
 	s.brought++
 }

@@ -34,7 +34,8 @@ func times(deliveries []delivery) map[fingerprint.Fingerprint]int {
 func TestTheSameSeedSendsTheSameWebhooksAtTheSameTimes(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
-			first, again, other := all(s.name, 7, 500, 6*time.Second), all(s.name, 7, 500, 6*time.Second), all(s.name, 8, 500, 6*time.Second)
+			first, again, other := all(s.name, 7, 500, 6*time.Second), all(s.name, 7, 500, 6*time.Second),
+				all(s.name, 8, 500, 6*time.Second)
 			if len(first) == 0 || len(first) != len(again) {
 				t.Fatalf("%d deliveries, then %d", len(first), len(again))
 			}

@@ -20,7 +20,8 @@ func TestEachScenarioHasAScriptThatTellsItsDefaults(t *testing.T) {
 		if s.duration.Seconds() < 60 {
 			duration = s.duration.String()
 		}
-		for _, want := range []string{fmt.Sprintf("[--rate %g] [--duration %s]", s.rate, duration), "/run.sh\" " + s.name + ` "$@"`} {
+		for _, want := range []string{fmt.Sprintf("[--rate %g] [--duration %s]", s.rate, duration), "/run.sh\" " + s.name +
+			` "$@"`} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("%s.sh has no %q", s.name, want)
 			}
@@ -39,14 +40,16 @@ func TestAScriptWorksFromAnyDirectoryAndHandsOnTheExitStatus(t *testing.T) {
 		out, _ := command.CombinedOutput()
 		return string(out), command.ProcessState.ExitCode()
 	}
-	if printed, status := play("--target", shared.Targets("")[0], "--redis-url", shared.RedisURL()); status != 0 || !strings.Contains(printed, "held      executions  1 for 1") {
+	if printed, status := play("--target", shared.Targets("")[0], "--redis-url", shared.RedisURL()); status != 0 ||
+		!strings.Contains(printed, "held      executions  1 for 1") {
 		t.Errorf("status %d\n%s", status, printed)
 	}
 	if printed, status := play("--target", "http://192.0.2.7"); status != 2 {
 		t.Errorf("status %d\n%s", status, printed)
 	}
 	// Half of the deliveries go where nobody takes them.
-	if printed, status := play("--target", shared.Targets("")[0], "--target", shared.Targets("/elsewhere")[1], "--redis-url", shared.RedisURL()); status != 1 {
+	if printed, status := play("--target", shared.Targets("")[0], "--target", shared.Targets("/elsewhere")[1],
+		"--redis-url", shared.RedisURL()); status != 1 {
 		t.Errorf("status %d\n%s", status, printed)
 	}
 }

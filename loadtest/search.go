@@ -36,18 +36,19 @@ func (p *play) highest(ctx context.Context, see func(result) error) (kept float6
 	return kept, tries, nil
 }
 
-// try plays the scenario at a rate. It is broken off as soon as the limit cannot be kept any more, so that a rate that is
-// too high leaves no pile of what nobody waits for.
+// try plays the scenario at a rate. It is broken off as soon as the limit cannot be kept any more, so that a rate that
+// is too high leaves no pile of what nobody waits for.
 func (p *play) try(ctx context.Context, rate float64, see func(result) error) (under bool, told string, err error) {
 	var latencies []time.Duration
 	slow, planned := 0, rate*p.duration.Seconds()
-	late, err := p.deliver(ctx, newSchedule(p.scenario, p.source, rate, p.duration), fmt.Sprintf("%.0f/s", rate), func(r result) (bool, error) {
-		latencies = append(latencies, r.Latency)
-		if r.Latency > p.slo {
-			slow++
-		}
-		return float64(slow) > planned/100, see(r)
-	})
+	late, err := p.deliver(ctx, newSchedule(p.scenario, p.source, rate, p.duration), fmt.Sprintf("%.0f/s", rate),
+		func(r result) (bool, error) {
+			latencies = append(latencies, r.Latency)
+			if r.Latency > p.slo {
+				slow++
+			}
+			return float64(slow) > planned/100, see(r)
+		})
 	if err != nil || len(latencies) == 0 {
 		return false, "", err
 	}

@@ -79,7 +79,8 @@ func (s *series) charts() []chart {
 		answers[p.outcome][(sent+p.latency)/step] += 1 / step.Seconds()
 	}
 	x := make([]float64, count)
-	p50, p99, most, sent := make([]*float64, count), make([]*float64, count), make([]*float64, count), make([]*float64, count)
+	p50, p99, most, sent := make([]*float64, count), make([]*float64, count), make([]*float64, count),
+		make([]*float64, count)
 	for i, of := range latencies {
 		x[i] = (time.Duration(i) * step).Seconds()
 		sent[i] = new(float64(len(of)) / step.Seconds())
@@ -98,7 +99,8 @@ func (s *series) charts() []chart {
 		throughput.Lines = append(throughput.Lines, line{outcome, values})
 	}
 	all := []chart{
-		{Title: "Latency, by when it was sent", Unit: "ms", X: x, Log: true, Lines: []line{{"max", most}, {"p99", p99}, {"p50", p50}}},
+		{Title: "Latency, by when it was sent", Unit: "ms", X: x, Log: true, Lines: []line{{"max", most}, {"p99", p99},
+			{"p50", p50}}},
 		throughput,
 		s.tail(),
 	}

@@ -10,7 +10,8 @@ import (
 // path is where a gateway takes webhooks.
 const path = "/webhook/cognigy"
 
-// address reads a --target. Whoever loads a machine must own it: one that is not on loopback is refused unless they say so.
+// address reads a --target. Whoever loads a machine must own it: one that is not on loopback is refused unless they say
+// so.
 func address(ctx context.Context, target string, owned bool) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -29,7 +30,8 @@ func address(ctx context.Context, target string, owned bool) (string, error) {
 	}
 	for _, a := range addresses {
 		if !a.IP.IsLoopback() {
-			return "", fmt.Errorf("--target %s is %s, not on loopback: a load test is an attack; if it is yours, say --i-own-this-target",
+			return "", fmt.Errorf("--target %s is %s, not on loopback: a load test is an attack; if it is yours, say "+
+				"--i-own-this-target",
 				target, a.IP)
 		}
 	}

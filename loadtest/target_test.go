@@ -29,7 +29,8 @@ func TestOnlyLoopbackIsLoaded(t *testing.T) {
 			t.Errorf("%s, owned %v: got %q, %v; want %q", c.target, c.owned, got, err, c.want)
 		}
 	}
-	if _, err := played(t, t.TempDir(), "storm", "--target", shared.Targets("")[0], "--target", "http://192.0.2.7:8000"); err == nil ||
+	if _, err := played(t, t.TempDir(), "storm", "--target", shared.Targets("")[0], "--target",
+		"http://192.0.2.7:8000"); err == nil ||
 		!strings.Contains(err.Error(), "192.0.2.7, not on loopback") {
 		t.Errorf("the second target is not refused: %v", err)
 	}

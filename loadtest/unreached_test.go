@@ -61,7 +61,8 @@ func TestAVerdictThatCannotBeReachedIsAnError(t *testing.T) {
 				honest.ServeHTTP(w, r)
 			}))
 			defer target.Close()
-			printed, err := played(t, t.TempDir(), "storm", "--rate", "100", "--duration", "200ms", "--target", target.URL, "--redis-url", server.URL())
+			printed, err := played(t, t.TempDir(), "storm", "--rate", "100", "--duration", "200ms", "--target", target.URL,
+				"--redis-url", server.URL())
 			if !errors.Is(err, verdict.ErrUnreached) || errors.Is(err, errViolated) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q\n%s", err, c.want, printed)
 			}
@@ -71,7 +72,8 @@ func TestAVerdictThatCannotBeReachedIsAnError(t *testing.T) {
 
 func TestATargetWithoutItsRedisIsRefused(t *testing.T) {
 	t.Setenv("REDIS_URL", "")
-	if _, err := played(t, t.TempDir(), "storm", "--target", shared.Targets("")[0]); err == nil || !strings.Contains(err.Error(), "set REDIS_URL") {
+	if _, err := played(t, t.TempDir(), "storm", "--target", shared.Targets("")[0]); err == nil ||
+		!strings.Contains(err.Error(), "set REDIS_URL") {
 		t.Error(err)
 	}
 	_, err := played(t, t.TempDir(), "storm", "--target", shared.Targets("")[0], "--redis-url", "redis://127.0.0.1:1")

@@ -75,7 +75,8 @@ func (w *watch) line() {
 		slices.Sort(recent)
 		p99 = quantile(recent, 0.99).Round(10 * time.Microsecond).String()
 	}
-	fmt.Fprintf(w.out, "\r\033[K%s  %v  %d answered (%d/s)  p99 %s  %d not 2xx", w.name, time.Since(w.began).Round(time.Second),
+	fmt.Fprintf(w.out, "\r\033[K%s  %v  %d answered (%d/s)  p99 %s  %d not 2xx", w.name,
+		time.Since(w.began).Round(time.Second),
 		answered, len(recent), p99, errors)
 }
 

@@ -48,7 +48,8 @@ const node = "book-flight"
 func (s *source) webhookOf(dialog string, sequence int64) *webhook {
 	return &webhook{
 		fingerprint: fingerprint.Of([]byte(dialog), []byte(node), sequence),
-		body: fmt.Appendf(nil, `{"dialogId":%q,"nodeId":%q,"sequence":%d,"variables":{"origin":%q,"destination":%q,"passengers":%d,"total":%d.50}}`,
+		body: fmt.Appendf(nil,
+			`{"dialogId":%q,"nodeId":%q,"sequence":%d,"variables":{"origin":%q,"destination":%q,"passengers":%d,"total":%d.50}}`,
 			dialog, node, sequence, s.city(), s.city(), 1+s.random.IntN(9), 40+s.random.IntN(2_000)),
 	}
 }

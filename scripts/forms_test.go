@@ -18,7 +18,8 @@ func TestTheFirstFormIsUnderstoodForEver(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.maxAttempts = 4
 		for name, want := range map[string]scripts.Answer{
-			"progress":       {Verdict: scripts.Claimed, Attempt: 2, Doubt: true, Failures: 1, Before: "expired"}, // its lease is over
+			// its lease is over
+			"progress":       {Verdict: scripts.Claimed, Attempt: 2, Doubt: true, Failures: 1, Before: "expired"},
 			"progress-again": {Verdict: scripts.Claimed, Attempt: 4, Doubt: true, Failures: 3, Before: "expired"},
 			"done":           {Verdict: scripts.Done},
 			"done-again":     {Verdict: scripts.Done},

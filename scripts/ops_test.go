@@ -25,6 +25,9 @@ func failOp(key string, attempt int64, token, reason string, doubt bool) scripts
 	return scripts.Fail(key, attempt, token, reason, digest, doubt, 0)
 }
 
-func storeOp(key string, attempt int64, token string, digest record.Digest, r record.Result, ttl time.Duration) scripts.Op {
-	return scripts.Store(key, record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: digest, Result: r}, ttl)
+func storeOp(
+	key string, attempt int64, token string, digest record.Digest, r record.Result, ttl time.Duration,
+) scripts.Op {
+	return scripts.Store(key, record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: digest,
+		Result: r}, ttl)
 }

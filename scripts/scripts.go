@@ -31,8 +31,8 @@ type Call struct {
 	StopInDoubt bool          // an attempt whose predecessor is in doubt is not begun
 	DoubtTTL    time.Duration // of verdicts and, with StopInDoubt, of every record in progress or in doubt
 
-	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout, which
-	// is that of the whole call; 0: none.
+	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout,
+	// which is that of the whole call; 0: none.
 	Acks    int
 	Timeout time.Duration
 
@@ -192,8 +192,9 @@ type Reply struct {
 	Settling time.Duration // left of it; 0: settled
 	Flushed  bool          // the flush was taken, now or before
 	Counted  bool          // the transitions were counted; false where Redis is full
-	Short    bool          // fewer replicas than Call.Acks have it: what was claimed, stored or found is answered as an Error
-	Answers  []Answer      // one an operation, in their order
+	// fewer replicas than Call.Acks have it: what was claimed, stored or found is answered as an Error
+	Short   bool
+	Answers []Answer // one an operation, in their order
 }
 
 // History names Redis' line of data. It changes when Redis may have forgotten: a promotion, a restart, FLUSHALL.
@@ -212,7 +213,8 @@ func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 	keys[0], keys[1] = call.Metrics, call.Flushed
 	args := make([]string, 0, 9+2*len(call.Flush.Counters)+9*len(call.Ops))
 	args = append(args, form, millis(call.Settle), millis(call.Lease), millis(call.TTL),
-		strconv.Itoa(call.MaxAttempts), flag(call.StopInDoubt), millis(call.DoubtTTL), strconv.FormatUint(call.Flush.Number, 10), strconv.Itoa(len(call.Flush.Counters)))
+		strconv.Itoa(call.MaxAttempts), flag(call.StopInDoubt), millis(call.DoubtTTL), strconv.FormatUint(call.Flush.Number,
+			10), strconv.Itoa(len(call.Flush.Counters)))
 	for _, c := range call.Flush.Counters {
 		args = append(args, c.Field, strconv.FormatInt(c.By, 10))
 	}

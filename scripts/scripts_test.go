@@ -140,9 +140,10 @@ func before(now time.Time) map[string]record.Record {
 		"nothing": {},
 		"P ours":  running(2, "ours"), "P ours expired": expired(2, "ours"),
 		"P other 1": running(1, "other"), "P other 2": running(2, "other"), "P other 3": running(3, "other"),
-		"P other 1 expired": expired(1, "other"), "P other 2 expired": expired(2, "other"), "P other 3 expired": expired(3, "other"),
-		"D ours":    done(2, "ours"),
-		"D other 1": done(1, "other"), "D other 2": done(2, "other"), "D other 3": done(3, "other"),
+		"P other 1 expired": expired(1, "other"), "P other 2 expired": expired(2, "other"),
+		"P other 3 expired": expired(3, "other"),
+		"D ours":            done(2, "ours"),
+		"D other 1":         done(1, "other"), "D other 2": done(2, "other"), "D other 3": done(3, "other"),
 		"F ours":    failed(2, "ours"),
 		"F other 1": failed(1, "other"), "F other 2": failed(2, "other"), "F other 3": failed(3, "other"),
 		"V ours":    judged(2, "ours"),
@@ -230,9 +231,10 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"nothing": restored("P 2 ours", "restored:1"),
 				"P ours":  {scripts.Renewed, "P 2 ours", ""}, "P ours expired": {scripts.Renewed, "P 2 ours", ""},
 				"P other 1": restored("P 2 ours", "restored:1"), "P other 2": lostLease, "P other 3": lostLease,
-				"P other 1 expired": restored("P 2 ours", "restored:1"), "P other 2 expired": lostLease, "P other 3 expired": lostLease,
-				"D ours":    refused,
-				"D other 1": restored("P 2 ours", "restored:1"), "D other 2": lostLease, "D other 3": lostLease,
+				"P other 1 expired": restored("P 2 ours", "restored:1"), "P other 2 expired": lostLease,
+				"P other 3 expired": lostLease,
+				"D ours":            refused,
+				"D other 1":         restored("P 2 ours", "restored:1"), "D other 2": lostLease, "D other 3": lostLease,
 				"F ours":    refused,
 				"F other 1": restored("P 2 ours", "restored:1"), "F other 2": lostLease, "F other 3": lostLease,
 				"V ours":    refused,
@@ -246,7 +248,8 @@ func TestEveryCellOfTheTable(t *testing.T) {
 				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
 				"P other 1": restored("D 2 ours", "restored:1 stored:1"), "P other 2": restored("D 2 ours", "restored:1 stored:1"),
 				"P other 3":         lateStore,
-				"P other 1 expired": restored("D 2 ours", "restored:1 stored:1"), "P other 2 expired": restored("D 2 ours", "restored:1 stored:1"),
+				"P other 1 expired": restored("D 2 ours", "restored:1 stored:1"), "P other 2 expired": restored("D 2 ours",
+					"restored:1 stored:1"),
 				"P other 3 expired": lateStore,
 				"D ours":            {scripts.Stored, asItWas, ""},
 				"D other 1":         restored("D 2 ours", "restored:1 stored:1"), "D other 2": lateStore, "D other 3": lateStore,
@@ -266,15 +269,18 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			map[string]cell{
 				"nothing": restored("D 2 ours", "restored:1"),
 				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
-				"P other 1": restored("D 2 ours", "restored:1"), "P other 2": restored("D 2 ours", "restored:1"), "P other 3": refused,
+				"P other 1": restored("D 2 ours", "restored:1"), "P other 2": restored("D 2 ours", "restored:1"),
+				"P other 3":         refused,
 				"P other 1 expired": restored("D 2 ours", "restored:1"), "P other 2 expired": restored("D 2 ours", "restored:1"),
 				"P other 3 expired": refused,
 				"D ours":            {scripts.Stored, asItWas, ""},
 				"D other 1":         restored("D 2 ours", "restored:1"), "D other 2": refused, "D other 3": refused,
 				"F ours":    refused,
-				"F other 1": restored("D 2 ours", "restored:1"), "F other 2": restored("D 2 ours", "restored:1"), "F other 3": refused,
+				"F other 1": restored("D 2 ours", "restored:1"), "F other 2": restored("D 2 ours", "restored:1"),
+				"F other 3": refused,
 				"V ours":    {scripts.Stored, "D 2 ours", "stored:1"},
-				"V other 1": restored("D 2 ours", "restored:1"), "V other 2": restored("D 2 ours", "restored:1"), "V other 3": refused,
+				"V other 1": restored("D 2 ours", "restored:1"), "V other 2": restored("D 2 ours", "restored:1"),
+				"V other 3": refused,
 			},
 		},
 		"restore of a failed record": {
@@ -450,7 +456,8 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 			e.Errorf("the record is %q, want %q", got, want.after)
 		}
 		e.checkTimes(after, stood, start)
-		if want := map[bool]record.Digest{true: another, false: digest}[answer.Verdict == scripts.Renewed]; after.State == record.InProgress && after.Digest != want {
+		if want := map[bool]record.Digest{true: another,
+			false: digest}[answer.Verdict == scripts.Renewed]; after.State == record.InProgress && after.Digest != want {
 			e.Errorf("it says that %x is executed, want %x", after.Digest, want)
 		}
 		want := ttl
@@ -477,7 +484,8 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 		if want := ended(stood); stood.Token != "ours" && answer.Before != want {
 			e.Errorf("the attempt before ended by %q, but the answer says %q", want, answer.Before)
 		}
-		if want := stood.Token == "other" && stood.State == record.InProgress; answer.Doubt != want || e.recordOf().Doubt != want {
+		if want := stood.Token == "other" && stood.State == record.InProgress; answer.Doubt != want ||
+			e.recordOf().Doubt != want {
 			e.Errorf("in doubt: the answer says %v, the record %v", answer.Doubt, e.recordOf().Doubt)
 		}
 	case scripts.Free:
@@ -527,7 +535,8 @@ func (e *engine) checkTimes(after, stood record.Record, start time.Time) {
 
 func sorted(m map[string]string) []string {
 	var lines []string
-	for _, field := range []string{"duplicates", "executed", "failed", "lost_leases", "lost_stores", "replayed", "restored", "settlings", "stored", "takeovers"} {
+	for _, field := range []string{"duplicates", "executed", "failed", "lost_leases", "lost_stores", "replayed",
+		"restored", "settlings", "stored", "takeovers"} {
 		if n, ok := m[field]; ok {
 			lines = append(lines, field+":"+n)
 			delete(m, field)
@@ -543,7 +552,8 @@ func sorted(m map[string]string) []string {
 
 func TestRestoreOfARecordWhoseEndHasComeWritesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		ended := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now().Add(-ttl), Ends: e.now().Add(-time.Millisecond), Digest: digest, Result: result}
+		ended := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now().Add(-ttl),
+			Ends: e.now().Add(-time.Millisecond), Digest: digest, Result: result}
 		e.check(scripts.Restore(key, record.Append(nil, ended)), record.Record{}, cell{scripts.Expired, asItWas, ""})
 	})
 }
@@ -584,7 +594,8 @@ func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		var looks []scripts.Op
 		for i, bytes := range []int{2 << 20, 300 << 10, 300 << 10} { // the first one is told however large it is
-			large := record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl), Digest: digest,
+			large := record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl),
+				Digest: digest,
 				Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)}}
 			e.do("SET", fmt.Sprint(key, i), string(record.Append(nil, large)))
 			looks = append(looks, lookOp(fmt.Sprint(key, i), false))
@@ -610,10 +621,12 @@ func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.run(claimOp(key, "ours", true, digest, false))
-		refusal := record.Result{Status: 404, ContentType: "text/plain", Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
+		refusal := record.Result{Status: 404, ContentType: "text/plain",
+			Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
 		e.run(storeOp(key, 1, "ours", digest, refusal, time.Minute))
 		ms, _ := strconv.Atoi(e.do("PTTL", key))
-		if r := e.recordOf(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute || fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
+		if r := e.recordOf(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute ||
+			fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
 			t.Errorf("PTTL %d, record %+v", ms, r)
 		}
 	})
@@ -621,7 +634,8 @@ func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
 
 func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		r := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now(), Ends: e.now().Add(time.Minute), Digest: digest, Result: result}
+		r := record.Record{State: record.Done, Attempt: 1, Token: "ours", Stored: e.now(), Ends: e.now().Add(time.Minute),
+			Digest: digest, Result: result}
 		value := record.Append(nil, r)
 		e.run(scripts.Restore(key, value))
 		if got := e.do("GET", key); got != string(value) {
@@ -652,8 +666,9 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 		"an uncountable attempt": {"SET", key, "F1 9007199254740992 token 1 error\n"},
 		"a short digest":         {"SET", key, "P1 1 token 99999999999999 60000 1 abc\n"},
 		"no hex for a digest":    {"SET", key, "P1 1 token 99999999999999 60000 1 00000000000000000000000000000000z\n"},
-		"an endless lease":       {"SET", key, "P1 1 token 99999999999999 99999999999999999 1 00000000000000000000000000000000\n"},
-		"binary":                 {"SET", key, "\x00\xff\n\n"},
+		"an endless lease": {"SET", key, "P1 1 token 99999999999999 99999999999999999 1 " +
+			"00000000000000000000000000000000\n"},
+		"binary": {"SET", key, "\x00\xff\n\n"},
 	}
 	onEach(t, func(t *testing.T, e *engine) {
 		for what, set := range foreign {
@@ -685,7 +700,8 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 
 func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		flush := scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "total_requests", By: 3}, {Field: "waited", By: 2}}}
+		flush := scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "total_requests", By: 3},
+			{Field: "waited", By: 2}}}
 		for range 3 {
 			if !e.call(flush).Flushed {
 				t.Fatal("it was not taken")
@@ -703,10 +719,12 @@ func TestAFlushIsTakenOnceHoweverOftenItComes(t *testing.T) {
 }
 
 func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
-	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"}, "a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
+	for what, set := range map[string][]string{"rubbish": {"SET", "cognigy:flush:test", "abc"},
+		"a hash": {"HSET", "cognigy:flush:test", "a", "b"}} {
 		onEach(t, func(t *testing.T, e *engine) {
 			e.do(set...)
-			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}}, claimOp(key, "t", true, digest, false))
+			reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
+				claimOp(key, "t", true, digest, false))
 			if !reply.Flushed || reply.Answers[0].Verdict != scripts.Claimed || e.metrics()["waited"] != "1" {
 				t.Errorf("%s: reply %+v, metrics %v", what, reply, e.metrics())
 			}
@@ -717,7 +735,8 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		reply := e.call(scripts.Flush{},
-			claimOp(key, "a", true, digest, false), claimOp(key, "b", true, digest, false), storeOp(key, 1, "a", digest, result, ttl), claimOp(key, "b", true, digest, false))
+			claimOp(key, "a", true, digest, false), claimOp(key, "b", true, digest, false), storeOp(key, 1, "a", digest, result,
+				ttl), claimOp(key, "b", true, digest, false))
 		var got []scripts.Verdict
 		for _, a := range reply.Answers {
 			got = append(got, a.Verdict)
@@ -728,8 +747,8 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	})
 }
 
-// TestAClaimThatCameLateLowersNoAttempt: a claim that was repeated, or executed late, after another attempt had begun and
-// ended gives its token a second attempt. The later one counts, whichever of both the owner knows of.
+// TestAClaimThatCameLateLowersNoAttempt: a claim that was repeated, or executed late, after another attempt had begun
+// and ended gives its token a second attempt. The later one counts, whichever of both the owner knows of.
 func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		running := func(attempt int64) {
@@ -755,7 +774,8 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 
 func TestALeaseOutlivesNoClockThatWasSteppedBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
-		e.setValue(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour), Lease: time.Second, Started: e.now()})
+		e.setValue(record.Record{State: record.InProgress, Attempt: 1, Token: "other", Deadline: e.now().Add(time.Hour),
+			Lease: time.Second, Started: e.now()})
 		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.InProgress || a.Left != time.Second {
 			t.Errorf("answer %+v, want in progress with its own length left", a)
 		}
@@ -798,7 +818,8 @@ func TestSettling(t *testing.T) {
 			if stood.State != 0 {
 				e.setValue(stood)
 			}
-			for _, a := range e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false), store, scripts.Forget(key, true)).Answers {
+			for _, a := range e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false), store,
+				scripts.Forget(key, true)).Answers {
 				if a.Verdict != scripts.Settling || a.Left <= 0 || a.Left > settle {
 					t.Errorf("%s: %+v", name, a)
 				}
@@ -811,10 +832,12 @@ func TestSettling(t *testing.T) {
 	t.Run("renewals, restores and fails are taken, and prolong it within its bound", func(t *testing.T) {
 		e := begin(t)
 		met := e.call(scripts.Flush{})
-		done := record.Append(nil, record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: met.Now, Ends: met.Now.Add(ttl), Digest: digest, Result: result})
+		done := record.Append(nil, record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: met.Now,
+			Ends: met.Now.Add(ttl), Digest: digest, Result: result})
 		var last scripts.Reply
 		for i := 0; ; i++ {
-			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), failOp(fmt.Sprint(key, "f", i), 1, "t", "error", false))
+			last = e.call(scripts.Flush{}, scripts.Restore(fmt.Sprint(key, i), done), failOp(fmt.Sprint(key, "f", i), 1, "t",
+				"error", false))
 			if last.Settling == 0 || last.Now.Sub(met.Now) > 10*settle {
 				break
 			}
@@ -846,7 +869,8 @@ func TestSettling(t *testing.T) {
 		eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
 		e.do("FLUSHALL")
 		reply := e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false))
-		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History || reply.History.ID != first.History.ID {
+		if reply.Answers[0].Verdict != scripts.Settling || reply.History == first.History ||
+			reply.History.ID != first.History.ID {
 			t.Errorf("reply %+v after %+v", reply, first)
 		}
 	})
@@ -882,7 +906,8 @@ func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e.run(storeOp(key, 1, "ours", digest, result, ttl))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
-		claimOp(key, "theirs", true, digest, false), claimOp(key+"2", "theirs", true, digest, false), renewOp(key+"3", 1, "x", digest),
+		claimOp(key, "theirs", true, digest, false), claimOp(key+"2", "theirs", true, digest, false),
+		renewOp(key+"3", 1, "x", digest),
 		storeOp(key+"4", 1, "x", digest, result, ttl), failOp(key+"5", 1, "x", "error", false))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)

@@ -16,13 +16,16 @@ var (
 )
 
 // send returns the script's reply and how many replicas have what it wrote, as many as were asked for where none were.
-func send(ctx context.Context, client rueidis.Client, call Call, keys, args []string) (rueidis.RedisMessage, int, error) {
+func send(
+	ctx context.Context, client rueidis.Client, call Call, keys, args []string,
+) (rueidis.RedisMessage, int, error) {
 	if call.Acks == 0 || len(call.Ops) == 0 && call.Flush.Number == 0 {
 		message, err := script.Exec(ctx, client, keys, args).ToMessage()
 		return message, call.Acks, err
 	}
-	// WAIT tells of what its own connection wrote. So all goes over one that is taken out of the pool, and writes something
-	// behind the script: then what the script only found is acknowledged too, whichever connection had written it.
+	// WAIT tells of what its own connection wrote. So all goes over one that is taken out of the pool, and writes
+	// something behind the script: then what the script only found is acknowledged too, whichever connection had written
+	// it.
 	do := client.DoMulti
 	if client.Mode() == rueidis.ClientModeCluster { // one that follows no redirection, which would part the three
 		connection, release := client.Dedicate()

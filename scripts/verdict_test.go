@@ -137,10 +137,12 @@ func TestAVerdictIsWrittenAndAnswersWhateverTheSettings(t *testing.T) {
 			t.Errorf("counted %v", m)
 		}
 
-		if a := e.run(renewOp(key, 1, "ours", digest)); a.Verdict != scripts.Refused || string(a.Record) != string(record.Append(nil, r)) {
+		if a := e.run(renewOp(key, 1, "ours", digest)); a.Verdict != scripts.Refused ||
+			string(a.Record) != string(record.Append(nil, r)) {
 			t.Errorf("its owner's renewal: %+v", a)
 		}
-		if a := e.run(failOp(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed || e.recordOf().Verdict != record.Poisoned {
+		if a := e.run(failOp(key, 1, "ours", "lease-lost", false)); a.Verdict != scripts.Failed ||
+			e.recordOf().Verdict != record.Poisoned {
 			t.Errorf("its owner's failure: %+v, and %+v stands", a, e.recordOf())
 		}
 		if a := e.run(storeOp(key, 1, "ours", digest, result, ttl)); a.Verdict != scripts.Stored {
@@ -204,7 +206,8 @@ func TestWithStopAnAttemptInDoubtIsGrantedOnlyToLogicThatAsks(t *testing.T) {
 				t.Errorf("a claim of who asks: %+v", a)
 			}
 			e.run(failOp(key, 2, "b", "unasked", true))
-			if r := e.recordOf(); r.Verdict != record.NoVerdict || !r.Doubt || r.Failures != map[bool]int64{true: 1, false: 1}[crash] {
+			if r := e.recordOf(); r.Verdict != record.NoVerdict || !r.Doubt || r.Failures != map[bool]int64{true: 1,
+				false: 1}[crash] {
 				t.Errorf("no clear answer: %+v", r)
 			}
 			if a := e.run(scripts.Claim(key, "c", asks)); a.Verdict != scripts.Claimed || a.Attempt != 3 {
@@ -254,7 +257,8 @@ func TestAFailureOnRecordMayBePutBackAsItStands(t *testing.T) {
 func TestWhatIsNoneOfOurVerdictsSpoilsNoCall(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		for _, planted := range []string{
-			"F1 1 x 1 timeout 1 - 1 1 claimed -\n", "F1 1 x 1 timeout 1 - 1 1 settling -\n", "F1 1 x 1 timeout 1 - 1 1 forgiven -\n",
+			"F1 1 x 1 timeout 1 - 1 1 claimed -\n", "F1 1 x 1 timeout 1 - 1 1 settling -\n",
+			"F1 1 x 1 timeout 1 - 1 1 forgiven -\n",
 			"F1 1 x 1 timeout 1 - 1 9007199254740992 - -\n", "F1 1 x 1 timeout 9007199254740992 - 1 1 - -\n",
 			"D1 1 x 1 99999999999999999999 " + digest.Hex() + " 200 - text/plain\n",
 			"D1 99999999999999999999 x 1 1 " + digest.Hex() + " 200 - text/plain\n",
@@ -263,7 +267,8 @@ func TestWhatIsNoneOfOurVerdictsSpoilsNoCall(t *testing.T) {
 			e.do("SET", key, planted)
 			e.maxAttempts = 1
 			reply := e.call(scripts.Flush{}, e.claims("ours"), claimOp(key+planted, "ours", true, digest, false))
-			if reply.Answers[0].Verdict != scripts.Foreign || reply.Answers[1].Verdict != scripts.Claimed || e.do("GET", key) != planted {
+			if reply.Answers[0].Verdict != scripts.Foreign || reply.Answers[1].Verdict != scripts.Claimed ||
+				e.do("GET", key) != planted {
 				t.Errorf("%q: %+v, and %q stands", planted, reply.Answers, e.do("GET", key))
 			}
 		}
@@ -287,24 +292,29 @@ func TestNoPastMakesARecordUnreadable(t *testing.T) {
 			if a := e.claim(token); a.Verdict != scripts.Claimed || e.recordOf().Attempt != f.Attempt+1 {
 				t.Errorf("%+v, and %+v stands", a, e.recordOf())
 			}
-			if a := e.run(storeOp(key, f.Attempt+1, token, digest, kind, ttl)); a.Verdict != scripts.Stored || e.recordOf().State != record.Done {
+			if a := e.run(storeOp(key, f.Attempt+1, token, digest, kind, ttl)); a.Verdict != scripts.Stored ||
+				e.recordOf().State != record.Done {
 				t.Errorf("%+v, and %+v stands", a, e.recordOf())
 			}
 		}
-		e.setValue(record.Record{State: record.Failed, Attempt: 1, Token: "x", FailedAt: e.now(), Reason: "error", Past: strings.Repeat("x", 3900)})
+		e.setValue(record.Record{State: record.Failed, Attempt: 1, Token: "x", FailedAt: e.now(), Reason: "error",
+			Past: strings.Repeat("x", 3900)})
 		if a := e.claim("ours"); a.Verdict != scripts.Foreign {
 			t.Errorf("over a past that is none of ours: %+v", a)
 		}
 	})
 }
 
-// TestAFailureThatHasEndedIsNotPutBack: attempts have begun anew since, and a later attempt would win over their result.
+// TestAFailureThatHasEndedIsNotPutBack: attempts have begun anew since, and a later attempt would win over their
+// result.
 func TestAFailureThatHasEndedIsNotPutBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("new")
 		e.run(storeOp(key, 1, "new", digest, result, ttl))
-		old := record.Record{State: record.Failed, Attempt: 5, Token: "old", FailedAt: e.now().Add(-ttl - time.Second), Reason: "timeout", Doubt: true}
-		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Expired || e.recordOf().State != record.Done {
+		old := record.Record{State: record.Failed, Attempt: 5, Token: "old", FailedAt: e.now().Add(-ttl - time.Second),
+			Reason: "timeout", Doubt: true}
+		if a := e.run(scripts.Restore(key, record.Append(nil, old))); a.Verdict != scripts.Expired ||
+			e.recordOf().State != record.Done {
 			t.Errorf("%+v, and %+v stands", a, e.recordOf())
 		}
 		e.do("DEL", key)

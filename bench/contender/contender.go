@@ -1,4 +1,5 @@
-// Package contender knows the programs that are compared: how each is built, started and set up. It drives none of them.
+// Package contender knows the programs that are compared: how each is built, started and set up. It drives none of
+// them.
 package contender
 
 import (
@@ -75,7 +76,9 @@ type Running struct {
 
 // Start runs replicas of the contender on a Redis, which it stops in the end. It returns when all answer; what they
 // answer to a first webhook is checked.
-func (c *Contender) Start(ctx context.Context, bin string, store *process.Redis, replicas int, delay time.Duration, sequences *load.Sequences) (*Running, error) {
+func (c *Contender) Start(
+	ctx context.Context, bin string, store *process.Redis, replicas int, delay time.Duration, sequences *load.Sequences,
+) (*Running, error) {
 	r := &Running{Contender: c, Redis: store}
 	for range replicas {
 		if err := r.add(bin, delay); err != nil {
@@ -84,7 +87,10 @@ func (c *Contender) Start(ctx context.Context, bin string, store *process.Redis,
 		}
 	}
 	for i, replica := range r.replicas {
-		if err := replica.Await(ctx, func(ctx context.Context) error { return greet(ctx, r.Addresses[i], sequences.Next(), c.Gate) }); err != nil {
+		if err := replica.Await(ctx, func(ctx context.Context) error {
+			return greet(ctx, r.Addresses[i], sequences.Next(),
+				c.Gate)
+		}); err != nil {
 			r.Stop()
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
@@ -129,7 +135,9 @@ func (r *Running) CPU() (time.Duration, error) { return total(r.replicas, (*proc
 // Memory is the resident memory of the replicas together, in bytes.
 func (r *Running) Memory() (int64, error) { return total(r.replicas, (*process.Process).Memory) }
 
-func total[N int64 | time.Duration](replicas []*process.Process, measure func(*process.Process) (N, error)) (sum N, err error) {
+func total[N int64 | time.Duration](
+	replicas []*process.Process, measure func(*process.Process) (N, error),
+) (sum N, err error) {
 	for _, replica := range replicas {
 		n, err := measure(replica)
 		if err != nil {

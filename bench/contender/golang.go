@@ -30,7 +30,8 @@ func build(name, where string) func(context.Context, string) error {
 }
 
 func bare(o options) (*process.Process, error) {
-	return process.Start(o.dir, []string{"LISTEN=" + o.address, "ANSWER=" + string(Envelope(0))}, filepath.Join(o.bin, "bare"))
+	return process.Start(o.dir, []string{"LISTEN=" + o.address, "ANSWER=" + string(Envelope(0))},
+		filepath.Join(o.bin, "bare"))
 }
 
 func golang(name string) func(options) (*process.Process, error) {

@@ -15,7 +15,8 @@ import (
 )
 
 // nginxModules are where Debian has them; Lua needs the one before it.
-var nginxModules = []string{"/usr/lib/nginx/modules/ndk_http_module.so", "/usr/lib/nginx/modules/ngx_http_lua_module.so"}
+var nginxModules = []string{"/usr/lib/nginx/modules/ndk_http_module.so",
+	"/usr/lib/nginx/modules/ngx_http_lua_module.so"}
 
 func nginxPackages(context.Context, string) error {
 	needed := append([]string{
@@ -28,7 +29,8 @@ func nginxPackages(context.Context, string) error {
 		}
 	}
 	if _, err := nginxPath(); err != nil || missing {
-		return errors.New("it takes the Debian packages nginx, libnginx-mod-http-lua, lua-nginx-redis, lua-nginx-string and lua-cjson")
+		return errors.New("it takes the Debian packages nginx, libnginx-mod-http-lua, lua-nginx-redis, lua-nginx-string " +
+			"and lua-cjson")
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ func python(o options) (*process.Process, error) {
 	if err := os.WriteFile(filepath.Join(o.dir, "app.py"), peers.PythonApp, 0o600); err != nil {
 		return nil, err
 	}
-	return process.Start(o.dir, []string{"REDIS_URL=redis://" + o.redis, fmt.Sprintf("DELAY_SECONDS=%g", o.delay.Seconds())},
+	return process.Start(o.dir, []string{"REDIS_URL=redis://" + o.redis,
+		fmt.Sprintf("DELAY_SECONDS=%g", o.delay.Seconds())},
 		path, "app.py", host, port)
 }

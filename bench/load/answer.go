@@ -34,7 +34,8 @@ func parseAnswer(got []byte) (status, head, body int, err error) {
 		}
 		line = line[next+1:]
 		// Most lines begin with another letter: two comparisons instead of one that folds.
-		if len(line) > len(contentLength) && line[0]|0x20 == 'c' && bytes.EqualFold(line[:len(contentLength)], contentLength) {
+		if len(line) > len(contentLength) && line[0]|0x20 == 'c' && bytes.EqualFold(line[:len(contentLength)],
+			contentLength) {
 			value, _, _ := bytes.Cut(line[len(contentLength):], []byte{'\r'})
 			if body = number(bytes.TrimSpace(value)); body < 0 {
 				return 0, 0, 0, errAnswer

@@ -3,7 +3,8 @@ package load
 import "testing"
 
 func TestParseAnswer(t *testing.T) {
-	const whole = "HTTP/1.1 409 Conflict\r\nContent-Type: a\r\nCache: x\r\ncontent-length:  12 \r\nAge: 3\r\n\r\nhello, world"
+	const whole = "HTTP/1.1 409 Conflict\r\nContent-Type: a\r\nCache: x\r\ncontent-length:  12 \r\nAge: " +
+		"3\r\n\r\nhello, world"
 	for _, c := range []struct {
 		name, got          string
 		status, head, body int

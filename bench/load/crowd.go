@@ -1,5 +1,5 @@
-// Package load sends webhooks over many connections at once and counts what comes back. It is made to cost little, since
-// it shares the machine with what it measures: no HTTP library, prebuilt bytes, a goroutine a connection.
+// Package load sends webhooks over many connections at once and counts what comes back. It is made to cost little,
+// since it shares the machine with what it measures: no HTTP library, prebuilt bytes, a goroutine a connection.
 package load
 
 import (

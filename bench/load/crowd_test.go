@@ -79,7 +79,8 @@ func TestAServerThatHangsUpIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer crowd.Close()
-	if _, err := crowd.Drive(t.Context(), load.Storm, new(load.Sequences), load.Limit{Time: time.Minute, Requests: 9}); err == nil {
+	if _, err := crowd.Drive(t.Context(), load.Storm, new(load.Sequences),
+		load.Limit{Time: time.Minute, Requests: 9}); err == nil {
 		t.Error("nothing was answered, and that is no error")
 	}
 }

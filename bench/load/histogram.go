@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Durations are counted in nanoseconds, in buckets that double, each cut into 64: a value is known to 1/64, or 1.6 %, of
-// itself, which is less than one round differs from the next.
+// Durations are counted in nanoseconds, in buckets that double, each cut into 64: a value is known to 1/64, or 1.6 %,
+// of itself, which is less than one round differs from the next.
 const (
 	fineBits = 6
 	fine     = 1 << fineBits

@@ -49,7 +49,8 @@ func Fingerprint(sequence int64) string {
 // request returns the bytes of a POST, and where in them the sequence stands.
 func request(host string) (bytesOfIt []byte, sequenceAt int) {
 	body := Body(firstSequence)
-	whole := append([]byte("POST "+Path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Type: application/json\r\nContent-Length: "+
+	whole := append([]byte("POST "+Path+" HTTP/1.1\r\nHost: "+host+
+		"\r\nContent-Type: application/json\r\nContent-Length: "+
 		strconv.Itoa(len(body))+"\r\n\r\n"), body...)
 	return whole, bytes.LastIndex(whole, strconv.AppendInt(nil, firstSequence, 10))
 }

@@ -1,5 +1,5 @@
-// Package process runs the programs that are measured, and says what they cost. Linux only: that is read from its clocks
-// and from /proc.
+// Package process runs the programs that are measured, and says what they cost. Linux only: that is read from its
+// clocks and from /proc.
 package process
 
 import (

@@ -127,7 +127,8 @@ func TestWhatMakesNoSenseBooksNothing(t *testing.T) {
 	url, dir := start(t)
 	expect(t, 422)(post(url, key(1), seats(0)))
 	expect(t, 422)(post(url, key(1), strings.NewReader("seats")))
-	if err := os.WriteFile(filepath.Join(dir, key(1)+".json.new"), []byte(`{"boo`), 0o600); err != nil { // as a kill leaves it
+	// as a kill leaves it
+	if err := os.WriteFile(filepath.Join(dir, key(1)+".json.new"), []byte(`{"boo`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, unknown := range []string{key(1), key(1) + ".json.new", "..%2Fmain"} {

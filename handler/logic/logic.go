@@ -1,6 +1,6 @@
-// Package logic is what business logic sees of the gateway: the webhook that it is given, the result or the error that it
-// returns, and what more it may say of itself (Admitter, Asker, Gauger). Echo is the logic that runs when no other is
-// chosen. A program of one's own imports this package for its logic, and package handler to put a gateway before it.
+// Package logic is what business logic sees of the gateway: the webhook that it is given, the result or the error that
+// it returns, and what more it may say of itself (Admitter, Asker, Gauger). Echo is the logic that runs when no other
+// is chosen. A program of one's own imports this package for its logic, and package handler to put a gateway before it.
 package logic
 
 import (
@@ -50,7 +50,8 @@ type Webhook struct {
 
 // LogValue is the webhook's identity: a log must not get the payload.
 func (w Webhook) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("dialog", w.DialogID), slog.String("node", w.NodeID), slog.Int64("sequence", w.Sequence))
+	return slog.GroupValue(slog.String("dialog", w.DialogID), slog.String("node", w.NodeID),
+		slog.Int64("sequence", w.Sequence))
 }
 
 // Header is one header of a request or a result.

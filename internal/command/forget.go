@@ -63,8 +63,8 @@ func unexpected(answer scripts.Answer, w Webhook, done string) error {
 }
 
 // ForgetDoubtful makes the next delivery of each doubtful webhook execute again whose last attempt ended before a time.
-// The function before returns that time; it is given the time by Redis' clock. ForgetDoubtful says how many they are and
-// asks first, unless yes is set. What changes while a person thinks about it is left as it is.
+// The function before returns that time; it is given the time by Redis' clock. ForgetDoubtful says how many they are
+// and asks first, unless yes is set. What changes while a person thinks about it is left as it is.
 func (d Deployment) ForgetDoubtful(
 	ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer,
 ) error {

@@ -29,7 +29,8 @@ func (e *engine) claim() scripts.Answer { e.Helper(); return e.claimUnder(e.depl
 func (e *engine) claimUnder(d command.Deployment) scripts.Answer {
 	e.Helper()
 	reply, err := scripts.Run(e.Context(), e.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: d.LockTTL, TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL,
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: d.LockTTL, TTL: d.ResultTTL,
+		DoubtTTL:    d.DoubtTTL,
 		MaxAttempts: d.MaxAttempts, StopInDoubt: d.StopInDoubt,
 		Ops: []scripts.Op{scripts.Claim(key, "next", scripts.Question{First: true, Asks: d.Asks})},
 	})

@@ -80,7 +80,8 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 func (g *gateway) deployment() command.Deployment {
 	x := g.config.Execution
 	return command.Deployment{
-		Client: g.engine.client, Keys: keys, MaxAttempts: x.MaxAttempts, StopInDoubt: x.InDoubt == config.InDoubtStop, Asks: g.asks,
+		Client: g.engine.client, Keys: keys, MaxAttempts: x.MaxAttempts, StopInDoubt: x.InDoubt == config.InDoubtStop,
+		Asks:    g.asks,
 		LockTTL: x.LockTTL, ResultTTL: x.ResultTTL, RejectedTTL: x.RejectedTTL, DoubtTTL: x.DoubtTTL,
 		RedisTimeout: g.config.Redis.Timeout,
 	}
@@ -168,8 +169,8 @@ func stuck(g *gateway, body string) (entered <-chan struct{}, release func()) {
 	return begun, func() { close(goOn) }
 }
 
-// crash makes a delivery to another replica like it, which is cut off from Redis past its lease. What is returned ends its
-// logic.
+// crash makes a delivery to another replica like it, which is cut off from Redis past its lease. What is returned ends
+// its logic.
 func (g *gateway) crash() (owner *gateway, first <-chan got, release func()) {
 	g.Helper()
 	owner = g.engine.gateway(g.addr, g.change)
@@ -225,8 +226,10 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			nil, once(fails(logic.ErrRefused)), "state failed for certain: the backend took no request", again,
 			executed,
 		},
-		"an unknown one": {nil, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it", perhapsTwice, executed},
-		"a slow one":     {tooLong, once(waits), "state outcome unknown: it took longer than EXECUTION_TIMEOUT", perhapsTwice, executed},
+		"an unknown one": {nil, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown: the backend may have done it",
+			perhapsTwice, executed},
+		"a slow one": {tooLong, once(waits), "state outcome unknown: it took longer than EXECUTION_TIMEOUT", perhapsTwice,
+			executed},
 		"a panic": {
 			nil, once(func(context.Context, logic.Webhook) (logic.Result, error) { panic("secret") }),
 			"state outcome unknown: the logic panicked", perhapsTwice, executed,
@@ -236,12 +239,14 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			"state outcome unknown: the logic ended its goroutine", perhapsTwice, executed,
 		},
 		"a result that is too large": {
-			func(g *gateway) { g.config.Execution.MaxResultBytes = config.KiB }, once(answers(200, `"`+strings.Repeat("x", 1024)+`"`)),
+			func(g *gateway) { g.config.Execution.MaxResultBytes = config.KiB },
+			once(answers(200, `"`+strings.Repeat("x", 1024)+`"`)),
 			"state done, in all likelihood, but its result is larger than MAX_RESULT_BYTES", perhapsTwice, executed,
 		},
 		"a failure for certain after one in doubt": {
 			nil, func(g *gateway) { once(fails(logic.ErrOutcomeUnknown))(g); once(fails(errOdd))(g) },
-			"it was not done; an attempt before it may have been done", "executes it as attempt 3, and so perhaps twice", got{200, "executed", "3", ""},
+			"it was not done; an attempt before it may have been done", "executes it as attempt 3, and so perhaps twice",
+			got{200, "executed", "3", ""},
 		},
 		"a crash": {
 			nil, crashes, "state crashed and not renewed: its replica ended, froze or lost Redis", perhapsTwice,
@@ -264,22 +269,28 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 					return waits(ctx, w)
 				})
 				go func() {
-					_, _ = http.Post(g.url, "", strings.NewReader(fmt.Sprintf(`{"dialogId":%q,"nodeId":%q,"sequence":%d}`, dialog, node, sequence)))
+					_, _ = http.Post(g.url, "", strings.NewReader(fmt.Sprintf(`{"dialogId":%q,"nodeId":%q,"sequence":%d}`, dialog,
+						node, sequence)))
 				}()
 				<-entered
 				g.stop()
 			}, "state outcome unknown: its replica was stopped while it ran", perhapsTwice, got{},
 		},
-		"a failure too many": {poisoned, once(fails(errOdd)), "state failed for certain", `500 "poisoned", and each one after it, until a person decides: MAX_ATTEMPTS is 1`, got{500, "poisoned", "1", ""}},
-		"a crash too many":   {poisoned, crashes, "state crashed and not renewed", `500 "poisoned", and each one after it`, got{500, "poisoned", "1", ""}},
+		"a failure too many": {poisoned, once(fails(errOdd)), "state failed for certain",
+			`500 "poisoned", and each one after it, until a person decides: MAX_ATTEMPTS is 1`, got{500, "poisoned", "1", ""}},
+		"a crash too many": {poisoned, crashes, "state crashed and not renewed", `500 "poisoned", and each one after it`,
+			got{500, "poisoned", "1", ""}},
 		"poison that was told": {
 			poisoned, func(g *gateway) { crashes(g); g.deliver() }, "state poisoned: 1 execution failed or crashed",
 			`500 "poisoned", until a person decides: oncegate forget`, got{500, "poisoned", "1", ""},
 		},
-		"a crash with stop": {stop, crashes, "state crashed and not renewed", `500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
-		"a doubt with stop": {stop, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown", `500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
+		"a crash with stop": {stop, crashes, "state crashed and not renewed",
+			`500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
+		"a doubt with stop": {stop, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown",
+			`500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},
 		"a doubt that was told": {stop, func(g *gateway) { once(fails(logic.ErrOutcomeUnknown))(g); g.deliver() },
-			"state doubtful: nobody knows whether it was done", `500 "doubtful", until a person decides: oncegate forget`, got{500, "doubtful", "1", ""}},
+			"state doubtful: nobody knows whether it was done", `500 "doubtful", until a person decides: oncegate forget`,
+			got{500, "doubtful", "1", ""}},
 		"a certain failure with stop": {stop, once(fails(errOdd)), "state failed for certain", again, executed},
 		"a doubt that can be asked about": {
 			func(g *gateway) { stop(g); g.asks = true }, once(fails(logic.ErrOutcomeUnknown)),
@@ -289,7 +300,8 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			func(g *gateway) { stop(g); g.asks = true }, func(g *gateway) {
 				once(fails(logic.ErrOutcomeUnknown))(g)
 				once(fails(fmt.Errorf("%w: %w", logic.ErrUnasked, logic.ErrOutcomeUnknown)))(g)
-			}, "state outcome unknown: the backend was asked what became of an earlier attempt and gave no clear answer", "asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt 3 only if", got{200, "executed", "3", ""},
+			}, "state outcome unknown: the backend was asked what became of an earlier attempt and gave no clear answer",
+			"asks the backend (UPSTREAM_STATUS_URL), and executes it as attempt 3 only if", got{200, "executed", "3", ""},
 		},
 		"a forget": {
 			nil, func(g *gateway) { once(answers(200, `{}`))(g); g.forget(false) },
@@ -389,8 +401,8 @@ func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
 	}
 }
 
-// TestInspectForetellsWhatTheScriptDecides holds the rule that inspect knows against the script's own, for every state under
-// every setting.
+// TestInspectForetellsWhatTheScriptDecides holds the rule that inspect knows against the script's own, for every state
+// under every setting.
 func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 	onEach(t, func(e *engine) {
 		now := e.now()
@@ -399,11 +411,13 @@ func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 			for _, doubt := range []bool{false, true} {
 				for _, verdict := range []record.Verdict{record.NoVerdict, record.Poisoned, record.Doubtful} {
 					states = append(states,
-						record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: now, Reason: "error", Doubt: doubt, Failures: failures, Verdict: verdict})
+						record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: now, Reason: "error", Doubt: doubt,
+							Failures: failures, Verdict: verdict})
 				}
 				for _, left := range []time.Duration{time.Hour, -time.Second} {
 					states = append(states,
-						record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: now.Add(left), Lease: lease, Started: now, Doubt: doubt, Failures: failures})
+						record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: now.Add(left), Lease: lease,
+							Started: now, Doubt: doubt, Failures: failures})
 				}
 			}
 		}

@@ -31,13 +31,15 @@ func TestHealthAsksTheGatewayThatListensHere(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := command.Health(t.Context(), server.URL+"/healthz", ":1", time.Minute, &out); err != nil || asked != "GET /healthz" {
+	if err := command.Health(t.Context(), server.URL+"/healthz", ":1", time.Minute, &out); err != nil ||
+		asked != "GET /healthz" {
 		t.Errorf("a URL: asked %s, %v", asked, err)
 	}
 	ready = false
 	err := command.Health(t.Context(), "", port, time.Minute, &out)
 	if err == nil || !strings.Contains(err.Error(), "not ready") || !strings.Contains(err.Error(), "503") ||
-		!strings.Contains(err.Error(), "Shutting down") || strings.ContainsAny(err.Error(), "\n\x1b") || len(err.Error()) > 1024 {
+		!strings.Contains(err.Error(), "Shutting down") || strings.ContainsAny(err.Error(), "\n\x1b") ||
+		len(err.Error()) > 1024 {
 		t.Errorf("error %v", err)
 	}
 }
@@ -56,7 +58,8 @@ func TestHealthSaysWhyItFails(t *testing.T) {
 	} {
 		begun := time.Now()
 		err := command.Health(t.Context(), c.url, c.listen, 200*time.Millisecond, new(strings.Builder))
-		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") || time.Since(begun) > 5*time.Second {
+		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") ||
+			time.Since(begun) > 5*time.Second {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -26,7 +26,8 @@ func (e *engine) inspect() string {
 	return out.String()
 }
 
-var secret = record.Result{Status: 201, ContentType: "text/plain; charset=utf-8", Body: bytes.Repeat([]byte("secret\n"), 100)}
+var secret = record.Result{Status: 201, ContentType: "text/plain; charset=utf-8", Body: bytes.Repeat([]byte("secret\n"),
+	100)}
 
 // found is what a person may inspect at a time: a record, and how long Redis keeps it still (0: for ever).
 func found(now time.Time) map[string]struct {
@@ -36,7 +37,8 @@ func found(now time.Time) map[string]struct {
 	const replica = "gateway-5d9f/1"
 	ms := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
 	crash := fmt.Sprintf("1,%d,%d,expired,gateway-x/7", ms(75*time.Second), ms(15*time.Second))
-	several := crash + fmt.Sprintf(";2,%d,%d,done,gateway-x/8;3,%d,%d,forgotten,-", ms(8*time.Second), ms(8*time.Second), ms(7*time.Second), ms(7*time.Second))
+	several := crash + fmt.Sprintf(";2,%d,%d,done,gateway-x/8;3,%d,%d,forgotten,-", ms(8*time.Second), ms(8*time.Second),
+		ms(7*time.Second), ms(7*time.Second))
 	running := record.Record{State: record.InProgress, Attempt: 2, Token: replica + "~HOLDER~1", Doubt: true,
 		Failures: 1, Past: crash, Deadline: now.Add(48 * time.Second), Lease: lease,
 		Started: now.Add(-12 * time.Second)}
@@ -146,7 +148,8 @@ func TestInspectFindsNothing(t *testing.T) {
 		if !errors.Is(err, command.ErrNotFound) || out.Len() > 0 {
 			t.Errorf("error %v, printed %q", err, &out)
 		}
-		if want := "no record of dialog d-0001, node n-0001, sequence 8 (cognigy:fp:"; err != nil && !strings.HasPrefix(err.Error(), want) {
+		if want := "no record of dialog d-0001, node n-0001, sequence 8 (cognigy:fp:"; err != nil &&
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("it says %q", err)
 		}
 	})
@@ -163,7 +166,8 @@ func TestInspectNamesTheKeyWhereItIsNotTheFingerprint(t *testing.T) {
 		if err := d.Inspect(e.Context(), webhook, &out); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"fingerprint    " + name.String() + "\n", "key            " + shop.Record(name) + "\n"} {
+		for _, line := range []string{"fingerprint    " + name.String() + "\n", "key            " + shop.Record(name) +
+			"\n"} {
 			if !strings.Contains(out.String(), line) {
 				t.Errorf("it has no line %q:\n%s", line, &out)
 			}

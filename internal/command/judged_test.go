@@ -21,8 +21,9 @@ import (
 func several(now time.Time) map[string]record.Record {
 	failed := func(failures int64, doubt bool, v record.Verdict) record.Record {
 		return record.Record{
-			State: record.Failed, Attempt: 3, Token: "gw-1/7~X~1", Started: now.Add(-2 * time.Hour), FailedAt: now.Add(-time.Hour),
-			Reason: "timeout", Doubt: doubt, Failures: failures, Verdict: v,
+			State: record.Failed, Attempt: 3, Token: "gw-1/7~X~1", Started: now.Add(-2 * time.Hour),
+			FailedAt: now.Add(-time.Hour),
+			Reason:   "timeout", Doubt: doubt, Failures: failures, Verdict: v,
 		}
 	}
 	crashed := record.Record{
@@ -64,18 +65,25 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 				command.Deployment.Poisoned, nil, map[string]string{"poisoned": "1 3 # gw-1/7 timeout poisoned"},
 				"MAX_ATTEMPTS is 0 here",
 			},
-			"poisoned, with a limit": {command.Deployment.Poisoned, func(d *command.Deployment) { d.MaxAttempts = 3 }, map[string]string{
-				"poisoned": "1 3 # gw-1/7 timeout poisoned", "thrice": "3 3 # gw-1/7 timeout poisoned, as the first one",
-				"crashed": "3 3 # gw-2/7 expired poisoned, as the first one",
-			}, ""},
+			"poisoned, with a limit": {command.Deployment.Poisoned, func(d *command.Deployment) { d.MaxAttempts = 3 },
+				map[string]string{
+					"poisoned": "1 3 # gw-1/7 timeout poisoned", "thrice": "3 3 # gw-1/7 timeout poisoned, as the first one",
+					"crashed": "3 3 # gw-2/7 expired poisoned, as the first one",
+				}, ""},
 			"doubtful": {command.Deployment.Doubtful, nil, map[string]string{
 				"doubtful": "1 3 # gw-1/7 timeout doubtful", "long doubtful": "1 3 # gw-1/7 timeout doubtful",
 			}, "IN_DOUBT is execute here"},
-			"doubtful, with stop": {command.Deployment.Doubtful, func(d *command.Deployment) { d.StopInDoubt, d.MaxAttempts = true, 3 }, map[string]string{
+			"doubtful, with stop": {command.Deployment.Doubtful, func(d *command.Deployment) {
+				d.StopInDoubt,
+					d.MaxAttempts = true, 3
+			}, map[string]string{
 				"doubtful": "1 3 # gw-1/7 timeout doubtful", "long doubtful": "1 3 # gw-1/7 timeout doubtful",
 				"in doubt": "1 3 # gw-1/7 timeout doubtful, as the first one",
 			}, ""},
-			"doubtful, where the backend is asked": {command.Deployment.Doubtful, func(d *command.Deployment) { d.StopInDoubt, d.Asks = true, true }, map[string]string{
+			"doubtful, where the backend is asked": {command.Deployment.Doubtful, func(d *command.Deployment) {
+				d.StopInDoubt,
+					d.Asks = true, true
+			}, map[string]string{
 				"doubtful": "1 3 # gw-1/7 timeout doubtful", "long doubtful": "1 3 # gw-1/7 timeout doubtful",
 				"in doubt": "1 3 # gw-1/7 timeout asks the backend", "thrice": "3 3 # gw-1/7 timeout asks the backend",
 				"crashed": "3 3 # gw-2/7 expired asks the backend",
@@ -98,8 +106,8 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 				!strings.Contains(out.String(), "oncegate forget --fingerprint") {
 				t.Errorf("%s: it lists %d:\n%s", name, n, &out)
 			}
-			if hinted := regexp.MustCompile(`(?m)^(MAX_ATTEMPTS|IN_DOUBT) is `).FindString(out.String()) != ""; hinted != (c.hint != "") ||
-				!strings.Contains(out.String(), c.hint) {
+			hinted := regexp.MustCompile(`(?m)^(MAX_ATTEMPTS|IN_DOUBT) is `).MatchString(out.String())
+			if hinted != (c.hint != "") || !strings.Contains(out.String(), c.hint) {
 				t.Errorf("%s: it says\n%s", name, &out)
 			}
 		}
@@ -165,7 +173,8 @@ func TestForgettingTheDoubtfulAsksFirstAndSaysHowMany(t *testing.T) {
 			forgotten []string
 			err       error
 		}{
-			"yes":            {time.Minute, "yes\n", false, "2 doubtful webhooks ended before", []string{"doubtful", "long doubtful"}, nil},
+			"yes": {time.Minute, "yes\n", false, "2 doubtful webhooks ended before",
+				[]string{"doubtful", "long doubtful"}, nil},
 			"Y at the end":   {24 * time.Hour, "Y", false, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
 			"without asking": {24 * time.Hour, "", true, "1 doubtful webhook ended before", []string{"long doubtful"}, nil},
 			"no":             {time.Minute, "no\n", false, "2 doubtful webhooks ended before", nil, command.ErrUnconfirmed},
@@ -183,7 +192,8 @@ func TestForgettingTheDoubtfulAsksFirstAndSaysHowMany(t *testing.T) {
 				e.Errorf("%s: it says\n%s\n%v", name, &out, err)
 			}
 			var forgotten []string
-			for _, what := range []string{"certain", "crashed", "done", "doubtful", "in doubt", "long doubtful", "poisoned", "runs", "thrice"} {
+			for _, what := range []string{"certain", "crashed", "done", "doubtful", "in doubt", "long doubtful", "poisoned",
+				"runs", "thrice"} {
 				r, err := record.Parse([]byte(e.do("GET", keys.Record(nameOf(what)))))
 				if err != nil {
 					e.Fatal(err)
@@ -277,7 +287,8 @@ func TestOnAClusterTheListsAndTheForgetReachAllPrimaries(t *testing.T) {
 			t.Errorf("%v; it says\n%s", err, &out)
 		}
 	}
-	if err := d.Resolve(t.Context(), command.Webhook{Fingerprint: &f}, record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{}")}, &out); err != nil {
+	if err := d.Resolve(t.Context(), command.Webhook{Fingerprint: &f}, record.Result{Status: 200, ContentType: record.JSON,
+		Body: []byte("{}")}, &out); err != nil {
 		t.Error(err)
 	}
 	if reply, err := scripts.Run(t.Context(), e.client, scripts.Call{

@@ -41,9 +41,9 @@ func Data(path string, in io.Reader, most int) ([]byte, error) {
 	return data, nil
 }
 
-// Resolve gives a webhook the result that a person found out: all its deliveries get it from then on, as if an execution
-// had brought it, for RESULT_TTL or REJECTED_TTL. It does so only if the attempt that it found still stands when it
-// writes.
+// Resolve gives a webhook the result that a person found out: all its deliveries get it from then on, as if an
+// execution had brought it, for RESULT_TTL or REJECTED_TTL. It does so only if the attempt that it found still stands
+// when it writes.
 //
 // Errors: ErrNotFound, ErrRunning, ErrHasResult, ErrChanged, record.ErrForeign, or what of the result makes no sense.
 // After another error the webhook may be resolved or not; to try again does no harm.

@@ -36,7 +36,8 @@ func TestResolveGivesEveryDeliveryThatResult(t *testing.T) {
 				t.Errorf("%s: it says %q", what, &out)
 			}
 			stands := e.recordOf()
-			if stands.Attempt != r.Attempt+1 || stands.Token != record.Person || stands.Digest != r.Digest && what != "forgotten" ||
+			if stands.Attempt != r.Attempt+1 || stands.Token != record.Person || stands.Digest != r.Digest &&
+				what != "forgotten" ||
 				stands.Result.Status != 201 || string(stands.Result.Body) != string(byHand.Body) {
 				t.Errorf("%s: %+v stands", what, stands)
 			}
@@ -111,9 +112,11 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 			"a refusal":           {"refused", byHand, command.ErrHasResult, "of status 409"},
 			"a foreign value":     {"rubbish", byHand, record.ErrForeign, "is not resolved: what stands at its key"},
 			"a status that ends nothing": {
-				"doubtful", record.Result{Status: 500, ContentType: record.JSON, Body: []byte("{}")}, nil, "2xx, or 4xx for a final refusal, but this has 500",
+				"doubtful", record.Result{Status: 500, ContentType: record.JSON, Body: []byte("{}")}, nil,
+				"2xx, or 4xx for a final refusal, but this has 500",
 			},
-			"no JSON": {"doubtful", record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{")}, nil, "declared as application/json and is none, 1 bytes"},
+			"no JSON": {"doubtful", record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{")}, nil,
+				"declared as application/json and is none, 1 bytes"},
 			"a type with control characters": {
 				"doubtful", record.Result{Status: 200, ContentType: "a\nb"}, nil,
 				"content type without control characters",
@@ -223,7 +226,8 @@ func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	release()
 	<-first
 	e.eventually("its result is stored", func() bool { return e.recordOf().State == record.Done })
-	if err := other.deployment().Resolve(t.Context(), webhook, byHand, new(strings.Builder)); !errors.Is(err, command.ErrHasResult) {
+	if err := other.deployment().Resolve(t.Context(), webhook, byHand, new(strings.Builder)); !errors.Is(err,
+		command.ErrHasResult) {
 		t.Errorf("error %v", err)
 	}
 	if a := other.deliver(); !strings.Contains(a.body, `"data":{"late":true}`) {
@@ -265,7 +269,8 @@ func TestAResultFromAPersonIsSealedToo(t *testing.T) {
 		t.Errorf("a delivery gets %+v", a)
 	}
 	page := unbroken(g.inspect())
-	for _, says := range []string{"state done, as a person found out", "status 201 sealed ", "bytes, which the key k7 opens"} {
+	for _, says := range []string{"state done, as a person found out", "status 201 sealed ",
+		"bytes, which the key k7 opens"} {
 		if !strings.Contains(page, says) {
 			t.Errorf("it does not say %q:\n%s", says, g.inspect())
 		}

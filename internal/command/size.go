@@ -91,12 +91,14 @@ func PrintSize(l Load, out io.Writer) error {
 	line := func(label, format string, args ...any) {
 		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush has the error
 	}
-	line("load", "%s webhooks/s, %.0f%% of them duplicates, results of %s, kept for %v", count(l.Rate), 100*l.Duplicates, size(float64(l.Bytes)), l.ResultTTL)
+	line("load", "%s webhooks/s, %.0f%% of them duplicates, results of %s, kept for %v", count(l.Rate), 100*l.Duplicates,
+		size(float64(l.Bytes)), l.ResultTTL)
 	line("backend", "takes %v", l.BackendTime)
 	line("executed", "%s/s", count(s.FirstTime))
 	line("replicas", "%d of %d cores (%.1f cores used)", s.Replicas, l.Cores, s.ReplicaCores)
 	line("executions at once", "%.0f in each replica, and so many requests to the backend", math.Ceil(s.Executions))
-	line("callers at once", "%.0f in each replica: %s beside the caches", math.Ceil(s.Waiters), size(s.Waiters*waiterBytes))
+	line("callers at once", "%.0f in each replica: %s beside the caches", math.Ceil(s.Waiters),
+		size(s.Waiters*waiterBytes))
 	line("redis primaries", "%d (%.2f threads used)", s.Primaries, s.PrimaryCores)
 	line("redis memory", "%s for %s records", size(s.RecordBytes), count(s.Records))
 	line("network to redis", "%s/s", size(s.NetworkPerSec))
@@ -115,7 +117,8 @@ func (s Size) bottlenecks(l Load) (told []string) {
 			count(busy/redisFirstTime.Seconds())))
 	}
 	if l.Duplicates > 0 && s.Records > trackedKeys {
-		told = append(told, "Redis tracks 1 M keys for the client-side caches (tracking-table-max-keys): duplicates of older webhooks cost a round trip")
+		told = append(told, "Redis tracks 1 M keys for the client-side caches (tracking-table-max-keys): duplicates of "+
+			"older webhooks cost a round trip")
 	}
 	if s.NetworkPerSec > 100<<20 {
 		told = append(told, "the network between replicas and Redis: more than a gigabit")
@@ -143,7 +146,8 @@ func (s Size) slowness(l Load) (told []string) {
 			l.MaxWaiters, math.Ceil(peak*s.Waiters), size(peak*s.Waiters*waiterBytes))
 	}
 	if l.BackendTime > l.WaitTimeout {
-		add("WAIT_TIMEOUT (%v): first callers are told \"still processing\" and ask again, more requests than are counted here",
+		add("WAIT_TIMEOUT (%v): first callers are told \"still processing\" and ask again, more requests than are "+
+			"counted here",
 			l.WaitTimeout)
 	}
 	return told

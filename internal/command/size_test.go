@@ -44,7 +44,8 @@ func TestMoreOfAnythingTakesNoLess(t *testing.T) {
 		more := least
 		change(&more)
 		b := command.SizeOf(more)
-		if b.Replicas < a.Replicas || b.Primaries < a.Primaries || b.RecordBytes < a.RecordBytes || b.Executions < a.Executions || b.Waiters < a.Waiters || b.NetworkPerSec < a.NetworkPerSec {
+		if b.Replicas < a.Replicas || b.Primaries < a.Primaries || b.RecordBytes < a.RecordBytes ||
+			b.Executions < a.Executions || b.Waiters < a.Waiters || b.NetworkPerSec < a.NetworkPerSec {
 			t.Errorf("more %s: %+v after %+v", what, b, a)
 		}
 	}
@@ -58,7 +59,8 @@ func TestTheCalculatorAgreesWithARun(t *testing.T) {
 	for _, bytes := range []int{100, 1000, 4000} {
 		e := onReal(t)
 		result := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`"` + strings.Repeat("x", bytes-2) + `"`)}
-		call := scripts.Call{Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Settle: 1, Lease: lease, TTL: ttl}
+		call := scripts.Call{Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Settle: 1, Lease: lease,
+			TTL: ttl}
 		run := func(ops []scripts.Op) {
 			call.Ops = ops
 			if _, err := scripts.Run(t.Context(), e.client, call); err != nil {

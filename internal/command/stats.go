@@ -120,8 +120,8 @@ var ErrNoDeployment = errors.New("no gateway has run with KEY_PREFIX")
 var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 
 // Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds.
-// Counters that nothing has added to yet are 0, and fields that this version does not know are there too. Where the hash
-// is missing the error is ErrNoDeployment.
+// Counters that nothing has added to yet are 0, and fields that this version does not know are there too. Where the
+// hash is missing the error is ErrNoDeployment.
 func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 // busy is a metrics hash of a day.
 var busy = map[string]string{
 	"total_requests": "1208", "duplicates": "1100", "replayed": "1000", "replayed_local": "900", "waited": "90",
-	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4", "unavailable": "5", "refused": "3", "poisoned": "1", "doubtful": "1", "reconciled": "1", "rejected": "2",
+	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4",
+	"unavailable": "5", "refused": "3", "poisoned": "1", "doubtful": "1", "reconciled": "1", "rejected": "2",
 	"executed": "103", "takeovers": "1", "stored": "99", "failed": "2", "lost_stores": "1", "lost_leases": "3",
 	"settlings": "2", "restored": "12", "history": "8f3c2a519bd1a3a0a4d6c7e8f90123456789abcd", "met_at": "1785306984123",
 	"settled_at": "1785306987123", "settle": "3000",
@@ -47,7 +48,8 @@ func TestStats(t *testing.T) {
 		golden(e.T, "stats.txt", e.stats(false))
 		golden(e.T, "stats.json", e.stats(true))
 		e.count(map[string]string{
-			"from_a_later_version": "42", "two words": "\x1b[31mred", "<markup>": "<&>", "executed": "rubbish", "waited": "", "swept_at": "x", "met_at": "x",
+			"from_a_later_version": "42", "two words": "\x1b[31mred", "<markup>": "<&>", "executed": "rubbish", "waited": "",
+			"swept_at": "x", "met_at": "x",
 		})
 		golden(e.T, "stats-odd.txt", e.stats(false))
 		golden(e.T, "stats-odd.json", e.stats(true))
@@ -60,7 +62,8 @@ func TestStatsOfNoDeploymentAreAnErrorThatNamesThePrefix(t *testing.T) {
 		for _, asJSON := range []bool{false, true} {
 			var out strings.Builder
 			err := command.Stats(e.Context(), e.client, redis.NewKeys("other"), &out, asJSON)
-			if !errors.Is(err, command.ErrNoDeployment) || !strings.Contains(err.Error(), `KEY_PREFIX "other"`) || out.Len() > 0 {
+			if !errors.Is(err, command.ErrNoDeployment) || !strings.Contains(err.Error(), `KEY_PREFIX "other"`) ||
+				out.Len() > 0 {
 				t.Errorf("error %v, it prints %q", err, out.String())
 			}
 		}
@@ -70,7 +73,8 @@ func TestStatsOfNoDeploymentAreAnErrorThatNamesThePrefix(t *testing.T) {
 func TestStatsTellOfAnOpenBreaker(t *testing.T) {
 	onEach(t, func(e *engine) {
 		e.count(map[string]string{"breaker_open_until": "99999999999"})
-		if text := e.stats(false); !strings.Contains(text, "Backend: CIRCUIT BREAKER OPEN: a replica sends it no requests until") {
+		if text := e.stats(false); !strings.Contains(text, "Backend: CIRCUIT BREAKER OPEN: a replica sends it no "+
+			"requests until") {
 			t.Errorf("it prints\n%s", text)
 		}
 	})
@@ -91,7 +95,8 @@ func TestStatsAsJSONHasEveryNumberAsANumber(t *testing.T) {
 		for field, want := range map[string]any{
 			"executed": json.Number("9007199254740993"), "detection_rate": json.Number("0.0000"), "stored": json.Number("0"),
 			"history": "1234567890123456789012345678901234567890",
-			"a":       json.Number("-3"), "b": "007", "c": "1e5", "d": "NaN", "e": "1.", "f": "-", "g": "0x10", "h": " 1", "i": "1\n",
+			"a":       json.Number("-3"), "b": "007", "c": "1e5", "d": "NaN", "e": "1.", "f": "-", "g": "0x10", "h": " 1",
+			"i": "1\n",
 		} {
 			if got[field] != want {
 				t.Errorf("%s is %#v, want %#v", field, got[field], want)

@@ -1,6 +1,6 @@
 // Package command is what a person types beside a running gateway. Most commands look into the Redis that the replicas
-// share and put into words what stands there; only forget and resolve change something, and by the script. health asks a
-// gateway, size calculates.
+// share and put into words what stands there; only forget and resolve change something, and by the script. health asks
+// a gateway, size calculates.
 package command
 
 import (

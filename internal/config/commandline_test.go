@@ -49,7 +49,8 @@ func TestWhoWins(t *testing.T) {
 		equal(t, mustParse(t, nil, env{"LOCK_TTL": "", "LISTEN": ""}).Config, mustParse(t, nil, nil).Config)
 	})
 	t.Run("no variable sets what is not a setting", func(t *testing.T) {
-		line := mustParse(t, []string{"forget", "d", "n", "1"}, env{"FORCE": "true", "VERSION": "true", "HELP": "true", "JSON": "true"})
+		line := mustParse(t, []string{"forget", "d", "n", "1"}, env{"FORCE": "true", "VERSION": "true", "HELP": "true",
+			"JSON": "true"})
 		equal(t, line.Forget.Force, false)
 	})
 }
@@ -65,20 +66,21 @@ func TestCommands(t *testing.T) {
 		forget  config.Forget
 	}
 	for line, want := range map[string]arguments{
-		"":                                {command: "serve"},
-		"--listen :9000":                  {command: "serve"},
-		"serve --listen :9000":            {command: "serve"},
-		"stats":                           {command: "stats"},
-		"stats --json":                    {command: "stats", stats: config.Stats{JSON: true}},
-		"--listen :9000 stats":            {command: "stats"},
-		"inspect d n 7":                   {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 7)}},
-		"inspect d n -5":                  {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"inspect d n -5 --listen :9000":   {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"--listen :9000 inspect d n -5":   {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"inspect --listen=:9 d n -12":     {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -12)}},
-		"inspect - n -5":                  {command: "inspect", inspect: config.Inspect{Identity: identity("-", "n", -5)}},
-		"inspect -- -d -7 -5":             {command: "inspect", inspect: config.Inspect{Identity: identity("-d", "-7", -5)}},
-		"inspect d n 9223372036854775807": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 1<<63-1)}},
+		"":                              {command: "serve"},
+		"--listen :9000":                {command: "serve"},
+		"serve --listen :9000":          {command: "serve"},
+		"stats":                         {command: "stats"},
+		"stats --json":                  {command: "stats", stats: config.Stats{JSON: true}},
+		"--listen :9000 stats":          {command: "stats"},
+		"inspect d n 7":                 {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 7)}},
+		"inspect d n -5":                {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
+		"inspect d n -5 --listen :9000": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
+		"--listen :9000 inspect d n -5": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
+		"inspect --listen=:9 d n -12":   {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -12)}},
+		"inspect - n -5":                {command: "inspect", inspect: config.Inspect{Identity: identity("-", "n", -5)}},
+		"inspect -- -d -7 -5":           {command: "inspect", inspect: config.Inspect{Identity: identity("-d", "-7", -5)}},
+		"inspect d n 9223372036854775807": {command: "inspect",
+			inspect: config.Inspect{Identity: identity("d", "n", 1<<63-1)}},
 		"inspect d n -9223372036854775808": {
 			command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -1<<63)},
 		},
@@ -146,7 +148,8 @@ func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 func TestAValueThatCannotBeReadIsNamedWithWhatItMustBe(t *testing.T) {
 	for name, value := range map[string]string{
 		"LOCK_TTL": "60", "SETTLE": "soon", "MAX_BODY_BYTES": "1MB", "MAX_RESULT_BYTES": "36028797018963969KiB",
-		"PROCESSING_STATUS": "conflict", "REJECTED_TTL": "5", "UPSTREAM_BREAKER_FAILURES": "20s", "UPSTREAM_BREAKER_PAUSE": "10", "LOG_LEVEL": "loud", "REDIS_DB": "x", "REDIS_PORT": "tcp://10.0.0.1:6379",
+		"PROCESSING_STATUS": "conflict", "REJECTED_TTL": "5", "UPSTREAM_BREAKER_FAILURES": "20s",
+		"UPSTREAM_BREAKER_PAUSE": "10", "LOG_LEVEL": "loud", "REDIS_DB": "x", "REDIS_PORT": "tcp://10.0.0.1:6379",
 	} {
 		message := refused(t, nil, env{name: value})
 		contains(t, message, fmt.Sprintf("%s is %q: must be ", name, value))
@@ -176,7 +179,8 @@ func run(args []string, environment env) (line *config.CommandLine, printed stri
 		}
 	}()
 	getenv := func(name string) string { return environment[name] }
-	line, err = config.Parse(args, getenv, "0.0.0-test", kong.Writers(&out, &out), kong.Exit(func(code int) { panic(exit(code)) }))
+	line, err = config.Parse(args, getenv, "0.0.0-test", kong.Writers(&out, &out),
+		kong.Exit(func(code int) { panic(exit(code)) }))
 	return line, out.String(), -1, err
 }
 

@@ -56,7 +56,8 @@ type HTTP struct {
 	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
 	// DrainDelay, 0 to 10m, passes between a signal and the listener's end.
 	DrainDelay time.Duration `default:"0s" help:"At a signal, how long /readyz says no while webhooks are still served, so that a load balancer can go elsewhere."`
-	// ShutdownTimeout, above 0, is the time that running executions have to finish and store; DrainNeeds is how much they need.
+	// ShutdownTimeout, above 0, is the time that running executions have to finish and store; DrainNeeds is how much they
+	// need.
 	ShutdownTimeout time.Duration `default:"35s" help:"How long a shutdown waits for running executions: EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or it cuts them off."`
 }
 
@@ -66,7 +67,8 @@ func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") 
 // Forwarded returns the names of the headers that are handed on, as they were written.
 func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
-// DrainNeeds is how long a shutdown must wait so that it cuts no execution off: until the last one has ended and is stored.
+// DrainNeeds is how long a shutdown must wait so that it cuts no execution off: until the last one has ended and is
+// stored.
 func (c *Config) DrainNeeds() time.Duration { return c.Execution.Timeout + 2*c.Redis.Timeout }
 
 // Execution is how often the logic runs, for how long, and who waits for it.
@@ -79,7 +81,8 @@ type Execution struct {
 	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
 	// InDoubt is execute or stop: what becomes of a webhook whose last attempt may have had its effect.
 	InDoubt InDoubt `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
-	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in doubt.
+	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in
+	// doubt.
 	DoubtTTL time.Duration `default:"720h" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
 	// Mismatch is serve or reject: what a webhook gets whose identity was stored with another body.
 	Mismatch Mismatch `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`

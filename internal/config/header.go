@@ -11,7 +11,8 @@ import (
 // token is a header's name: an HTTP token, but for the percent sign, which a header of a record can't have.
 var token = regexp.MustCompile("^[A-Za-z0-9!#$&'*+.^_`|~-]+$")
 
-const writtenHere = "the gateway writes it itself, like all that frames a message or belongs to one connection, the key, and " +
+const writtenHere = "the gateway writes it itself, like all that frames a message or belongs to one connection, " +
+	"the key, and " +
 	"Authorization with UPSTREAM_OAUTH_…"
 
 // names holds each name to the form of one, and to what its setting refuses (in lower case).

@@ -13,8 +13,8 @@ import (
 // page has the tables of all settings.
 const page = "../../docs/configuration.md"
 
-// TestThePageOfSettingsIsTheCode holds the page against the settings, both ways: their names, their defaults, and which of
-// them a file may hold.
+// TestThePageOfSettingsIsTheCode holds the page against the settings, both ways: their names, their defaults, and which
+// of them a file may hold.
 func TestThePageOfSettingsIsTheCode(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -69,8 +69,8 @@ func settingsOn(t *testing.T, text string) map[string]string {
 	return told
 }
 
-// defaultOf is a setting's default. That of a part of Redis' address stands in its placeholder, since the part may not be
-// given without a host.
+// defaultOf is a setting's default. That of a part of Redis' address stands in its placeholder, since the part may not
+// be given without a host.
 func defaultOf(flag *kong.Flag) string {
 	if !flag.HasDefault && strings.Trim(flag.PlaceHolder, "0123456789") == "" {
 		return flag.PlaceHolder

@@ -47,8 +47,8 @@ func readSecret(path string) (string, error) {
 	return text, nil
 }
 
-// OpenSecrets returns the variables, such as REDIS_PASSWORD_FILE, that name a secret's file which everybody on the machine
-// may read. environ is the environment, as os.Environ returns it.
+// OpenSecrets returns the variables, such as REDIS_PASSWORD_FILE, that name a secret's file which everybody on the
+// machine may read. environ is the environment, as os.Environ returns it.
 func OpenSecrets(environ []string) (names []string, err error) {
 	ours, err := variables()
 	if err != nil {

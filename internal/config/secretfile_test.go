@@ -24,17 +24,20 @@ func TestEverySecretMayStandInAFile(t *testing.T) {
 
 func TestASecretInAFileIsKeptAsItIs(t *testing.T) {
 	for _, password := range []string{" s3cret ", "a,b\nc", strings.Repeat("a", 64<<10)} {
-		equal(t, string(mustParse(t, nil, env{"REDIS_HOST": "h", "REDIS_PASSWORD_FILE": file(t, password)}).Redis.Password), password)
+		equal(t, string(mustParse(t, nil, env{"REDIS_HOST": "h", "REDIS_PASSWORD_FILE": file(t, password)}).Redis.Password),
+			password)
 	}
 }
 
 func TestWhoWinsOverASecretInAFile(t *testing.T) {
 	t.Run("a flag", func(t *testing.T) {
-		line := mustParse(t, []string{"--redis-password=flag"}, env{"REDIS_HOST": "h", "REDIS_PASSWORD": "x", "REDIS_PASSWORD_FILE": "nowhere"})
+		line := mustParse(t, []string{"--redis-password=flag"}, env{"REDIS_HOST": "h", "REDIS_PASSWORD": "x",
+			"REDIS_PASSWORD_FILE": "nowhere"})
 		equal(t, string(line.Redis.Password), "flag")
 	})
 	t.Run("nobody else", func(t *testing.T) {
-		message := refused(t, nil, env{"REDIS_HOST": "h", "REDIS_PASSWORD": "s3cret", "REDIS_PASSWORD_FILE": file(t, "s3cret")})
+		message := refused(t, nil, env{"REDIS_HOST": "h", "REDIS_PASSWORD": "s3cret",
+			"REDIS_PASSWORD_FILE": file(t, "s3cret")})
 		equal(t, message, "REDIS_PASSWORD and REDIS_PASSWORD_FILE are both given: keep one")
 	})
 	t.Run("an empty variable is absent", func(t *testing.T) {
@@ -44,7 +47,8 @@ func TestWhoWinsOverASecretInAFile(t *testing.T) {
 		equal(t, string(line.Redis.Password), "p")
 	})
 	t.Run("what is no secret has no file", func(t *testing.T) {
-		equal(t, mustParse(t, nil, env{"LISTEN_FILE": "nowhere", "REDIS_HOST_FILE": "nowhere"}).Config, mustParse(t, nil, nil).Config)
+		equal(t, mustParse(t, nil, env{"LISTEN_FILE": "nowhere", "REDIS_HOST_FILE": "nowhere"}).Config,
+			mustParse(t, nil, nil).Config)
 	})
 }
 

@@ -76,7 +76,8 @@ func (u Upstream) problems() (p problems) {
 	p.names("UPSTREAM_KEY_HEADER", []string{u.KeyHeader}, noKey, "the gateway needs that header itself")
 	p.lines(u)
 	p.names("UPSTREAM_RESPONSE_HEADERS", u.KeptHeaders(), record.NeverKept,
-		"must be none that is for one caller, tells of one moment, belongs to one connection or is written by the gateway itself")
+		"must be none that is for one caller, tells of one moment, belongs to one connection or is written by the "+
+			"gateway itself")
 	p.unless(0 <= u.BreakerFailures && u.BreakerFailures <= maxBreakerFailures,
 		"UPSTREAM_BREAKER_FAILURES is %d: must be 0 (off) to %d", u.BreakerFailures, maxBreakerFailures)
 	p.unless(0 < u.BreakerPause && u.BreakerPause <= time.Hour,
@@ -86,10 +87,13 @@ func (u Upstream) problems() (p problems) {
 
 	credentials := given(u.credentials()...)
 	p.unless(len(credentials) == 0 || len(credentials) == len(u.credentials()), "UPSTREAM_OAUTH_TOKEN_URL, "+
-		"UPSTREAM_OAUTH_CLIENT_ID and UPSTREAM_OAUTH_CLIENT_SECRET belong together: only %s given", strings.Join(credentials, ", "))
-	p.unless(u.OAuthScopes == "" || len(credentials) > 0, "UPSTREAM_OAUTH_SCOPES given without UPSTREAM_OAUTH_TOKEN_URL: scopes are those of a token")
+		"UPSTREAM_OAUTH_CLIENT_ID and UPSTREAM_OAUTH_CLIENT_SECRET belong together: only %s given",
+		strings.Join(credentials, ", "))
+	p.unless(u.OAuthScopes == "" || len(credentials) > 0,
+		"UPSTREAM_OAUTH_SCOPES given without UPSTREAM_OAUTH_TOKEN_URL: scopes are those of a token")
 	p.url("UPSTREAM_OAUTH_TOKEN_URL", u.OAuthTokenURL)
-	p.unless((u.TLSCert == "") == (u.TLSKey == ""), "UPSTREAM_TLS_CERT and UPSTREAM_TLS_KEY belong together: only one is given")
+	p.unless((u.TLSCert == "") == (u.TLSKey == ""), "UPSTREAM_TLS_CERT and UPSTREAM_TLS_KEY belong together: only "+
+		"one is given")
 	return p
 }
 
@@ -124,17 +128,22 @@ func (p *problems) lines(u Upstream) {
 		h, ok := header(line)
 		p.unless(ok, "UPSTREAM_HEADERS, line %d (not shown, since it may be a secret): "+
 			"must be a header such as Name: value, without control characters", number)
-		p.unless(!ok || !u.writes(strings.ToLower(h.Name)), "UPSTREAM_HEADERS, line %d (not shown, since it may be a secret): must set no header that "+
-			"the gateway writes itself, such as Host, Content-Type, UPSTREAM_KEY_HEADER or, with UPSTREAM_OAUTH_…, Authorization", number)
+		p.unless(!ok || !u.writes(strings.ToLower(h.Name)), "UPSTREAM_HEADERS, line %d (not shown, since it may be a "+
+			"secret): must set no header that "+
+			"the gateway writes itself, such as Host, Content-Type, UPSTREAM_KEY_HEADER or, with UPSTREAM_OAUTH_…, "+
+			"Authorization", number)
 	}
 }
 
 func (p *problems) url(setting, text string) {
-	p.unless(text == "" || isWebURL(text), "%s is not one that we can call (and not shown, since it may hold a secret): must be http:// or https:// "+
-		"with a host, without a fragment and without user info (use UPSTREAM_HEADERS or UPSTREAM_OAUTH_… in its place)", setting)
+	p.unless(text == "" || isWebURL(text), "%s is not one that we can call (and not shown, since it may hold a secret): "+
+		"must be http:// or https:// "+
+		"with a host, without a fragment and without user info (use UPSTREAM_HEADERS or UPSTREAM_OAUTH_… in its place)",
+		setting)
 }
 
 func isWebURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(text, "# ")
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil &&
+		!strings.ContainsAny(text, "# ")
 }

@@ -51,13 +51,15 @@ func TestRulesOfTheBackend(t *testing.T) {
 		},
 		{
 			"headers for the backend are lines with a name and a value",
-			eachWith(backend, "UPSTREAM_HEADERS", "X-A: 1\nX-B", "X-A: 1\n: 2", "X-A: 1\nX B: 2", "X-A: 1\nX-B : 2", "\nX-B: a\tb", "\nX-B: a\rb", "X-A: 1\nX-%: 2"),
+			eachWith(backend, "UPSTREAM_HEADERS", "X-A: 1\nX-B", "X-A: 1\n: 2", "X-A: 1\nX B: 2", "X-A: 1\nX-B : 2",
+				"\nX-B: a\tb", "\nX-B: a\rb", "X-A: 1\nX-%: 2"),
 			"UPSTREAM_HEADERS, line 2 (not shown, since it may be a secret): must be a header such as Name: value",
 			eachWith(backend, "UPSTREAM_HEADERS", "X-A: 1\n\nX-B: 2\n", "X-A:"),
 		},
 		{
 			"no header for the backend is one that the gateway writes itself",
-			slices.Concat(eachWith(backend, "UPSTREAM_HEADERS", "Authorization: x", "idempotency-key: 1", "Idempotency-Attempt: 1"),
+			slices.Concat(eachWith(backend, "UPSTREAM_HEADERS", "Authorization: x", "idempotency-key: 1",
+				"Idempotency-Attempt: 1"),
 				eachWith(env{"UPSTREAM_URL": "http://h"}, "UPSTREAM_HEADERS", lines(framing)...)),
 			"UPSTREAM_HEADERS, line 1 (not shown, since it may be a secret): must set no header that the gateway writes itself",
 			[]env{{"UPSTREAM_URL": "http://h", "UPSTREAM_HEADERS": "Authorization: Bearer x"}},
@@ -65,7 +67,8 @@ func TestRulesOfTheBackend(t *testing.T) {
 		{
 			"no header is kept that is one caller's, one moment's or one connection's",
 			each("UPSTREAM_RESPONSE_HEADERS", append([]string{
-				"Set-Cookie", "set-cookie2", "Authorization", "Date", "Retry-After", "Age", "Idempotency-Status", "ETag,idempotency-key",
+				"Set-Cookie", "set-cookie2", "Authorization", "Date", "Retry-After", "Age", "Idempotency-Status",
+				"ETag,idempotency-key",
 			}, framing...)...),
 			"UPSTREAM_RESPONSE_HEADERS names ",
 			each("UPSTREAM_RESPONSE_HEADERS", "ETag, Link", ","),
@@ -91,11 +94,14 @@ func TestRulesOfTheBackend(t *testing.T) {
 		{
 			"parts of a backend need the backend",
 			[]env{
-				{"UPSTREAM_STATUS_URL": "http://h"}, {"UPSTREAM_HEADERS": "X-A: 1"}, {"UPSTREAM_TLS_CA": "c"}, {"UPSTREAM_TLS_CERT": "c", "UPSTREAM_TLS_KEY": "k"},
-				{"UPSTREAM_OAUTH_TOKEN_URL": "http://h", "UPSTREAM_OAUTH_CLIENT_ID": "i", "UPSTREAM_OAUTH_CLIENT_SECRET": "s"}, {"UPSTREAM_OAUTH_SCOPES": "a"},
+				{"UPSTREAM_STATUS_URL": "http://h"}, {"UPSTREAM_HEADERS": "X-A: 1"}, {"UPSTREAM_TLS_CA": "c"},
+				{"UPSTREAM_TLS_CERT": "c", "UPSTREAM_TLS_KEY": "k"},
+				{"UPSTREAM_OAUTH_TOKEN_URL": "http://h", "UPSTREAM_OAUTH_CLIENT_ID": "i", "UPSTREAM_OAUTH_CLIENT_SECRET": "s"},
+				{"UPSTREAM_OAUTH_SCOPES": "a"},
 			},
 			" given without a backend: needs UPSTREAM_URL",
-			[]env{{"UPSTREAM_KEY_HEADER": "X-Key", "UPSTREAM_RESPONSE_HEADERS": "ETag", "UPSTREAM_BREAKER_FAILURES": "0", "UPSTREAM_BREAKER_PAUSE": "1s"}, backend},
+			[]env{{"UPSTREAM_KEY_HEADER": "X-Key", "UPSTREAM_RESPONSE_HEADERS": "ETag", "UPSTREAM_BREAKER_FAILURES": "0",
+				"UPSTREAM_BREAKER_PAUSE": "1s"}, backend},
 		},
 		{
 			"credentials are whole",
@@ -126,7 +132,8 @@ func TestRulesOfTheBackend(t *testing.T) {
 
 // noURL are texts that are no URL of a backend.
 var noURL = []string{
-	"h", "h:80", "/path", "ftp://h", "redis://h", "http:", "http://", "http://:80", "https:///path", "http:h", "http://u@h", "http://u:p@h",
+	"h", "h:80", "/path", "ftp://h", "redis://h", "http:", "http://", "http://:80", "https:///path", "http:h",
+	"http://u@h", "http://u:p@h",
 	"http://h/#", "http://h/#f", "http://h /", "http://{key}/", "http://h:port", "http://h/\n",
 }
 

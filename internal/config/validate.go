@@ -80,7 +80,8 @@ func given(settings ...setting) (names []string) {
 
 func (h HTTP) problems(u Upstream) (p problems) {
 	p.unless(isAddress(h.Listen), "LISTEN is %q: must be host:port or :port, such as :8000", h.Listen)
-	p.unless(0 <= h.MaxConnections && h.MaxConnections <= 1<<18, "MAX_CONNECTIONS is %d: must be 0 (as many as descriptors allow) to %d",
+	p.unless(0 <= h.MaxConnections && h.MaxConnections <= 1<<18,
+		"MAX_CONNECTIONS is %d: must be 0 (as many as descriptors allow) to %d",
 		h.MaxConnections, 1<<18)
 	p.unless(fits(h.MaxBodyBytes), "MAX_BODY_BYTES is %v: must be from %v to %v", h.MaxBodyBytes, minBytes, maxBytes)
 	p.unless(h.MaxBodyBytes <= h.BodyMemory && h.BodyMemory <= 64*1024*MiB,
@@ -103,29 +104,36 @@ func (e Execution) problems(redisTimeout time.Duration) (p problems) {
 	p.unless(100*time.Millisecond <= e.LockTTL && e.LockTTL <= 24*time.Hour,
 		"LOCK_TTL is %v: must be from 100ms to 24h", e.LockTTL)
 	p.unless(e.ResultTTL/2 >= e.LockTTL,
-		"RESULT_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.ResultTTL, e.LockTTL)
+		"RESULT_TTL is %v: must be at least twice LOCK_TTL (%v), so that no record ends before its lease", e.ResultTTL,
+		e.LockTTL)
 	p.unless(e.RejectedTTL == 0 || e.RejectedTTL/2 >= e.LockTTL,
-		"REJECTED_TTL is %v: must be 0 (refusals are told and not kept) or at least twice LOCK_TTL (%v), so that no record ends before its lease",
+		"REJECTED_TTL is %v: must be 0 (refusals are told and not kept) or at least twice LOCK_TTL (%v), so that no record "+
+			"ends before its lease",
 		e.RejectedTTL, e.LockTTL)
 	oneOf(&p, "IN_DOUBT", e.InDoubt, InDoubtExecute, InDoubtStop)
 	p.unless(e.DoubtTTL >= e.ResultTTL,
-		"DOUBT_TTL is %v: must be at least RESULT_TTL (%v), so that no doubt is forgotten before a result would be", e.DoubtTTL, e.ResultTTL)
+		"DOUBT_TTL is %v: must be at least RESULT_TTL (%v), so that no doubt is forgotten before a result would be",
+		e.DoubtTTL, e.ResultTTL)
 	oneOf(&p, "MISMATCH", e.Mismatch, MismatchServe, MismatchReject)
 	p.unless(0 < e.WaitTimeout && e.WaitTimeout <= 10*time.Minute,
 		"WAIT_TIMEOUT is %v: must be above 0 and at most 10m", e.WaitTimeout)
 	p.unless(e.Timeout > 0, "EXECUTION_TIMEOUT is %v: must be above 0", e.Timeout)
 	p.unless(fits(e.MaxResultBytes), "MAX_RESULT_BYTES is %v: must be from %v to %v", e.MaxResultBytes, minBytes, maxBytes)
-	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v", e.JournalBytes, 64*1024*MiB)
+	p.unless(e.JournalBytes >= 0 && e.JournalBytes <= 64*1024*MiB, "JOURNAL_BYTES is %v: must be 0 (none) to %v",
+		e.JournalBytes, 64*1024*MiB)
 	p.unless(e.MaxAttempts >= 0, "MAX_ATTEMPTS is %d: must be 0 (no limit) or more", e.MaxAttempts)
 	p.unless(e.MaxExecutions >= 0, "MAX_EXECUTIONS is %d: must be 0 (no limit) or more", e.MaxExecutions)
 	p.unless(e.MaxWaiters >= 0, "MAX_WAITERS is %d: must be 0 (no limit) or more", e.MaxWaiters)
 	p.unless(e.JournalAge > 0, "JOURNAL_AGE is %v: must be above 0", e.JournalAge)
 	p.unless(e.JournalAge <= e.ResultTTL,
-		"JOURNAL_AGE is %v: must be at most RESULT_TTL (%v), so that no outcome is put back after its end: set both", e.JournalAge, e.ResultTTL)
+		"JOURNAL_AGE is %v: must be at most RESULT_TTL (%v), so that no outcome is put back after its end: set both",
+		e.JournalAge, e.ResultTTL)
 	p.unless(e.RejectedTTL == 0 || e.JournalAge <= e.RejectedTTL,
-		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end: set both", e.JournalAge, e.RejectedTTL)
+		"JOURNAL_AGE is %v: must be at most REJECTED_TTL (%v), so that no refusal is put back after its end: set both",
+		e.JournalAge, e.RejectedTTL)
 	p.unless(e.Settle == 0 || e.Settle >= e.Settle/4+redisTimeout+DialTimeout,
-		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter of it may pass until a replica notices",
+		"SETTLE is %v: must be 0 (off) or at least %v, which is 4/3 of %v (to connect) and REDIS_TIMEOUT (%v): a quarter "+
+			"of it may pass until a replica notices",
 		e.Settle, ((DialTimeout + redisTimeout) * 4 / 3).Round(time.Millisecond), DialTimeout, redisTimeout)
 	return p
 }
@@ -135,30 +143,36 @@ func (r Redis) problems(e Execution) (p problems) {
 	u, known := redisURL(string(r.URL))
 	p.unless(r.URL == "" || known,
 		"REDIS_URL is not one that we know (and not shown, since it may hold a password): must be redis://host:port, "+
-			"rediss://host:port or unix:///path, with special characters of a password percent-encoded, and no parameters but %s",
+			"rediss://host:port or unix:///path, with special characters of a password percent-encoded, and no "+
+			"parameters but %s",
 		strings.Join(redisParameters, ", "))
 	p.unless(r.Host == "" || isHost(r.Host),
-		"REDIS_HOST is not a host alone (and not shown, since it may hold a password): the port belongs in REDIS_PORT, a URL in REDIS_URL")
+		"REDIS_HOST is not a host alone (and not shown, since it may hold a password): the port belongs in REDIS_PORT, a "+
+			"URL in REDIS_URL")
 	parts := strings.Join(r.partsOfHost(), ", ")
 	p.unless(r.Host != "" || parts == "", "%s given without REDIS_HOST: name the host, or put all into REDIS_URL", parts)
 	sentinels := strings.Join(given(
 		setting{"REDIS_SENTINEL_USERNAME", r.SentinelUsername != ""},
 		setting{"REDIS_SENTINEL_PASSWORD", r.SentinelPassword != ""},
 	), ", ")
-	p.unless(sentinels == "" || u.Query().Get("master_set") != "", "%s given without Sentinels: needs a REDIS_URL with master_set=NAME", sentinels)
+	p.unless(sentinels == "" || u.Query().Get("master_set") != "", "%s given without Sentinels: needs a REDIS_URL with "+
+		"master_set=NAME", sentinels)
 	files := strings.Join(given(
 		setting{"REDIS_TLS_CA", r.TLSCA != ""},
 		setting{"REDIS_TLS_CERT", r.TLSCert != ""},
 		setting{"REDIS_TLS_KEY", r.TLSKey != ""},
 	), ", ")
-	p.unless(files == "" || u.Scheme == "rediss", "%s given without TLS: needs a REDIS_URL that begins with rediss://", files)
+	p.unless(files == "" || u.Scheme == "rediss", "%s given without TLS: needs a REDIS_URL that begins with rediss://",
+		files)
 	p.unless((r.TLSCert == "") == (r.TLSKey == ""), "REDIS_TLS_CERT and REDIS_TLS_KEY belong together: only one is given")
 	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
-	p.unless(r.ReplicasAck >= 0 && (r.ReplicasAck == 0 || !r.Embedded()), "REPLICAS_ACK is %d: must be 0 or more, and 0 for the embedded store", r.ReplicasAck)
+	p.unless(r.ReplicasAck >= 0 && (r.ReplicasAck == 0 || !r.Embedded()),
+		"REPLICAS_ACK is %d: must be 0 or more, and 0 for the embedded store", r.ReplicasAck)
 	p.unless(r.Buckets >= 1 && r.Buckets <= 256, "BUCKETS is %d: must be 1 to 256", r.Buckets)
 	p.unless(0 < r.Timeout && r.Timeout < e.LockTTL/3,
-		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time", r.Timeout, e.LockTTL)
+		"REDIS_TIMEOUT is %v: must be above 0 and below a third of LOCK_TTL (%v), so that a lease can be renewed in time",
+		r.Timeout, e.LockTTL)
 	p.unless(0 <= r.Retries && r.Retries <= 10, "REDIS_RETRIES is %d: must be 0 to 10", r.Retries)
 	p.unless(0 <= r.Patience && r.Patience < e.WaitTimeout,
 		"REDIS_PATIENCE is %v: must be 0 or more and below WAIT_TIMEOUT (%v)", r.Patience, e.WaitTimeout)
@@ -176,7 +190,8 @@ func (r Redis) partsOfHost() []string {
 }
 
 func (u Upkeep) problems() (p problems) {
-	p.unless(0 < u.MetricsFlush && u.MetricsFlush <= time.Minute, "METRICS_FLUSH is %v: must be above 0 and at most 1m", u.MetricsFlush)
+	p.unless(0 < u.MetricsFlush && u.MetricsFlush <= time.Minute, "METRICS_FLUSH is %v: must be above 0 and at most 1m",
+		u.MetricsFlush)
 	p.unless(u.SweepInterval >= time.Second, "SWEEP_INTERVAL is %v: must be at least 1s", u.SweepInterval)
 	return p
 }

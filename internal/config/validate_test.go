@@ -27,7 +27,8 @@ func TestRules(t *testing.T) {
 	for _, rule := range []rule{
 		{
 			"LISTEN is host:port",
-			[]env{{"LISTEN": "8000"}, {"LISTEN": "localhost"}, {"LISTEN": "localhost:"}, {"LISTEN": ":65536"}, {"LISTEN": "::1:80"}},
+			[]env{{"LISTEN": "8000"}, {"LISTEN": "localhost"}, {"LISTEN": "localhost:"}, {"LISTEN": ":65536"},
+				{"LISTEN": "::1:80"}},
 			"LISTEN is ",
 			[]env{{"LISTEN": ":0"}, {"LISTEN": "[::1]:65535"}, {"LISTEN": "localhost:80"}},
 		},
@@ -59,7 +60,8 @@ func TestRules(t *testing.T) {
 			"still processing has one of four statuses",
 			[]env{{"PROCESSING_STATUS": "200"}, {"PROCESSING_STATUS": "500"}},
 			"PROCESSING_STATUS is ",
-			[]env{{"PROCESSING_STATUS": "202"}, {"PROCESSING_STATUS": "425"}, {"PROCESSING_STATUS": "503"}, {"PROCESSING_STATUS": "409"}},
+			[]env{{"PROCESSING_STATUS": "202"}, {"PROCESSING_STATUS": "425"}, {"PROCESSING_STATUS": "503"},
+				{"PROCESSING_STATUS": "409"}},
 		},
 		{
 			"draining lasts up to 10m",
@@ -77,7 +79,8 @@ func TestRules(t *testing.T) {
 			"a lease lasts 100ms to 24h",
 			[]env{{"LOCK_TTL": "99ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h1ms", "RESULT_TTL": "72h"}},
 			"LOCK_TTL is ",
-			[]env{{"LOCK_TTL": "100ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h", "RESULT_TTL": "48h", "REJECTED_TTL": "48h"}},
+			[]env{{"LOCK_TTL": "100ms", "REDIS_TIMEOUT": "10ms"}, {"LOCK_TTL": "24h", "RESULT_TTL": "48h",
+				"REJECTED_TTL": "48h"}},
 		},
 		{
 			"a record outlives two leases",
@@ -89,7 +92,8 @@ func TestRules(t *testing.T) {
 			"the record of a final refusal outlives two leases",
 			[]env{{"REJECTED_TTL": "39s", "JOURNAL_AGE": "1s"}, {"REJECTED_TTL": "-1h"}, {"LOCK_TTL": "151s"}},
 			"REJECTED_TTL is ",
-			[]env{{"REJECTED_TTL": "40s", "JOURNAL_AGE": "40s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "1000h"}, {"LOCK_TTL": "150s"}},
+			[]env{{"REJECTED_TTL": "40s", "JOURNAL_AGE": "40s"}, {"REJECTED_TTL": "0s"}, {"REJECTED_TTL": "1000h"},
+				{"LOCK_TTL": "150s"}},
 		},
 		{
 			"a mismatch is served or rejected",
@@ -105,7 +109,8 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"keys are printable",
-			[]env{{"INBOUND_API_KEYS": "a b"}, {"INBOUND_API_KEYS": "a,é"}, {"INBOUND_API_KEYS": "a\nb\x7f"}, {"INBOUND_API_KEYS": "a\tb"}},
+			[]env{{"INBOUND_API_KEYS": "a b"}, {"INBOUND_API_KEYS": "a,é"}, {"INBOUND_API_KEYS": "a\nb\x7f"},
+				{"INBOUND_API_KEYS": "a\tb"}},
 			"must be printable ASCII without spaces",
 			[]env{{"INBOUND_API_KEYS": "a\r\nb"}, {"INBOUND_API_KEYS": "!~"}},
 		},
@@ -117,16 +122,19 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"headers are handed on by their names",
-			[]env{{"FORWARD_HEADERS": "X-A X-B"}, {"FORWARD_HEADERS": "X-A: 1"}, {"FORWARD_HEADERS": "X-A,X-%"}, {"FORWARD_HEADERS": "X-Ä"}},
+			[]env{{"FORWARD_HEADERS": "X-A X-B"}, {"FORWARD_HEADERS": "X-A: 1"}, {"FORWARD_HEADERS": "X-A,X-%"},
+				{"FORWARD_HEADERS": "X-Ä"}},
 			"FORWARD_HEADERS holds something that is no header's name",
 			[]env{{"FORWARD_HEADERS": ","}, {"FORWARD_HEADERS": "X-A,x_b"}},
 		},
 		{
 			"no header is handed on that the gateway writes itself",
 			slices.Concat(each("FORWARD_HEADERS", framing...), each("FORWARD_HEADERS", "Idempotency-Key", "Idempotency-Attempt"),
-				[]env{{"FORWARD_HEADERS": "x-key", "UPSTREAM_KEY_HEADER": "X-Key"}, backend.with(env{"FORWARD_HEADERS": "X-A,authorization"})}),
+				[]env{{"FORWARD_HEADERS": "x-key", "UPSTREAM_KEY_HEADER": "X-Key"},
+					backend.with(env{"FORWARD_HEADERS": "X-A,authorization"})}),
 			"FORWARD_HEADERS names ",
-			[]env{{"FORWARD_HEADERS": "Authorization,Cookie"}, {"FORWARD_HEADERS": "Idempotency-Key", "UPSTREAM_KEY_HEADER": "X-Key"}},
+			[]env{{"FORWARD_HEADERS": "Authorization,Cookie"}, {"FORWARD_HEADERS": "Idempotency-Key",
+				"UPSTREAM_KEY_HEADER": "X-Key"}},
 		},
 		{
 			"a caller waits up to 10m",
@@ -156,11 +164,13 @@ func TestRules(t *testing.T) {
 			"a URL is one that we know",
 			[]env{
 				{"REDIS_URL": "http://h:1"}, {"REDIS_URL": "h:1"}, {"REDIS_URL": "redis://"}, {"REDIS_URL": "unix://"},
-				{"REDIS_URL": "redis://h?masterset=m"}, {"REDIS_URL": "rediss://h?skip_verify=true"}, {"REDIS_URL": "redis://h:1,h:2"},
+				{"REDIS_URL": "redis://h?masterset=m"}, {"REDIS_URL": "rediss://h?skip_verify=true"},
+				{"REDIS_URL": "redis://h:1,h:2"},
 				{"REDIS_URL": "redis://u:1/2@h"}, {"REDIS_URL": "redis://u:1#2@h"}, {"REDIS_URL": "redis://u:%zz@h"},
 			},
 			"REDIS_URL is not one that we know",
-			[]env{{"REDIS_URL": "redis://h"}, {"REDIS_URL": "redis://h:1/0"}, {"REDIS_URL": "rediss://u:p@h"}, {"REDIS_URL": "unix:///run/redis.sock?db=1"},
+			[]env{{"REDIS_URL": "redis://h"}, {"REDIS_URL": "redis://h:1/0"}, {"REDIS_URL": "rediss://u:p@h"},
+				{"REDIS_URL": "unix:///run/redis.sock?db=1"},
 				{"REDIS_URL": "redis://h:1/2?addr=h:2&addr=h:3&master_set=m"}, {"REDIS_URL": "redis://h/?protocol=2"}},
 		},
 		{
@@ -192,7 +202,8 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"parts of a host need the host",
-			[]env{{"REDIS_PORT": "6379"}, {"REDIS_DB": "1"}, {"REDIS_USERNAME": "u"}, {"REDIS_URL": "redis://h", "REDIS_PASSWORD": "p"}},
+			[]env{{"REDIS_PORT": "6379"}, {"REDIS_DB": "1"}, {"REDIS_USERNAME": "u"},
+				{"REDIS_URL": "redis://h", "REDIS_PASSWORD": "p"}},
 			" given without REDIS_HOST",
 			[]env{{"REDIS_HOST": "h", "REDIS_PORT": "1", "REDIS_DB": "1", "REDIS_USERNAME": "u", "REDIS_PASSWORD": "p"}},
 		},
@@ -204,7 +215,8 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"a key prefix is short and plain",
-			[]env{{"KEY_PREFIX": "a b"}, {"KEY_PREFIX": "{a}"}, {"KEY_PREFIX": "a*"}, {"KEY_PREFIX": strings.Repeat("a", 65)}, {"KEY_PREFIX": "a\n"}},
+			[]env{{"KEY_PREFIX": "a b"}, {"KEY_PREFIX": "{a}"}, {"KEY_PREFIX": "a*"}, {"KEY_PREFIX": strings.Repeat("a", 65)},
+				{"KEY_PREFIX": "a\n"}},
 			"KEY_PREFIX is ",
 			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"}},
 		},
@@ -320,7 +332,8 @@ func TestRules(t *testing.T) {
 
 // framing are headers of one message or connection, written by the gateway alone.
 var framing = []string{
-	"Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
+	"Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade",
+	"Expect",
 	"Proxy-Authorization", "proxy-connection", "Accept-Encoding", "Content-Encoding",
 }
 
@@ -336,7 +349,8 @@ func eachWith(others env, name string, values ...string) (all []env) {
 
 func TestAllBrokenRulesAreReportedAtOnce(t *testing.T) {
 	message := refused(t, nil, env{
-		"LISTEN": "nowhere", "LOCK_TTL": "48h", "REDIS_URL": "http://h", "SWEEP_INTERVAL": "1ms", "LOG_FORMAT": "xml", "ECHO_DELAY": "-1s",
+		"LISTEN": "nowhere", "LOCK_TTL": "48h", "REDIS_URL": "http://h", "SWEEP_INTERVAL": "1ms", "LOG_FORMAT": "xml",
+		"ECHO_DELAY":    "-1s",
 		"RESPONSE_MODE": "raw", "MISMATCH": "ignore", "UPSTREAM_TLS_CA": "c", "UPSTREAM_BREAKER_PAUSE": "0s",
 	})
 	contains(t, message, "LISTEN", "LOCK_TTL", "RESULT_TTL", "REDIS_URL", "SWEEP_INTERVAL", "LOG_FORMAT", "ECHO_DELAY",

@@ -75,19 +75,20 @@ func (b badValue) Error() string { return string(b) }
 
 // reads makes parse the reader of all values of its type.
 func reads[T any](parse func(string) (T, error), must string) kong.Option {
-	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
-		token, err := ctx.Scan.PopValue("")
-		if err != nil { // kong's error would show what stands there, perhaps a password
-			return badValue(fmt.Sprintf("--%[1]s needs a value (one that begins with a hyphen: --%[1]s=VALUE)", ctx.Value.Name))
-		}
-		given := fmt.Sprint(token.Value)
-		value, err := parse(given)
-		if err != nil {
-			return badValue(fmt.Sprintf("%s is %q: %s", upperSnake(ctx.Value.Name), given, must))
-		}
-		target.Set(reflect.ValueOf(value))
-		return nil
-	}))
+	return kong.TypeMapper(reflect.TypeFor[T](),
+		kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+			token, err := ctx.Scan.PopValue("")
+			if err != nil { // kong's error would show what stands there, perhaps a password
+				return badValue(fmt.Sprintf("--%[1]s needs a value (one that begins with a hyphen: --%[1]s=VALUE)", ctx.Value.Name))
+			}
+			given := fmt.Sprint(token.Value)
+			value, err := parse(given)
+			if err != nil {
+				return badValue(fmt.Sprintf("%s is %q: %s", upperSnake(ctx.Value.Name), given, must))
+			}
+			target.Set(reflect.ValueOf(value))
+			return nil
+		}))
 }
 
 // readers reads each type of value.

@@ -31,7 +31,8 @@ func startTokens(t *testing.T, token string) *tokens {
 	s := &tokens{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, secret, ok := r.BasicAuth()
-		if !ok || id != "gate" || secret != "s3cret" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "webhook:write dialog:write" {
+		if !ok || id != "gate" || secret != "s3cret" || r.FormValue("grant_type") != "client_credentials" ||
+			r.FormValue("scope") != "webhook:write dialog:write" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -189,9 +190,11 @@ func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 	redis := redistest.Start(t).URL()
 	b := startBackend(t, 0)
-	r := start(t, b.settings(redis, "RESPONSE_MODE=passthrough", "INBOUND_API_KEYS=the-key", "UPSTREAM_KEY_FORMAT=uuid")...)
+	r := start(t, b.settings(redis, "RESPONSE_MODE=passthrough", "INBOUND_API_KEYS=the-key",
+		"UPSTREAM_KEY_FORMAT=uuid")...)
 	send := func(key string) *http.Response {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/webhook/cognigy", strings.NewReader(bookFirst))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/webhook/cognigy",
+			strings.NewReader(bookFirst))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +215,8 @@ func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 		reply := send("the-key")
 		body, _ := io.ReadAll(reply.Body)
 		bookings = append(bookings, string(body))
-		if reply.StatusCode != http.StatusCreated || !json.Valid(body) || reply.Header.Get("Set-Cookie") != "" || reply.Header.Get("Idempotency-Fingerprint") == "" {
+		if reply.StatusCode != http.StatusCreated || !json.Valid(body) || reply.Header.Get("Set-Cookie") != "" ||
+			reply.Header.Get("Idempotency-Fingerprint") == "" {
 			t.Errorf("status %d, headers %v, body %s", reply.StatusCode, reply.Header, body)
 		}
 	}
@@ -220,7 +224,8 @@ func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 		t.Errorf("answers differ: %q", bookings)
 	}
 	uuid := fingerprint.Of([]byte("d"), []byte("n"), 1).UUID()
-	if calls := b.calls(); len(calls) != 1 || !strings.HasPrefix(calls[0], uuid+" 1 00-4bf92f3577b34da6a3ce929d0e0e4736-") {
+	if calls := b.calls(); len(calls) != 1 || !strings.HasPrefix(calls[0],
+		uuid+" 1 00-4bf92f3577b34da6a3ce929d0e0e4736-") {
 		t.Errorf("the backend was called so: %q", calls)
 	}
 }
@@ -339,7 +344,8 @@ func TestWithStopAnAttemptInDoubtWaitsForTheBackendsWord(t *testing.T) {
 		t.Helper()
 		a, err := r.send(webhook)
 		if err != nil || a.code != code || a.Status != told || string(a.Data) != data || posts.Load() != posted {
-			t.Errorf("webhook %d gets %+v, %v after %d POSTs; want %d %s %s after %d", webhook, a, err, posts.Load(), code, told, data, posted)
+			t.Errorf("webhook %d gets %+v, %v after %d POSTs; want %d %s %s after %d", webhook, a, err, posts.Load(), code, told,
+				data, posted)
 		}
 	}
 	expect(1, 500, "", "", 1)

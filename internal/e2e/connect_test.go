@@ -52,7 +52,8 @@ func startTwo(t *testing.T, env ...string) []*replica {
 func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 	a := tlstest.NewAuthority(t)
 	a.Issue("client")
-	files := []string{"REDIS_TLS_CA=" + a.Path("ca.crt"), "REDIS_TLS_CERT=" + a.Path("client.crt"), "REDIS_TLS_KEY=" + a.Path("client.key")}
+	files := []string{"REDIS_TLS_CA=" + a.Path("ca.crt"), "REDIS_TLS_CERT=" + a.Path("client.crt"), "REDIS_TLS_KEY=" +
+		a.Path("client.key")}
 	socket := filepath.Join(t.TempDir(), "redis.sock")
 	plain := redistest.Start(t, append(documented(t, "+select", "+hgetall", "+type"), "--unixsocket", socket)...)
 	secured := redistest.StartTLS(t, a, documented(t, "+role", "+hgetall")...)
@@ -72,17 +73,23 @@ func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 		"database": {"redis://" + user + plain.Addr() + "/1", nil},
 		"socket":   {"unix://" + user + socket + "?db=2", nil},
 		"TLS":      {"rediss://" + user + secured.Addr(), append(files, "KEY_PREFIX=cognigy:tls")},
-		"Sentinel": {"rediss://" + user + sentinel.Addr() + "?master_set=watched", append(files, "KEY_PREFIX=cognigy:sentinel", "REDIS_SENTINEL_USERNAME=oncegate", "REDIS_SENTINEL_PASSWORD=PASSWORD")},
+		"Sentinel": {"rediss://" + user + sentinel.Addr() + "?master_set=watched",
+			append(files, "KEY_PREFIX=cognigy:sentinel", "REDIS_SENTINEL_USERNAME=oncegate",
+				"REDIS_SENTINEL_PASSWORD=PASSWORD")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := append([]string{
-				"REDIS_URL=" + c.url, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=1800ms", "REDIS_TIMEOUT=300ms", "SWEEP_INTERVAL=1s",
+				"REDIS_URL=" + c.url, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=1800ms", "REDIS_TIMEOUT=300ms",
+				"SWEEP_INTERVAL=1s",
 				"MAX_WAITERS=100", // no warning where this machine lets a process have few descriptors
 			}, c.env...)
 			replicas := startTwo(t, env...)
 			storm(t, replicas, 40, c.url, c.env...)
-			eventually(t, "the gauges are swept", func() bool { return metrics(t, c.url, c.env...)["active_fingerprints"] == 1. })
+			eventually(t, "the gauges are swept", func() bool {
+				return metrics(t, c.url,
+					c.env...)["active_fingerprints"] == 1.
+			})
 			command := exec.Command(program, "forget", "--redis-url", c.url, "d", "n", "1")
 			command.Env = append(os.Environ(), c.env...)
 			if out, err := command.CombinedOutput(); err != nil {
@@ -107,11 +114,13 @@ func TestARedisThatCanNotBeTrustedIsSaidAtOnce(t *testing.T) {
 	}{
 		"an authority that nobody knows": {nil, "unknown authority"},
 		"another authority":              {[]string{"REDIS_TLS_CA=" + other.Path("ca.crt")}, "unknown authority"},
-		"no certificate of ours":         {[]string{"REDIS_TLS_CA=" + a.Path("ca.crt"), "REDIS_RETRIES=0"}, "can't be reached"},
-		"no such file":                   {[]string{"REDIS_TLS_CA=absent.crt"}, "absent.crt"},
+		"no certificate of ours": {[]string{"REDIS_TLS_CA=" + a.Path("ca.crt"), "REDIS_RETRIES=0"},
+			"can't be reached"},
+		"no such file": {[]string{"REDIS_TLS_CA=absent.crt"}, "absent.crt"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if said := refuses(t, append(c.env, "REDIS_URL="+url)...); !strings.Contains(said, c.says) || strings.Contains(said, "again_in") {
+			if said := refuses(t, append(c.env, "REDIS_URL="+url)...); !strings.Contains(said, c.says) ||
+				strings.Contains(said, "again_in") {
 				t.Errorf("it says\n%s", said)
 			}
 		})

@@ -53,8 +53,10 @@ func TestARedisThatCanNotServeIsRefusedWithTheReason(t *testing.T) {
 	sentinel := redistest.Start(t, "--sentinel", "monitor", "watched", "127.0.0.1", s.Port(), "1")
 	for name, c := range map[string]struct{ url, says string }{
 		"a database that the user may not choose": {"redis://" + user + s.Addr() + "/1", "'select'"},
-		"no INFO at all":                    {redistest.Start(t, "--rename-command", "INFO", "").URL(), "it needs INFO inside scripts"},
-		"no EVAL at all":                    {redistest.Start(t, "--rename-command", "EVAL", "").URL(), "refuses EVAL (unknown command"},
+		"no INFO at all": {redistest.Start(t, "--rename-command", "INFO", "").URL(),
+			"it needs INFO inside scripts"},
+		"no EVAL at all": {redistest.Start(t, "--rename-command", "EVAL", "").URL(),
+			"refuses EVAL (unknown command"},
 		"a replica that does not say so":    {"redis://" + user + untold.Addr(), "refuses SET, HSET, HINCRBY (READONLY"},
 		"a Sentinel":                        {sentinel.URL(), "?master_set=NAME"},
 		"Sentinels of another set":          {sentinel.URL() + "?master_set=other", "No such master"},
@@ -80,22 +82,26 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 		"CLIENT TRACKING": {"redis://" + userWith(t, admin, "-client|tracking") + s.Addr(), untracked + "'client|tracking'"},
 		"CLIENT CACHING":  {"redis://" + userWith(t, admin, "-client|caching") + s.Addr(), untracked + "'client|caching'"},
 		"CLIENT":          {"redis://" + userWith(t, admin, "-client") + s.Addr(), untracked + "'client|tracking'"},
-		"other words":     {redistest.NewEngine(t, s.Addr()).Says("CLIENT CACHING", "-ERR syntax error").URL(), untracked + "syntax error"},
-		"only words":      {redistest.NewEngine(t, s.Addr()).Says("CLIENT", "+OK").URL(), untracked + "told nothing of a change"},
-		"HELLO":           {redistest.Start(t, "--rename-command", "HELLO", "").URL(), untracked + "RESP3"},
-		"RESP3":           {s.URL() + "?protocol=2", untracked + "RESP3"},
-		"INFO":            {"redis://" + userWith(t, admin, "-info") + s.Addr(), `level=WARN msg="redis tells nothing of its settings \(INFO\)`},
-		"SCAN":            {"redis://" + userWith(t, admin, "-scan") + s.Addr(), broken + "'scan'"},
-		"GETRANGE":        {"redis://" + userWith(t, admin, "-getrange") + s.Addr(), broken + "'getrange'"},
-		"PTTL":            {"redis://" + userWith(t, admin, "-pttl") + s.Addr(), broken + "'pttl'"},
-		"PEXPIRE":         {"redis://" + userWith(t, admin, "-pexpire") + s.Addr(), broken + "'pexpire'"},
-		"PING":            {"redis://" + userWith(t, admin, "-ping") + s.Addr(), `msg=listening`},
-		"noeviction":      {redistest.Start(t, "--maxmemory-policy", "volatile-lru").URL(), `level=WARN msg="REDIS MAY EVICT RECORDS.* maxmemory_policy=volatile-lru`},
+		"other words": {redistest.NewEngine(t, s.Addr()).Says("CLIENT CACHING", "-ERR syntax error").URL(), untracked +
+			"syntax error"},
+		"only words": {redistest.NewEngine(t, s.Addr()).Says("CLIENT", "+OK").URL(), untracked + "told nothing of a change"},
+		"HELLO":      {redistest.Start(t, "--rename-command", "HELLO", "").URL(), untracked + "RESP3"},
+		"RESP3":      {s.URL() + "?protocol=2", untracked + "RESP3"},
+		"INFO": {"redis://" + userWith(t, admin, "-info") + s.Addr(),
+			`level=WARN msg="redis tells nothing of its settings \(INFO\)`},
+		"SCAN":     {"redis://" + userWith(t, admin, "-scan") + s.Addr(), broken + "'scan'"},
+		"GETRANGE": {"redis://" + userWith(t, admin, "-getrange") + s.Addr(), broken + "'getrange'"},
+		"PTTL":     {"redis://" + userWith(t, admin, "-pttl") + s.Addr(), broken + "'pttl'"},
+		"PEXPIRE":  {"redis://" + userWith(t, admin, "-pexpire") + s.Addr(), broken + "'pexpire'"},
+		"PING":     {"redis://" + userWith(t, admin, "-ping") + s.Addr(), `msg=listening`},
+		"noeviction": {redistest.Start(t, "--maxmemory-policy", "volatile-lru").URL(),
+			`level=WARN msg="REDIS MAY EVICT RECORDS.* maxmemory_policy=volatile-lru`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			prefix := "cognigy:" + strings.ReplaceAll(name, " ", "")
-			env := []string{"REDIS_URL=" + c.url, "KEY_PREFIX=" + prefix, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=0", "SWEEP_INTERVAL=1s"}
+			env := []string{"REDIS_URL=" + c.url, "KEY_PREFIX=" + prefix, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=0",
+				"SWEEP_INTERVAL=1s"}
 			replicas := startTwo(t, env...)
 			all := "redis://" + c.url[strings.LastIndexAny(c.url, "@/")+1:] // by a user who may do all
 			storm(t, replicas, 40, all, "KEY_PREFIX="+prefix)
@@ -105,7 +111,8 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 						t.Errorf("a duplicate gets %+v, %v", a, err)
 					}
 				}
-				if out, err := exec.Command(program, "forget", "--key-prefix", prefix, "--redis-url", all, "d", "n", "1").CombinedOutput(); err != nil {
+				if out, err := exec.Command(program, "forget", "--key-prefix", prefix, "--redis-url", all, "d", "n",
+					"1").CombinedOutput(); err != nil {
 					t.Fatalf("forget: %v: %s", err, out)
 				}
 				eventually(t, "what was forgotten executes again", func() bool {
@@ -128,7 +135,8 @@ func TestWithoutTrackingWaitersLookTogetherAndAtAPace(t *testing.T) {
 	const waiters, runs = 100, 3 * time.Second
 	s := redistest.Start(t)
 	admin := redistest.Client(t, s.Addr())
-	replicas := startTwo(t, "REDIS_URL=redis://"+userWith(t, admin, "-client|tracking")+s.Addr(), "ECHO_DELAY="+runs.String(), "SETTLE=0")
+	replicas := startTwo(t, "REDIS_URL=redis://"+userWith(t, admin, "-client|tracking")+s.Addr(), "ECHO_DELAY="+
+		runs.String(), "SETTLE=0")
 	calls := regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 	var sent sync.WaitGroup
 	for n := range waiters {

@@ -36,7 +36,8 @@ func (r *replica) loggedLine(message string) map[string]any {
 func TestJSONLinesCarryWhatAPersonSearchesFor(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	r := start(t, "REDIS_URL="+redis, "LOG_FORMAT=json", "SETTLE=0", "SWEEP_INTERVAL=1s", "ECHO_DELAY=20s", "EXECUTION_TIMEOUT=50ms")
+	r := start(t, "REDIS_URL="+redis, "LOG_FORMAT=json", "SETTLE=0", "SWEEP_INTERVAL=1s", "ECHO_DELAY=20s",
+		"EXECUTION_TIMEOUT=50ms")
 	if a, err := r.send(1); err != nil || a.code != 500 {
 		t.Fatalf("answer %+v, %v", a, err)
 	}
@@ -92,7 +93,8 @@ func TestAShutdownThatCutsExecutionsOffIsWarnedOfAtTheStart(t *testing.T) {
 
 func TestAMisspeltSettingIsWarnedOf(t *testing.T) {
 	r := start(t, "EXECUTION_TIMOUT=5s", "REDIS_PORT_6379_TCP=tcp://10.0.0.1:6379")
-	if logs := r.logs(); !strings.Contains(logs, "variable=EXECUTION_TIMOUT setting=EXECUTION_TIMEOUT") || strings.Contains(logs, "6379") {
+	if logs := r.logs(); !strings.Contains(logs, "variable=EXECUTION_TIMOUT setting=EXECUTION_TIMEOUT") ||
+		strings.Contains(logs, "6379") {
 		t.Errorf("it says:\n%s", logs)
 	}
 }
@@ -104,7 +106,8 @@ func TestAShutdownThatCutsOffSaysSoInOneSentence(t *testing.T) {
 	eventually(t, "it executes", func() bool { return r.status(1) == http.StatusAccepted })
 	r.signal(syscall.SIGTERM)
 	code := r.exit()
-	const says = `error="shutdown within SHUTDOWN_TIMEOUT (500ms): 1 execution did not end in time and was cut off; it may have been done"`
+	const says = `error="shutdown within SHUTDOWN_TIMEOUT (500ms): 1 execution did not end in time and was cut off; it ` +
+		`may have been done"`
 	if code != 1 || !strings.Contains(r.logs(), says) {
 		t.Errorf("exit status %d, it says:\n%s", code, r.logs())
 	}

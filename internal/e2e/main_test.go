@@ -170,7 +170,8 @@ func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	command := exec.Command(program, "stats", "--json", "--redis-url", redis)
 	command.Env = append(os.Environ(), env...)
 	out, err := command.Output()
-	if failed, ok := errors.AsType[*exec.ExitError](err); ok && bytes.Contains(failed.Stderr, []byte("no gateway has run")) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok &&
+		bytes.Contains(failed.Stderr, []byte("no gateway has run")) {
 		return nil // it has just started
 	}
 	if err != nil {
@@ -210,7 +211,8 @@ func storm(t *testing.T, replicas []*replica, deliveries int, redis string, env 
 	}
 	eventually(t, "the counters add up", func() bool {
 		m := metrics(t, redis, env...)
-		return m["total_requests"] == float64(deliveries) && m["executed"] == 1. && m["stored"] == 1. && m["duplicates"] == float64(deliveries-1)
+		return m["total_requests"] == float64(deliveries) && m["executed"] == 1. && m["stored"] == 1. &&
+			m["duplicates"] == float64(deliveries-1)
 	})
 	return answers[0].Data
 }
@@ -228,7 +230,8 @@ func TestAStormOverThreeProcessesExecutesOnce(t *testing.T) {
 func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s"}
+	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms",
+		"WAIT_TIMEOUT=20s"}
 	dies := start(t, append(env, "ECHO_DELAY=60s", "EXECUTION_TIMEOUT=2m")...)
 	takes := start(t, env...)
 	go func() { _, _ = dies.send(1) }()
@@ -289,7 +292,8 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	go func() { _, _ = r.send(1) }()
 	eventually(t, "it executes", func() bool { // a duplicate that waits shows it
 		client := http.Client{Timeout: 100 * time.Millisecond}
-		_, err := client.Post(r.url+"/webhook/cognigy", "application/json", strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
+		_, err := client.Post(r.url+"/webhook/cognigy", "application/json",
+			strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
 		return err != nil
 	})
 	r.signal(syscall.SIGTERM)
@@ -305,11 +309,13 @@ var curl = regexp.MustCompile(`(?m)^  curl -i (localhost:\d+/webhook/cognigy) -H
 
 func TestTheEmbeddedStartSaysWhatToTry(t *testing.T) {
 	r := start(t)
-	eventually(t, "it warns of the embedded store", func() bool { return strings.Contains(r.logs(), "THE STORE IS EMBEDDED") })
+	eventually(t, "it warns of the embedded store",
+		func() bool { return strings.Contains(r.logs(), "THE STORE IS EMBEDDED") })
 	var line []string
 	eventually(t, "it says what to try", func() bool { line = curl.FindStringSubmatch(r.printed()); return line != nil })
 	for _, want := range []string{"success", "cached"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+line[1], strings.NewReader(line[4]))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+line[1],
+			strings.NewReader(line[4]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -366,7 +372,8 @@ func TestSealedResultsAndTheirKeysAreNeverShown(t *testing.T) {
 		return got
 	}
 	first, second, third := post(a), post(b), post(without)
-	if !strings.Contains(string(first.Data), "pl4nted") || string(second.Data) != string(first.Data) || second.Status != "cached" {
+	if !strings.Contains(string(first.Data), "pl4nted") || string(second.Data) != string(first.Data) ||
+		second.Status != "cached" {
 		t.Errorf("%+v, then %+v: this test can't fail", first, second)
 	}
 	if third.code != 503 || len(third.Data) > 0 {
@@ -389,7 +396,8 @@ func TestSealedResultsAndTheirKeysAreNeverShown(t *testing.T) {
 }
 
 func TestHelpAndVersionExitWithZero(t *testing.T) {
-	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>", "--version": "oncegate development\n"} {
+	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>",
+		"--version": "oncegate development\n"} {
 		command := exec.Command(program, arg)
 		command.Env = []string{"LOCK_TTL=rubbish"} // who asks for help may have settings that make no sense
 		out, err := command.CombinedOutput()
@@ -412,10 +420,11 @@ func TestBadStartsSayWhy(t *testing.T) {
 	}{
 		"a setting that makes no sense": {[]string{"--lock-ttl", "1ms"}, 2, "LOCK_TTL"},
 		"an unknown flag":               {[]string{"--nope"}, 2, "--nope"},
-		"a redis that is away":          {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1, "127.0.0.1:1"},
-		"stats without a redis":         {[]string{"stats"}, 1, "REDIS_URL"},
-		"a file without keys":           {[]string{"--result-key-file", os.DevNull}, 1, "RESULT_KEY_FILE"},
-		"a port that is taken":          {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
+		"a redis that is away": {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1,
+			"127.0.0.1:1"},
+		"stats without a redis": {[]string{"stats"}, 1, "REDIS_URL"},
+		"a file without keys":   {[]string{"--result-key-file", os.DevNull}, 1, "RESULT_KEY_FILE"},
+		"a port that is taken":  {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := exec.Command(program, c.args...)
@@ -446,7 +455,8 @@ func TestStatsOfAnotherPrefixFail(t *testing.T) {
 	command := exec.Command(program, "stats", "--redis-url", redis)
 	command.Env = []string{"KEY_PREFIX=other"}
 	out, _ := command.CombinedOutput()
-	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), `no gateway has run with KEY_PREFIX "other"`) {
+	if code := command.ProcessState.ExitCode(); code != 1 ||
+		!strings.Contains(string(out), `no gateway has run with KEY_PREFIX "other"`) {
 		t.Errorf("exit status %d, it says %s", code, out)
 	}
 }

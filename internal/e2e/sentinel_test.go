@@ -105,7 +105,8 @@ func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 	}
 	for n, data := range l.data {
 		a, err := l.replicas[n%2].send(n)
-		if err != nil || a.Status != "cached" || len(data) != 2 || !bytes.Equal(data[0], data[1]) || !bytes.Equal(data[0], a.Data) {
+		if err != nil || a.Status != "cached" || len(data) != 2 || !bytes.Equal(data[0], data[1]) ||
+			!bytes.Equal(data[0], a.Data) {
 			t.Errorf("webhook %d is answered %s, then %+v, %v", n, data, a, err)
 		}
 	}
@@ -114,7 +115,8 @@ func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 
 func TestARunningExecutionThatOnlyTheLostPrimaryKnewIsPutBack(t *testing.T) {
 	t.Parallel()
-	w := redistest.StartWatched(t, "--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD")
+	w := redistest.StartWatched(t, "--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica",
+		"--masterauth", "PASSWORD")
 	url := w.URL("")
 	b := startBackend(t, 12*time.Second)
 	replicas := startTwo(t, b.settings(url, append(failingOver, "WAIT_TIMEOUT=30s")...)...)

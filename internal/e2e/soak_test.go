@@ -40,11 +40,15 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	built := plain(t)
 	redis := redistest.Start(t).URL()
 	env := []string{
-		"REDIS_URL=" + redis, "SETTLE=0", "REDIS_TIMEOUT=500ms", "LOCK_TTL=2s", "RESULT_TTL=5s", "JOURNAL_AGE=5s", "SWEEP_INTERVAL=5s",
+		"REDIS_URL=" + redis, "SETTLE=0", "REDIS_TIMEOUT=500ms", "LOCK_TTL=2s", "RESULT_TTL=5s", "JOURNAL_AGE=5s",
+		"SWEEP_INTERVAL=5s",
 		"GODEBUG=schedtrace=500,scheddetail=1", "GOMEMLIMIT=" + os.Getenv("GOMEMLIMIT"), "GOGC=" + os.Getenv("GOGC"),
 	}
 	replicas := []*soaked{{replica: startBuilt(t, built, env...)}, {replica: startBuilt(t, built, env...)}}
-	eventually(t, "their goroutines are counted", func() bool { return replicas[0].goroutines() > 0 && replicas[1].goroutines() > 0 })
+	eventually(t, "their goroutines are counted", func() bool {
+		return replicas[0].goroutines() > 0 &&
+			replicas[1].goroutines() > 0
+	})
 	var before [2]sample
 	for i, r := range replicas {
 		before[i] = r.sample()
@@ -75,7 +79,8 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 		if lasts < enoughToJudge {
 			continue
 		}
-		if float64(last.memory) > 1.1*float64(middle.memory)+4 || float64(last.goroutines) > 1.1*float64(middle.goroutines)+10 {
+		if float64(last.memory) > 1.1*float64(middle.memory)+4 ||
+			float64(last.goroutines) > 1.1*float64(middle.goroutines)+10 {
 			t.Errorf("replica %d grows", i)
 		}
 	}
@@ -119,7 +124,8 @@ func customer(t *testing.T, n int, replicas []*soaked, sent *atomic.Int64, stop 
 			request.Reset()
 			request.Header.SetMethod(fasthttp.MethodPost)
 			request.SetRequestURI("http://" + clients[0].Addr + "/webhook/cognigy")
-			request.SetBodyString(fmt.Sprintf(`{"dialogId":"d-%d","nodeId":"n","sequence":%d,"variables":{"fill":"%s"}}`, n, i, fill))
+			request.SetBodyString(fmt.Sprintf(`{"dialogId":"d-%d","nodeId":"n","sequence":%d,"variables":{"fill":"%s"}}`, n, i,
+				fill))
 			if err := clients[(i+turn)%2].Do(request, answer); err != nil || answer.StatusCode() != 200 {
 				t.Errorf("webhook %d.%d: %v %.200s", n, i, err, answer)
 				return

@@ -59,7 +59,8 @@ func (s *alone) faults() []fault {
 		killed.kind, killed.effect = "Redis killed, back with its data", apart
 		leftOut = forgetful
 	}
-	common := slices.DeleteFunc(append(faultsOfAll(), faultsOfServers()...), func(f fault) bool { return f.effect == leftOut })
+	common := slices.DeleteFunc(append(faultsOfAll(), faultsOfServers()...),
+		func(f fault) bool { return f.effect == leftOut })
 	return append(common,
 		killed,
 		fault{kind: "Redis paused", part: redis, effect: apart, lasts: between(100, 5000),
@@ -67,12 +68,18 @@ func (s *alone) faults() []fault {
 		fault{kind: "Redis read-only", part: redis, effect: apart, lasts: between(300, 4000),
 			begin: func(*world, int) { s.redis.Config("min-replicas-to-write", "1") },
 			end:   func(*world, int) { s.redis.Config("min-replicas-to-write", "0") }},
-		fault{kind: oneCutOff, part: network, effect: apart, one: true, lasts: between(200, 6000), begin: proxied((*redistest.Proxy).Cut), end: mend},
-		fault{kind: "all replicas cut off", part: network, effect: apart, lasts: between(200, 5000), begin: proxied((*redistest.Proxy).Cut), end: mend},
-		fault{kind: "answers lost", part: network, effect: apart, one: true, lasts: between(200, 5000), begin: proxied((*redistest.Proxy).Mute), end: mend},
-		fault{kind: requestsHeldUp, part: network, effect: apart, one: true, lasts: between(200, 6000), begin: proxied((*redistest.Proxy).Stall), end: mend},
-		fault{kind: "answers held up", part: network, effect: apart, one: true, lasts: between(200, 5000), begin: proxied((*redistest.Proxy).Hold), end: mend},
-		fault{kind: "cut before the answer", part: network, effect: apart, one: true, lasts: between(100, 3000), begin: proxied((*redistest.Proxy).Snap), end: mend},
+		fault{kind: oneCutOff, part: network, effect: apart, one: true, lasts: between(200, 6000),
+			begin: proxied((*redistest.Proxy).Cut), end: mend},
+		fault{kind: "all replicas cut off", part: network, effect: apart, lasts: between(200, 5000),
+			begin: proxied((*redistest.Proxy).Cut), end: mend},
+		fault{kind: "answers lost", part: network, effect: apart, one: true, lasts: between(200, 5000),
+			begin: proxied((*redistest.Proxy).Mute), end: mend},
+		fault{kind: requestsHeldUp, part: network, effect: apart, one: true, lasts: between(200, 6000),
+			begin: proxied((*redistest.Proxy).Stall), end: mend},
+		fault{kind: "answers held up", part: network, effect: apart, one: true, lasts: between(200, 5000),
+			begin: proxied((*redistest.Proxy).Hold), end: mend},
+		fault{kind: "cut before the answer", part: network, effect: apart, one: true, lasts: between(100, 3000),
+			begin: proxied((*redistest.Proxy).Snap), end: mend},
 		fault{kind: "slow network", part: network, effect: apart, lasts: between(500, 3000), begin: proxied(slow), end: mend},
 	)
 }

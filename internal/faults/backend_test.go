@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// webhook is a payload as the callers send it and the backend reads it: it says itself how long its execution takes and how
-// many of them fail.
+// webhook is a payload as the callers send it and the backend reads it: it says itself how long its execution takes and
+// how many of them fail.
 type webhook struct {
 	DialogID  string `json:"dialogId"`
 	NodeID    string `json:"nodeId"`
@@ -28,8 +28,8 @@ type plan struct {
 
 func (w webhook) name() string { return w.DialogID + "/" + strconv.Itoa(w.Sequence) }
 
-// backend executes webhooks: it writes down when each execution began and ended, and answers with a result that no other
-// one has. It does not look at the key: what comes twice is executed twice.
+// backend executes webhooks: it writes down when each execution began and ended, and answers with a result that no
+// other one has. It does not look at the key: what comes twice is executed twice.
 type backend struct {
 	*httptest.Server
 	history *history

@@ -83,7 +83,8 @@ type errand struct {
 func draw(r *rand.Rand, caller, i, replicas int, mix mix) errand {
 	of := func(share int) bool { return r.IntN(1000) < share }
 	e := errand{
-		hook:   webhook{DialogID: "caller-" + strconv.Itoa(caller), NodeID: "n", Sequence: i, Variables: plan{Takes: r.IntN(20)}},
+		hook: webhook{DialogID: "caller-" + strconv.Itoa(caller), NodeID: "n", Sequence: i,
+			Variables: plan{Takes: r.IntN(20)}},
 		copies: 1, to: r.IntN(replicas), later: r.IntN(replicas), old: -1,
 	}
 	switch {
@@ -186,7 +187,9 @@ func (c *callers) send(hook webhook, body []byte, r *replica, limit time.Duratio
 	return d.code == http.StatusOK
 }
 
-func (c *callers) post(url string, body []byte, limit time.Duration) (code int, status string, attempt int64, data string) {
+func (c *callers) post(
+	url string, body []byte, limit time.Duration,
+) (code int, status string, attempt int64, data string) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/webhook/cognigy", bytes.NewReader(body))

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// late is how long a cancelled execution may go on, and how late a pause is felt: what a busy machine of few cores needs.
+// late is how long a cancelled execution may go on, and how late a pause is felt: what a busy machine of few cores
+// needs.
 const late = 750 * time.Millisecond
 
 // violation is a promise that was broken for a webhook.
@@ -37,10 +38,11 @@ const (
 // verdict is what the checker found.
 type verdict struct {
 	violations []violation
-	excused    map[string][]string // webhooks of executions and answers that a promise does not cover, by the reason that the docs name
-	traces     map[string]*trace
-	spells     []*spell // all
-	causes     []*spell // those that may excuse something
+	// webhooks of executions and answers that a promise does not cover, by the reason that the docs name
+	excused map[string][]string
+	traces  map[string]*trace
+	spells  []*spell // all
+	causes  []*spell // those that may excuse something
 }
 
 // trace is all that happened to one webhook.
@@ -95,8 +97,8 @@ func (v *verdict) excuses(reason string, t *trace) {
 	v.excused[reason] = append(v.excused[reason], t.hook)
 }
 
-// overlaps holds that two executions are live at once only where the earlier one's replica was paused past its lease, or
-// was away when Redis forgot it, and that one which a lease's end cancels ends at once.
+// overlaps holds that two executions are live at once only where the earlier one's replica was paused past its lease,
+// or was away when Redis forgot it, and that one which a lease's end cancels ends at once.
 func (v *verdict) overlaps(t *trace) {
 	for i, a := range t.executions {
 		for _, b := range t.executions[i+1:] {
@@ -140,8 +142,10 @@ func (v *verdict) repetitions(t *trace) {
 			continue
 		}
 		// Its result may have been refused or not got to Redis at all, where its replica was in trouble.
-		if a := t.executions[i-1]; a.ending == done && a.end <= b.begin && b.begin <= told && !v.fellAny(a.by.replica, a.begin-lockTTL, b.begin+late) {
-			v.breaks(withoutCause, t, "attempt %d by %v ended well at %v, attempt %d by %v began at %v", a.attempt, a.by, a.end, b.attempt, b.by, b.begin)
+		if a := t.executions[i-1]; a.ending == done && a.end <= b.begin && b.begin <= told &&
+			!v.fellAny(a.by.replica, a.begin-lockTTL, b.begin+late) {
+			v.breaks(withoutCause, t, "attempt %d by %v ended well at %v, attempt %d by %v began at %v", a.attempt, a.by, a.end,
+				b.attempt, b.by, b.begin)
 		}
 	}
 }
@@ -184,7 +188,10 @@ func (t *trace) told() time.Duration {
 
 // fell reports whether a spell of an effect lay on a replica at any time between two.
 func (v *verdict) fell(e effect, replica int, from, to time.Duration) bool {
-	return slices.ContainsFunc(v.causes, func(s *spell) bool { return s.effect == e && s.on(replica) && s.from <= to && s.to >= from })
+	return slices.ContainsFunc(v.causes, func(s *spell) bool {
+		return s.effect == e && s.on(replica) && s.from <= to &&
+			s.to >= from
+	})
 }
 
 // fellAny reports whether any spell lay on a replica that keeps it from Redis, other than that Redis forgot.
@@ -204,8 +211,8 @@ func (v *verdict) lastEnd(e effect, replica int, before time.Duration) (end time
 
 func (s *spell) on(replica int) bool { return s.replica == everybody || s.replica == replica }
 
-// away is for how long between two moments a replica was dead or paused, could not reach Redis, or Redis was in no state
-// to answer it.
+// away is for how long between two moments a replica was dead or paused, could not reach Redis, or Redis was in no
+// state to answer it.
 func (v *verdict) away(replica int, from, to time.Duration) (total time.Duration) {
 	at := from
 	for _, s := range v.causes { // in the order in which they began
@@ -246,10 +253,13 @@ func (v *verdict) forgottenWhileAway(e *execution, before time.Duration) bool {
 	})
 }
 
-// forgotten reports whether Redis forgot a result when none of those who had told it was there to put it back, and no other
-// execution's has been told since.
+// forgotten reports whether Redis forgot a result when none of those who had told it was there to put it back, and no
+// other execution's has been told since.
 func (v *verdict) forgotten(t *trace, before time.Duration) bool {
-	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool { return v.lost(t, loss) && !t.toldAgain(loss.to, before) })
+	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
+		return v.lost(t, loss) &&
+			!t.toldAgain(loss.to, before)
+	})
 }
 
 // everForgotten is the same for what came of it: answers of both executions.
@@ -269,7 +279,8 @@ func (t *trace) toldAgain(after, before time.Duration) bool {
 // lost reports whether a loss took a result for good that had been told: nobody who had told it lived and was there.
 func (v *verdict) lost(t *trace, loss *spell) bool {
 	return t.told() <= loss.to && !slices.ContainsFunc(t.deliveries, func(d delivery) bool {
-		return d.code == http.StatusOK && d.answered <= loss.to && v.lives(d.to, d.answered, loss) && v.present(d.to.replica, loss)
+		return d.code == http.StatusOK && d.answered <= loss.to && v.lives(d.to, d.answered, loss) &&
+			v.present(d.to.replica, loss)
 	})
 }
 
@@ -282,8 +293,8 @@ func (v *verdict) lives(l life, from time.Duration, loss *spell) bool {
 
 // ------------------------------------------------------------------------------------------------- trace -----
 
-// explain is a webhook's trace as a person reads it, in the order of time: with the faults that came shortly before something
-// happened to it, and all that took memory away.
+// explain is a webhook's trace as a person reads it, in the order of time: with the faults that came shortly before
+// something happened to it, and all that took memory away.
 func (v *verdict) explain(hook string) string {
 	t := v.traces[hook]
 	if t == nil {
@@ -298,7 +309,8 @@ func (v *verdict) explain(hook string) string {
 		lines = append(lines, line{at, fmt.Sprintf(format, args...)})
 	}
 	for _, d := range t.deliveries {
-		add(d.answered, "replica %v answers %d %s, attempt %d, %s (sent at %.3f)", d.to, d.code, d.status, d.attempt, d.data, d.sent.Seconds())
+		add(d.answered, "replica %v answers %d %s, attempt %d, %s (sent at %.3f)", d.to, d.code, d.status, d.attempt, d.data,
+			d.sent.Seconds())
 	}
 	for _, e := range t.executions {
 		add(e.begin, "attempt %d begins, by %v", e.attempt, e.by)
@@ -306,7 +318,10 @@ func (v *verdict) explain(hook string) string {
 	}
 	events := slices.Clone(lines)
 	for _, s := range v.spells {
-		near := slices.ContainsFunc(events, func(l line) bool { return s.from <= l.at && l.at <= max(s.to, s.from+lockTTL)+lockTTL })
+		near := slices.ContainsFunc(events, func(l line) bool {
+			return s.from <= l.at && l.at <= max(s.to, s.from+lockTTL)+
+				lockTTL
+		})
 		if near || s.effect == forgetful || s.effect == dead {
 			add(s.from, "--- %s%s begins", s.kind, whom(s.replica))
 			add(s.to, "--- %s%s ends", s.kind, whom(s.replica))

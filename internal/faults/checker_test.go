@@ -21,14 +21,16 @@ func ran(replica int, attempt int64, begin, end float64, how ending) *execution 
 
 // tell is an answer of a replica that tells of an execution.
 func tell(replica int, of *execution, sent, answered float64) delivery {
-	return delivery{hook: "h", to: life{replica, 1}, sent: s(sent), answered: s(answered), code: 200, attempt: of.attempt, data: of.data}
+	return delivery{hook: "h", to: life{replica, 1}, sent: s(sent), answered: s(answered), code: 200, attempt: of.attempt,
+		data: of.data}
 }
 
 func broke(e effect, replica int, from, to float64) *spell {
 	return &spell{kind: "fault", effect: e, replica: replica, from: s(from), to: s(to)}
 }
 
-// TestTheCheckerReadsHistories: the smallest history of each violation, and of each thing that looks like one and is none.
+// TestTheCheckerReadsHistories: the smallest history of each violation, and of each thing that looks like one and is
+// none.
 func TestTheCheckerReadsHistories(t *testing.T) {
 	first, second := ran(0, 1, 1, 2, done), ran(1, 2, 5, 6, done)
 	long, over := ran(0, 1, 1, 6, done), ran(1, 2, 4.5, 5, done)
@@ -71,14 +73,16 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 			spells: []*spell{broke(apart, 0, 1.1, 7)},
 		},
 		"cancelled for nothing": {
-			executions: []*execution{ran(0, 1, 1, 4.4, cut), over}, deliveries: []delivery{tell(1, over, 0, 5.1)}, finds: []string{cutNoCause},
+			executions: []*execution{ran(0, 1, 1, 4.4, cut), over}, deliveries: []delivery{tell(1, over, 0, 5.1)},
+			finds: []string{cutNoCause},
 		},
 		"executed after a success was told": {
 			executions: []*execution{first, second}, deliveries: []delivery{tell(0, first, 0, 2.1), tell(0, first, 7, 7.1)},
 			finds: []string{onceAnswered, linearizable},
 		},
 		"executed again, and nobody was told of the first": {
-			executions: []*execution{first, second}, deliveries: []delivery{tell(1, second, 0, 6.1)}, finds: []string{withoutCause},
+			executions: []*execution{first, second}, deliveries: []delivery{tell(1, second, 0, 6.1)},
+			finds: []string{withoutCause},
 		},
 		"executed again, since the first replica was killed before it could store": {
 			executions: []*execution{first, second}, deliveries: []delivery{tell(1, second, 0, 6.1)},
@@ -89,7 +93,8 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 			finds: []string{equalAnswers, onceAnswered, linearizable},
 		},
 		"an answer from nowhere": {
-			executions: []*execution{first}, deliveries: []delivery{tell(0, first, 0, 2.1), {hook: "h", sent: s(3), answered: s(4), code: 200, attempt: 1, data: "x"}},
+			executions: []*execution{first}, deliveries: []delivery{tell(0, first, 0, 2.1),
+				{hook: "h", sent: s(3), answered: s(4), code: 200, attempt: 1, data: "x"}},
 			finds: []string{trueAnswers, equalAnswers, linearizable},
 		},
 		"attempts that do not grow": {

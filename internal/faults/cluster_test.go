@@ -39,7 +39,8 @@ func (c *cluster) faults() []fault {
 			begin: func(w *world, _ int) { c.failOver(w, 0) }},
 		fault{kind: "failover that loses writes", part: redis, effect: forgetful, lasts: about(3700 * time.Millisecond),
 			begin: func(w *world, _ int) { c.failOver(w, 700*time.Millisecond) }},
-		fault{kind: "primary back without data", part: redis, effect: forgetful, lasts: atOnce, begin: func(*world, int) { c.restartEmpty() }},
+		fault{kind: "primary back without data", part: redis, effect: forgetful, lasts: atOnce,
+			begin: func(*world, int) { c.restartEmpty() }},
 	)
 }
 

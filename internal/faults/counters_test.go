@@ -32,8 +32,8 @@ func (w *world) counters() (map[string]int64, error) {
 }
 
 // counts holds the counters against the history, within what the faults allow: a Redis that forgot has counted less; a
-// replica that was killed takes along what it had not flushed; a request whose answer never came may have been counted or
-// not. It returns what does not fit.
+// replica that was killed takes along what it had not flushed; a request whose answer never came may have been counted
+// or not. It returns what does not fit.
 func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 	var sent, answered, doubtful, executed, well int64
 	for _, d := range h.deliveries {
@@ -56,7 +56,8 @@ func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%s: %d, of %v", rule, numbers, m))
 		}
 	}
-	hold(m["duplicates"] == m["replayed"]+m["waited"]+m["still_processing"], "duplicates = replayed + waited + still_processing")
+	hold(m["duplicates"] == m["replayed"]+m["waited"]+m["still_processing"],
+		"duplicates = replayed + waited + still_processing")
 	hold(m["replayed_local"] <= m["replayed"], "replayed_local ≤ replayed")
 	hold(m["takeovers"] <= m["executed"], "takeovers ≤ executed")
 	hold(m["total_requests"] <= sent, "total_requests ≤ requests sent", sent)
@@ -69,7 +70,8 @@ func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 	hold(m["executed"] >= executed, "executed ≥ executions", executed)
 	hold(m["stored"]+m["failed"] <= m["executed"], "stored + failed ≤ executed")
 	unflushed := v.unflushed(h)
-	hold(m["total_requests"] >= answered-unflushed, "total_requests ≥ answers, but those a killed replica had not flushed", answered, unflushed)
+	hold(m["total_requests"] >= answered-unflushed, "total_requests ≥ answers, but those a killed replica had not flushed",
+		answered, unflushed)
 	return wrong
 }
 

@@ -50,10 +50,14 @@ func atOnce(*rand.Rand) time.Duration { return 0 }
 func faultsOfAll() []fault {
 	feels := func(m mood) func(w *world, _ int) { return func(w *world, _ int) { w.backend.mood.Store(int64(m)) } }
 	return []fault{
-		{kind: "replica killed", part: process, effect: dead, one: true, lasts: between(100, 2500), begin: killReplica, end: reviveReplica},
-		{kind: "replica restarted", part: process, effect: dead, one: true, lasts: between(10, 1000), begin: (*world).terminate, end: restartReplica},
-		{kind: pausedPastLease, part: process, effect: paused, one: true, lasts: between(3200, 5500), begin: (*world).stop, end: (*world).goOn},
-		{kind: "replica paused", part: process, effect: paused, one: true, lasts: between(100, 900), begin: (*world).stop, end: (*world).goOn},
+		{kind: "replica killed", part: process, effect: dead, one: true, lasts: between(100, 2500), begin: killReplica,
+			end: reviveReplica},
+		{kind: "replica restarted", part: process, effect: dead, one: true, lasts: between(10, 1000),
+			begin: (*world).terminate, end: restartReplica},
+		{kind: pausedPastLease, part: process, effect: paused, one: true, lasts: between(3200, 5500), begin: (*world).stop,
+			end: (*world).goOn},
+		{kind: "replica paused", part: process, effect: paused, one: true, lasts: between(100, 900), begin: (*world).stop,
+			end: (*world).goOn},
 		{kind: "logic fails", part: logic, lasts: between(300, 2000), begin: feels(sick), end: feels(well)},
 		{kind: "logic slow", part: logic, lasts: between(1000, 3000), begin: feels(slow), end: feels(well)},
 		{kind: "logic hangs up", part: logic, lasts: between(300, 1500), begin: feels(drops), end: feels(well)},
@@ -87,12 +91,14 @@ const flushAll = "FLUSHALL"
 func faultsOfServers() []fault {
 	return []fault{
 		{kind: "SCRIPT FLUSH", part: redis, lasts: atOnce, begin: func(w *world, _ int) { w.tellServers("SCRIPT", "FLUSH") }},
-		{kind: "connections killed", part: redis, lasts: atOnce, begin: func(w *world, _ int) { w.tellServers("CLIENT", "KILL", "TYPE", "normal") }},
+		{kind: "connections killed", part: redis, lasts: atOnce,
+			begin: func(w *world, _ int) { w.tellServers("CLIENT", "KILL", "TYPE", "normal") }},
 		{kind: "SCAN storm", part: redis, lasts: between(500, 2000), begin: scan, end: endScan},
 		{kind: "Redis full", part: redis, effect: apart, lasts: between(300, 4000),
 			begin: func(w *world, _ int) { w.tellServers("CONFIG", "SET", "maxmemory", "1") },
 			end:   func(w *world, _ int) { w.tellServers("CONFIG", "SET", "maxmemory", "0") }},
-		{kind: flushAll, part: redis, effect: forgetful, lasts: atOnce, begin: func(w *world, _ int) { w.tellServers("FLUSHALL") }},
+		{kind: flushAll, part: redis, effect: forgetful, lasts: atOnce,
+			begin: func(w *world, _ int) { w.tellServers("FLUSHALL") }},
 	}
 }
 
@@ -102,7 +108,8 @@ func (w *world) tellServers(words ...string) {
 	}
 }
 
-// command runs a command on one server, as soon as it has loaded its data; a connection that it kills itself is no failure.
+// command runs a command on one server, as soon as it has loaded its data; a connection that it kills itself is no
+// failure.
 func command(w *world, s *redistest.Server, words ...string) {
 	c := redisClient(w, s)
 	defer c.Close()
@@ -120,7 +127,8 @@ func command(w *world, s *redistest.Server, words ...string) {
 }
 
 func redisClient(w *world, s *redistest.Server) rueidis.Client {
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true, DisableRetry: true})
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true,
+		DisableCache: true, DisableRetry: true})
 	if err != nil {
 		w.t.Fatalf("client of %s: %v", s.Addr(), err)
 	}

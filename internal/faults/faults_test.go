@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// shortRun is how long things are broken in ./test.sh, in two worlds at once; FAULTS=6m30s (make faults) breaks all worlds for that
-// long together.
+// shortRun is how long things are broken in ./test.sh, in two worlds at once; FAULTS=6m30s (make faults) breaks all
+// worlds for that long together.
 const shortRun = 10 * time.Second
 
 // budget is how long the runs may break things, all together; long: it was asked for.

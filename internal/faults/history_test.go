@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// history is what happened in a run, written down by the callers, the backend and the nemesis, all by one clock: that of the
-// test's process. Times count from the run's beginning.
+// history is what happened in a run, written down by the callers, the backend and the nemesis, all by one clock: that
+// of the test's process. Times count from the run's beginning.
 type history struct {
 	began time.Time
 

@@ -42,11 +42,13 @@ var mutants = []mutant{
 	{
 		name: "settling is ignored", file: script,
 		edits: []string{"local function settling()\n", "local function settling()\n  if true then return nil end\n"},
-		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause},
+		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered,
+			withoutCause},
 	},
 	{
 		name: "nothing is restored", file: script,
-		edits: []string{"local function restore(key, value)\n", "local function restore(key, value)\n  if true then return { 'stored' } end\n"},
+		edits: []string{"local function restore(key, value)\n", "local function restore(key, value)\n  if true then return " +
+			"{ 'stored' } end\n"},
 		fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause},
 	},
 	{
@@ -57,7 +59,8 @@ var mutants = []mutant{
 	{
 		name: "a gate ignores its own clock", file: "internal/gate/executions.go",
 		edits: []string{
-			"time.AfterFunc(e.lease.Left(), func() { e.cancel(record.ErrLeaseLost) })", "time.AfterFunc(e.lease.Left(), func() { _ = record.ErrLeaseLost })",
+			"time.AfterFunc(e.lease.Left(), func() { e.cancel(record.ErrLeaseLost) })",
+			"time.AfterFunc(e.lease.Left(), func() { _ = record.ErrLeaseLost })",
 			"\t\t\te.cancel(record.ErrLeaseLost)\n", "",
 		},
 		fault: oneCutOff, takes: 5 * time.Second, times: 1, mix: manyLast, promises: []string{noOverlap}, quick: true,
@@ -68,12 +71,13 @@ var mutants = []mutant{
 	},
 	{
 		name: "no settling", env: []string{"SETTLE=0"},
-		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered, withoutCause},
+		fault: withoutData, takes: 700 * time.Millisecond, times: 6, mix: manyRun, promises: []string{noOverlap, onceAnswered,
+			withoutCause},
 	},
 }
 
-// TestTheCheckerFindsWhatIsBroken: each mutant breaks a promise under the fault that the rule is there for, and the checker
-// sees it.
+// TestTheCheckerFindsWhatIsBroken: each mutant breaks a promise under the fault that the rule is there for, and the
+// checker sees it.
 func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 	_, long := budget(t)
 	if !long {
@@ -87,7 +91,10 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 			t.Parallel()
 			for try := range 3 { // what a fault hits is up to the machine
 				v := m.play(t, seed(t)+uint64(try))
-				found := slices.IndexFunc(v.violations, func(found violation) bool { return slices.Contains(m.promises, found.promise) })
+				found := slices.IndexFunc(v.violations, func(found violation) bool {
+					return slices.Contains(m.promises,
+						found.promise)
+				})
 				if found >= 0 {
 					t.Logf("found: %v\n%s", v.violations[found], v.explain(v.violations[found].hook))
 					return
@@ -106,7 +113,8 @@ func (m mutant) play(t *testing.T, seed uint64) *verdict {
 	fault := all[slices.IndexFunc(all, func(f fault) bool { return f.kind == m.fault })]
 	var strikes []strike
 	for i := range m.times {
-		s := strike{fault: fault, replica: everybody, at: time.Duration(i)*(m.takes+500*time.Millisecond) + 500*time.Millisecond, takes: m.takes}
+		s := strike{fault: fault, replica: everybody, at: time.Duration(i)*(m.takes+500*time.Millisecond) +
+			500*time.Millisecond, takes: m.takes}
 		if s.one {
 			s.replica = i
 		}

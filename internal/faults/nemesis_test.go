@@ -18,7 +18,8 @@ type strike struct {
 
 // schedule draws the strikes of a run, which follow from the seed alone: one after the other with a short calm between,
 // every second with another one beside it that befalls another part. What makes Redis forget mostly comes alone, never
-// with all replicas cut off, and has SETTLE as a calm behind it: else little of what is lost were promised to be put back.
+// with all replicas cut off, and has SETTLE as a calm behind it: else little of what is lost were promised to be put
+// back.
 func schedule(seed uint64, lasts, settle time.Duration, faults []fault) (strikes []strike) {
 	r := rand.New(rand.NewPCG(seed, 1<<32))
 	draw := func(at time.Duration, from []fault) strike {

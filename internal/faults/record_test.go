@@ -11,8 +11,8 @@ import (
 )
 
 // What happens to a fingerprint's record, for porcupine: an attempt is claimed, its result stored, a result told, and
-// Redis may forget. A claim lies between the first delivery and the execution's begin, a store between the execution's end
-// and the first answer that tells of it.
+// Redis may forget. A claim lies between the first delivery and the execution's begin, a store between the execution's
+// end and the first answer that tells of it.
 type (
 	claims  struct{ attempt int64 }
 	stores  struct{ told }
@@ -31,8 +31,8 @@ type stands struct {
 	result  told
 }
 
-// recordModel is the record as a person would have it: attempts only grow, the last one alone may store, and once a result
-// stands nothing is claimed or stored any more.
+// recordModel is the record as a person would have it: attempts only grow, the last one alone may store, and once a
+// result stands nothing is claimed or stored any more.
 var recordModel = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{stands{}} },
 	Step: func(state, input, _ any) []any {
@@ -81,7 +81,8 @@ func (v *verdict) operations(t *trace) (operations []porcupine.Operation) {
 		return nil
 	}
 	add := func(client int, input any, call, back time.Duration) {
-		operations = append(operations, porcupine.Operation{ClientId: client, Input: input, Call: int64(call), Return: int64(back)})
+		operations = append(operations, porcupine.Operation{ClientId: client, Input: input, Call: int64(call),
+			Return: int64(back)})
 	}
 	first, last := t.deliveries[0].sent, time.Duration(0)
 	toldAt := make(map[string]time.Duration) // when a result was first told

@@ -100,7 +100,8 @@ func (w *world) progress(ctx context.Context, c *callers) {
 				now = w.history.spells[faults-1].kind
 			}
 			w.history.mu.Unlock()
-			w.t.Logf("%4.0f s: %7d webhooks answered, %3d faults, now: %s", w.history.now().Seconds(), c.answered.Load(), faults, now)
+			w.t.Logf("%4.0f s: %7d webhooks answered, %3d faults, now: %s", w.history.now().Seconds(), c.answered.Load(),
+				faults, now)
 		}
 	}
 }

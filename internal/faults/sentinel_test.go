@@ -14,10 +14,11 @@ type watched struct {
 }
 
 // replicating are the settings of a Redis whose replicas have a user of their own, so that they can be locked out.
-var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica", "--masterauth", "PASSWORD", "--repl-diskless-sync-delay", "0"}
+var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica",
+	"--masterauth", "PASSWORD", "--repl-diskless-sync-delay", "0"}
 
-// startWatched starts one whose connections may all be killed without a failover: that would be none of the nemesis', and the
-// checker would not know of it.
+// startWatched starts one whose connections may all be killed without a failover: that would be none of the nemesis',
+// and the checker would not know of it.
 func startWatched(t *testing.T) *watched {
 	s := &watched{t, redistest.StartWatched(t, replicating...)}
 	s.DownAfter(t, 3*time.Second)
@@ -38,7 +39,8 @@ func (s *watched) faults() []fault {
 	)
 }
 
-// failOver kills the primary after its replica was locked out for so long, and makes it the replica of the promoted one.
+// failOver kills the primary after its replica was locked out for so long, and makes it the replica of the promoted
+// one.
 func (s *watched) failOver(w *world, lockedOut time.Duration) {
 	s.CatchUp(s.t)
 	if lockedOut > 0 {

@@ -26,8 +26,8 @@ var settings = []string{
 	"SWEEP_INTERVAL=2s", "UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
 }
 
-// What a gateway has by default. No fault of a world where all replicas live lasts so long: none of them ends a lease, and
-// a replica that was paused still puts back in time (docs/guarantees.md, the least safe SETTLE).
+// What a gateway has by default. No fault of a world where all replicas live lasts so long: none of them ends a lease,
+// and a replica that was paused still puts back in time (docs/guarantees.md, the least safe SETTLE).
 const defaultSettle = 3 * time.Second
 
 var defaults = []string{"LOCK_TTL=20s", "SETTLE=" + defaultSettle.String()}

@@ -54,8 +54,8 @@ func (f Fingerprint) AppendHex(dst []byte) []byte { return hex.AppendEncode(dst,
 // Hex returns the 64 hex digits.
 func (f Fingerprint) Hex() string { return hex.EncodeToString(f[:]) }
 
-// UUID returns 122 of the fingerprint's bits as a UUID of version 8 (RFC 9562, section 5.8), for what takes no longer key:
-// its first 128 bits, with the version and the variant in their places.
+// UUID returns 122 of the fingerprint's bits as a UUID of version 8 (RFC 9562, section 5.8), for what takes no longer
+// key: its first 128 bits, with the version and the variant in their places.
 func (f Fingerprint) UUID() string {
 	u := [16]byte(f[:16])
 	u[6] = u[6]&0x0f | 0x80

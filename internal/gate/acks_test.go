@@ -97,7 +97,8 @@ func TestInAClusterReplicasAcknowledge(t *testing.T) {
 		h.expect(h.replicas[n%2].send(n), gate.Executed, fmt.Sprintf(`{"execution":%d}`, n+1))
 	}
 	for _, s := range c.Servers {
-		if stats := c.At(s, "INFO", "commandstats"); strings.Contains(c.At(s, "INFO", "replication"), "role:master") && calls(stats, "wait") == 0 {
+		if stats := c.At(s, "INFO", "commandstats"); strings.Contains(c.At(s, "INFO", "replication"), "role:master") &&
+			calls(stats, "wait") == 0 {
 			t.Errorf("%s was never asked for acknowledgements", s.Addr())
 		}
 	}

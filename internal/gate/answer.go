@@ -19,16 +19,16 @@ type Webhook struct {
 	// WaitTimeout leaves: as long as that. It is 0 or more.
 	Wait *time.Duration
 
-	// Detach returns what executes it, and what a log calls it. It is called when that may be needed, for each try anew, and
-	// only while Do has not returned: what they need of the request must be copied then.
+	// Detach returns what executes it, and what a log calls it. It is called when that may be needed, for each try anew,
+	// and only while Do has not returned: what they need of the request must be copied then.
 	Detach func() (Execution, slog.LogValuer)
 
 	execute  Execution
 	identity slog.LogValuer
 }
 
-// Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's, maybe
-// after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
+// Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
+// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
 // (context.Cause: record.ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
 // record.ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
 type Execution func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)

@@ -74,10 +74,13 @@ func TestDoubtSticksUntilAnAttemptSucceeds(t *testing.T) {
 func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
-		crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now()}
+		crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second,
+			Started: time.Now()}
 		crashed.Deadline = time.Now().Add(-time.Second)
-		forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: "forgotten"}
-		unanswered := record.Record{State: record.Failed, Attempt: 1, Token: "lost", FailedAt: time.Now(), Reason: "unanswered"}
+		forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(),
+			Reason: "forgotten"}
+		unanswered := record.Record{State: record.Failed, Attempt: 1, Token: "lost", FailedAt: time.Now(),
+			Reason: "unanswered"}
 		for n, c := range []struct {
 			stands  record.Record
 			inDoubt bool
@@ -94,7 +97,8 @@ func TestAnAttemptWhoseClaimHadNoReplyIsInDoubt(t *testing.T) {
 	h := onReal(t)
 	r := h.openBehindProxy(options())
 	h.record(1, record.Record{
-		State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})
+		State: record.InProgress, Attempt: 1, Token: "crashed", Lease: time.Second, Started: time.Now(),
+		Deadline: time.Now().Add(-time.Second)})
 	r.proxy.Mute()
 	first := r.later(1)
 	h.eventually("it is claimed", func() bool { return h.recordOf(1).Attempt == 2 })
@@ -129,7 +133,8 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		close(release)
 		h.expect(<-running, gate.Executed, `{"attempt":1}`)
-		if got := <-waits; got.Outcome != gate.Waited && got.Outcome != gate.Replayed || string(got.Result.Body) != `{"attempt":1}` {
+		if got := <-waits; got.Outcome != gate.Waited && got.Outcome != gate.Replayed ||
+			string(got.Result.Body) != `{"attempt":1}` {
 			t.Errorf("who waits for another replica gets %s %s", name(got.Outcome), got.Result.Body)
 		}
 		closed.Store(false)
@@ -142,7 +147,8 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 func TestARefusalLivesForItsOwnTTL(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
-		refusal := record.Result{Status: 409, ContentType: record.JSON, Headers: []record.Header{{Name: "Location", Value: "/7"}}, Body: []byte(`{"sold":"out"}`)}
+		refusal := record.Result{Status: 409, ContentType: record.JSON,
+			Headers: []record.Header{{Name: "Location", Value: "/7"}}, Body: []byte(`{"sold":"out"}`)}
 		h.setLogic(func(context.Context, int64) (record.Result, error) { return refusal, nil })
 		first, again := r.send(1), r.send(1)
 		h.expect(first, gate.Executed, `{"sold":"out"}`)
@@ -363,8 +369,10 @@ func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
 			value string
 			want  gate.Outcome
 		}{
-			3: {string(record.Append(nil, record.Record{State: record.InProgress, Attempt: 1, Token: "t", Lease: 1, Started: time.Now(), Deadline: time.Now().Add(-time.Second)})), gate.Failed},
-			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Person, FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
+			3: {string(record.Append(nil, record.Record{State: record.InProgress, Attempt: 1, Token: "t", Lease: 1,
+				Started: time.Now(), Deadline: time.Now().Add(-time.Second)})), gate.Failed},
+			4: {string(record.Append(nil, record.Record{State: record.Failed, Attempt: 1, Token: record.Person,
+				FailedAt: time.Now(), Reason: "forgotten"})), gate.Missing},
 			5: {"rubbish", gate.Foreign},
 		} {
 			h.setValue(n, c.value)

@@ -70,7 +70,8 @@ func (b *bucket) start(ctx context.Context) error {
 		if len(b.gate.buckets) > 1 { // they all do
 			level = slog.LevelDebug
 		}
-		b.log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back what it lost",
+		b.log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back "+
+			"what it lost",
 			"left", left)
 		if err := sleep.For(ctx, left); err != nil {
 			return fmt.Errorf("waiting for redis to settle: %w", err)
@@ -78,9 +79,11 @@ func (b *bucket) start(ctx context.Context) error {
 	}
 }
 
-// noCommand is what Redis, Valkey and their like say where a script may not run a command, or none of that name is there.
-// Of those that a script needs, only INFO was not tried before (package redis).
-var noCommand = regexp.MustCompile(`can't run this command|command called from script|not allowed from script|ACL failure in script`)
+// noCommand is what Redis, Valkey and their like say where a script may not run a command, or none of that name is
+// there. Of those that a script needs, only INFO was not tried before (package redis).
+var noCommand = regexp.MustCompile(
+	`can't run this command|command called from script|not allowed from script|ACL failure in script`,
+)
 
 // explainStart says what a person can do where the first call failed for a reason that we know.
 func (b *bucket) explainStart(err error) error {

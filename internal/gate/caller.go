@@ -169,8 +169,8 @@ func (b *bucket) remarkMismatch(of fingerprint.Fingerprint) {
 	}
 }
 
-// drop forgets the callers that have departed, once they are more than those that wait: logic that runs for hours must not
-// gather all that it kept waiting. The lock is held.
+// drop forgets the callers that have departed, once they are more than those that wait: logic that runs for hours must
+// not gather all that it kept waiting. The lock is held.
 func (f *flight) drop() {
 	if f.departed++; f.departed > len(f.callers)/2 {
 		f.callers = slices.DeleteFunc(f.callers, func(c *caller) bool { return c.departed })

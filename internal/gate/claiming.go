@@ -45,7 +45,8 @@ func (f *flight) ask(webhook Webhook, refused landing, admitted bool) phase {
 	switch {
 	case !ok, b.gate.life.Err() != nil:
 		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
-			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt, answer.Failures))
+			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt,
+				answer.Failures))
 		}
 		return f.land(landing{outcome: Unavailable})
 	case !current:

@@ -103,7 +103,8 @@ func TestInAClusterEachWebhookRunsOnceAndTheBucketsAddUp(t *testing.T) {
 	}
 	sent.Wait()
 	runs.once(t, webhooks)
-	h.expectCounts(map[string]int64{"total_requests": webhooks * each, "executed": webhooks, "stored": webhooks, "settlings": buckets})
+	h.expectCounts(map[string]int64{"total_requests": webhooks * each, "executed": webhooks, "stored": webhooks,
+		"settlings": buckets})
 	used := make(map[redis.Bucket]bool)
 	for n := range webhooks {
 		used[h.keys.Of(h.request(n, "").Fingerprint)] = true
@@ -207,7 +208,8 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 	}
 	c.Cli("--cluster", "add-node", added.Addr(), c.Servers[0].Addr())
 	c.WaitUntilWhole()
-	moved := c.Cli("--cluster", "rebalance", c.Servers[0].Addr(), "--cluster-use-empty-masters", "--cluster-pipeline", "100")
+	moved := c.Cli("--cluster", "rebalance", c.Servers[0].Addr(), "--cluster-use-empty-masters", "--cluster-pipeline",
+		"100")
 	c.WaitUntilWhole()
 	before := int(next.Load())
 	h.eventually("load goes on after the move", func() bool { return int(next.Load()) > before+100 })

@@ -36,7 +36,8 @@ func TestARetryStormExecutesOnce(t *testing.T) {
 		})
 		const storm = 500
 		counted := outcomes(h.all(storm, 1))
-		if counted[`executed {"booked":true}`] != 1 || counted[`executed {"booked":true}`]+counted[`waited {"booked":true}`]+counted[`replayed {"booked":true}`] != storm {
+		if counted[`executed {"booked":true}`] != 1 || counted[`executed {"booked":true}`]+counted[`waited {"booked":true}`]+
+			counted[`replayed {"booked":true}`] != storm {
 			t.Errorf("answers %v", counted)
 		}
 		h.expectExecutions(1)
@@ -111,7 +112,8 @@ func TestFailedLogicLeavesTheWebhookRetryable(t *testing.T) {
 			return record.Result{}, context.Cause(ctx)
 		},
 	}
-	reasons := map[string]string{"an error": "error", "a panic": "panic", "an exit": "exited", "too large result": "too-large", "a timeout": "timeout"}
+	reasons := map[string]string{"an error": "error", "a panic": "panic", "an exit": "exited",
+		"too large result": "too-large", "a timeout": "timeout"}
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.ExecutionTimeout = 100 * time.Millisecond
@@ -191,7 +193,8 @@ func TestACallerIsAnsweredInTimeAndItsExecutionGoesOn(t *testing.T) {
 		h.eventually("the result is stored", func() bool { return h.recordOf(1).State == record.Done })
 		h.expect(h.open(o).send(1), gate.Replayed, `{"attempt":1}`)
 		h.expectExecutions(1)
-		h.expectCounts(map[string]int64{"total_requests": 4, "executed": 1, "late_answers": 1, "still_processing": 2, "replayed": 1})
+		h.expectCounts(map[string]int64{"total_requests": 4, "executed": 1, "late_answers": 1, "still_processing": 2,
+			"replayed": 1})
 	})
 }
 

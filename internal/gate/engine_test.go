@@ -23,9 +23,11 @@ func (h *testbed) openAtEngine(o gate.Options) (*replica, *redistest.Engine) {
 
 func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
 	for name, says := range map[string]string{
-		"raised, by Redis 7":      "-ERR Wrong number of args calling Redis command from script script: 7a3b, on @user_script:212.",
-		"raised, by Redis 6.2":    "-ERR Error running script (call to f_7a3b): @user_script:212: Wrong number of args",
-		"refused a write":         "-READONLY You can't write against a read only replica. script: 7a3b, on @user_script:212.",
+		"raised, by Redis 7": "-ERR Wrong number of args calling Redis command from script script: 7a3b, on " +
+			"@user_script:212.",
+		"raised, by Redis 6.2": "-ERR Error running script (call to f_7a3b): @user_script:212: Wrong number of args",
+		"refused a write": "-READONLY You can't write against a read only replica. script: 7a3b, on " +
+			"@user_script:212.",
 		"full":                    "-OOM command not allowed when used memory > 'maxmemory'.",
 		"an allowed code, raised": "-BUSY raised script: 7a3b, on @user_script:212.",
 		"another engine's":        "-ERR internal error",
@@ -72,8 +74,10 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 func TestAScriptThatMayNotAskForTheHistoryIsToldInTheWordsOfEveryEngine(t *testing.T) {
 	server := redistest.Start(t)
 	for name, says := range map[string]string{
-		"Redis 7.0":            "-ERR The user executing the script can't run this command or subcommand script: 7a3b, on @user_script:80.",
-		"Redis 8 and Valkey 8": "-ERR ACL failure in script: User oncegate has no permissions to run the 'info' command script: 7a3b, on @user_script:80.",
+		"Redis 7.0": "-ERR The user executing the script can't run this command or subcommand script: 7a3b, on " +
+			"@user_script:80.",
+		"Redis 8 and Valkey 8": "-ERR ACL failure in script: User oncegate has no permissions to run the 'info' command " +
+			"script: 7a3b, on @user_script:80.",
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine := redistest.NewEngine(t, server.Addr()).Says("EVALSHA", says)
@@ -113,7 +117,8 @@ func TestARedisThatComesBackWithoutTheUserIsSaidToTurnTheGatewayAway(t *testing.
 	o.Log = slog.New(slog.NewTextHandler(logged, nil))
 	g := gate.New(o)
 	url := strings.Replace(h.url, "redis://", "redis://oncegate:PASSWORD@", 1)
-	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy",
+		Timeout: o.RedisTimeout}, g.Invalidated, o.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

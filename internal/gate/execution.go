@@ -46,8 +46,8 @@ type execution struct {
 	kept record.Record // the same as it is stored: its result may be sealed
 }
 
-// begin runs the logic under a lease that was won. The lease is renewed from before the logic starts until Redis knows its
-// end, however long that takes: an execution is given up only when it is known to have stopped.
+// begin runs the logic under a lease that was won. The lease is renewed from before the logic starts until Redis knows
+// its end, however long that takes: an execution is given up only when it is known to have stopped.
 func (b *bucket) begin(f *flight, w Webhook, won link.Won, answer scripts.Answer) *execution {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
@@ -98,8 +98,8 @@ func (f *flight) execute() phase {
 	}
 }
 
-// conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so that
-// each try stores the same bytes.
+// conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so
+// that each try stores the same bytes.
 func (e *execution) conclude(b *bucket) {
 	maxBytes := b.gate.options.MaxResultBytes
 	if e.err == nil {
@@ -142,8 +142,8 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("panic with a %T", p.value)
 }
 
-// The reasons of a failed record that the gate itself gives or looks for. Which of them leave doubt of what became of the
-// execution, and which count against its webhook, is decided by the script.
+// The reasons of a failed record that the gate itself gives or looks for. Which of them leave doubt of what became of
+// the execution, and which count against its webhook, is decided by the script.
 const (
 	reasonError     = "error"      // its logic said so
 	reasonRefused   = "refused"    // it did nothing
@@ -184,7 +184,8 @@ func reason(err error) string {
 		return "too-large"
 	case errors.Is(err, errExited):
 		return "exited"
-	case errors.Is(err, record.ErrRefused) && !errors.Is(err, record.ErrOutcomeUnknown): // certain, whatever ended the context
+	// certain, whatever ended the context
+	case errors.Is(err, record.ErrRefused) && !errors.Is(err, record.ErrOutcomeUnknown):
 		return reasonRefused
 	case errors.Is(err, record.ErrUnasked):
 		return reasonUnasked

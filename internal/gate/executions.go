@@ -40,8 +40,8 @@ func (s *executions) renewed(e *execution, l link.Lease) {
 	}
 }
 
-// due returns the executions whose lease was last sent for longer than age ago, and cancels those whose lease ended while
-// the machine slept (their timers slept too).
+// due returns the executions whose lease was last sent for longer than age ago, and cancels those whose lease ended
+// while the machine slept (their timers slept too).
 func (s *executions) due(age time.Duration) (due []*execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

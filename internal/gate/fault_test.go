@@ -87,7 +87,8 @@ func TestALostLeaseIsNoticedAtTheNextRenewal(t *testing.T) {
 			redistest.Do(t, h.client, "SET", keys.Record(h.request(1, "").Fingerprint), string(record.Append(nil, r)))
 			<-ctx.Done()
 			causes <- context.Cause(ctx)
-			done := record.Record{State: record.Done, Attempt: 2, Token: "another", Stored: time.Now(), Ends: time.Now().Add(time.Minute), Result: answer(`{"by":"another"}`)}
+			done := record.Record{State: record.Done, Attempt: 2, Token: "another", Stored: time.Now(),
+				Ends: time.Now().Add(time.Minute), Result: answer(`{"by":"another"}`)}
 			redistest.Do(t, h.client, "SET", keys.Record(h.request(1, "").Fingerprint), string(record.Append(nil, done)))
 			return answer(`{"by":"me"}`), nil
 		})

@@ -92,8 +92,9 @@ type flight struct {
 func newFlight(b *bucket, f fingerprint.Fingerprint, first record.Digest) *flight {
 	return &flight{
 		bucket: b, fingerprint: f, key: b.link.Keys.Record(f), first: first, pauses: link.Pauses(),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), digestKnown: make(chan struct{}), stalled: make(chan struct{}),
-		runs: make(chan struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), digestKnown: make(chan struct{}),
+		stalled: make(chan struct{}),
+		runs:    make(chan struct{}),
 	}
 }
 
@@ -127,8 +128,8 @@ func (f *flight) land(l landing) phase {
 	return landed
 }
 
-// landOn lands on what stands in Redis: a result, a verdict, or that a person had the webhook forgotten. ok is false if a
-// loss was suspected before the journal had it.
+// landOn lands on what stands in Redis: a result, a verdict, or that a person had the webhook forgotten. ok is false if
+// a loss was suspected before the journal had it.
 func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	b := f.bucket
 	var opened record.Record
@@ -168,7 +169,8 @@ func outcomeOf(v record.Verdict) Outcome {
 }
 
 func (f *flight) landOnForeign(err error) phase {
-	f.bucket.log.Error("another program's value stands at a record's key, and its webhook gets 503: one of the two programs needs "+
+	f.bucket.log.Error("another program's value stands at a record's key, and its webhook gets 503: one of the two "+
+		"programs needs "+
 		"another KEY_PREFIX", "key", f.key, "error", err)
 	return f.land(landing{outcome: Foreign})
 }

@@ -9,7 +9,10 @@ import (
 
 func TestACallerWhoseClaimIsUnderWayIsNotRefusedAndARefusedOneIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
-	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Detach: func() (Execution, slog.LogValuer) { return nil, nil }}}
+	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Detach: func() (Execution, slog.LogValuer) {
+		return nil,
+			nil
+	}}}
 	f := newFlight(b, named(1), record.Digest{2})
 	f.callers = []*caller{c}
 	f.setDigest(record.Digest{1}) // another one's body, before this caller came

@@ -14,9 +14,9 @@ type flights struct {
 	closed        bool
 }
 
-// join makes a caller wait for the flight of its webhook, and begins one if there is none. It returns nil and the reason if
-// the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that hung up keep
-// their places, so that aborted requests of one webhook would lock all others out.
+// join makes a caller wait for the flight of its webhook, and begins one if there is none. It returns nil and the
+// reason if the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that
+// hung up keep their places, so that aborted requests of one webhook would lock all others out.
 func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,12 +1,12 @@
 // Package gate is the heart: of all webhooks with one fingerprint, on however many replicas, it lets one execute and
 // gives its result to all. It knows Redis and records, not HTTP.
 //
-// A webhook comes in through Replay (is it done, and known here?) and, if that does not answer, through Do (caller.go): it
-// joins the flight of its fingerprint, or begins one. A flight goes through phases (flight.go): it claims by the script
-// (claiming.go), then runs the logic (execution.go) and stores its end (storing.go), or waits for another replica's
-// (watching.go). Its bucket (bucket.go) talks with Redis over a link (package link). A keeper (keeper.go) renews all leases
-// and heals after a loss (healer.go), from what runs and from the journal of what was answered (journal.go).
-// docs/design.md has the rules and why they hold.
+// A webhook comes in through Replay (is it done, and known here?) and, if that does not answer, through Do (caller.go):
+// it joins the flight of its fingerprint, or begins one. A flight goes through phases (flight.go): it claims by the
+// script (claiming.go), then runs the logic (execution.go) and stores its end (storing.go), or waits for another
+// replica's (watching.go). Its bucket (bucket.go) talks with Redis over a link (package link). A keeper (keeper.go)
+// renews all leases and heals after a loss (healer.go), from what runs and from the journal of what was answered
+// (journal.go). docs/design.md has the rules and why they hold.
 package gate
 
 import (
@@ -31,7 +31,8 @@ import (
 )
 
 // Options are a gate's settings; docs/configuration.md has their meaning. All must be set but Settle,
-// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, Seal and Admit.
+// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, Seal and
+// Admit.
 type Options struct {
 	LockTTL          time.Duration // the lease; renewed at a third of it
 	ResultTTL        time.Duration // how long a record lives from its last write
@@ -69,8 +70,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Gate is safe for use by any number of goroutines once Start has returned. What stands above replayCache is fixed by then;
-// the rest guards itself.
+// Gate is safe for use by any number of goroutines once Start has returned. What stands above replayCache is fixed by
+// then; the rest guards itself.
 type Gate struct {
 	options  Options
 	process  string // names this process in its flushes; random, since containers share pids
@@ -172,8 +173,8 @@ func (g *Gate) Ready() error {
 	return err
 }
 
-// RefusesWrites reports whether Redis, by what it said to the last write, takes none: it is full, read-only, or cannot save.
-// What is done is still replayed then.
+// RefusesWrites reports whether Redis, by what it said to the last write, takes none: it is full, read-only, or cannot
+// save. What is done is still replayed then.
 func (g *Gate) RefusesWrites() bool {
 	return slices.ContainsFunc(g.buckets, func(b *bucket) bool { return b.link.RefusesWrites() })
 }
@@ -203,8 +204,8 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 }
 
 // CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no
-// key (401). They have no fingerprint, and count in the first bucket. Strangers may send them, so that they cost Redis no
-// more than a share of the flush that is due.
+// key (401). They have no fingerprint, and count in the first bucket. Strangers may send them, so that they cost Redis
+// no more than a share of the flush that is due.
 func (g *Gate) CountMalformed() { g.countOutside(link.Malformed) }
 
 // CountUnauthorized is like CountMalformed.

@@ -53,7 +53,8 @@ const buckets = 16
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
+		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
+		WaitTimeout:      10 * time.Second,
 		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 		JournalBytes: 1 << 20, JournalAge: time.Minute,
@@ -101,7 +102,8 @@ func (h *testbed) openAt(o gate.Options, url string) *replica {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	g := gate.New(o)
-	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Buckets: buckets, Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
+	store, err := redis.Open(context.Background(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy",
+		Buckets: buckets, Timeout: o.RedisTimeout, Retries: 3}, g.Invalidated, o.Log)
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
@@ -198,7 +200,8 @@ func (h *testbed) expect(a gate.Answer, outcome gate.Outcome, body string) {
 }
 
 func name(o gate.Outcome) string {
-	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "unreadable", "refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
+	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "unreadable",
+		"refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
 }
 
 func (h *testbed) expectExecutions(n int64) {

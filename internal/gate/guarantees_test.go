@@ -54,9 +54,10 @@ func TestWhatARestartOfRedisLoses(t *testing.T) {
 		"no persistence, a replica lives": {nil, true, false},
 		"no persistence, none lives":      {nil, false, true},
 		"AOF everysec, a replica lives":   {[]string{"--appendonly", "yes", "--appendfsync", "everysec"}, true, false},
-		"AOF everysec, none lives":        {[]string{"--appendonly", "yes", "--appendfsync", "everysec"}, false, false}, // the machine's death would lose a second
-		"AOF always, a replica lives":     {[]string{"--appendonly", "yes", "--appendfsync", "always"}, true, false},
-		"AOF always, none lives":          {[]string{"--appendonly", "yes", "--appendfsync", "always"}, false, false},
+		// the machine's death would lose a second
+		"AOF everysec, none lives":    {[]string{"--appendonly", "yes", "--appendfsync", "everysec"}, false, false},
+		"AOF always, a replica lives": {[]string{"--appendonly", "yes", "--appendfsync", "always"}, true, false},
+		"AOF always, none lives":      {[]string{"--appendonly", "yes", "--appendfsync", "always"}, false, false},
 	} {
 		t.Run(setup, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +147,8 @@ func (h *testbed) cutLink(replica *redistest.Server) {
 	redistest.Do(h, h.client, "ACL", "SETUSER", "default", "-psync", "-sync")
 	redistest.Do(h, h.client, "CLIENT", "KILL", "TYPE", "replica")
 	h.eventually("the link is cut", func() bool {
-		return strings.Contains(redistest.Do(h, redistest.Client(h, replica.Addr()), "INFO", "replication"), "master_link_status:down")
+		return strings.Contains(redistest.Do(h, redistest.Client(h, replica.Addr()), "INFO", "replication"),
+			"master_link_status:down")
 	})
 }
 
@@ -216,7 +218,8 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 	}
 }
 
-// TestAFailoverThatNoConnectionShows: a proxy keeps the connections, and leads them to a primary that has next to nothing.
+// TestAFailoverThatNoConnectionShows: a proxy keeps the connections, and leads them to a primary that has next to
+// nothing.
 func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
@@ -262,7 +265,8 @@ func (h *testbed) openUntold(o gate.Options) *replica { return h.openAt(o, h.url
 func (h *testbed) failOverUnseen() {
 	h.Helper()
 	build := h.client.B()
-	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD", "NOSAVE").Build(),
+	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Arbitrary("DEBUG", "RELOAD",
+		"NOSAVE").Build(),
 		build.Arbitrary("DEBUG", "CHANGE-REPL-ID").Build(), build.Exec().Build()) {
 		if err := reply.Error(); err != nil {
 			h.Fatal(err)

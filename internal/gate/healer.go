@@ -46,7 +46,8 @@ func (b *bucket) putBack(epoch link.Epoch) (done bool) {
 		}
 		group := 0
 		var ops []scripts.Op
-		for bytes := 0; group < min(len(entries), link.MaxGroup) && (group == 0 || bytes+entries[group].size() <= link.MaxGroupBytes); group++ {
+		for bytes := 0; group < min(len(entries), link.MaxGroup) &&
+			(group == 0 || bytes+entries[group].size() <= link.MaxGroupBytes); group++ {
 			e := entries[group]
 			bytes += e.size()
 			ops = append(ops, scripts.Restore(b.link.Keys.Record(e.fingerprint), record.Append(nil, e.record)))

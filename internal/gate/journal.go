@@ -11,8 +11,8 @@ import (
 )
 
 // journal keeps the outcomes that this replica answered with last: results and failures, its own and those that it
-// fetched. A Redis that forgot them gets them back (healer.go). The journal is bounded in bytes and, while nothing is to
-// be put back, in age.
+// fetched. A Redis that forgot them gets them back (healer.go). The journal is bounded in bytes and, while nothing is
+// to be put back, in age.
 type journal struct {
 	room int // bytes
 
@@ -35,8 +35,8 @@ const entryOverhead = 512
 
 func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
-// add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if the
-// new one is of an earlier attempt, or of the same attempt before its end.
+// add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if
+// the new one is of an earlier attempt, or of the same attempt before its end.
 func (j *journal) add(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch) {
 	e := &entry{f, r, time.Now(), epoch}
 	if e.size() > j.room {
@@ -57,8 +57,8 @@ func (j *journal) add(f fingerprint.Fingerprint, r record.Record, epoch link.Epo
 	}
 }
 
-// older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict on
-// it, and that before the result. Attempts begin anew at 1 after a result has ended.
+// older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict
+// on it, and that before the result. Attempts begin anew at 1 after a result has ended.
 func older(r, known *record.Record) bool {
 	if known.State != record.Failed && !written(r).Before(known.Ends) {
 		return false

@@ -59,7 +59,8 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 		return record.Record{State: record.Done, Attempt: attempt, Token: "done", Stored: at(stored), Ends: at(ends)}
 	}
 	failed := func(attempt, when int64, verdict record.Verdict) record.Record {
-		return record.Record{State: record.Failed, Attempt: attempt, Token: "failed" + string(verdict), FailedAt: at(when), Verdict: verdict}
+		return record.Record{State: record.Failed, Attempt: attempt, Token: "failed" + string(verdict), FailedAt: at(when),
+			Verdict: verdict}
 	}
 	for _, c := range []struct {
 		name         string

@@ -14,9 +14,9 @@ import (
 // probeEvery is how often, on average, a Redis that is away is asked whether it is back.
 const probeEvery = 200 * time.Millisecond
 
-// keeper looks after a bucket's executions, in one goroutine: it renews their leases at a third of LockTTL, keeps in touch
-// with Redis, flushes counters, and has the healer put back what Redis may have lost. Each of its calls is bounded by
-// RedisTimeout; that leases end in time does not depend on it (executions.add).
+// keeper looks after a bucket's executions, in one goroutine: it renews their leases at a third of LockTTL, keeps in
+// touch with Redis, flushes counters, and has the healer put back what Redis may have lost. Each of its calls is
+// bounded by RedisTimeout; that leases end in time does not depend on it (executions.add).
 type keeper struct {
 	bucket *bucket
 	healer healer
@@ -104,8 +104,8 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 	return ok
 }
 
-// renewed takes the answer to a renewal. It holds in every epoch: a lease that was renewed runs, and one that was lost to
-// a later attempt is lost, whatever Redis has forgotten since. ok is false if Redis refused to write.
+// renewed takes the answer to a renewal. It holds in every epoch: a lease that was renewed runs, and one that was lost
+// to a later attempt is lost, whatever Redis has forgotten since. ok is false if Redis refused to write.
 func (b *bucket) renewed(e *execution, reply link.Reply) (ok bool) {
 	answer := reply.InAnyEpoch()
 	switch answer.Verdict {
@@ -132,7 +132,8 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 	if !e.lost.CompareAndSwap(false, true) {
 		return
 	}
-	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is not accepted",
+	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
+		"not accepted",
 		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)
 	e.cancel(record.ErrLeaseLost)
 	e.overtaken <- value

@@ -47,10 +47,14 @@ func TestACrashCountsAsAFailureAndARefusalDoesNot(t *testing.T) {
 			stands record.Record
 			want   gate.Outcome
 		}{
-			{record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: over, Lease: lease, Started: over, Failures: 1}, gate.Poisoned},
-			{record.Record{State: record.InProgress, Attempt: 1, Token: "t", Deadline: over, Lease: lease, Started: over}, gate.Executed},
-			{record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: over, Reason: "timeout", Digest: digestOf("body"), Failures: 2}, gate.Poisoned},
-			{record.Record{State: record.Failed, Attempt: 9, Token: "t", FailedAt: over, Reason: "refused", Digest: digestOf("body"), Failures: 1}, gate.Executed},
+			{record.Record{State: record.InProgress, Attempt: 2, Token: "t", Deadline: over, Lease: lease, Started: over,
+				Failures: 1}, gate.Poisoned},
+			{record.Record{State: record.InProgress, Attempt: 1, Token: "t", Deadline: over, Lease: lease, Started: over},
+				gate.Executed},
+			{record.Record{State: record.Failed, Attempt: 2, Token: "t", FailedAt: over, Reason: "timeout",
+				Digest: digestOf("body"), Failures: 2}, gate.Poisoned},
+			{record.Record{State: record.Failed, Attempt: 9, Token: "t", FailedAt: over, Reason: "refused",
+				Digest: digestOf("body"), Failures: 1}, gate.Executed},
 		} {
 			h.record(n, c.stands)
 			if a := r.send(n); a.Outcome != c.want {

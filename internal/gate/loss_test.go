@@ -13,8 +13,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// forgetAndRefuse makes Redis forget all, a new history be noted as if by another replica, and all writes be refused from
-// then on: at once, so that nothing can be put back before.
+// forgetAndRefuse makes Redis forget all, a new history be noted as if by another replica, and all writes be refused
+// from then on: at once, so that nothing can be put back before.
 func (h *testbed) forgetAndRefuse(settle time.Duration) {
 	h.Helper()
 	var id string
@@ -27,7 +27,8 @@ func (h *testbed) forgetAndRefuse(settle time.Duration) {
 	build := h.client.B()
 	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
 		build.Arbitrary("HSET", keys.Metrics(), "history", id, "met_at", strconv.FormatInt(now, 10),
-			"settled_at", strconv.FormatInt(now+settle.Milliseconds(), 10), "settle", strconv.FormatInt(settle.Milliseconds(), 10)).Build(),
+			"settled_at", strconv.FormatInt(now+settle.Milliseconds(), 10), "settle", strconv.FormatInt(settle.Milliseconds(),
+				10)).Build(),
 		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
 		if err := reply.Error(); err != nil {
 			h.Fatal(err)
@@ -112,7 +113,8 @@ func TestALostLeaseIsCountedOnceHoweverLongItsLogicGoesOn(t *testing.T) {
 	first := a.later(1)
 	h.eventually("the lease is lost", func() bool { return h.metrics()["lost_leases"] > 0 })
 	time.Sleep(3 * o.LockTTL) // it is to be shown that nothing happens
-	another(record.Record{State: record.Done, Stored: time.Now(), Ends: time.Now().Add(time.Minute), Result: answer(`{"by":"another"}`)})
+	another(record.Record{State: record.Done, Stored: time.Now(), Ends: time.Now().Add(time.Minute),
+		Result: answer(`{"by":"another"}`)})
 	h.expect(<-first, gate.Waited, `{"by":"another"}`)
 	close(release)
 	h.expectCounts(map[string]int64{"executed": 1, "lost_leases": 1, "lost_stores": 1})
@@ -194,7 +196,8 @@ func TestALostExecutionDoesNotHoldUpTheFlightThatWentOn(t *testing.T) {
 	})
 	first := r.later(1)
 	<-entered
-	h.record(1, record.Record{State: record.Failed, Attempt: 2, Token: "another", FailedAt: time.Now(), Reason: "error", Digest: digestOf("body")})
+	h.record(1, record.Record{State: record.Failed, Attempt: 2, Token: "another", FailedAt: time.Now(), Reason: "error",
+		Digest: digestOf("body")})
 	redistest.Do(t, h.client, "CLIENT", "KILL", "TYPE", "normal") // a signal: it renews at once, and finds that it is lost
 	if attempt := <-entered; attempt != 3 {
 		t.Fatalf("attempt %d", attempt)

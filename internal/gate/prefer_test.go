@@ -44,7 +44,8 @@ func TestACallerWaitsAsLongAsItPrefers(t *testing.T) {
 		h.expect(<-patient, gate.Waited, `{"attempt":1}`)
 		h.expect(<-r.prefer(1, 0), gate.Replayed, `{"attempt":1}`)
 		h.expectExecutions(1)
-		h.expectCounts(map[string]int64{"total_requests": 5, "executed": 1, "late_answers": 1, "still_processing": 2, "waited": 1, "replayed": 1})
+		h.expectCounts(map[string]int64{"total_requests": 5, "executed": 1, "late_answers": 1, "still_processing": 2,
+			"waited": 1, "replayed": 1})
 	})
 }
 
@@ -103,8 +104,9 @@ func TestWhoDoesNotWaitIsNotToldOfAnExecutionWhoseLeaseHasEnded(t *testing.T) {
 	_, release := h.blocked()
 	const lease = 700 * time.Millisecond
 	h.record(1, record.Record{
-		State: record.InProgress, Attempt: 1, Token: "crashed", Started: time.Now(), Lease: lease, Deadline: time.Now().Add(lease),
-		Digest: digestOf("body"),
+		State: record.InProgress, Attempt: 1, Token: "crashed", Started: time.Now(), Lease: lease,
+		Deadline: time.Now().Add(lease),
+		Digest:   digestOf("body"),
 	})
 	patient := r.later(1)
 	h.expect(<-r.prefer(1, 0), gate.Processing, "") // the other one's lease runs

@@ -140,7 +140,8 @@ func say(reply string) string {
 
 func (f found) report(t testing.TB, began time.Time) {
 	t.Helper()
-	t.Logf("%d states, depth %d, %d ways out of what is promised, %.1f s", f.states, f.depth, f.waived, time.Since(began).Seconds())
+	t.Logf("%d states, depth %d, %d ways out of what is promised, %.1f s", f.states, f.depth, f.waived,
+		time.Since(began).Seconds())
 	if f.violation != "" {
 		t.Logf("%s:\n  %s", f.violation, strings.Join(f.trace, "\n  "))
 	}

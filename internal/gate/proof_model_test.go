@@ -33,9 +33,10 @@ type state struct {
 type member int32
 
 const (
-	due     member = 1 << iota // it has not called to heal since the last loss, or since the end of settling was last moved
-	early                      // its keeper's call on the way was sent before it knew of the last loss
-	unaware                    // a proxy hides the last loss from it
+	// it has not called to heal since the last loss, or since the end of settling was last moved
+	due     member = 1 << iota
+	early          // its keeper's call on the way was sent before it knew of the last loss
+	unaware        // a proxy hides the last loss from it
 	marks   = iota
 )
 

@@ -18,9 +18,9 @@ import (
 
 // dataset is what a Redis holds of one fingerprint, and which server it is.
 //
-// Time stands still but for the losses: it is proofTime plus a millisecond for each, so that a history is met at another
-// time after each. A deadline either runs or is over, and is written down as one of two texts (tidy): that a lease or a
-// settling ends is an event of its own.
+// Time stands still but for the losses: it is proofTime plus a millisecond for each, so that a history is met at
+// another time after each. A deadline either runs or is over, and is written down as one of two texts (tidy): that a
+// lease or a settling ends is an event of its own.
 type dataset struct {
 	record string // "": none
 	noted  noted  // in the metrics hash
@@ -97,7 +97,8 @@ type interpreter struct {
 	settles bool // the call has moved the end of settling
 }
 
-// newInterpreter compiles scripts/idempotency.lua, with the first text of each pair replaced by the second, as one mutant.
+// newInterpreter compiles scripts/idempotency.lua, with the first text of each pair replaced by the second, as one
+// mutant.
 func newInterpreter(t testing.TB, pairs ...string) *interpreter {
 	t.Helper()
 	source, err := os.ReadFile("../../scripts/idempotency.lua")

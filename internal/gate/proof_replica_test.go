@@ -15,8 +15,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// replica is all that one knows of the fingerprint and of its Redis: what bucket, link, journal, executions and the flight
-// hold, written down. Epochs are only told as "current" or not.
+// replica is all that one knows of the fingerprint and of its Redis: what bucket, link, journal, executions and the
+// flight hold, written down. Epochs are only told as "current" or not.
 type replica struct {
 	history scripts.History // the last one told
 	open    bool            // a signal is open: the cache is not trusted
@@ -112,10 +112,13 @@ type budget struct {
 func (b budget) less(cost budget) (left budget, ok bool) {
 	left = budget{
 		b.failovers - cost.failovers, b.hidden - cost.hidden, b.flushes - cost.flushes, b.pauses - cost.pauses,
-		b.crashes - cost.crashes, b.fails - cost.fails, b.unsure - cost.unsure, b.drops - cost.drops, b.forgets - cost.forgets,
+		b.crashes - cost.crashes, b.fails - cost.fails, b.unsure - cost.unsure, b.drops - cost.drops,
+		b.forgets - cost.forgets,
 	}
-	ok = b.failovers >= cost.failovers && b.hidden >= cost.hidden && b.flushes >= cost.flushes && b.pauses >= cost.pauses &&
-		b.crashes >= cost.crashes && b.fails >= cost.fails && b.unsure >= cost.unsure && b.drops >= cost.drops && b.forgets >= cost.forgets
+	ok = b.failovers >= cost.failovers && b.hidden >= cost.hidden && b.flushes >= cost.flushes &&
+		b.pauses >= cost.pauses &&
+		b.crashes >= cost.crashes && b.fails >= cost.fails && b.unsure >= cost.unsure && b.drops >= cost.drops &&
+		b.forgets >= cost.forgets
 	return left, ok
 }
 
@@ -186,9 +189,10 @@ func (d *driver) wake(r replica, m message) *bucket {
 func (d *driver) flight(b *bucket, r replica) *flight {
 	f := newFlight(b, d.name, proofDigest)
 	f.token, f.phase, f.looked = r.token.String(), r.phase, true
-	f.callers = []*caller{{webhook: Webhook{Fingerprint: d.name, Digest: proofDigest, Detach: func() (Execution, slog.LogValuer) {
-		return func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, errExited }, nil
-	}}}}
+	f.callers = []*caller{{webhook: Webhook{Fingerprint: d.name, Digest: proofDigest,
+		Detach: func() (Execution, slog.LogValuer) {
+			return func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, errExited }, nil
+		}}}}
 	b.flights.byFingerprint[d.name] = f
 	e := &execution{
 		flight: f, webhook: f.callers[0].webhook, token: f.token, attempt: r.attempt, inDoubt: r.doubt, failures: r.failed,
@@ -321,7 +325,8 @@ func (d *driver) flightMoves(r replica) []move {
 		return []move{
 			{name: "its logic returns", next: d.returns(done), stops: true},
 			{name: "its logic fails", next: d.returns(failed), stops: true, fails: true, costs: budget{fails: 1}},
-			{name: "its logic fails, and may have had its effect", next: d.returns(unsure), stops: true, costs: budget{unsure: 1}},
+			{name: "its logic fails, and may have had its effect", next: d.returns(unsure), stops: true,
+				costs: budget{unsure: 1}},
 		}
 	case r.in(storing) && lost:
 		again := move{name: "ends again", next: d.ends(r), when: settled}
@@ -364,7 +369,8 @@ func (d *driver) claimed(r replica) (m move) {
 	switch next := &m.next; f.phase {
 	case executing:
 		m.name, m.runs = "runs its logic", true
-		next.phase, next.attempt, next.doubt, next.failed = executing, f.execution.attempt, f.execution.inDoubt, f.execution.failures
+		next.phase, next.attempt, next.doubt, next.failed = executing, f.execution.attempt, f.execution.inDoubt,
+			f.execution.failures
 		b.executions.remove(f.execution)
 	case watching, settling:
 		m.name = "waits"

@@ -52,10 +52,10 @@ func (c call) operation() string {
 
 // wire is the connection of a real gate to a Redis that says what the proof wants.
 //
-// A step of a flight's or the keeper's that makes a call is run twice: once to see what it sends, which is where it stands
-// then; and once more, from the same state, when its reply has come, with the losses suspected that came in between. The
-// loops in which it would try again make one try each, since nobody has patience (claims), or the gate's life is over
-// (ends): the proof decides what happens between tries.
+// A step of a flight's or the keeper's that makes a call is run twice: once to see what it sends, which is where it
+// stands then; and once more, from the same state, when its reply has come, with the losses suspected that came in
+// between. The loops in which it would try again make one try each, since nobody has patience (claims), or the gate's
+// life is over (ends): the proof decides what happens between tries.
 type wire struct {
 	gate   *Gate
 	alive  context.Context

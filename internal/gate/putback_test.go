@@ -176,7 +176,8 @@ func TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll(t *testing.T) {
 	h.expectExecutions(20)
 }
 
-var journals = flag.Int("journals", 4, "MiB of journal that each of five replicas puts back in TestFiveFullJournalsAtOnce")
+var journals = flag.Int("journals", 4, "MiB of journal that each of five replicas puts back in "+
+	"TestFiveFullJournalsAtOnce")
 
 // TestFiveFullJournalsAtOnce: running executions are safe first, and settling lasts as long as it must.
 func TestFiveFullJournalsAtOnce(t *testing.T) {
@@ -212,7 +213,8 @@ func TestFiveFullJournalsAtOnce(t *testing.T) {
 	h.eventually("the running execution is put back", func() bool { return h.recordOf(-1).State == record.InProgress })
 	t.Logf("the running execution was back after %v", time.Since(start))
 	<-entered // of next, the first that is decided
-	t.Logf("five journals of %d MiB: decided again after %v, %d records put back", *journals, time.Since(start), h.metrics()["restored"])
+	t.Logf("five journals of %d MiB: decided again after %v, %d records put back", *journals, time.Since(start),
+		h.metrics()["restored"])
 	close(release)
 	h.expectOne(<-running, gate.Executed)
 	h.expectOne(<-next, gate.Executed)

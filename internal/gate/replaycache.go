@@ -9,9 +9,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// replayCache is a small table of the fingerprints that were done here lately. Only these are looked up in the client-side
-// cache, because a miss there costs a first-time webhook a whole round trip. The records that were found are kept parsed,
-// so that a storm costs no more than a look into this table.
+// replayCache is a small table of the fingerprints that were done here lately. Only these are looked up in the
+// client-side cache, because a miss there costs a first-time webhook a whole round trip. The records that were found
+// are kept parsed, so that a storm costs no more than a look into this table.
 //
 // A fingerprint displaces another one in its slot. The question "has" may take one fingerprint for another, because 64
 // bits of each are kept: then there is a round trip for nothing. A record is found under its whole fingerprint only.

@@ -33,8 +33,8 @@ func causeOf(won scripts.Answer) string {
 	return "first"
 }
 
-// report writes an execution's line, the only one that tells of its end. lost says that another execution had begun before
-// this one ended.
+// report writes an execution's line, the only one that tells of its end. lost says that another execution had begun
+// before this one ended.
 func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	end, err, options := &e.end, e.err, &b.gate.options
 	if options.Report == ReportNone {

@@ -68,14 +68,21 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 			ends func() (record.Result, error)
 			want map[string]any
 		}{
-			{"the first one fails for certain", func() (record.Result, error) { return record.Result{}, errors.New("no\nseats") },
-				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 1, "cause": "first", "reason": "error", "error": "no\nseats"}},
+			{"the first one fails for certain", func() (record.Result, error) {
+				return record.Result{},
+					errors.New("no\nseats")
+			},
+				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 1, "cause": "first", "reason": "error",
+					"error": "no\nseats"}},
 			{"the next one is not sure", func() (record.Result, error) { return record.Result{}, record.ErrOutcomeUnknown },
-				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 2, "cause": "retry after error", "reason": "unknown"}},
+				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 2, "cause": "retry after error",
+					"reason": "unknown"}},
 			{"the next one panics, in doubt", func() (record.Result, error) { panic("a secret") },
-				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 3, "cause": "retry after unknown", "in_doubt": true, "error": "panic with a string"}},
+				map[string]any{"level": "ERROR", "outcome": "failed", "attempt": 3, "cause": "retry after unknown",
+					"in_doubt": true, "error": "panic with a string"}},
 			{"the last one does it", func() (record.Result, error) { return answer(`"done"`), nil },
-				map[string]any{"level": "WARN", "outcome": "stored", "attempt": 4, "cause": "retry after panic", "in_doubt": true, "status": 200, "bytes": 6}},
+				map[string]any{"level": "WARN", "outcome": "stored", "attempt": 4, "cause": "retry after panic", "in_doubt": true,
+					"status": 200, "bytes": 6}},
 		} {
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return c.ends() })
 			webhook := h.request(1, "body")
@@ -85,11 +92,13 @@ func TestEachExecutionHasOneLineWithWhatAPersonAsksFor(t *testing.T) {
 				t.Fatalf("%s: %d lines", c.name, lines)
 			}
 			h.has(line, c.want)
-			h.has(line, map[string]any{"fingerprint": webhook.Fingerprint, "dialog": "dialog", "node": "node", "replica": "here/1"})
+			h.has(line, map[string]any{"fingerprint": webhook.Fingerprint, "dialog": "dialog", "node": "node",
+				"replica": "here/1"})
 			if _, ok := line["took"].(float64); !ok {
 				t.Errorf("%s: took %v", c.name, line["took"])
 			}
-			if text := fmt.Sprint(line); strings.Contains(text, "a secret") || strings.Contains(fmt.Sprint(line["error"]), "goroutine") {
+			if text := fmt.Sprint(line); strings.Contains(text, "a secret") || strings.Contains(fmt.Sprint(line["error"]),
+				"goroutine") {
 				t.Errorf("it says %s", text)
 			}
 		}

@@ -21,7 +21,8 @@ func open(t *testing.T, url string, o gate.Options) (*gate.Gate, *redis.Store) {
 	t.Helper()
 	o.Log = quiet
 	g := gate.New(o)
-	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy", Timeout: o.RedisTimeout}, g.Invalidated, quiet)
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(url), KeyPrefix: "cognigy",
+		Timeout: o.RedisTimeout}, g.Invalidated, quiet)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// store sends the end of the execution once. No caller is told of a success before Redis has it and the journal too. After
-// RedisPatience without a verdict the callers are let go; their retries find the result.
+// store sends the end of the execution once. No caller is told of a success before Redis has it and the journal too.
+// After RedisPatience without a verdict the callers are let go; their retries find the result.
 func (f *flight) store() phase {
 	b, e := f.bucket, f.execution
 	select {
@@ -66,8 +66,8 @@ func (e *execution) fail(reason string) scripts.Op {
 	return scripts.Fail(e.flight.key, e.attempt, e.token, reason, e.webhook.Digest, e.inDoubt, e.failures)
 }
 
-// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick; 0:
-// it is not kept at all.
+// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick;
+// 0: it is not kept at all.
 func (b *bucket) ttl(r record.Result) time.Duration {
 	if r.Status >= 400 {
 		return b.gate.options.RejectedTTL
@@ -167,8 +167,8 @@ func (f *flight) goOn(value []byte) phase {
 	return claiming
 }
 
-// seeOff waits until the logic of an execution that has lost its lease returns, and fails it: nothing of it may be stored,
-// also if Redis forgets which attempt overtook it.
+// seeOff waits until the logic of an execution that has lost its lease returns, and fails it: nothing of it may be
+// stored, also if Redis forgets which attempt overtook it.
 func (b *bucket) seeOff(e *execution) {
 	<-e.returned
 	again := link.Pauses()

@@ -19,8 +19,11 @@ func atMostOnce() gate.Options {
 	return o
 }
 
-// cutOff makes a replica execute webhook 1, cuts it off from Redis past its lease, and has another one judge the attempt.
-func (h *testbed) cutOff(o gate.Options, verdict gate.Outcome) (owner *replica, first <-chan gate.Answer, release chan struct{}) {
+// cutOff makes a replica execute webhook 1, cuts it off from Redis past its lease, and has another one judge the
+// attempt.
+func (h *testbed) cutOff(
+	o gate.Options, verdict gate.Outcome,
+) (owner *replica, first <-chan gate.Answer, release chan struct{}) {
 	h.Helper()
 	owner, other := h.openBehindProxy(o), h.open(o)
 	entered := make(chan struct{}, 1)
@@ -175,7 +178,8 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 				t.Errorf("its age is %v", a.Age)
 			}
 		}
-		if kept := h.recordOf(1); kept.State != record.Failed || kept.Reason != "rejected" || kept.Doubt || kept.Failures != 0 {
+		if kept := h.recordOf(1); kept.State != record.Failed || kept.Reason != "rejected" || kept.Doubt ||
+			kept.Failures != 0 {
 			t.Errorf("%+v stands", kept)
 		}
 		h.setLogic(returns(answer(`{"booked":true}`)))

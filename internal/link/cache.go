@@ -11,8 +11,8 @@ import (
 var ErrBusy = errors.New("too many looks into the cache are under way")
 
 // Get reads a record through the client-side cache, and makes this connection track it. hit: there was no round trip.
-// The record's result is the cache's own memory: it must not be changed. The cache may lag behind Redis by milliseconds:
-// only an outcome is to be believed, and only while CacheTrusted.
+// The record's result is the cache's own memory: it must not be changed. The cache may lag behind Redis by
+// milliseconds: only an outcome is to be believed, and only while CacheTrusted.
 func (l *Link) Get(key string) (f Fact[record.Record], hit bool, err error) {
 	f = Fact[record.Record]{epoch: l.Epoch(), link: l}
 	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)

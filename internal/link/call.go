@@ -40,8 +40,9 @@ func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 	reply, err = scripts.Run(ctx, l.Client, scripts.Call{
 		Metrics: l.Keys.Metrics(), Flushed: l.Keys.Flush(l.Process),
 		Settle: l.Settle, Lease: l.LockTTL, TTL: l.ResultTTL,
-		MaxAttempts: l.MaxAttempts, StopInDoubt: l.StopInDoubt, DoubtTTL: l.DoubtTTL, Acks: l.ReplicasAck, Timeout: l.RedisTimeout,
-		Flush: flush, Ops: ops,
+		MaxAttempts: l.MaxAttempts, StopInDoubt: l.StopInDoubt, DoubtTTL: l.DoubtTTL, Acks: l.ReplicasAck,
+		Timeout: l.RedisTimeout,
+		Flush:   flush, Ops: ops,
 	})
 	if err != nil {
 		l.missed(err)

@@ -30,8 +30,8 @@ type Won struct {
 }
 
 // Claim asks until there is an answer of the current epoch, for RedisPatience at most, and not at all if Redis has been
-// silent for that long. It gives up when life ends. ok is false without an answer: if the claim was sent, its token must
-// be abandoned (Abandon).
+// silent for that long. It gives up when life ends. ok is false without an answer: if the claim was sent, its token
+// must be abandoned (Abandon).
 func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 	giveUp := time.Now().Add(l.RedisPatience)
 	again := Pauses()
@@ -64,8 +64,8 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 	return won, false
 }
 
-// takes reports whether a reply to a claim is whole and current, and the lease that it won still runs. Then the cache may
-// answer again, unless Redis settles.
+// takes reports whether a reply to a claim is whole and current, and the lease that it won still runs. Then the cache
+// may answer again, unless Redis settles.
 func (l *Link) takes(key string, reply *Reply) bool {
 	verdict := reply.value.Verdict
 	if !l.Whole(key, reply) {

@@ -61,9 +61,9 @@ var fields = [kinds][]string{
 	Unauthorized:     {"unauthorized"},
 }
 
-// Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush is
-// on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or lost,
-// also if a reply is.
+// Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush
+// is on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or
+// lost, also if a reply is.
 type Counters struct {
 	tally [kinds]atomic.Int64
 

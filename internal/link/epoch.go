@@ -36,8 +36,8 @@ func (l *Link) Losses() <-chan struct{} { return l.epochs.losses }
 // WakeKeeper makes the keeper heal though no loss is suspected: there is something to put back that it may have missed.
 func (l *Link) WakeKeeper() { l.epochs.wake() }
 
-// CacheTrusted reports whether the client-side cache may answer. From a suspected loss until a claim that was sent after
-// it is answered otherwise than "settling", it must not.
+// CacheTrusted reports whether the client-side cache may answer. From a suspected loss until a claim that was sent
+// after it is answered otherwise than "settling", it must not.
 func (l *Link) CacheTrusted() bool { return l.epochs.trusted.Load() == l.epochs.current.Load() }
 
 func (s *epochs) begin() {

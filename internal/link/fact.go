@@ -26,9 +26,9 @@ func (f Fact[T]) Now() (value T, ok bool) {
 }
 
 // After returns the value once note has written it down, so that it can be put back. ok is false if a loss has been
-// suspected since it was asked. The order matters: a loss that comes behind the note finds the value in it, and one that
-// comes before makes ok false. If the order were the other way round, a loss between the two would find nothing to put
-// back, and a caller would be told what Redis no longer has.
+// suspected since it was asked. The order matters: a loss that comes behind the note finds the value in it, and one
+// that comes before makes ok false. If the order were the other way round, a loss between the two would find nothing to
+// put back, and a caller would be told what Redis no longer has.
 func (f Fact[T]) After(note func(T, Epoch)) (value T, ok bool) {
 	note(f.value, f.epoch)
 	return f.Now()
@@ -51,6 +51,6 @@ type Reply struct {
 	Err     error     // no answer is known; errors.Is(err, ErrNotSent): Redis did nothing
 }
 
-// InAnyEpoch returns the answer whatever has happened since. It is for the keeper alone, whose renewals and restores are
-// what puts back after a loss: they say what they found, and are repeated in the next epoch.
+// InAnyEpoch returns the answer whatever has happened since. It is for the keeper alone, whose renewals and restores
+// are what puts back after a loss: they say what they found, and are repeated in the next epoch.
 func (r Reply) InAnyEpoch() scripts.Answer { return r.value }

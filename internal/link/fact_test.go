@@ -24,7 +24,8 @@ func TestAFactOfAnOldEpochGivesNothingOut(t *testing.T) {
 	}
 }
 
-// TestALossThatIsSuspectedDuringTheNoteIsSeen: the note comes first, so that a loss in between is either put back or seen.
+// TestALossThatIsSuspectedDuringTheNoteIsSeen: the note comes first, so that a loss in between is either put back or
+// seen.
 func TestALossThatIsSuspectedDuringTheNoteIsSeen(t *testing.T) {
 	l := New(Options{})
 	noted := ""

@@ -8,8 +8,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Bounds of what one group may hold. Redis does nothing else while it works on one (about 1 ms for 128 operations), and a large
-// one is long on its way.
+// Bounds of what one group may hold. Redis does nothing else while it works on one (about 1 ms for 128 operations), and
+// a large one is long on its way.
 const (
 	MaxGroup      = 128
 	MaxGroupBytes = 1 << 20 // of arguments; one operation alone may have more
@@ -19,9 +19,10 @@ const (
 // other than a call costs.
 const eager = 4
 
-// group gathers operations while a call is under way, and sends them together in the next one, as a database commits its
-// log. Alone, an operation goes out at once, in the goroutine that brought it. A group has no goroutine and no timer of
-// its own: whoever comes back from a call lets the first operation that gathered make the next call, for all of them.
+// group gathers operations while a call is under way, and sends them together in the next one, as a database commits
+// its log. Alone, an operation goes out at once, in the goroutine that brought it. A group has no goroutine and no
+// timer of its own: whoever comes back from a call lets the first operation that gathered make the next call, for all
+// of them.
 type group struct {
 	eager int // const eager, unless nothing is grouped; fixed at construction
 
@@ -67,8 +68,8 @@ func (g *group) begin(t *ticket) []*ticket {
 	return nil
 }
 
-// commit makes the call of a group, lets the next one go, and hands out what came back. The first ticket is the caller's
-// own.
+// commit makes the call of a group, lets the next one go, and hands out what came back. The first ticket is the
+// caller's own.
 func (l *Link) commit(tickets []*ticket) {
 	ops := make([]scripts.Op, len(tickets))
 	for i, t := range tickets {
@@ -93,8 +94,8 @@ func (l *Link) commit(tickets []*ticket) {
 
 var errNoTurn = fmt.Errorf("calls before it had no answer: %w", ErrNotSent)
 
-// next lets the first of those that wait make the next call, after one of n operations. It returns those that have waited
-// for longer than patience while Redis did not answer: they must not learn of it one call after the other.
+// next lets the first of those that wait make the next call, after one of n operations. It returns those that have
+// waited for longer than patience while Redis did not answer: they must not learn of it one call after the other.
 func (g *group) next(n int, answered bool, patience time.Duration) (late []*ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -123,8 +124,8 @@ func (g *group) next(n int, answered bool, patience time.Duration) (late []*tick
 	return late
 }
 
-// Batch sends up to MaxGroup operations in one call of their own: renewals and restores, which the keeper sends. An error
-// is that of the call.
+// Batch sends up to MaxGroup operations in one call of their own: renewals and restores, which the keeper sends. An
+// error is that of the call.
 func (l *Link) Batch(ops []scripts.Op) ([]Reply, scripts.History, error) {
 	epoch, sent := l.Epoch(), time.Now()
 	reply, err := l.call(ops)

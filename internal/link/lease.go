@@ -2,8 +2,8 @@ package link
 
 import "time"
 
-// Lease is what this replica believes of a lease, by its own clock. It runs from before the claim or the renewal that won
-// it was sent (Reply.Sent), so that it ends here before it ends in Redis.
+// Lease is what this replica believes of a lease, by its own clock. It runs from before the claim or the renewal that
+// won it was sent (Reply.Sent), so that it ends here before it ends in Redis.
 type Lease struct {
 	sent   time.Time
 	length time.Duration

@@ -1,9 +1,9 @@
 // Package link is one bucket's conversation with its Redis. It sends operations of the script, in groups, with the
 // counters that are due, and reads records through the client-side cache. It knows no webhook, no flight and no HTTP.
 //
-// Everything that Redis says comes as a Fact, with the epoch in which it was asked. A fact gives out its value only while
-// that epoch is current, because what was asked before a suspected loss proves nothing (epoch.go). This is the rule that
-// keeps a webhook from being executed twice after a failover.
+// Everything that Redis says comes as a Fact, with the epoch in which it was asked. A fact gives out its value only
+// while that epoch is current, because what was asked before a suspected loss proves nothing (epoch.go). This is the
+// rule that keeps a webhook from being executed twice after a failover.
 package link
 
 import (
@@ -74,8 +74,8 @@ func New(o Options) *Link {
 // Now is Redis' clock, as the last reply showed it.
 func (l *Link) Now() time.Time { return time.Now().Add(time.Duration(l.offset.Load())) }
 
-// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots of
-// a connection's ring (1024): a full ring holds a caller past its deadline.
+// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots
+// of a connection's ring (1024): a full ring holds a caller past its deadline.
 const maxInFlight = 512
 
 // Slots bound what is under way towards Redis at once, over all links of a process.

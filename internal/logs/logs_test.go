@@ -18,14 +18,17 @@ func TestJSONHasUnitsInNamesAndTextForWhatIsBuiltOfBytes(t *testing.T) {
 	var out strings.Builder
 	name := fingerprint.Of([]byte("d"), []byte("n"), 1)
 	logs.New(config.Log{Format: "json"}, &out).WithGroup("g").Info("all kinds",
-		"after", 1500*time.Millisecond, "took", 12_345*time.Nanosecond, "fingerprint", name, "from", netip.MustParseAddr("::1"),
-		"size", config.MiB, "secret", config.Secret("s"), "error", errors.Join(errors.New("e"), errors.New("f")), "at", time.Unix(0, 0).UTC(), "n", int64(7), "rate", 0.5, "yes", true)
+		"after", 1500*time.Millisecond, "took", 12_345*time.Nanosecond, "fingerprint", name, "from",
+		netip.MustParseAddr("::1"),
+		"size", config.MiB, "secret", config.Secret("s"), "error", errors.Join(errors.New("e"), errors.New("f")), "at",
+		time.Unix(0, 0).UTC(), "n", int64(7), "rate", 0.5, "yes", true)
 	var line struct{ G map[string]any }
 	if err := json.Unmarshal([]byte(out.String()), &line); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
 	want := map[string]any{
-		"after_ms": 1500., "took_ms": 0.012, "fingerprint": name.String(), "from": "::1", "size": "1MiB", "secret": "[hidden]", "error": "e; f",
+		"after_ms": 1500., "took_ms": 0.012, "fingerprint": name.String(), "from": "::1", "size": "1MiB",
+		"secret": "[hidden]", "error": "e; f",
 		"at": "1970-01-01T00:00:00Z", "n": 7., "rate": 0.5, "yes": true,
 	}
 	for field, value := range want {

@@ -140,8 +140,8 @@ func (r *Record) HasResult() bool { return r.State == Done || r.State == Sealed 
 // Forgotten reports whether a person had this record forgotten.
 func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
 
-// MaxValue is the length of the longest record that any version writes, in bytes: the largest result that a setting allows
-// (64 MiB), the line, and as much again for what sealing adds. The script has the same number.
+// MaxValue is the length of the longest record that any version writes, in bytes: the largest result that a setting
+// allows (64 MiB), the line, and as much again for what sealing adds. The script has the same number.
 const MaxValue = 64<<20 + 2*maxHeader
 
 // Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
@@ -333,7 +333,8 @@ func (r Result) Kind() string {
 	return strings.Join(kind, " ")
 }
 
-// ParseKind sets the content type and the headers from what Kind returned. Text that Kind does not return is ErrForeign.
+// ParseKind sets the content type and the headers from what Kind returned. Text that Kind does not return is
+// ErrForeign.
 func (r *Result) ParseKind(kind []byte) error {
 	h := header{rest: kind}
 	r.ContentType, r.Headers = h.contentType(), h.headers()
@@ -355,15 +356,16 @@ func isFinal(status int) bool {
 // Content-Encoding are among them since a result is stored without its encodings.
 func Frames(lower string) bool {
 	switch lower {
-	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te",
+	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+		"keep-alive", "te",
 		"trailer", "transfer-encoding", "upgrade":
 		return true
 	}
 	return strings.HasPrefix(lower, "proxy-")
 }
 
-// NeverKept says whether a header, in lower case, must not be kept with a result: it is one caller's alone, tells of the
-// moment of one answer, or is written by the gateway.
+// NeverKept says whether a header, in lower case, must not be kept with a result: it is one caller's alone, tells of
+// the moment of one answer, or is written by the gateway.
 func NeverKept(lower string) bool {
 	switch lower {
 	case "age", "authorization", "date", "preference-applied", "retry-after", "set-cookie", "set-cookie2":

@@ -49,24 +49,29 @@ func goldens() map[string]record.Record {
 			State: record.InProgress, Attempt: 3, Token: token, Deadline: deadline, Lease: time.Minute, Started: began,
 			Digest: digest, Doubt: true, Failures: 2, Past: past,
 		},
-		"done":         done(record.JSON, `{"booked":true,"seats":[1,2],"note":"two`+"\n"+`lines"}`),
-		"done-again":   again,
-		"done-text":    done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
-		"done-headers": done("text/plain", "moved", record.Header{Name: "Location", Value: "/bookings/7?a=100% b"}, record.Header{Name: "X-Empty"}),
-		"sealed":       sealed,
+		"done":       done(record.JSON, `{"booked":true,"seats":[1,2],"note":"two`+"\n"+`lines"}`),
+		"done-again": again,
+		"done-text":  done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
+		"done-headers": done("text/plain", "moved", record.Header{Name: "Location", Value: "/bookings/7?a=100% b"},
+			record.Header{Name: "X-Empty"}),
+		"sealed": sealed,
 		"failed": {
-			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "timeout", Started: began, Digest: digest, Doubt: true,
+			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "timeout", Started: began, Digest: digest,
+			Doubt: true,
 		},
 		"failed-again": {
 			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "error", Started: began, Digest: digest,
 			Failures: 2, Past: past,
 		},
 		"expired": {
-			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: record.Expired, Started: began, Digest: digest,
-			Doubt: true, Failures: 3, Verdict: record.Poisoned, Past: past,
+			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: record.Expired, Started: began,
+			Digest: digest,
+			Doubt:  true, Failures: 3, Verdict: record.Poisoned, Past: past,
 		},
-		"abandoned": {State: record.Failed, Attempt: 0, Token: token, FailedAt: failed, Reason: "unanswered", Started: failed},
-		"forgotten": {State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: failed, Reason: "forgotten", Started: failed},
+		"abandoned": {State: record.Failed, Attempt: 0, Token: token, FailedAt: failed, Reason: "unanswered",
+			Started: failed},
+		"forgotten": {State: record.Failed, Attempt: 4, Token: record.Person, FailedAt: failed, Reason: "forgotten",
+			Started: failed},
 	}
 }
 
@@ -167,7 +172,8 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 
 func TestNumbersHoldWhatLuaHoldsExactly(t *testing.T) {
 	const most = 1<<53 - 1
-	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0 " + strings.Repeat("0", 32) + " 1 " + strconv.Itoa(most) + " -\n"
+	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0 " + strings.Repeat("0", 32) + " 1 " +
+		strconv.Itoa(most) + " -\n"
 	r, err := record.Parse([]byte(value))
 	if err != nil || r.Attempt != most || r.Deadline.UnixMilli() != most || string(record.Append(nil, r)) != value {
 		t.Errorf("%+v, %v", r, err)
@@ -292,7 +298,8 @@ func TestWhatNoResultHasIsForeign(t *testing.T) {
 		return record.Append(nil, r)
 	}
 	headers := func(name, value string) []record.Header { return []record.Header{{Name: name, Value: value}} }
-	right := record.Result{Status: 404, ContentType: "text/plain", Headers: headers("Location", "/a b"), Body: []byte("none")}
+	right := record.Result{Status: 404, ContentType: "text/plain", Headers: headers("Location", "/a b"),
+		Body: []byte("none")}
 	if _, err := record.Parse(planted(right)); err != nil {
 		t.Errorf("a result is refused: %v", err)
 	}

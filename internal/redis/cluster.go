@@ -16,7 +16,9 @@ import (
 const lookAtShards = 5 * time.Second
 
 // joinCluster connects anew, to all of a cluster, and lays the keys out in buckets. Its errors go on from "redis at …".
-func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger) error {
+func (s *Store) joinCluster(
+	ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger,
+) error {
 	option.ForceSingleClient = false
 	option.ClusterOption.ShardsRefreshInterval = lookAtShards
 	client, err := connect(ctx, option, s.Keys, c.Retries, log)
@@ -34,9 +36,9 @@ func (s *Store) joinCluster(ctx context.Context, option rueidis.ClientOption, c 
 	return nil
 }
 
-// agreeOnBuckets holds the number of buckets against what the first replica wrote down: with another number a replica would look
-// for records where nobody else puts them, and execute webhooks again. What is no gateway writes nothing down, and takes the
-// number that stands there.
+// agreeOnBuckets holds the number of buckets against what the first replica wrote down: with another number a replica
+// would look for records where nobody else puts them, and execute webhooks again. What is no gateway writes nothing
+// down, and takes the number that stands there.
 func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
 	key := c.KeyPrefix + ":buckets"
 	ctx, cancel := context.WithTimeout(ctx, 2*c.Timeout)
@@ -56,7 +58,8 @@ func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, 
 	case agreed < 1 || agreed > 256:
 		return 0, fmt.Errorf("has %d as its number of buckets at %s: that is not ours", agreed, key)
 	case gateway && agreed != int64(c.Buckets):
-		return 0, fmt.Errorf("has another number of buckets: BUCKETS is %d, but %s, where the first replica wrote it down, has %d: all replicas must have the same",
+		return 0, fmt.Errorf("has another number of buckets: BUCKETS is %d, but %s, where the first replica wrote it down, "+
+			"has %d: all replicas must have the same",
 			c.Buckets, key, agreed)
 	}
 	return int(agreed), nil

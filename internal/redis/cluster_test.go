@@ -25,7 +25,8 @@ func TestTheLayoutOfKeysInACluster(t *testing.T) {
 	if f, ok := keys.Fingerprint(keys.Record(seven)); !ok || f != seven {
 		t.Errorf("%s is read as %v, %v", keys.Record(seven), f, ok)
 	}
-	for _, other := range []string{"cognigy:{21}:fp:" + sevenHex, "cognigy:fp:" + sevenHex, redis.NewClusterKeys("cognigy", 32).Metrics()} {
+	for _, other := range []string{"cognigy:{21}:fp:" + sevenHex, "cognigy:fp:" + sevenHex,
+		redis.NewClusterKeys("cognigy", 32).Metrics()} {
 		if f, ok := keys.Fingerprint(other); ok {
 			t.Errorf("%q is taken for the record of %v", other, f)
 		}
@@ -71,14 +72,16 @@ func TestMetricsOfAllBucketsAreAddedUp(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 1)
 	keys := redis.NewClusterKeys("cognigy", 8)
 	for i, b := range keys.Buckets() {
-		redistest.Do(t, cluster.Client(), "HSET", b.Metrics(), "executed", "2", "history", string(b), "met_at", []string{"1", "3", "2", "1", "0", "1", "1", "1"}[i])
+		redistest.Do(t, cluster.Client(), "HSET", b.Metrics(), "executed", "2", "history", string(b), "met_at",
+			[]string{"1", "3", "2", "1", "0", "1", "1", "1"}[i])
 	}
 	redistest.Do(t, cluster.Client(), "HSET", keys.Metrics(), "detection_rate", "0.2500")
 	metrics, err := redis.Metrics(t.Context(), cluster.Client(), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for field, want := range map[string]string{"executed": "16", "history": "cognigy:{1}", "met_at": "3", "detection_rate": "0.2500"} {
+	for field, want := range map[string]string{"executed": "16", "history": "cognigy:{1}", "met_at": "3",
+		"detection_rate": "0.2500"} {
 		if metrics[field] != want {
 			t.Errorf("%s is %q, want %q", field, metrics[field], want)
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // tryCommands refuses a Redis that will never take a command without which no webhook can be served: an ACL, another
-// engine or a replica says no to it. Each is tried in a form that changes nothing, also where its answer is an error. An
-// error that may pass (full, loading) is not looked at.
+// engine or a replica says no to it. Each is tried in a form that changes nothing, also where its answer is an error.
+// An error that may pass (full, loading) is not looked at.
 func (s *Store) tryCommands(ctx context.Context, key string) error {
 	tries := [][]string{
 		{"EVAL", "return 1", "1", key},
@@ -36,7 +36,8 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 	if reason == nil {
 		return nil
 	}
-	return fmt.Errorf("can't serve: it refuses %s (%w); docs/redis.md has the commands that a user needs", strings.Join(refused, ", "), reason)
+	return fmt.Errorf("can't serve: it refuses %s (%w); docs/redis.md has the commands that a user needs",
+		strings.Join(refused, ", "), reason)
 }
 
 // isPermanent reports whether Redis says that it will not take a command, however often it is asked.
@@ -47,5 +48,6 @@ func isPermanent(err error) bool {
 	}
 	text := said.Error()
 	return strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "READONLY") ||
-		strings.Contains(strings.ToLower(text), "unknown command") || strings.Contains(strings.ToLower(text), "unknown subcommand")
+		strings.Contains(strings.ToLower(text), "unknown command") || strings.Contains(strings.ToLower(text),
+		"unknown subcommand")
 }

@@ -35,7 +35,8 @@ func TestNobodyElseOnTheMachineGetsIntoTheEmbeddedStore(t *testing.T) {
 			t.Errorf("it listens on %s", addr)
 		}
 		for _, password := range []string{"", "guess"} {
-			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, Password: password, ForceSingleClient: true, DisableCache: true})
+			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, Password: password,
+				ForceSingleClient: true, DisableCache: true})
 			if err == nil {
 				err = client.Do(t.Context(), client.B().Get().Key("k").Build()).Error()
 				client.Close()
@@ -50,8 +51,8 @@ func TestNobodyElseOnTheMachineGetsIntoTheEmbeddedStore(t *testing.T) {
 	}
 }
 
-// A record that ends early makes its webhook execute again. A tick is charged in full to a key that is set within it, so
-// there is room for one that came late.
+// A record that ends early makes its webhook execute again. A tick is charged in full to a key that is set within it,
+// so there is room for one that came late.
 func TestTTLsOfTheEmbeddedStoreEndWithTheTimeThatPasses(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redistest.Client(t, server.Addr())

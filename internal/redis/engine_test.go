@@ -26,7 +26,8 @@ func TestWhereHelloBreaksProtocol2IsNamed(t *testing.T) {
 	for name, says := range noHello {
 		t.Run(name, func(t *testing.T) {
 			e := redistest.NewEngine(t, s.Addr()).Says("HELLO", says)
-			if sentence, _ := refused(t, at(e.Addr())); !strings.Contains(sentence, "?protocol=2") || strings.Contains(sentence, "\n") {
+			if sentence, _ := refused(t, at(e.Addr())); !strings.Contains(sentence, "?protocol=2") ||
+				strings.Contains(sentence, "\n") {
 				t.Errorf("%s", sentence)
 			}
 		})
@@ -45,7 +46,8 @@ func TestWithProtocol2HelloIsNeverSent(t *testing.T) {
 			}
 			e.Hears(func(command string) { mu.Lock(); heard = append(heard, command); mu.Unlock() })
 			store, logged := open(t, byURL("redis://:s3cret@"+e.Addr()+"/3?protocol=2"))
-			if store.Tracking || !strings.Contains(logged.String(), "level=WARN") || !strings.Contains(logged.String(), "protocol=2") {
+			if store.Tracking || !strings.Contains(logged.String(), "level=WARN") || !strings.Contains(logged.String(),
+				"protocol=2") {
 				t.Errorf("tracking %v, logged: %s", store.Tracking, logged)
 			}
 			eventually(t, "a write goes through", func() bool { // a connection that was closed at TIME may be its last
@@ -71,10 +73,12 @@ func TestTrackingIsBelievedWhereItWorks(t *testing.T) {
 		says map[string]string
 		why  string
 	}{
-		"CLIENT CACHING is refused in other words": {map[string]string{"CLIENT CACHING": "-ERR syntax error"}, "syntax error"},
-		"CLIENT CACHING is granted and not done":   {map[string]string{"CLIENT CACHING": "+OK"}, "told nothing of a change"},
-		"nothing is tracked":                       {map[string]string{"CLIENT": "+OK"}, "told nothing of a change"},
-		"CLIENT TRACKING is refused":               {map[string]string{"CLIENT TRACKING": "-ERR unknown subcommand"}, "unknown subcommand"},
+		"CLIENT CACHING is refused in other words": {map[string]string{"CLIENT CACHING": "-ERR syntax error"},
+			"syntax error"},
+		"CLIENT CACHING is granted and not done": {map[string]string{"CLIENT CACHING": "+OK"}, "told nothing of a change"},
+		"nothing is tracked":                     {map[string]string{"CLIENT": "+OK"}, "told nothing of a change"},
+		"CLIENT TRACKING is refused": {map[string]string{"CLIENT TRACKING": "-ERR unknown subcommand"},
+			"unknown subcommand"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +133,8 @@ func TestAFirstConnectionThatFailsSaysWhatIsLikelyWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sentence, _ := refused(t, byURL(c.url))
-			if !strings.Contains(sentence, c.says) || strings.Contains(sentence, "\n") || strings.Count(sentence, "redis at ") != 1 {
+			if !strings.Contains(sentence, c.says) || strings.Contains(sentence, "\n") ||
+				strings.Count(sentence, "redis at ") != 1 {
 				t.Errorf("%s", sentence)
 			}
 		})

@@ -32,7 +32,8 @@ func TestTheLayoutOfKeys(t *testing.T) {
 			t.Errorf("%s is read as %v, %v", keys.Record(seven), f, ok)
 		}
 		for _, other := range []string{
-			"", prefix, prefix + ":fp:", prefix + ":fp:" + sevenHex[1:], prefix + ":fp:" + sevenHex + "0", "x" + keys.Record(seven),
+			"", prefix, prefix + ":fp:", prefix + ":fp:" + sevenHex[1:], prefix + ":fp:" + sevenHex + "0",
+			"x" + keys.Record(seven),
 			"other:fp:" + sevenHex, sevenHex, keys.Metrics(), keys.Sweeper(), keys.Buckets()[0].Flush(sevenHex),
 		} {
 			if f, ok := keys.Fingerprint(other); ok {

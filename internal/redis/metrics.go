@@ -8,8 +8,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Metrics reads the metrics hashes of all buckets as one: counters are added up, and the history is the one that was met
-// last.
+// Metrics reads the metrics hashes of all buckets as one: counters are added up, and the history is the one that was
+// met last.
 func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]string, error) {
 	buckets := keys.Buckets()
 	commands := make(rueidis.Commands, len(buckets))

@@ -51,7 +51,9 @@ func (s *Store) Close() {
 // Open connects, and refuses or warns of a Redis that can't keep the promise. Where c names none, it is the embedded
 // store. Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations); without it nothing is tracked,
 // and the Redis need not take what a gateway writes.
-func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.RedisMessage), log *slog.Logger) (*Store, error) {
+func Open(
+	ctx context.Context, c config.Redis, invalidated func(keys []rueidis.RedisMessage), log *slog.Logger,
+) (*Store, error) {
 	if c.Embedded() {
 		return openEmbedded(c)
 	}
@@ -63,7 +65,8 @@ func Open(ctx context.Context, c config.Redis, invalidated func(keys []rueidis.R
 	option.OnInvalidations = invalidated
 	s, err := openWith(ctx, option, c, invalidated != nil, log)
 	if u, ok := errors.AsType[untracked](err); ok {
-		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again every so often, "+
+		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again "+
+			"every so often, "+
 			"and every duplicate costs a round trip", "redis", address(option), "reason", u.reason)
 		option.DisableCache = true
 		s, err = openWith(ctx, option, c, invalidated != nil, log)
@@ -111,7 +114,8 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	if c.URL != "" {
 		var err error
 		if option, err = parseURL(string(c.URL)); err != nil {
-			return option, errors.New("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or unix:///path")
+			return option, errors.New("REDIS_URL can't be read: want redis://[user:password@]host[:port][/db], rediss://… or " +
+				"unix:///path")
 		}
 	}
 	if option.TLSConfig != nil {
@@ -134,7 +138,8 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	option.CacheSizeEachConn = cacheBytes
 	option.Sentinel = rueidis.SentinelOption{
 		MasterSet: option.Sentinel.MasterSet, Username: c.SentinelUsername, Password: string(c.SentinelPassword),
-		ClientName: option.ClientName, Dialer: option.Dialer, TLSConfig: option.TLSConfig, TopologyRefreshInterval: lookAtSentinels,
+		ClientName: option.ClientName, Dialer: option.Dialer, TLSConfig: option.TLSConfig,
+		TopologyRefreshInterval: lookAtSentinels,
 	}
 	return option, nil
 }
@@ -246,7 +251,8 @@ func (s *Store) checkServer(ctx context.Context, log *slog.Logger) (cluster bool
 		return false, errors.New("is a read-only replica: connect to its primary")
 	}
 	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
-		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set maxmemory-policy noeviction",
+		log.Warn("REDIS MAY EVICT RECORDS: an evicted record makes its webhook execute again; set "+
+			"maxmemory-policy noeviction",
 			"maxmemory_policy", policy)
 	}
 	return cluster, nil

@@ -74,7 +74,9 @@ func refused(t *testing.T, c config.Redis) (sentence string, logged *journal) {
 }
 
 // refusedAs opens as a tool does where nobody wants to be told of changes.
-func refusedAs(t *testing.T, c config.Redis, invalidated func([]rueidis.RedisMessage)) (sentence string, logged *journal) {
+func refusedAs(
+	t *testing.T, c config.Redis, invalidated func([]rueidis.RedisMessage),
+) (sentence string, logged *journal) {
 	t.Helper()
 	logged = new(journal)
 	store, err := redis.Open(t.Context(), c, invalidated, logged.logger())
@@ -156,7 +158,8 @@ func TestAWrongPasswordIsSaidAtOnceAndNotShown(t *testing.T) {
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("said after %v", took)
 			}
-			if !strings.Contains(sentence, s.Addr()) || !strings.Contains(sentence, "WRONGPASS") && !strings.Contains(sentence, "NOAUTH") {
+			if !strings.Contains(sentence, s.Addr()) || !strings.Contains(sentence, "WRONGPASS") &&
+				!strings.Contains(sentence, "NOAUTH") {
 				t.Errorf("%s", sentence)
 			}
 			for _, secret := range []string{"the-wrong-one", "the-right-one"} {
@@ -262,7 +265,8 @@ func TestOpenRefusesWhatCannotKeepThePromise(t *testing.T) {
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := redistest.Start(t, args...)
-			if sentence, _ := refused(t, at(s.Addr())); !strings.Contains(sentence, want) || !strings.Contains(sentence, s.Addr()) {
+			if sentence, _ := refused(t, at(s.Addr())); !strings.Contains(sentence, want) ||
+				!strings.Contains(sentence, s.Addr()) {
 				t.Errorf("%s", sentence)
 			}
 		})
@@ -282,7 +286,8 @@ func TestARedisThatMayEvictIsALoudWarning(t *testing.T) {
 func TestARedisThatTellsNothingOfItselfIsAWarning(t *testing.T) {
 	s := redistest.Start(t)
 	commandsAs(t, s.Addr(), "", "")("ACL", "SETUSER", "gate", "on", ">secret", "~*", "&*", "+@all", "-info")
-	if _, logged := open(t, byURL("redis://gate:secret@"+s.Addr())); !strings.Contains(logged.String(), "level=WARN") || !strings.Contains(logged.String(), "INFO") {
+	if _, logged := open(t, byURL("redis://gate:secret@"+s.Addr())); !strings.Contains(logged.String(), "level=WARN") ||
+		!strings.Contains(logged.String(), "INFO") {
 		t.Errorf("logged: %s", logged)
 	}
 }
@@ -290,7 +295,8 @@ func TestARedisThatTellsNothingOfItselfIsAWarning(t *testing.T) {
 func TestWithoutTrackingItOpensWithAWarning(t *testing.T) {
 	s := redistest.Start(t)
 	do := commandsAs(t, s.Addr(), "", "")
-	for user, denied := range map[string]string{"noclient": "-client", "notracking": "-client|tracking", "nocaching": "-client|caching"} {
+	for user, denied := range map[string]string{"noclient": "-client", "notracking": "-client|tracking",
+		"nocaching": "-client|caching"} {
 		t.Run(denied, func(t *testing.T) {
 			do("ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", denied)
 			store, logged := open(t, byURL("redis://"+user+":secret@"+s.Addr()))
@@ -338,7 +344,8 @@ func TestChangesOfWhatWasReadAreTold(t *testing.T) {
 	}
 	do := commandsAs(t, s.Addr(), "", "")
 	read := func() {
-		if err := store.Client.DoCache(t.Context(), store.Client.B().Get().Key("k").Cache(), time.Minute).Error(); err != nil && !rueidis.IsRedisNil(err) {
+		if err := store.Client.DoCache(t.Context(), store.Client.B().Get().Key("k").Cache(),
+			time.Minute).Error(); err != nil && !rueidis.IsRedisNil(err) {
 			t.Fatalf("DoCache: %v", err)
 		}
 	}
@@ -373,8 +380,10 @@ func TestARedisThatStillLoadsIsWaitedFor(t *testing.T) {
 	}
 	redistest.Do(t, c, "SAVE")
 	full.Kill()
-	loading := redistest.Start(t, "--dir", dir, "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
-	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(loading.URL()), Timeout: time.Second, Retries: 3}, nil, slog.New(slog.DiscardHandler))
+	loading := redistest.Start(t, "--dir", dir, "--key-load-delay", "20000", "--loading-process-events-interval-bytes",
+		"1024")
+	store, err := redis.Open(t.Context(), config.Redis{URL: config.Secret(loading.URL()), Timeout: time.Second,
+		Retries: 3}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

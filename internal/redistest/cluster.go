@@ -52,7 +52,8 @@ func clusterClient(t testing.TB, addr string) rueidis.Client {
 // Start starts one more server, which belongs to no cluster yet.
 func (c *Cluster) Start() *Server {
 	c.t.Helper()
-	s := Start(c.t, "--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout, "--cluster-replica-validity-factor", "0",
+	s := Start(c.t, "--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout,
+		"--cluster-replica-validity-factor", "0",
 		"--repl-diskless-sync-delay", "0", "--cluster-port", freePort(c.t))
 	c.Servers = append(c.Servers, s)
 	return s
@@ -91,7 +92,8 @@ func (c *Cluster) WaitUntilWhole() {
 			if !strings.Contains(c.At(s, "CLUSTER", "INFO"), "cluster_state:ok") {
 				return false
 			}
-			if role := c.At(s, "INFO", "replication"); strings.Contains(role, "role:slave") && !strings.Contains(role, "master_link_status:up") {
+			if role := c.At(s, "INFO", "replication"); strings.Contains(role, "role:slave") &&
+				!strings.Contains(role, "master_link_status:up") {
 				return false
 			}
 		}
@@ -115,7 +117,8 @@ func (c *Cluster) PrimaryOf(key string) *Server {
 }
 
 func (c *Cluster) serves(s *Server, key string) bool {
-	return !strings.Contains(c.At(s, "EXISTS", key), "MOVED") && strings.Contains(c.At(s, "INFO", "replication"), "role:master")
+	return !strings.Contains(c.At(s, "EXISTS", key), "MOVED") && strings.Contains(c.At(s, "INFO", "replication"),
+		"role:master")
 }
 
 func (c *Cluster) until(what string, holds func() bool) {

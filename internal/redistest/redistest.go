@@ -127,7 +127,8 @@ func (s *Server) signal(sig syscall.Signal) {
 // Config sets one of its settings while it runs.
 func (s *Server) Config(name, value string) {
 	s.t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true,
+		DisableCache: true})
 	if err != nil {
 		s.t.Fatalf("client of %s: %v", s.Addr(), err)
 	}

@@ -41,7 +41,8 @@ func StartWatched(t testing.TB, args ...string) *Watched {
 
 // URL is what REDIS_URL would be; user is "name:password@", or nothing.
 func (w *Watched) URL(user string) string {
-	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" + w.sentinels[2].Addr()
+	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" +
+		w.sentinels[2].Addr()
 }
 
 // DownAfter makes the Sentinels wait for so long, in place of a second, before they take the primary for dead: a second
@@ -49,7 +50,8 @@ func (w *Watched) URL(user string) string {
 func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
 	t.Helper()
 	for _, s := range w.sentinels {
-		Do(t, Client(t, s.Addr()), "SENTINEL", "SET", "watched", "down-after-milliseconds", strconv.FormatInt(silent.Milliseconds(), 10))
+		Do(t, Client(t, s.Addr()), "SENTINEL", "SET", "watched", "down-after-milliseconds",
+			strconv.FormatInt(silent.Milliseconds(), 10))
 	}
 }
 
@@ -99,7 +101,8 @@ func (w *Watched) Attach(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
 	until(t, "the replica is one", func() bool { // not while it loads its data
-		return replica.Do(t.Context(), replica.B().Arbitrary("REPLICAOF", "127.0.0.1", w.Primary.Port()).Build()).Error() == nil
+		attach := replica.B().Arbitrary("REPLICAOF", "127.0.0.1", w.Primary.Port()).Build()
+		return replica.Do(t.Context(), attach).Error() == nil
 	})
 }
 

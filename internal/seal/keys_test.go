@@ -42,8 +42,9 @@ func TestErrorsOfAFileNameTheLineAndShowNothingOfIt(t *testing.T) {
 		"a short digest":     {one + "digest c3Nzcw==\n", "line 2: the secret is not"},
 		"the id twice":       {one + "one " + secretOf("s") + "\n" + digest, "line 2: its name or secret stands in line 1"},
 		"the secret twice":   {one + digest + "two " + secretOf("1") + "\n", "line 3: its name or secret stands in line 1"},
-		"two digests":        {one + digest + "digest " + secretOf("s") + "\n", "line 3: its name or secret stands in line 2"},
-		"the digest's key":   {one + "digest " + secretOf("1") + "\n", "line 2: its name or secret stands in line 1"},
+		"two digests": {one + digest + "digest " + secretOf("s") + "\n",
+			"line 3: its name or secret stands in line 2"},
+		"the digest's key": {one + "digest " + secretOf("1") + "\n", "line 2: its name or secret stands in line 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := seal.Parse(c.text)

@@ -56,8 +56,9 @@ func onReal(t *testing.T, args ...string) *engine {
 // replica returns the sweeper of one more replica.
 func (e *engine) replica(interval time.Duration) *sweeper.Sweeper {
 	return sweeper.New(e.client, sweeper.Options{
-		Keys: keys, Interval: interval, ResultTTL: resultTTL, DoubtTTL: doubtTTL, ExecutionTimeout: timeout, Timeout: 10 * time.Second,
-		Log: slog.New(slog.NewJSONHandler(e.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Keys: keys, Interval: interval, ResultTTL: resultTTL, DoubtTTL: doubtTTL, ExecutionTimeout: timeout,
+		Timeout: 10 * time.Second,
+		Log:     slog.New(slog.NewJSONHandler(e.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 }
 
@@ -117,11 +118,13 @@ const endless = -time.Millisecond
 func key(i int) string { return keys.Record(fingerprint.Of([]byte("d"), []byte("n"), int64(i))) }
 
 func running(started time.Time) record.Record {
-	return record.Record{State: record.InProgress, Attempt: 1, Token: "token", Deadline: started.Add(time.Minute), Lease: time.Minute, Started: started}
+	return record.Record{State: record.InProgress, Attempt: 1, Token: "token", Deadline: started.Add(time.Minute),
+		Lease: time.Minute, Started: started}
 }
 
 func done(now time.Time, result record.Result) record.Record {
-	return record.Record{State: record.Done, Attempt: 2, Token: "token", Stored: now, Ends: now.Add(resultTTL), Digest: record.Digest{1}, Result: result}
+	return record.Record{State: record.Done, Attempt: 2, Token: "token", Stored: now, Ends: now.Add(resultTTL),
+		Digest: record.Digest{1}, Result: result}
 }
 
 func failed(now time.Time) record.Record {
@@ -132,7 +135,8 @@ var (
 	small   = record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{\"a\":1}\n\x00")}
 	empty   = record.Result{Status: 204, ContentType: "-"}
 	large   = record.Result{Status: 200, ContentType: record.JSON, Body: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)}
-	longest = record.Result{Status: 200, ContentType: strings.Repeat("x", 850), Body: []byte("a header longer than what is read first")}
+	longest = record.Result{Status: 200, ContentType: strings.Repeat("x", 850),
+		Body: []byte("a header longer than what is read first")}
 )
 
 // records are one of every kind that the script may leave behind.

@@ -75,7 +75,8 @@ func TestARecordThatEndsBeforeItIsLookedAtIsNotCounted(t *testing.T) {
 		e.plant(key(1), failed(e.now()), time.Hour)
 		e.plant(key(2), failed(e.now()), time.Hour)
 		between := &meddler{Client: e.client, before: "GETRANGE", do: func() { e.do("DEL", key(1)) }}
-		r, err := sweeper.New(between, sweeper.Options{Keys: keys, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)}).Sweep(t.Context())
+		r, err := sweeper.New(between, sweeper.Options{Keys: keys, Interval: time.Minute, ResultTTL: resultTTL,
+			ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)}).Sweep(t.Context())
 		if err != nil || !between.done || r.Active != 1 || r.Foreign != 0 {
 			t.Errorf("meddled: %v; reported %+v, %v", between.done, r, err)
 		}
@@ -87,7 +88,8 @@ func TestGaugesOfAnEmptyRedisAreZero(t *testing.T) {
 		e.sweep()
 		m := e.metrics()
 		delete(m, "swept_at")
-		if want := (map[string]string{"active_fingerprints": "0", "in_progress": "0", "overdue": "0", "detection_rate": "0.0000"}); !maps.Equal(m, want) {
+		if want := (map[string]string{"active_fingerprints": "0", "in_progress": "0", "overdue": "0",
+			"detection_rate": "0.0000"}); !maps.Equal(m, want) {
 			t.Errorf("metrics %v", m)
 		}
 	})

@@ -122,7 +122,8 @@ func (s *Sweeper) log(ctx context.Context, r Report, err error) {
 	default:
 		attributes := []any{
 			"active_fingerprints", r.Active, "in_progress", r.InProgress, "overdue", r.Overdue,
-			"orphans_cleared", r.OrphansCleared, "detection_rate", math.Round(r.DetectionRate*1e4) / 1e4, "took", r.Took, "busy", r.Busy,
+			"orphans_cleared", r.OrphansCleared, "detection_rate", math.Round(r.DetectionRate*1e4) / 1e4, "took", r.Took, "busy",
+			r.Busy,
 		}
 		level := slog.LevelInfo
 		if r.Foreign > 0 {

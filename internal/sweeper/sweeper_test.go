@@ -57,7 +57,8 @@ func TestASweepAsksNoMoreThanItMust(t *testing.T) {
 		t.Fatalf("reported %+v", r)
 	}
 	calls := e.info("commandstats")
-	for command, want := range map[string]string{"set": "1", "time": "1", "getrange": strconv.Itoa(records), "pttl": strconv.Itoa(records), "pexpire": "", "hset": "1"} {
+	for command, want := range map[string]string{"set": "1", "time": "1", "getrange": strconv.Itoa(records),
+		"pttl": strconv.Itoa(records), "pexpire": "", "hset": "1"} {
 		_, stat, _ := strings.Cut(calls["cmdstat_"+command], "calls=")
 		if n, _, _ := strings.Cut(stat, ","); n != want {
 			t.Errorf("%s was called %q times, want %q", command, n, want)
@@ -101,8 +102,9 @@ func TestARedisThatIsAwayIsAWarningAndTriedAgain(t *testing.T) {
 	e := onReal(t)
 	e.server.Kill()
 	s := sweeper.New(e.client, sweeper.Options{
-		Keys: keys, Interval: 50 * time.Millisecond, ResultTTL: resultTTL, ExecutionTimeout: timeout, Timeout: 100 * time.Millisecond,
-		Log: slog.New(slog.NewJSONHandler(e.logged, nil)),
+		Keys: keys, Interval: 50 * time.Millisecond, ResultTTL: resultTTL, ExecutionTimeout: timeout,
+		Timeout: 100 * time.Millisecond,
+		Log:     slog.New(slog.NewJSONHandler(e.logged, nil)),
 	})
 	stop := e.run(s)
 	eventually(t, func() bool { return len(e.logged.lines("a sweep broke off")) >= 2 })
@@ -192,13 +194,15 @@ func TestInAClusterAllPrimariesAreSweptAndNoReplicas(t *testing.T) {
 	for i, b := range inCluster.Buckets() {
 		redistest.Do(t, client, "HSET", b.Metrics(), "total_requests", "4", "duplicates", strconv.Itoa(i%2*2))
 	}
-	s := sweeper.New(client, sweeper.Options{Keys: inCluster, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)})
+	s := sweeper.New(client, sweeper.Options{Keys: inCluster, Interval: time.Minute, ResultTTL: resultTTL,
+		ExecutionTimeout: timeout, Log: slog.New(slog.DiscardHandler)})
 	report, err := s.Sweep(t.Context())
 	if err != nil || report.Active != records || report.OrphansCleared != records || report.DetectionRate != 0.25 {
 		t.Errorf("%+v, %v", report, err)
 	}
 	metrics, err := redis.Metrics(t.Context(), client, inCluster)
-	if err != nil || metrics["active_fingerprints"] != strconv.Itoa(records) || metrics["orphans_cleared"] != strconv.Itoa(records) {
+	if err != nil || metrics["active_fingerprints"] != strconv.Itoa(records) ||
+		metrics["orphans_cleared"] != strconv.Itoa(records) {
 		t.Errorf("%v, %v", metrics, err)
 	}
 }

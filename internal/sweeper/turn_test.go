@@ -172,7 +172,8 @@ func TestASweepThatLostItsTurnStops(t *testing.T) {
 			t.Errorf("it went on for %d batches", rests)
 		}
 		if e.do("GET", keys.Sweeper()) != "another" || e.pttl(keys.Sweeper()) < 50*time.Second || len(e.metrics()) != 0 {
-			t.Errorf("it meddled: turn of %s for %v, metrics %v", e.do("GET", keys.Sweeper()), e.pttl(keys.Sweeper()), e.metrics())
+			t.Errorf("it meddled: turn of %s for %v, metrics %v", e.do("GET", keys.Sweeper()), e.pttl(keys.Sweeper()),
+				e.metrics())
 		}
 	})
 }

@@ -19,7 +19,8 @@ const (
 )
 
 // newTransport returns the pool of connections. One that is not used for idle is closed; 0: none is kept. It should go
-// before the backend closes it: what becomes of a webhook that is just being written then is an outcome that nobody knows.
+// before the backend closes it: what becomes of a webhook that is just being written then is an outcome that nobody
+// knows.
 func newTransport(c *tls.Config, idle time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	var http1 http.Protocols
@@ -84,8 +85,8 @@ type connection struct {
 
 var errNotWritten = errors.New("the connection was closed before the request")
 
-// Write writes as net.Conn does. Where an error comes with 0 bytes the kernel has taken none: the backend can't have read
-// any. What is in the kernel's buffer may have been read, whatever becomes of the connection.
+// Write writes as net.Conn does. Where an error comes with 0 bytes the kernel has taken none: the backend can't have
+// read any. What is in the kernel's buffer may have been read, whatever becomes of the connection.
 func (c *connection) Write(p []byte) (n int, err error) {
 	c.mu.Lock()
 	first, kept := !c.wrote, c.kept

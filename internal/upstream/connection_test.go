@@ -117,8 +117,9 @@ func TestAConnectionThatIsNotUsedIsClosedInTime(t *testing.T) {
 	equal(t, opened.Load(), int64(3))
 }
 
-// Webhooks come just when the backend closes the connection of the one before. Whatever is said of each must be true: one
-// that was certainly not executed has not reached the backend, and one that was not written takes another connection.
+// Webhooks come just when the backend closes the connection of the one before. Whatever is said of each must be true:
+// one that was certainly not executed has not reached the backend, and one that was not written takes another
+// connection.
 func TestWebhooksThatMeetAClosingConnectionAreToldTheTruth(t *testing.T) {
 	t.Parallel()
 	const idle = 20 * time.Millisecond
@@ -158,7 +159,8 @@ func TestWebhooksThatMeetAClosingConnectionAreToldTheTruth(t *testing.T) {
 
 func TestWithAnIdleTimeoutOf0NoConnectionIsKept(t *testing.T) {
 	from := make(chan string, 2)
-	u, err := upstream.New(upstream.Options{MaxResultBytes: 1, URL: serve(t, func(_ http.ResponseWriter, r *http.Request) { from <- r.RemoteAddr })})
+	u, err := upstream.New(upstream.Options{MaxResultBytes: 1,
+		URL: serve(t, func(_ http.ResponseWriter, r *http.Request) { from <- r.RemoteAddr })})
 	must(t, err)
 	t.Cleanup(u.Close)
 	for range 2 {

@@ -97,7 +97,8 @@ func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Re
 	}
 	result, known, err := u.ask(ctx, w, max(firstPause, min(retryAfter(response), maxFollowed)))
 	if err != nil {
-		return logic.Result{}, unanswered(ctx, "the backend is at work on this webhook's key, and can't say what comes of it", err)
+		return logic.Result{}, unanswered(ctx, "the backend is at work on this webhook's key, and can't say what "+
+			"comes of it", err)
 	}
 	if !known {
 		return logic.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key, "+
@@ -107,8 +108,8 @@ func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Re
 	return result, nil
 }
 
-// doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on the
-// key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
+// doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on
+// the key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
 func (u *Upstream) doubtRefusal(
 	ctx context.Context, w logic.Webhook, response *http.Response, body []byte,
 ) (logic.Result, error) {
@@ -131,7 +132,8 @@ func (u *Upstream) doubtRefusal(
 // question failed, the backend may be at work.
 func unanswered(ctx context.Context, what string, err error) error {
 	health := healthOf(err)
-	err = fmt.Errorf("%s: %s: %w", what, err.Error(), logic.ErrOutcomeUnknown) // a refusal of the question is none of the webhook
+	// a refusal of the question is none of the webhook
+	err = fmt.Errorf("%s: %s: %w", what, err.Error(), logic.ErrOutcomeUnknown)
 	if cause := context.Cause(ctx); cause != nil {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
@@ -164,5 +166,6 @@ func processing(response *http.Response, body []byte) bool {
 	}
 	var fields map[string]json.RawMessage
 	var status string
-	return json.Unmarshal(text, &fields) == nil && json.Unmarshal(fields["status"], &status) == nil && status == "processing"
+	return json.Unmarshal(text, &fields) == nil && json.Unmarshal(fields["status"], &status) == nil &&
+		status == "processing"
 }

@@ -66,16 +66,19 @@ func TestAnAttemptInDoubtIsAskedForAndItsResultTaken(t *testing.T) {
 	h, s := asking(t, step{status: 200, body: `{"order":7}`})
 	w := doubtful()
 	w.Headers = []logic.Header{{Name: "traceparent", Value: "00-1"}}
-	equal(t, h.gives(w), logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`), Reconciled: true})
+	equal(t, h.gives(w), logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"order":7}`),
+		Reconciled: true})
 	equal(t, s.asked(), []string{"GET"})
 	equal(t, s.last.URL.RequestURI(), "/status/"+key.Hex()+"?x=1")
-	equal(t, []string{s.last.Header.Get("Idempotency-Key"), s.last.Header.Get("X-Api-Key"), s.last.Header.Get("Traceparent")},
+	equal(t, []string{s.last.Header.Get("Idempotency-Key"), s.last.Header.Get("X-Api-Key"),
+		s.last.Header.Get("Traceparent")},
 		[]string{key.Hex(), secret, "00-1"})
 }
 
 func TestTheKeyStandsWhereTheStatusURLWantsIt(t *testing.T) {
 	s := &script{answers: []step{{status: 200, body: `1`}}}
-	h := open(t, upstream.Options{URL: "http://backend.invalid", StatusURL: serve(t, s.serve) + "/of/{key}/status?k={key}"})
+	h := open(t, upstream.Options{URL: "http://backend.invalid", StatusURL: serve(t, s.serve) +
+		"/of/{key}/status?k={key}"})
 	h.gives(doubtful())
 	equal(t, s.last.URL.RequestURI(), "/of/"+key.Hex()+"/status?k="+key.Hex())
 }
@@ -144,7 +147,8 @@ func TestAnAttemptThatStillGoesOnIsWaitedFor(t *testing.T) {
 
 func TestWhatOnlyLooksLikeProcessingIsAResult(t *testing.T) {
 	for _, body := range []string{
-		`{"Status":"processing"}`, `{"status":"Processing"}`, `{"status":null}`, `{"status":7}`, `["processing"]`, `{}`, `"processing"`,
+		`{"Status":"processing"}`, `{"status":"Processing"}`, `{"status":null}`, `{"status":7}`, `["processing"]`, `{}`,
+		`"processing"`,
 	} {
 		h, s := asking(t, step{status: 200, body: body})
 		equal(t, string(h.gives(doubtful()).Body), body)

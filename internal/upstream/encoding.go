@@ -15,8 +15,8 @@ import (
 // maxEncodings bounds the encodings of one body, one around the other.
 const maxEncodings = 4
 
-// decode undoes what an answer declares in Content-Encoding, the last one first (RFC 9110, section 8.4). Backends encode
-// although the request says identity. What comes out of each step is bounded by MaxResultBytes.
+// decode undoes what an answer declares in Content-Encoding, the last one first (RFC 9110, section 8.4). Backends
+// encode although the request says identity. What comes out of each step is bounded by MaxResultBytes.
 func (u *Upstream) decode(header http.Header, body []byte) ([]byte, error) {
 	names := encodings(header)
 	if len(names) > maxEncodings {
@@ -41,8 +41,8 @@ func (u *Upstream) decode(header http.Header, body []byte) ([]byte, error) {
 	return body, nil
 }
 
-// encodings returns the encodings that are declared, in the order in which they were applied. Names that are none, which
-// servers send for a body as it is, are left out.
+// encodings returns the encodings that are declared, in the order in which they were applied. Names that are none,
+// which servers send for a body as it is, are left out.
 func encodings(header http.Header) (names []string) {
 	for _, value := range header.Values("Content-Encoding") {
 		for name := range strings.SplitSeq(value, ",") {

@@ -66,7 +66,8 @@ func TestAnEncodingThatNobodyAskedForIsUndone(t *testing.T) {
 			url := answers(t, http.Header{"Content-Type": {record.JSON}, "Content-Encoding": c.declared}, c.body)
 			want := logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(body)}
 			equal(t, open(t, upstream.Options{URL: url}).gives(webhook()), want)
-			equal(t, open(t, upstream.Options{URL: url, Passthrough: true, Keep: []string{"Content-Encoding"}}).gives(webhook()), want)
+			equal(t, open(t, upstream.Options{URL: url, Passthrough: true, Keep: []string{"Content-Encoding"}}).gives(webhook()),
+				want)
 		})
 	}
 }
@@ -101,7 +102,8 @@ func TestAnEncodingThatCanNotBeUndoneIsNoSuccess(t *testing.T) {
 		"gzip, more behind":   {"gzip", whole + secret, "cut off, or not"},
 		"declared gzip, none": {"gzip", `{"a":1}`, "not encoded by gzip"},
 		"deflate, cut":        {"deflate", encoded(t, secret, "zlib")[:8], "cut off"},
-		"too many":            {"gzip,gzip,gzip,gzip,gzip", encoded(t, `{}`, "gzip", "gzip", "gzip", "gzip", "gzip"), "5 encodings"},
+		"too many": {"gzip,gzip,gzip,gzip,gzip", encoded(t, `{}`, "gzip", "gzip", "gzip", "gzip", "gzip"),
+			"5 encodings"},
 	} {
 		for mode, passthrough := range map[string]bool{"": false, ", passed through": true} {
 			t.Run(name+mode, func(t *testing.T) {

@@ -22,7 +22,8 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	for again := false; ; again = true {
 		token, err := u.tokens.get(ctx)
 		if err != nil {
-			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, logic.ErrRefused), unrelated}
+			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, logic.ErrRefused),
+				unrelated}
 		}
 		response, err := u.exchange(ctx, func() *http.Request {
 			r := request()
@@ -43,8 +44,8 @@ const maxStale = 8
 // errStale says that a kept connection was closed before anything of the request was written to it.
 var errStale = errors.New("a kept connection was closed")
 
-// exchange sends a request once. Where it is certain that nothing of it was written to a kept connection, it takes another
-// connection.
+// exchange sends a request once. Where it is certain that nothing of it was written to a kept connection, it takes
+// another connection.
 func (u *Upstream) exchange(ctx context.Context, request func() *http.Request) (response *http.Response, err error) {
 	for range maxStale {
 		response, err = u.try(ctx, request())
@@ -82,7 +83,8 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 	case !valid.Load(): // a caller's header, say: nothing that the backend could help
 		return nil, &failure{fmt.Errorf("the request can't be sent: %w", err), unrelated}
 	case c == nil:
-		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, logic.ErrRefused), sick}
+		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, logic.ErrRefused),
+			sick}
 	case stale:
 		return nil, &failure{fmt.Errorf("%w, nothing was sent: %w", errStale, logic.ErrRefused), sick}
 	case untouched:

@@ -48,8 +48,8 @@ func final(status int) bool {
 	return status/100 == 2 || status/100 == 4
 }
 
-// notFinal is the failure of an answer that is no result. Where it is 429 or 503 and says for how long, callers are told
-// so, and nothing is sent meanwhile.
+// notFinal is the failure of an answer that is no result. Where it is 429 or 503 and says for how long, callers are
+// told so, and nothing is sent meanwhile.
 func (u *Upstream) notFinal(response *http.Response) error {
 	err := notFinal(response.StatusCode)
 	switch response.StatusCode {
@@ -69,13 +69,17 @@ func notFinal(status int) error {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return &failure{fmt.Errorf("the backend answered %d: it did nothing and wants the request again", status), well}
 	case status/100 == 3 && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
-		return &failure{fmt.Errorf("the backend answered %d, a redirect: it may mean that it is done, and is not followed: %w", status, logic.ErrOutcomeUnknown), well}
+		return &failure{fmt.Errorf("the backend answered %d, a redirect: it may mean that it is done, and is not "+
+			"followed: %w", status, logic.ErrOutcomeUnknown), well}
 	case status/100 == 3:
-		return &failure{fmt.Errorf("the backend answered %d, a redirect, and those are not followed: configure the URL that it leads to", status), well}
+		return &failure{fmt.Errorf("the backend answered %d, a redirect, and those are not followed: configure the URL "+
+			"that it leads to", status), well}
 	case status/100 == 5:
-		return &failure{fmt.Errorf("the backend answered %d, its own log may tell why: %w", status, logic.ErrOutcomeUnknown), sick}
+		return &failure{fmt.Errorf("the backend answered %d, its own log may tell why: %w", status, logic.ErrOutcomeUnknown),
+			sick}
 	default:
-		return &failure{fmt.Errorf("the backend answered %d, which is no end of a request: %w", status, logic.ErrOutcomeUnknown), sick}
+		return &failure{fmt.Errorf("the backend answered %d, which is no end of a request: %w", status,
+			logic.ErrOutcomeUnknown), sick}
 	}
 }
 

@@ -24,10 +24,12 @@ func TestEachStatusIsAResultOrAFailureOfItsKind(t *testing.T) {
 		400: final, 401: final, 403: final, 404: final, 409: final, 410: final, 413: final, 422: final, 499: final,
 		301: {unknown}, 302: {unknown}, 303: {unknown}, 304: {unknown}, 307: certain, 308: certain, 399: {unknown},
 		408: certain, 425: certain, 429: {refused},
-		101: {unknown}, 500: {unknown}, 501: {unknown}, 502: {unknown}, 503: {unknown}, 504: {unknown}, 599: {unknown}, 600: {unknown}, 999: {unknown},
+		101: {unknown}, 500: {unknown}, 501: {unknown}, 502: {unknown}, 503: {unknown}, 504: {unknown}, 599: {unknown},
+		600: {unknown}, 999: {unknown},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			answer := fmt.Sprintf("HTTP/1.1 %d %s\r\nConnection: close\r\nLocation: /%s\r\nX: %s\r\nContent-Length: 6\r\n\r\n%s", status, secret, secret, secret, secret)
+			answer := fmt.Sprintf("HTTP/1.1 %d %s\r\nConnection: close\r\nLocation: /%s\r\nX: %s\r\nContent-Length: 6\r\n\r\n%s",
+				status, secret, secret, secret, secret)
 			if status == 204 || status == 304 {
 				answer = strings.TrimSuffix(answer, secret)
 			}
@@ -51,7 +53,8 @@ func TestEachStatusIsAResultOrAFailureOfItsKind(t *testing.T) {
 func TestJSONThatIsCutWithItsConnectionLeavesTheOutcomeUnknown(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
 	open(t, upstream.Options{URL: says(t, head+`{"booking":12`)}).fails(t.Context(), webhook(), unknown)
-	equal(t, string(open(t, upstream.Options{URL: says(t, head+`{"booking":12}`)}).gives(webhook()).Body), `{"booking":12}`)
+	equal(t, string(open(t, upstream.Options{URL: says(t, head+`{"booking":12}`)}).gives(webhook()).Body),
+		`{"booking":12}`)
 }
 
 func TestARedirectIsNotFollowed(t *testing.T) {
@@ -100,7 +103,8 @@ func TestAnEndlessBodyIsReadNoFurtherThanItMayBe(t *testing.T) {
 }
 
 func TestAnExecutionThatIsCutOffTellsWhyAndThatTheOutcomeIsUnknown(t *testing.T) {
-	for name, head := range map[string]string{"before an answer": "", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"} {
+	for name, head := range map[string]string{"before an answer": "",
+		"in its body": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"} {
 		for _, cause := range []error{logic.ErrTimeout, logic.ErrLeaseLost, errors.New("shutdown")} {
 			t.Run(name+", "+cause.Error(), func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
@@ -160,7 +164,8 @@ func TestAnExecutionThatEndedBeforeItBeganSentNothing(t *testing.T) {
 }
 
 func TestAHeaderThatCanNotBeSentIsNoFaultOfTheBackends(t *testing.T) {
-	h := open(t, upstream.Options{URL: serve(t, func(http.ResponseWriter, *http.Request) {}), BreakerFailures: 1, BreakerPause: time.Hour})
+	h := open(t, upstream.Options{URL: serve(t, func(http.ResponseWriter, *http.Request) {}), BreakerFailures: 1,
+		BreakerPause: time.Hour})
 	w := webhook()
 	w.Headers = []logic.Header{{Name: "X-Odd", Value: secret + "\r\nX: y"}}
 	h.fails(t.Context(), w)

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// hungUp reports whether the other side has closed a connection on which nothing is awaited. net/http sees that too, but
-// only when its reading goroutine runs; on a busy machine a request would be written meanwhile. TLS ends with a message
-// of its own, so it is not seen there.
+// hungUp reports whether the other side has closed a connection on which nothing is awaited. net/http sees that too,
+// but only when its reading goroutine runs; on a busy machine a request would be written meanwhile. TLS ends with a
+// message of its own, so it is not seen there.
 func hungUp(c net.Conn) bool {
 	socket, ok := c.(*net.TCPConn)
 	if !ok {

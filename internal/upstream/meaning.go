@@ -57,8 +57,8 @@ func mediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// isJSON reports whether a content type declares JSON (RFC 8259, section 11; RFC 6839, section 3.1), also by a name that
-// was in use before it had one.
+// isJSON reports whether a content type declares JSON (RFC 8259, section 11; RFC 6839, section 3.1), also by a name
+// that was in use before it had one.
 func isJSON(contentType string) bool {
 	switch media := mediaType(contentType); media {
 	case record.JSON, "text/json", "text/x-json", "application/x-json":
@@ -79,8 +79,9 @@ var (
 	errBinary  = errors.New("it has bytes of 0")
 )
 
-// utf8Of returns a body's text as UTF-8, without a byte order mark. A mark says more than what is declared. JSON is UTF-8
-// by RFC 8259, section 8.1: of another charset that is declared for it, or seen, only what is no UTF-8 is believed.
+// utf8Of returns a body's text as UTF-8, without a byte order mark. A mark says more than what is declared. JSON is
+// UTF-8 by RFC 8259, section 8.1: of another charset that is declared for it, or seen, only what is no UTF-8 is
+// believed.
 func utf8Of(declared string, body []byte) (text []byte, err error) {
 	if text, marked := bytes.CutPrefix(body, []byte("\ufeff")); marked {
 		return checkUTF8(text)
@@ -113,8 +114,8 @@ func checkUTF8(text []byte) ([]byte, error) {
 	return text, nil
 }
 
-// charset returns the charset that a content type declares, by the name that it has in the WHATWG's Encoding Standard; ""
-// if it declares none that is known.
+// charset returns the charset that a content type declares, by the name that it has in the WHATWG's Encoding Standard;
+// "" if it declares none that is known.
 func charset(contentType string) string {
 	_, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -131,8 +132,8 @@ func charset(contentType string) string {
 	return name
 }
 
-// utf16Of returns the kind of UTF-16 that the first two bytes of a body show: by a mark, or because the text begins with
-// ASCII, as all JSON does. nil: they show none.
+// utf16Of returns the kind of UTF-16 that the first two bytes of a body show: by a mark, or because the text begins
+// with ASCII, as all JSON does. nil: they show none.
 func utf16Of(body []byte) (e encoding.Encoding, marked bool) {
 	if len(body) < 2 {
 		return nil, false

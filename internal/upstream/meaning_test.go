@@ -29,15 +29,16 @@ func utf16(text string, bigEndian bool) string {
 func TestWhatTheBackendMeantStandsInAnEnvelope(t *testing.T) {
 	const octets, text = "application/octet-stream", "text/plain"
 	for name, c := range map[string]struct{ declared, body, kind, means string }{
-		"JSON":                       {record.JSON, `{"a":[1]}`, record.JSON, `{"a":[1]}`},
-		"JSON with white space":      {record.JSON, " 7 \n", record.JSON, " 7 \n"},
-		"JSON with a charset":        {"application/json; charset=utf-8", `{}`, record.JSON, `{}`},
-		"JSON in capitals":           {"Application/JSON", `{}`, record.JSON, `{}`},
-		"a problem":                  {"application/problem+json", `{}`, record.JSON, `{}`},
-		"HAL with a profile":         {`application/hal+json; profile="x; charset=y"`, `{}`, record.JSON, `{}`},
-		"declared twice":             {"application/json, application/json", `{}`, record.JSON, `{}`},
-		"an old name":                {"text/json", `{}`, record.JSON, `{}`},
-		"numbers keep their digits":  {record.JSON, `{"n":12345678901234567890.10}`, record.JSON, `{"n":12345678901234567890.10}`},
+		"JSON":                  {record.JSON, `{"a":[1]}`, record.JSON, `{"a":[1]}`},
+		"JSON with white space": {record.JSON, " 7 \n", record.JSON, " 7 \n"},
+		"JSON with a charset":   {"application/json; charset=utf-8", `{}`, record.JSON, `{}`},
+		"JSON in capitals":      {"Application/JSON", `{}`, record.JSON, `{}`},
+		"a problem":             {"application/problem+json", `{}`, record.JSON, `{}`},
+		"HAL with a profile":    {`application/hal+json; profile="x; charset=y"`, `{}`, record.JSON, `{}`},
+		"declared twice":        {"application/json, application/json", `{}`, record.JSON, `{}`},
+		"an old name":           {"text/json", `{}`, record.JSON, `{}`},
+		"numbers keep their digits": {record.JSON, `{"n":12345678901234567890.10}`, record.JSON,
+			`{"n":12345678901234567890.10}`},
 		"a mark":                     {record.JSON, "\ufeff{}", record.JSON, `{}`},
 		"a guard":                    {record.JSON, ")]}',\n{\"a\":1}", record.JSON, `{"a":1}`},
 		"a guard without a comma":    {record.JSON, ")]}'\n[]", record.JSON, `[]`},
@@ -49,29 +50,31 @@ func TestWhatTheBackendMeantStandsInAnEnvelope(t *testing.T) {
 		"declared Latin-1, is UTF-8": {"application/json; charset=ISO-8859-1", `"é"`, record.JSON, `"é"`},
 		"a charset that is none":     {"application/json; charset=utf8mb4", `"é"`, record.JSON, `"é"`},
 		"Shift JIS":                  {"application/json; charset=Shift_JIS", "\"\x83\x65\"", record.JSON, `"テ"`},
-		"UTF-16, declared":           {"application/json; charset=utf-16", utf16(`{"a":"é"}`, false), record.JSON, `{"a":"é"}`},
-		"UTF-16, by the standard":    {"application/json; charset=utf-16", utf16(`{"a":"é"}`, true), record.JSON, `{"a":"é"}`},
-		"UTF-16, with a mark":        {record.JSON, "\xff\xfe" + utf16(`{"a":"é"}`, false), record.JSON, `{"a":"é"}`},
-		"UTF-16, big, with a mark":   {record.JSON, "\xfe\xff" + utf16(`"é"`, true), record.JSON, `"é"`},
-		"UTF-16, found":              {record.JSON, utf16(`{"a":"é"}`, false), record.JSON, `{"a":"é"}`},
-		"UTF-16, big, found":         {record.JSON, utf16(`{"a":"é"}`, true), record.JSON, `{"a":"é"}`},
-		"no type, but an object":     {"", " {\"a\":1}", record.JSON, " {\"a\":1}"},
-		"no type, but an array":      {"", `[]`, record.JSON, `[]`},
-		"a type that is none":        {"json", `{}`, record.JSON, `{}`},
-		"no type, a number":          {"", `7`, octets, `7`},
-		"no type, a text in braces":  {"", `{name}`, octets, `{name}`},
-		"text":                       {text, `ok`, text, `ok`},
-		"JSON declared as text":      {text, `{}`, text, `{}`},
-		"a page":                     {"text/html; charset=utf-8", `<p>é`, "text/html; charset=utf-8", `<p>é`},
-		"a page with a mark":         {"text/html", "\ufeff<p>", "text/html; charset=utf-8", `<p>`},
-		"a page in Latin-1":          {"text/html; charset=iso-8859-1", "<p>\xe9", "text/html; charset=utf-8", `<p>é`},
-		"a page in UTF-16":           {"text/html; charset=utf-16le", utf16("<p>é", false), "text/html; charset=utf-8", `<p>é`},
-		"XML":                        {"application/xml", `<a/>`, "application/xml", `<a/>`},
-		"text of another type":       {octets, `ok`, octets, `ok`},
-		"nothing":                    {"", ``, octets, ``},
-		"nothing, as JSON":           {record.JSON, ``, "application/json; charset=utf-8", ``},
-		"white space, as JSON":       {record.JSON, "\r\n", "application/json; charset=utf-8", ``},
-		"a mark alone, as JSON":      {record.JSON, "\ufeff", "application/json; charset=utf-8", ``},
+		"UTF-16, declared": {"application/json; charset=utf-16", utf16(`{"a":"é"}`, false), record.JSON,
+			`{"a":"é"}`},
+		"UTF-16, by the standard":   {"application/json; charset=utf-16", utf16(`{"a":"é"}`, true), record.JSON, `{"a":"é"}`},
+		"UTF-16, with a mark":       {record.JSON, "\xff\xfe" + utf16(`{"a":"é"}`, false), record.JSON, `{"a":"é"}`},
+		"UTF-16, big, with a mark":  {record.JSON, "\xfe\xff" + utf16(`"é"`, true), record.JSON, `"é"`},
+		"UTF-16, found":             {record.JSON, utf16(`{"a":"é"}`, false), record.JSON, `{"a":"é"}`},
+		"UTF-16, big, found":        {record.JSON, utf16(`{"a":"é"}`, true), record.JSON, `{"a":"é"}`},
+		"no type, but an object":    {"", " {\"a\":1}", record.JSON, " {\"a\":1}"},
+		"no type, but an array":     {"", `[]`, record.JSON, `[]`},
+		"a type that is none":       {"json", `{}`, record.JSON, `{}`},
+		"no type, a number":         {"", `7`, octets, `7`},
+		"no type, a text in braces": {"", `{name}`, octets, `{name}`},
+		"text":                      {text, `ok`, text, `ok`},
+		"JSON declared as text":     {text, `{}`, text, `{}`},
+		"a page":                    {"text/html; charset=utf-8", `<p>é`, "text/html; charset=utf-8", `<p>é`},
+		"a page with a mark":        {"text/html", "\ufeff<p>", "text/html; charset=utf-8", `<p>`},
+		"a page in Latin-1":         {"text/html; charset=iso-8859-1", "<p>\xe9", "text/html; charset=utf-8", `<p>é`},
+		"a page in UTF-16": {"text/html; charset=utf-16le", utf16("<p>é", false), "text/html; charset=utf-8",
+			`<p>é`},
+		"XML":                   {"application/xml", `<a/>`, "application/xml", `<a/>`},
+		"text of another type":  {octets, `ok`, octets, `ok`},
+		"nothing":               {"", ``, octets, ``},
+		"nothing, as JSON":      {record.JSON, ``, "application/json; charset=utf-8", ``},
+		"white space, as JSON":  {record.JSON, "\r\n", "application/json; charset=utf-8", ``},
+		"a mark alone, as JSON": {record.JSON, "\ufeff", "application/json; charset=utf-8", ``},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := open(t, upstream.Options{URL: answers(t, typed(c.declared), c.body)}).gives(webhook())
@@ -143,8 +146,10 @@ func TestATextThatGrowsPastTheLimitIsTooLarge(t *testing.T) {
 
 // Whatever a backend sends, its result is valid where it is called JSON.
 func FuzzMeaning(f *testing.F) {
-	for _, body := range []string{`{}`, "\ufeff[]", ")]}'\n{}", "{\x00}\x00", "\xff\xfe{\x00}\x00", "NaN", "\x00{", "\"\xe9\""} {
-		for _, declared := range []string{"", record.JSON, "text/html; charset=iso-8859-1", "application/x+json; charset=utf-16", "image/png"} {
+	for _, body := range []string{`{}`, "\ufeff[]", ")]}'\n{}", "{\x00}\x00", "\xff\xfe{\x00}\x00", "NaN", "\x00{",
+		"\"\xe9\""} {
+		for _, declared := range []string{"", record.JSON, "text/html; charset=iso-8859-1",
+			"application/x+json; charset=utf-16", "image/png"} {
 			f.Add(declared, []byte(body))
 		}
 	}

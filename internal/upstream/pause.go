@@ -60,8 +60,8 @@ func leftAlone(why string, left time.Duration) error {
 	return err
 }
 
-// retryAfter returns how long the backend asks to be left alone, at most an hour; 0 if it does not, or in no form of RFC
-// 9110, section 10.2.3. A date counts from the answer's own, since clocks differ.
+// retryAfter returns how long the backend asks to be left alone, at most an hour; 0 if it does not, or in no form of
+// RFC 9110, section 10.2.3. A date counts from the answer's own, since clocks differ.
 func retryAfter(response *http.Response) time.Duration {
 	const most = time.Hour
 	text := response.Header.Get("Retry-After")

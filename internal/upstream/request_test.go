@@ -45,7 +45,10 @@ func TestAWebhookIsForwardedAsItCameWithItsKeyAndAttempt(t *testing.T) {
 
 func TestTheKeyGoesInIdempotencyKeyByDefault(t *testing.T) {
 	keys := make(chan string, 1)
-	h := open(t, upstream.Options{URL: serve(t, func(_ http.ResponseWriter, r *http.Request) { keys <- r.Header.Get("Idempotency-Key") })})
+	h := open(t, upstream.Options{URL: serve(t, func(_ http.ResponseWriter,
+		r *http.Request) {
+		keys <- r.Header.Get("Idempotency-Key")
+	})})
 	h.gives(webhook())
 	equal(t, <-keys, key.Hex())
 }

@@ -51,11 +51,12 @@ func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, e
 	return body, nil
 }
 
-// unusable is the failure of an answer that came whole and can't be a result. A refusal has done nothing, whatever it says;
-// of any other nobody knows.
+// unusable is the failure of an answer that came whole and can't be a result. A refusal has done nothing, whatever it
+// says; of any other nobody knows.
 func unusable(response *http.Response, why error) error {
 	if response.StatusCode/100 == 4 {
-		return &failure{fmt.Errorf("the backend refused with %d, and its answer is of no use: %w", response.StatusCode, why), well}
+		return &failure{fmt.Errorf("the backend refused with %d, and its answer is of no use: %w", response.StatusCode, why),
+			well}
 	}
 	return &failure{fmt.Errorf("the backend's answer is of no use: %w: %w", why, logic.ErrOutcomeUnknown), sick}
 }
@@ -74,8 +75,8 @@ func (u *Upstream) tooLarge() error {
 	return fmt.Errorf("it has more than %d bytes, raise MAX_RESULT_BYTES", u.MaxResultBytes)
 }
 
-// result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that can't
-// be kept is left out rather than all of it refused.
+// result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that
+// can't be kept is left out rather than all of it refused.
 func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte) (logic.Result, error) {
 	r := logic.Result{Status: response.StatusCode, Body: body}
 	declared := response.Header.Get("Content-Type")
@@ -143,8 +144,8 @@ func passedType(declared string, body []byte) string {
 	return declared
 }
 
-// neverKept are headers that no result has. The first three are for one caller alone, and duplicates come from others; the
-// last one is untrue of a body that was decoded.
+// neverKept are headers that no result has. The first three are for one caller alone, and duplicates come from others;
+// the last one is untrue of a body that was decoded.
 var neverKept = []string{"Set-Cookie", "Set-Cookie2", "Authorization", "Content-Encoding"}
 
 // keepable returns the names of headers that are kept with a result, each once.

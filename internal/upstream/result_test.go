@@ -61,12 +61,16 @@ func typed(contentType string) http.Header {
 }
 
 func TestAnEmptyAnswerIsAResult(t *testing.T) {
-	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })})
+	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})})
 	equal(t, h.gives(webhook()), logic.Result{Status: 204, ContentType: "application/octet-stream", Body: []byte{}})
 }
 
 func TestAResultMayHaveAsManyBytesAsAreAllowed(t *testing.T) {
-	for name, coding := range map[string]string{"of a declared length": fmt.Sprintf("Content-Length: %d\r\n", maxResultBytes), "until the end": ""} {
+	for name, coding := range map[string]string{"of a declared length": fmt.Sprintf("Content-Length: %d\r\n",
+		maxResultBytes), "until the end": ""} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 200 OK\r\n"+coding+"\r\n"+strings.Repeat("x", maxResultBytes))})
 			equal(t, len(h.gives(webhook()).Body), maxResultBytes)
@@ -75,20 +79,23 @@ func TestAResultMayHaveAsManyBytesAsAreAllowed(t *testing.T) {
 }
 
 func TestAnswersBeforeTheFinalOneAreSkipped(t *testing.T) {
-	h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+
+	h := open(t, upstream.Options{URL: says(t, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: "+
+		"</a>\r\n\r\n"+
 		"HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")})
 	equal(t, h.gives(webhook()), logic.Result{Status: 201, ContentType: "text/plain", Body: []byte("ok")})
 }
 
 func TestOnlyChosenHeadersAreKeptAndNeverACookie(t *testing.T) {
 	h := open(t, upstream.Options{
-		Keep: []string{"location", "Set-Cookie", "set-cookie2", "AUTHORIZATION", "Link", "X-Absent", "LOCATION", "content-encoding"},
+		Keep: []string{"location", "Set-Cookie", "set-cookie2", "AUTHORIZATION", "Link", "X-Absent", "LOCATION",
+			"content-encoding"},
 		URL: answers(t, http.Header{
 			"Location": {"/orders/7"}, "Link": {"</a>", "</b>"}, "X-Other": {"o"},
 			"Set-Cookie": {secret}, "Set-Cookie2": {secret}, "Authorization": {secret},
 		}, ""),
 	})
-	equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "location", Value: "/orders/7"}, {Name: "Link", Value: "</a>, </b>"}})
+	equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "location", Value: "/orders/7"},
+		{Name: "Link", Value: "</a>, </b>"}})
 }
 
 func TestAHeaderThatConnectionNamesIsNotKept(t *testing.T) {

@@ -64,7 +64,8 @@ func (b *bank) open(t *testing.T) *testbed {
 }
 
 func credentials(url string) *clientcredentials.Config {
-	return &clientcredentials.Config{ClientID: "me", ClientSecret: secret, TokenURL: url + "/token?" + secret, Scopes: []string{"hooks"}}
+	return &clientcredentials.Config{ClientID: "me", ClientSecret: secret, TokenURL: url + "/token?" + secret,
+		Scopes: []string{"hooks"}}
 }
 
 // all executes so many at once and returns how many failed.
@@ -192,12 +193,16 @@ func TestWithoutATokenNothingIsSentAndNothingIsTold(t *testing.T) {
 			w.WriteHeader(401)
 			fmt.Fprintf(w, `{"error":"%s"}`, secret)
 		}, "401"},
-		"refused with text": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusServiceUnavailable) }, "503"},
+		"refused with text": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, secret,
+				http.StatusServiceUnavailable)
+		}, "503"},
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", record.JSON)
 			fmt.Fprint(w, secret)
 		}, "none of OAuth 2.0"},
-		"no token":            {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "a=%s", secret) }, "none of OAuth 2.0"},
+		"no token": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "a=%s", secret) },
+			"none of OAuth 2.0"},
 		"the connection ends": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "can't be reached"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
@@ -205,7 +210,8 @@ func TestWithoutATokenNothingIsSentAndNothingIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var p patient
-			h := open(t, upstream.Options{URL: serve(t, p.serve), OAuth: credentials(serve(t, c.answer)), BreakerFailures: 1, BreakerPause: long})
+			h := open(t, upstream.Options{URL: serve(t, p.serve), OAuth: credentials(serve(t, c.answer)), BreakerFailures: 1,
+				BreakerPause: long})
 			if text := h.fails(t.Context(), webhook(), refused); !strings.Contains(text, c.tells) {
 				t.Errorf("error %s", text)
 			}
@@ -219,14 +225,15 @@ func TestWithoutATokenNothingIsSentAndNothingIsTold(t *testing.T) {
 func TestTheTokensEndpointGetsTheCredentialsAndNoHeaderOfTheBackends(t *testing.T) {
 	forms := make(chan url.Values, 1)
 	var b bank
-	h := open(t, upstream.Options{URL: serve(t, b.take), OAuth: credentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if id, password, _ := r.BasicAuth(); id != "me" || password != secret || r.Header.Get("Idempotency-Key") != "" {
-			t.Errorf("asked with %v", r.Header)
-		}
-		_ = r.ParseForm()
-		forms <- r.PostForm
-		b.issue(w, r)
-	}))})
+	h := open(t, upstream.Options{URL: serve(t, b.take),
+		OAuth: credentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if id, password, _ := r.BasicAuth(); id != "me" || password != secret || r.Header.Get("Idempotency-Key") != "" {
+				t.Errorf("asked with %v", r.Header)
+			}
+			_ = r.ParseForm()
+			forms <- r.PostForm
+			b.issue(w, r)
+		}))})
 	h.gives(webhook())
 	equal(t, <-forms, url.Values{"grant_type": {"client_credentials"}, "scope": {"hooks"}})
 }

@@ -3,8 +3,8 @@
 //
 // A webhook goes through the breaker (breaker.go). If an earlier attempt is in doubt the backend is asked for it first
 // (doubt.go), then the webhook is sent (request.go, exchange.go), with a token where one is needed (token.go), over one
-// pool of connections (connection.go). What comes back is decoded (encoding.go), read for what it means (meaning.go), and
-// becomes a result (result.go) or a failure (failure.go).
+// pool of connections (connection.go). What comes back is decoded (encoding.go), read for what it means (meaning.go),
+// and becomes a result (result.go) or a failure (failure.go).
 package upstream
 
 import (
@@ -161,8 +161,8 @@ func (u *Upstream) forward(ctx context.Context, w logic.Webhook) (logic.Result, 
 	return u.result(w, response, body)
 }
 
-// Admit reports whether an execution may be tried, and if not, for how long: not while the breaker is open, nor while one
-// probes for all, nor in a pause that the backend asked for.
+// Admit reports whether an execution may be tried, and if not, for how long: not while the breaker is open, nor while
+// one probes for all, nor in a pause that the backend asked for.
 func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 	if u.breaker != nil {
 		wait, ok = u.breaker.admits()
@@ -178,8 +178,8 @@ func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 // Asks reports whether the backend is asked what became of an attempt in doubt, before anything is sent again.
 func (u *Upstream) Asks() bool { return u.StatusURL != "" }
 
-// Gauges makes set hear of breaker_open_until (Unix seconds): when the breaker opens, also after a probe that failed, and
-// when the backend asks for a pause.
+// Gauges makes set hear of breaker_open_until (Unix seconds): when the breaker opens, also after a probe that failed,
+// and when the backend asks for a pause.
 func (u *Upstream) Gauges(set func(field string, value int64)) { u.setGauge = set }
 
 func (u *Upstream) tripped(until time.Time) {

@@ -41,10 +41,11 @@ const (
 	patience = 40 * time.Second
 )
 
-// Quiet reads the counters once nothing is executed and none has moved for longer than replicas keep them. since is what
-// stood there before the load, nil for none.
+// Quiet reads the counters once nothing is executed and none has moved for longer than replicas keep them. since is
+// what stood there before the load, nil for none.
 func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("it goes on counting: does something else use this gateway?"))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+		errors.New("it goes on counting: does something else use this gateway?"))
 	defer cancel()
 	var last Counters
 	for moved := time.Now(); ; {

@@ -98,7 +98,8 @@ func (l *Ledger) Note(a Answer) {
 		return
 	case outcome == "processing":
 		return // it may come again
-	case a.Status >= http.StatusInternalServerError || outcome != "executed" && outcome != "replayed" && outcome != "waited":
+	case a.Status >= http.StatusInternalServerError || outcome != "executed" && outcome != "replayed" &&
+		outcome != "waited":
 		l.unexpected.add("delivery %d of %s got %s", a.Delivery, a.Fingerprint, a.told())
 		return
 	}
@@ -116,7 +117,8 @@ func (l *Ledger) Note(a Answer) {
 	case w.answered == 0:
 		w.data, w.answered = data, a.Delivery
 	case w.data != data:
-		l.differing.add("%s: delivery %d got other data than delivery %d: %.200s", a.Fingerprint, a.Delivery, w.answered, a.data())
+		l.differing.add("%s: delivery %d got other data than delivery %d: %.200s", a.Fingerprint, a.Delivery, w.answered,
+			a.data())
 	}
 }
 

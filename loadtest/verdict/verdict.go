@@ -94,9 +94,11 @@ func (c *Case) sums(grown Counters) Finding {
 	same("mismatches", of("mismatches"), 0)
 	if c.Repeated > 0 {
 		if of("total_requests") > c.Repeated {
-			faults = append(faults, fmt.Sprintf("total_requests is %d, but only %d were sent on", of("total_requests"), c.Repeated))
+			faults = append(faults, fmt.Sprintf("total_requests is %d, but only %d were sent on", of("total_requests"),
+				c.Repeated))
 		}
-		return finding("counters", fmt.Sprintf("total_requests %d of the %d that were sent on; the killed took the rest with them",
+		return finding("counters", fmt.Sprintf("total_requests %d of the %d that were sent on; the killed took the "+
+			"rest with them",
 			of("total_requests"), c.Repeated), faults...)
 	}
 	same("stored + failed + lost_stores", grown.ended()-of("takeovers"), of("executed"))
@@ -104,7 +106,8 @@ func (c *Case) sums(grown Counters) Finding {
 	same("total_requests", of("total_requests"), c.sent)
 	same("replayed", of("replayed"), c.outcomes["replayed"])
 	same("executed - late_answers", of("executed")-of("late_answers"), c.outcomes["executed"])
-	return finding("counters", fmt.Sprintf("total_requests %d, as many as were sent: %d executed, %d replayed, %d waited, %d still_processing",
+	return finding("counters", fmt.Sprintf("total_requests %d, as many as were sent: %d executed, %d replayed, %d "+
+		"waited, %d still_processing",
 		c.sent, of("executed"), of("replayed"), of("waited"), of("still_processing")), faults...)
 }
 
@@ -113,7 +116,8 @@ func (c *Case) served() Finding {
 	if later := c.outcomes["processing"]; later > 0 {
 		text += fmt.Sprintf(", %d of them told to ask again", later)
 	}
-	return finding("no 5xx", text, c.unexpected.say("answered otherwise than promised"), c.unanswered.say("without an answer"))
+	return finding("no 5xx", text, c.unexpected.say("answered otherwise than promised"),
+		c.unanswered.say("without an answer"))
 }
 
 func (c *Case) refused() Finding {

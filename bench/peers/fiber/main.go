@@ -1,5 +1,5 @@
-// Fiber is Fiber's own idempotency middleware on its own Redis storage, as its documentation shows it. It wants a key of
-// 36 characters in a header: a handler before it makes a UUID of the fingerprint.
+// Fiber is Fiber's own idempotency middleware on its own Redis storage, as its documentation shows it. It wants a key
+// of 36 characters in a header: a handler before it makes a UUID of the fingerprint.
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 			return err
 		}
 		c.Set("Content-Type", "application/json")
-		return c.SendString(`{"status":"success","data":` + string(data) + `,"fingerprint":"` + c.Locals("key").(string) + `"}`)
+		return c.SendString(`{"status":"success","data":` + string(data) + `,"fingerprint":"` + c.Locals("key").(string) +
+			`"}`)
 	})
 	log.Fatal(app.Listen(os.Getenv("LISTEN"), fiber.ListenConfig{DisableStartupMessage: true}))
 }

@@ -1,5 +1,5 @@
-// Oncegate without one of the things that make it fast, to show what that one brings: WITHOUT is grouping (each operation
-// is a script call of its own) or cache (every duplicate costs a round trip).
+// Oncegate without one of the things that make it fast, to show what that one brings: WITHOUT is grouping (each
+// operation is a script call of its own) or cache (every duplicate costs a round trip).
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package webhook is what the peers in Go have in common: which webhook a body is, and the logic that all contenders run.
+// Package webhook is what the peers in Go have in common: which webhook a body is, and the logic that all contenders
+// run.
 package webhook
 
 import (
