@@ -27,7 +27,7 @@ engines: ## the tests that talk to Redis on Debian's redis-server and on Valkey 
 bench: ## Oncegate beside its peers, in at most ten minutes (BENCH=--quick make bench: in about a minute); Linux only
 	cd bench && go run . $(BENCH)
 
-loadtest: ## every load test for 5 s, on Redis and two replicas of its own (LOADTEST="storm --rate 5000" make loadtest: one)
+loadtest: ## every load test for 5 s, on Redis and two replicas of its own (LOADTEST="storm --rate 5000": one)
 	loadtest/run.sh $${LOADTEST:-all}
 
 cluster: ## a Redis Cluster and two gateways on loopback, for trying out, until Ctrl-C

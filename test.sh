@@ -4,8 +4,8 @@
 #   ./test.sh          all tests with the race detector, then each fuzz target for a few seconds
 #   ./test.sh fuzz     the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
 #
-# A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests start
-# redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
+# A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests
+# start redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 . .ci/packages.sh
@@ -43,10 +43,11 @@ provide() {
   echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo)"
   command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
   become_root || by_hand "you are not root, and sudo is missing or wants a password"
-  install "${missing[@]}" >"$scratch/apt.log" 2>&1 || { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
+  install "${missing[@]}" >"$scratch/apt.log" 2>&1 ||
+    { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
 }
 
-# provide_proxy brings nginx, for one of the load tests. Where that does not succeed, the test is left out with a sentence.
+# provide_proxy brings nginx, for one of the load tests. If that does not succeed, a sentence says that it is left out.
 provide_proxy() {
   if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || ! command -v apt-get >/dev/null || ! become_root; then
     return 0

@@ -46,8 +46,8 @@ provide() {
     { tail -n 20 "$scratch/apt.log"; fail "apt-get did not succeed"; }
 }
 
-# The packages whose tests start a real server, and of internal/e2e those whose names stand here: its other tests load the
-# gateway, not Redis.
+# The packages whose tests start a real server, and of internal/e2e those whose names stand here: its other tests load
+# the gateway, not Redis.
 packages=(./scripts ./internal/redis ./internal/gate)
 whole='Redis|Sentinel|Failover|LostPrimary|EachWay|Tracking|Killed|Processes'
 

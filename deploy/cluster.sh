@@ -8,7 +8,10 @@ redis=${CLUSTER_PORT:-7100}
 gateway=${GATEWAY_PORT:-8001}
 
 for needed in redis-server redis-cli go curl; do
-	command -v "$needed" >/dev/null || { echo "cluster.sh needs $needed (Debian: apt install redis-server golang curl)" >&2; exit 1; }
+	command -v "$needed" >/dev/null || {
+		echo "cluster.sh needs $needed (Debian: apt install redis-server golang curl)" >&2
+		exit 1
+	}
 done
 
 home=$(mktemp -d)
@@ -57,8 +60,10 @@ for i in 0 1; do until_ok curl -fsS "localhost:$((gateway + i))/readyz"; done
 cat <<END
 
 Two gateways before a cluster. Try it, on one and on the other:
-  curl -i localhost:$gateway/webhook/cognigy -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7}'
-  curl -i localhost:$((gateway + 1))/webhook/cognigy -H 'Content-Type: application/json' -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7}'
+  curl -i localhost:$gateway/webhook/cognigy -H 'Content-Type: application/json' \\
+    -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7}'
+  curl -i localhost:$((gateway + 1))/webhook/cognigy -H 'Content-Type: application/json' \\
+    -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7}'
 End a primary, and see the other buckets go on:
   redis-cli -p $redis shutdown nosave
 Look at what was counted:
