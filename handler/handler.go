@@ -216,20 +216,20 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	if done {
 		h.bodyCache.add(cachedBody{sum, name, digest})
 	} else {
-		answer = h.gate.Do(gate.Webhook{
+		answer = h.gate.Do(gate.Request{
 			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,
-			Detach: func() (gate.Execution, slog.LogValuer) { return h.take(p, &ctx.Request.Header, body, name) },
+			Detach: func() (gate.Run, slog.LogValuer) { return h.detach(p, &ctx.Request.Header, body, name) },
 		})
 	}
 	h.respond(ctx, name, answer)
 	prefers.apply(&ctx.Response, answer.Outcome)
 }
 
-// take makes of a payload a webhook that outlives its request, whose memory fasthttp uses again, and returns its
-// execution and its name in logs.
-func (h *Handler) take(
+// detach copies a payload, because fasthttp uses the memory of its request again. It returns a function that runs the
+// logic on the copy, and the webhook's name in logs.
+func (h *Handler) detach(
 	p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint,
-) (gate.Execution, slog.LogValuer) {
+) (gate.Run, slog.LogValuer) {
 	w := logic.Webhook{
 		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
 		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,

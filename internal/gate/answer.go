@@ -9,8 +9,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Webhook is one request for a fingerprint's result.
-type Webhook struct {
+// Request asks for the result of a fingerprint: one delivery of its webhook.
+type Request struct {
 	Fingerprint fingerprint.Fingerprint
 	Digest      record.Digest // of the request's body
 	Arrived     time.Time     // WaitTimeout counts from then
@@ -21,17 +21,17 @@ type Webhook struct {
 
 	// Detach returns what executes it, and what a log calls it. It is called when that may be needed, for each try anew,
 	// and only while Do has not returned: what they need of the request must be copied then.
-	Detach func() (Execution, slog.LogValuer)
+	Detach func() (Run, slog.LogValuer)
 
-	execute  Execution
+	execute  Run
 	identity slog.LogValuer
 }
 
-// Execution runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
+// Run runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
 // maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
 // (context.Cause: record.ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
 // record.ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
-type Execution func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
+type Run func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
 
 // Outcome says what became of a webhook.
 type Outcome uint8

@@ -11,7 +11,7 @@ import (
 
 // caller is one request that waits for a flight. The flight's lock guards it.
 type caller struct {
-	webhook  Webhook
+	webhook  Request
 	stalled  <-chan struct{} // closed while an execution that has ended cannot be stored, because Redis is away
 	runs     <-chan struct{} // the flight's when it joined
 	told     Outcome         // what it was answered, while the claim for it was under way
@@ -22,7 +22,7 @@ type caller struct {
 
 // do joins the flight of a webhook's fingerprint, and waits until the flight has landed or its caller must be answered
 // earlier. The flight goes on without the caller.
-func (b *bucket) do(w Webhook) Answer {
+func (b *bucket) do(w Request) Answer {
 	defer b.gate.waiting.Add(-1)
 	if b.gate.waiting.Add(1) > int64(b.gate.options.MaxWaiters) && b.gate.options.MaxWaiters > 0 {
 		b.link.Counters.Add(link.Overloaded)

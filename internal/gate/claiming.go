@@ -26,7 +26,7 @@ func (f *flight) claim() phase {
 
 // ask sends the claim and follows its answer. If no execution may begin now it only looks, and lands as refused if a
 // claim would win.
-func (f *flight) ask(webhook Webhook, refused landing, admitted bool) phase {
+func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
 	won, ok := b.link.Claim(b.gate.life, link.Claim{
 		Key: f.key, Token: f.token, LookOnly: !admitted,
@@ -92,7 +92,7 @@ func (f *flight) landOnAnswer(won link.Won) phase {
 }
 
 // take notes what the answer to a claim says of the flight and of the caller for whom it was made.
-func (f *flight) take(webhook Webhook, won link.Won, answer scripts.Answer, current bool) {
+func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, current bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	leader := f.leader

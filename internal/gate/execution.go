@@ -20,7 +20,7 @@ var errShutdown = errors.New("shutdown")
 type execution struct {
 	// Fixed at construction.
 	flight   *flight
-	webhook  Webhook
+	webhook  Request
 	token    string
 	attempt  int64
 	inDoubt  bool  // an attempt before this one may have had its effect
@@ -48,7 +48,7 @@ type execution struct {
 
 // begin runs the logic under a lease that was won. The lease is renewed from before the logic starts until Redis knows
 // its end, however long that takes: an execution is given up only when it is known to have stopped.
-func (b *bucket) begin(f *flight, w Webhook, won link.Won, answer scripts.Answer) *execution {
+func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) *execution {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
 		cause: causeOf(answer), lease: b.link.Lease(won.Reply),

@@ -9,7 +9,7 @@ import (
 
 func TestACallerWhoseClaimIsUnderWayIsNotRefusedAndARefusedOneIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{RejectMismatch: true}), "cognigy")
-	c := &caller{webhook: Webhook{Digest: record.Digest{2}, Detach: func() (Execution, slog.LogValuer) {
+	c := &caller{webhook: Request{Digest: record.Digest{2}, Detach: func() (Run, slog.LogValuer) {
 		return nil,
 			nil
 	}}}

@@ -44,7 +44,7 @@ func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
 
 // pickLeader picks the caller that the next claim is made for, and whose webhook is executed: the one that has waited
 // longest. If no caller is waiting, it removes the flight and returns false.
-func (s *flights) pickLeader(f *flight) (w Webhook, ok bool) {
+func (s *flights) pickLeader(f *flight) (w Request, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.mu.Lock()

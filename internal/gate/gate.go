@@ -154,7 +154,7 @@ func (g *Gate) Find(f fingerprint.Fingerprint) Answer { return g.bucket(f).find(
 
 // Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
 // its caller is answered earlier.
-func (g *Gate) Do(w Webhook) Answer { return g.bucket(w.Fingerprint).do(w) }
+func (g *Gate) Do(w Request) Answer { return g.bucket(w.Fingerprint).do(w) }
 
 // Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
 // no better on another replica. It writes as well, so that RefusesWrites knows.

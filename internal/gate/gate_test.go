@@ -136,8 +136,8 @@ func (h *testbed) setLogic(f func(ctx context.Context, attempt int64) (record.Re
 }
 
 // request is a webhook by number; body tells bodies of one fingerprint apart.
-func (h *testbed) request(n int, body string) gate.Webhook {
-	return gate.Webhook{
+func (h *testbed) request(n int, body string) gate.Request {
+	return gate.Request{
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
 		Arrived:     time.Now(),
@@ -152,8 +152,8 @@ func (h *testbed) request(n int, body string) gate.Webhook {
 	}
 }
 
-func executes(e gate.Execution) func() (gate.Execution, slog.LogValuer) {
-	return func() (gate.Execution, slog.LogValuer) { return e, identity{} }
+func executes(e gate.Run) func() (gate.Run, slog.LogValuer) {
+	return func() (gate.Run, slog.LogValuer) { return e, identity{} }
 }
 
 // identity is what a log calls a webhook of the testbed.

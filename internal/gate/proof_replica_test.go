@@ -189,8 +189,8 @@ func (d *driver) wake(r replica, m message) *bucket {
 func (d *driver) flight(b *bucket, r replica) *flight {
 	f := newFlight(b, d.name, proofDigest)
 	f.token, f.phase, f.looked = r.token.String(), r.phase, true
-	f.callers = []*caller{{webhook: Webhook{Fingerprint: d.name, Digest: proofDigest,
-		Detach: func() (Execution, slog.LogValuer) {
+	f.callers = []*caller{{webhook: Request{Fingerprint: d.name, Digest: proofDigest,
+		Detach: func() (Run, slog.LogValuer) {
 			return func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, errExited }, nil
 		}}}}
 	b.flights.byFingerprint[d.name] = f

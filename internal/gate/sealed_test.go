@@ -285,7 +285,7 @@ func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 		o := options()
 		o.RejectMismatch, o.LockTTL = true, 200*time.Millisecond
 		before, after := h.open(o), h.open(sealing(t, o, "one"))
-		keyed := func(n int, body string) gate.Webhook {
+		keyed := func(n int, body string) gate.Request {
 			w := h.request(n, body)
 			w.Digest = sealing(t, o, "one").Seal.Digest(w.Digest)
 			return w
