@@ -39,7 +39,7 @@ var templates = [...]struct{ open, shut string }{
 }
 
 // missingWord returns the word for a missing value that text is, or that each part of it is: a script that joins two
-// missing values writes undefined-undefined.
+// missing values writes undefined-undefined, or undefinedundefined.
 func missingWord(text []byte) string {
 	switch string(text) {
 	case "<nil>", "<null>", "<no value>", "(null)", "%s", "%d", "%v": // Go, Objective-C and C, formats of printf
@@ -50,14 +50,24 @@ func missingWord(text []byte) string {
 	}
 	word := ""
 	for part := range bytes.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune("-_:;/|.,#+ ", c) }) {
-		switch string(part) {
-		case "undefined", "null", "NaN", "None", "NULL": // JavaScript, JSON, Python, SQL
-			word = string(part)
-		default:
-			return ""
+		for len(part) > 0 {
+			if word = missingPrefix(part); word == "" {
+				return ""
+			}
+			part = part[len(word):]
 		}
 	}
 	return word
+}
+
+// missingPrefix returns the word for a missing value that text begins with: JavaScript's, JSON's, Python's or SQL's.
+func missingPrefix(text []byte) string {
+	for _, word := range [...]string{"undefined", "null", "NaN", "None", "NULL"} {
+		if bytes.HasPrefix(text, []byte(word)) {
+			return word
+		}
+	}
+	return ""
 }
 
 // isInputField reports whether Cognigy's input object has such a field for an identity.

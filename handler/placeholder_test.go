@@ -25,6 +25,8 @@ func TestWhatScriptsAndTemplatesLeaveBehindIsNoIdentity(t *testing.T) {
 		"[object Undefined]":          `"[object …]"` + word,
 		" undefined\n":                `"undefined"` + word,
 		"undefined-undefined":         `"undefined"` + word,
+		"undefinedundefined":          `"undefined"` + word,
+		"nullundefined":               `"undefined"` + word,
 		"undefined:null":              `"null"` + word,
 		"{{input.sessionId}}":         `a template that was not filled in ({{ and }}` + template,
 		"session-{{ci.id}}":           `a template that was not filled in ({{ and }}` + template,

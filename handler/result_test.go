@@ -147,8 +147,8 @@ func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
 	})
 	h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 	h.expect(r.post(webhook), 500, `{"status":"poisoned","data":null,"fingerprint":"`+name+
-		`","detail":"Its executions failed MAX_ATTEMPTS times: `+
-		`it is not executed any more, until it is forgotten (oncegate forget)"}`, "Idempotency-Status: poisoned", named,
+		`","detail":"Its executions failed or crashed MAX_ATTEMPTS times: `+
+		`it is not executed any more, until a person decides (oncegate poisoned)"}`, "Idempotency-Status: poisoned", named,
 		first)
 }
 

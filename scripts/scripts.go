@@ -228,6 +228,9 @@ func Run(ctx context.Context, client rueidis.Client, call Call) (Reply, error) {
 		values, err = message.ToArray()
 	}
 	if err != nil {
+		if len(call.Ops) == 0 { // a heartbeat, or counters alone
+			return Reply{}, fmt.Errorf("script: %w", err)
+		}
 		return Reply{}, fmt.Errorf("script on %d records: %w", len(call.Ops), err)
 	}
 	reply, err := parse(values, len(call.Ops))

@@ -32,6 +32,24 @@ type Deployment struct {
 	RedisTimeout time.Duration
 }
 
+// known returns ErrNoDeployment where no gateway has counted anything, so that nobody takes another prefix's silence for
+// an answer.
+func (d Deployment) known(ctx context.Context) error {
+	metrics, err := redis.Metrics(ctx, d.Client, d.Keys)
+	if err == nil && len(metrics) == 0 {
+		err = noDeployment(d.Keys)
+	}
+	return err
+}
+
+// notFound says that a webhook has no record, or that the whole deployment is another one.
+func (d Deployment) notFound(ctx context.Context, w Webhook) error {
+	if err := d.known(ctx); err != nil {
+		return fmt.Errorf("%w of %v: %w", ErrNotFound, w, err)
+	}
+	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
+}
+
 // do has the script do one operation on a webhook's record. While Redis settles it says so and waits, until ctx ends.
 // After an error the operation may be done or not, and to ask again does no harm.
 func (d Deployment) do(

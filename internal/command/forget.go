@@ -43,7 +43,7 @@ func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Wr
 		_, err := io.WriteString(out, text)
 		return err
 	case scripts.Missing:
-		return w.notFound()
+		return d.notFound(ctx, w)
 	case scripts.Running:
 		return fmt.Errorf("%v is not forgotten: %w; %s", w, ErrRunning, whatForceMeans)
 	}
@@ -77,6 +77,9 @@ func (d Deployment) ForgetDoubtful(
 		return err
 	}
 	if len(found) == 0 {
+		if err := d.known(ctx); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintln(out, "No doubtful webhook has ended before that time.")
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 const maxSaid = 512
 
 // Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. An error says why it is
-// not ready. Where url is "", the gateway on this machine that listens on the address is asked.
+// not ready. Where url is "", the gateway on this machine that listens on the address is asked; where it has no path,
+// /readyz.
 func Health(ctx context.Context, url, listen string, bound time.Duration, out io.Writer) error {
 	if url == "" {
 		at, err := reachable(listen)
@@ -28,6 +29,13 @@ func Health(ctx context.Context, url, listen string, bound time.Duration, out io
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("health: %w", err)
+	}
+	if request.URL.Scheme != "http" && request.URL.Scheme != "https" {
+		return fmt.Errorf("health: the URL is %q, and must begin with http:// or https://", url)
+	}
+	if request.URL.Path == "" || request.URL.Path == "/" {
+		request.URL.Path = "/readyz"
+		url = request.URL.String()
 	}
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: it is asked itself

@@ -35,6 +35,11 @@ func TestHealthAsksTheGatewayThatListensHere(t *testing.T) {
 		asked != "GET /healthz" {
 		t.Errorf("a URL: asked %s, %v", asked, err)
 	}
+	for _, url := range []string{server.URL, server.URL + "/"} {
+		if err := command.Health(t.Context(), url, ":1", time.Minute, &out); err != nil || asked != "GET /readyz" {
+			t.Errorf("a URL without a path: asked %s, %v", asked, err)
+		}
+	}
 	ready = false
 	err := command.Health(t.Context(), "", port, time.Minute, &out)
 	if err == nil || !strings.Contains(err.Error(), "not ready") || !strings.Contains(err.Error(), "503") ||
@@ -55,6 +60,7 @@ func TestHealthSaysWhyItFails(t *testing.T) {
 		"another redirects":  {elsewhere.URL, "", "302"},
 		"any free port":      {"", ":0", "name the URL"},
 		"no URL":             {"::", "", "health: "},
+		"no scheme":          {"localhost:8000", "", "http://"},
 	} {
 		begun := time.Now()
 		err := command.Health(t.Context(), c.url, c.listen, 200*time.Millisecond, new(strings.Builder))

@@ -22,7 +22,7 @@ func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 	if d.MaxAttempts == 0 {
 		hint = "MAX_ATTEMPTS is 0 here." + listedToo
 	}
-	return d.list(found, record.Poisoned, hint, out)
+	return d.list(ctx, found, record.Poisoned, hint, out)
 }
 
 // Doubtful lists the webhooks that are not executed again since nobody knows whether an attempt had its effect. With
@@ -38,7 +38,7 @@ func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
 	if !d.StopInDoubt {
 		hint = "IN_DOUBT is execute here." + listedToo
 	}
-	return d.list(found, record.Doubtful, hint, out)
+	return d.list(ctx, found, record.Doubtful, hint, out)
 }
 
 // asks reports whether the next delivery asks the backend. It is told that it is doubtful if no clear answer comes.
@@ -52,8 +52,13 @@ const listedToo = " With the gateway's own, those that no delivery was told of y
 const howToGoOn = "To have one executed again:  oncegate forget --fingerprint FINGERPRINT\n" +
 	"If you know what came of it: oncegate resolve FINGERPRINT --status STATUS --data FILE\n"
 
-func (d Deployment) list(found []met, verdict record.Verdict, hint string, out io.Writer) error {
+func (d Deployment) list(
+	ctx context.Context, found []met, verdict record.Verdict, hint string, out io.Writer,
+) error {
 	if len(found) == 0 {
+		if err := d.known(ctx); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintf(out, "No webhook is %s.\n%s", verdict, hint)
 		return err
 	}

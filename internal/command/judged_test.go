@@ -116,6 +116,7 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 
 func TestAListThatIsEmptySaysSo(t *testing.T) {
 	onEach(t, func(e *engine) {
+		e.count(busy)
 		d := e.deployment()
 		d.MaxAttempts, d.StopInDoubt = 3, true
 		var out strings.Builder
@@ -132,6 +133,7 @@ func TestAListThatIsEmptySaysSo(t *testing.T) {
 // TestALeaseIsJudgedByRedisClock: this machine's may go otherwise.
 func TestALeaseIsJudgedByRedisClock(t *testing.T) {
 	e := onMini(t)
+	e.count(busy)
 	e.mini.SetTime(time.Now().Add(-24 * time.Hour))
 	e.plant(keys.Record(nameOf("runs")), several(e.now())["runs"], ttl)
 	d := e.deployment()
@@ -184,6 +186,7 @@ func TestForgettingTheDoubtfulAsksFirstAndSaysHowMany(t *testing.T) {
 			},
 		} {
 			e.do("FLUSHALL")
+			e.count(busy)
 			e.plantSeveral(keys)
 			var out strings.Builder
 			err := e.deployment().ForgetDoubtful(e.Context(), ago(c.before), c.yes, &person{says: c.says}, &out)

@@ -47,7 +47,7 @@ func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) 
 		return f, err
 	}
 	if f.kind == "none" {
-		return f, w.notFound()
+		return f, d.notFound(ctx, w)
 	}
 	head, err := replies[1].AsBytes()
 	if err != nil && !redis.WrongType(err) {

@@ -79,7 +79,7 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 			w, length(ttl), result.Status, len(result.Body))
 		return err
 	case scripts.Missing:
-		return w.notFound()
+		return d.notFound(ctx, w)
 	case scripts.Running:
 		return fmt.Errorf("%v is not resolved: %w; wait for its end or, if its replica is gone, for its lease (LOCK_TTL)",
 			w, ErrRunning)

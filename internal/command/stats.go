@@ -44,7 +44,7 @@ var groups = []group{
 		{2, "mismatches", "had another body than the first one"},
 		{1, "late_answers", "first callers told \"still processing\": the backend took longer than WAIT_TIMEOUT"},
 		{1, "unavailable", "neither executed nor a duplicate: 503, to ask again, or 500, for a person to decide"},
-		{2, "refused", "503: the backend refused connections, or its circuit breaker was open"},
+		{2, "refused", "503: the backend refused connections or asked for a pause, or its circuit breaker was open"},
 		{2, "overloaded", "503: MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
 		{2, "poisoned", "500: executions failed or crashed MAX_ATTEMPTS times"},
 		{2, "doubtful", "500: an attempt may have had its effect, and IN_DOUBT is stop"},
@@ -116,6 +116,11 @@ func sweptAt(metrics map[string]string) string {
 // ErrNoDeployment says that no gateway has counted anything there.
 var ErrNoDeployment = errors.New("no gateway has run with KEY_PREFIX")
 
+func noDeployment(keys redis.Keys) error {
+	return fmt.Errorf("%w %q: Redis has nothing at %s; give the gateway's own KEY_PREFIX, Redis and database",
+		ErrNoDeployment, keys.Prefix(), keys.Metrics())
+}
+
 // inMilliseconds are the times that the script writes. The others are in seconds, as all are in Stats' JSON.
 var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 
@@ -128,8 +133,7 @@ func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.W
 		return err
 	}
 	if len(metrics) == 0 {
-		return fmt.Errorf("%w %q: Redis has nothing at %s; give the gateway's own KEY_PREFIX, Redis and database",
-			ErrNoDeployment, keys.Prefix(), keys.Metrics())
+		return noDeployment(keys)
 	}
 	if asJSON {
 		return object(out, metrics)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/redis"
@@ -66,6 +67,29 @@ func TestStatsOfNoDeploymentAreAnErrorThatNamesThePrefix(t *testing.T) {
 				out.Len() > 0 {
 				t.Errorf("error %v, it prints %q", err, out.String())
 			}
+		}
+	})
+}
+
+func TestCommandsThatFindNothingTellOfAPrefixThatNoGatewayHas(t *testing.T) {
+	onEach(t, func(e *engine) {
+		e.count(busy)
+		d := command.Deployment{Client: e.client, Keys: redis.NewKeys("other")}
+		w := command.Webhook{Dialog: "d", Node: "n", Sequence: 1}
+		aDayAgo := func(now time.Time) time.Time { return now.Add(-24 * time.Hour) }
+		var out strings.Builder
+		for name, err := range map[string]error{
+			"poisoned":          d.Poisoned(e.Context(), &out),
+			"doubtful":          d.Doubtful(e.Context(), &out),
+			"forget --doubtful": d.ForgetDoubtful(e.Context(), aDayAgo, true, strings.NewReader(""), &out),
+			"inspect":           d.Inspect(e.Context(), w, &out),
+		} {
+			if !errors.Is(err, command.ErrNoDeployment) || !strings.Contains(err.Error(), `KEY_PREFIX "other"`) {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+		if out.Len() > 0 {
+			t.Errorf("it prints %q", out.String())
 		}
 	})
 }

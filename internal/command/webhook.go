@@ -45,10 +45,6 @@ func (w Webhook) String() string {
 	return fmt.Sprintf("%s (%v)", w.identity(), w.fingerprint())
 }
 
-func (w Webhook) notFound() error {
-	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
-}
-
 // plain returns text for a terminal: what could be mistaken there, or play tricks on it, is quoted.
 func plain(text string) string {
 	odd := func(r rune) bool {

@@ -110,9 +110,6 @@ func (l *Link) observe(reply scripts.Reply, wrote bool) {
 		return
 	}
 	took := wrote && reply.Flushed
-	if wrote && !reply.Flushed {
-		l.refused("counters were not taken")
-	}
 	for _, a := range reply.Answers {
 		switch a.Verdict {
 		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
@@ -120,6 +117,9 @@ func (l *Link) observe(reply scripts.Reply, wrote bool) {
 		case scripts.Error:
 			l.refused(a.Text)
 		}
+	}
+	if wrote && !reply.Flushed { // last, since the answers have Redis' own words
+		l.refused("it took no counters: it is full (OOM), a replica (READONLY), or can't save (MISCONF)")
 	}
 	if took {
 		if d := l.health.refusing.end(); d > 0 {
