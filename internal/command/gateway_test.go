@@ -56,6 +56,9 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	g.config.Execution.Settle, g.config.Redis.Patience = 0, 100*time.Millisecond
 	g.config.Redis.URL = config.Secret(g.proxy.URL())
 	change(g)
+	if g.config.Execution.InDoubt == config.InDoubtStop {
+		g.config.Execution.Settle = 1700 * time.Millisecond // it must be on, and not less
+	}
 	opened, err := handler.Open(e.Context(), g.config, g, slog.New(slog.DiscardHandler))
 	if err != nil {
 		e.Fatal(err)
