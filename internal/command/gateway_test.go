@@ -194,6 +194,12 @@ func (g *gateway) cutOff() (first <-chan got, release func()) {
 
 var errOdd = errors.New("odd")
 
+// stop makes a gateway stop in doubt, which it may only where it settles.
+func stop(g *gateway) {
+	g.config.Execution.InDoubt = config.InDoubtStop
+	g.config.Execution.Settle = (config.DialTimeout+g.config.Redis.Timeout)*4/3 + time.Millisecond
+}
+
 func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 	again := "executes it as attempt 2"
 	perhapsTwice := again + ", and so perhaps twice"
@@ -206,7 +212,6 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		g.Cleanup(release)
 	}
 	poisoned := func(g *gateway) { g.config.Execution.MaxAttempts = 1 }
-	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	tooLong := func(g *gateway) { g.config.Execution.Timeout = 50 * time.Millisecond }
 	for name, c := range map[string]struct {
 		change func(*gateway)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/command"
-	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/seal"
@@ -194,7 +193,6 @@ func (w *watched) Write(text []byte) (int, error) {
 func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
-	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
 	first, release := owner.cutOff()
 	if a := other.deliver(); a.status != "doubtful" {
@@ -216,7 +214,6 @@ func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
-	stop := func(g *gateway) { g.config.Execution.InDoubt = config.InDoubtStop }
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
 	first, release := owner.cutOff()
 	if a := other.deliver(); a.status != "doubtful" {
