@@ -59,6 +59,7 @@ func (c *cluster) primaries() (found []*redistest.Server) {
 func (c *cluster) failOver(w *world, lockedOut time.Duration) {
 	c.WaitUntilWhole()
 	primary := c.PrimaryOf("cognigy:{0}:metrics")
+	c.CatchUp(primary) // with a FLUSHALL of before, what it took away would come back
 	if lockedOut > 0 {
 		lockOut(w, primary, lockedOut)
 	}

@@ -101,6 +101,16 @@ func (c *Cluster) WaitUntilWhole() {
 	})
 }
 
+// CatchUp waits until the replicas of a primary have all that it had written.
+func (c *Cluster) CatchUp(primary *Server) {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if s.process != nil && replication(c.t, Client(c.t, s.Addr()), "master_port") == primary.port {
+			catchUp(c.t, primary, s)
+		}
+	}
+}
+
 // PrimaryOf returns the living server that has a key's slot.
 func (c *Cluster) PrimaryOf(key string) *Server {
 	c.t.Helper()

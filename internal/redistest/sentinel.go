@@ -58,7 +58,12 @@ func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
 // CatchUp returns when the replica has all that had been written to the primary.
 func (w *Watched) CatchUp(t testing.TB) {
 	t.Helper()
-	primary, replica := Client(t, w.Primary.Addr()), Client(t, w.Replica.Addr())
+	catchUp(t, w.Primary, w.Replica)
+}
+
+func catchUp(t testing.TB, from, to *Server) {
+	t.Helper()
+	primary, replica := Client(t, from.Addr()), Client(t, to.Addr())
 	written := -1
 	until(t, "the replica has caught up", func() bool {
 		if replication(t, replica, "master_link_status") != "up" {
