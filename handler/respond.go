@@ -27,7 +27,8 @@ const (
 	detailMismatch   = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or " +
 		"was changed"
 	detailOverloaded = "Overloaded: nothing was executed, ask again"
-	detailPoisoned   = "Its executions failed or crashed MAX_ATTEMPTS times: it is not executed any more, until a person " +
+	detailPoisoned   = "Its executions failed or crashed MAX_ATTEMPTS times: it is not executed any more, " +
+		"until a person " +
 		"decides (oncegate poisoned)"
 	detailDoubtful = "An earlier attempt may have had its effect and nobody knows: it is not executed any more, until a " +
 		"person decides (oncegate doubtful)"

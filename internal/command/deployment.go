@@ -32,8 +32,8 @@ type Deployment struct {
 	RedisTimeout time.Duration
 }
 
-// known returns ErrNoDeployment where no gateway has counted anything, so that nobody takes another prefix's silence for
-// an answer.
+// known returns ErrNoDeployment where no gateway has counted anything, so that nobody takes another prefix's silence
+// for an answer.
 func (d Deployment) known(ctx context.Context) error {
 	metrics, err := redis.Metrics(ctx, d.Client, d.Keys)
 	if err == nil && len(metrics) == 0 {
