@@ -12,11 +12,19 @@ import (
 	"log" //nolint:depguard // only to silence it
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 
+	"golang.org/x/oauth2/clientcredentials"
+
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/logs"
+	"github.com/oncegate/oncegate/internal/shutdown"
+	"github.com/oncegate/oncegate/internal/tlsfile"
+	"github.com/oncegate/oncegate/internal/upstream"
 )
 
 // version is set by the linker (-ldflags "-X main.version=…").
@@ -28,7 +36,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	ctx, signals := signalled(line.Command == "serve" && line.HTTP.DrainDelay > 0)
+	drainDelay := line.HTTP.DrainDelay
+	if line.Command != "serve" {
+		drainDelay = 0
+	}
+	ctx, signals := shutdown.Notify(drainDelay)
 
 	// net/http writes there by itself, and quotes what a backend sent.
 	log.SetOutput(io.Discard)
@@ -37,7 +49,7 @@ func main() {
 		warnOfEnvironment(log)
 	}
 	if line.Command != "serve" {
-		if err := run(ctx, line, log); err != nil {
+		if err := command.Run(ctx, line, log, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -73,7 +85,7 @@ func warnOfEnvironment(log *slog.Logger) {
 }
 
 // serve runs the gateway until ctx ends, then drains it and lets what runs finish.
-func serve(ctx context.Context, signals chan os.Signal, c *config.Config, log *slog.Logger) error {
+func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log *slog.Logger) error {
 	chosen, closeLogic, err := chooseLogic(c, log)
 	if err != nil {
 		return err
@@ -93,10 +105,59 @@ func serve(ctx context.Context, signals chan os.Signal, c *config.Config, log *s
 	serving, end := context.WithCancel(context.Background())
 	defer end()
 	defer context.AfterFunc(ctx, func() {
-		drain(gateway, c.HTTP.DrainDelay, signals, log)
+		signals.Drain(gateway.Drain, log)
 		end()
 	})()
 	return gateway.Serve(serving, listener)
+}
+
+// chooseLogic returns the logic that the settings name, and what closes it: the backend of UPSTREAM_URL, or else echo.
+func chooseLogic(c *config.Config, log *slog.Logger) (chosen logic.Logic, closeLogic func(), err error) {
+	log.Info("starting", "version", version, "logic", logicName(c))
+	if c.Upstream.URL == "" {
+		if !c.Redis.Embedded() {
+			log.Warn("THE LOGIC IS ECHO, for trying out: webhooks are answered and nothing is done; set UPSTREAM_URL")
+		}
+		return logic.Echo{Delay: c.Echo.Delay}, func() {}, nil
+	}
+	backend, err := newBackend(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return backend, backend.Close, nil
+}
+
+// logicName tells which logic runs, without what may be secret in a URL.
+func logicName(c *config.Config) string {
+	if c.Upstream.URL == "" {
+		return "echo"
+	}
+	u, err := url.Parse(c.Upstream.URL)
+	if err != nil {
+		return "a backend"
+	}
+	return "backend " + u.Host
+}
+
+// newBackend returns the logic that forwards webhooks to the configured backend.
+func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) {
+	u := c.Upstream
+	secured, err := tlsfile.Load(u.TLSCA, u.TLSCert, u.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("TLS to the backend (UPSTREAM_TLS_…): %w", err)
+	}
+	o := upstream.Options{
+		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == config.KeyUUID,
+		Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
+		Passthrough: c.HTTP.ResponseMode == config.Passthrough, MaxResultBytes: int(c.Execution.MaxResultBytes),
+		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, IdleTimeout: u.IdleTimeout, TLS: secured, Log: log,
+	}
+	if u.OAuthTokenURL != "" {
+		o.OAuth = &clientcredentials.Config{
+			TokenURL: u.OAuthTokenURL, ClientID: u.OAuthClientID, ClientSecret: string(u.OAuthClientSecret), Scopes: u.Scopes(),
+		}
+	}
+	return upstream.New(o)
 }
 
 // invite says what to try.

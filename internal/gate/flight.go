@@ -148,6 +148,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	l := landing{outcome: Replayed, attempt: r.Attempt, record: opened}
 	switch {
 	case r.Verdict != record.NoVerdict:
+		b.remarkVerdict(f.fingerprint, &r)
 		l = landing{outcome: outcomeOf(r.Verdict), attempt: r.Attempt}
 	case r.Forgotten():
 		l = landing{outcome: Processing, attempt: r.Attempt}
@@ -158,6 +159,14 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 		}
 	}
 	return f.land(l), true
+}
+
+// remarkVerdict says once in the log that a webhook waits for a person.
+func (b *bucket) remarkVerdict(of fingerprint.Fingerprint, r *record.Record) {
+	if b.gate.judged.first(of) {
+		b.log.Warn("a webhook is not executed any more until a person decides: oncegate inspect, forget, resolve",
+			"verdict", string(r.Verdict), "fingerprint", of, "attempt", r.Attempt, "reason", r.Reason)
+	}
 }
 
 // outcomeOf is what a verdict is to a caller.

@@ -86,6 +86,7 @@ type Gate struct {
 	replayCache replayCache
 	remarked    remarked // fingerprints that came with several bodies
 	unopened    remarked // sealed records that could not be opened
+	judged      remarked // webhooks that were told a verdict
 	slots       link.Slots
 
 	waiting   atomic.Int64 // requests in Do

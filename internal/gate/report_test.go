@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// logbook keeps the lines that tell of executions.
+// logbook keeps the lines that tell of executions and verdicts.
 type logbook struct {
 	mu    sync.Mutex
 	lines []map[string]any
@@ -28,13 +28,13 @@ func (l *logbook) Write(text []byte) (int, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if line["msg"] == "execution" {
+	if line["msg"] == "execution" || line["verdict"] != nil {
 		l.lines = append(l.lines, line)
 	}
 	return len(text), nil
 }
 
-// last is the line of the newest execution; how many there are is told beside it.
+// last is the newest line; how many there are is told beside it.
 func (l *logbook) last() (line map[string]any, lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,5 +164,22 @@ func TestAnotherBodyThatWaitedIsTold(t *testing.T) {
 		<-first
 		line, _ := book.last()
 		h.has(line, map[string]any{"level": "WARN", "outcome": "stored", "another_body": true})
+	})
+}
+
+func TestAVerdictHasALineOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, h *testbed) {
+		book, o := reporting(gate.ReportUnusual)
+		o.MaxAttempts = 1
+		r := h.open(o)
+		h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, errLogic })
+		for range 3 {
+			r.Do(h.request(1, "body"))
+		}
+		line, lines := book.last()
+		h.has(line, map[string]any{"level": "WARN", "verdict": "poisoned", "attempt": 1, "reason": "error"})
+		if lines != 2 { // the execution's, and this
+			t.Errorf("%d lines", lines)
+		}
 	})
 }

@@ -1,14 +1,12 @@
-package main
+package command
 
 import (
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
-	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
@@ -25,7 +23,7 @@ type action struct {
 // call is a command line, and what its command works with.
 type call struct {
 	*config.CommandLine
-	gateway command.Deployment // of a command that looks into Redis
+	gateway Deployment // of a command that looks into Redis
 	log     *slog.Logger
 	in      io.Reader
 	out     io.Writer
@@ -35,11 +33,11 @@ type call struct {
 var actions = map[string]action{
 	"health": {do: func(ctx context.Context, c call) error {
 		// /readyz waits for Redis; the rest is for HTTP.
-		return command.Health(ctx, c.Health.URL, c.HTTP.Listen, c.Redis.Timeout+2*time.Second, c.out)
+		return Health(ctx, c.Health.URL, c.HTTP.Listen, c.Redis.Timeout+2*time.Second, c.out)
 	}},
-	"size": {do: func(_ context.Context, c call) error { return command.PrintSize(load(c), c.out) }},
+	"size": {do: func(_ context.Context, c call) error { return PrintSize(load(c), c.out) }},
 	"stats": {redis: true, do: func(ctx context.Context, c call) error {
-		return command.Stats(ctx, c.gateway.Client, c.gateway.Keys, c.out, c.Stats.JSON)
+		return Stats(ctx, c.gateway.Client, c.gateway.Keys, c.out, c.Stats.JSON)
 	}},
 	"inspect": {redis: true, do: func(ctx context.Context, c call) error {
 		w, err := webhook(c.Inspect.Identity)
@@ -68,7 +66,7 @@ var actions = map[string]action{
 		if c.gateway.Seal, err = seal.Load(c.Execution.ResultKeyFile, c.log); err != nil {
 			return err
 		}
-		data, err := command.Data(c.Resolve.Data, c.in, int(c.Execution.MaxResultBytes))
+		data, err := Data(c.Resolve.Data, c.in, int(c.Execution.MaxResultBytes))
 		if err != nil {
 			return err
 		}
@@ -77,13 +75,13 @@ var actions = map[string]action{
 	}},
 }
 
-// run does one of the commands beside serve.
-func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
+// Run does one of the commands beside serve.
+func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.Reader, out io.Writer) error {
 	a, known := actions[line.Command]
 	if !known {
 		return fmt.Errorf("the command %s does nothing", line.Command)
 	}
-	c := call{CommandLine: line, log: log, in: os.Stdin, out: os.Stdout}
+	c := call{CommandLine: line, log: log, in: in, out: out}
 	if a.redis {
 		if line.Redis.Embedded() {
 			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)",
@@ -95,7 +93,7 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 		}
 		defer store.Close()
 		e := line.Execution
-		c.gateway = command.Deployment{
+		c.gateway = Deployment{
 			Client: store.Client, Keys: store.Keys,
 			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: line.Upstream.StatusURL != "",
 			Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
@@ -106,16 +104,16 @@ func run(ctx context.Context, line *config.CommandLine, log *slog.Logger) error 
 }
 
 // webhook is the one that a person named.
-func webhook(i config.Identity) (command.Webhook, error) {
+func webhook(i config.Identity) (Webhook, error) {
 	if i.Fingerprint == "" {
-		return command.Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
+		return Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
 	}
 	f, err := fingerprint.Parse(i.Fingerprint)
-	return command.Webhook{Fingerprint: &f}, err
+	return Webhook{Fingerprint: &f}, err
 }
 
-func load(c call) command.Load {
-	return command.Load{
+func load(c call) Load {
+	return Load{
 		Rate: c.Size.Rate, Duplicates: c.Size.Duplicates, Bytes: int(c.Size.Bytes),
 		ResultTTL: c.Execution.ResultTTL, Cores: c.Size.Cores, BackendTime: c.Size.BackendTime,
 		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,

@@ -1,4 +1,5 @@
-package main
+// Package docs_test holds the pages of this folder, README.md and CONTRIBUTING.md against the tree.
+package docs_test
 
 import (
 	"io/fs"
@@ -8,6 +9,14 @@ import (
 	"strings"
 	"testing"
 )
+
+// TestMain lets the paths of all tests begin at the root.
+func TestMain(m *testing.M) {
+	if err := os.Chdir(".."); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // TestThePagesNameTestsThatExist: a page names the test of each rule, and must not name one that is gone.
 func TestThePagesNameTestsThatExist(t *testing.T) {
