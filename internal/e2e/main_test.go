@@ -305,7 +305,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	}
 }
 
-var curl = regexp.MustCompile(`(?m)^  curl -i (localhost:\d+/webhook/cognigy) -H '(.+): (.+)' -d '(.+)'$`)
+var curl = regexp.MustCompile(`(?m)^  curl -i (localhost:\d+/webhook/cognigy) -H '(.+): (.+)' \\\n    -d '(.+)'$`)
 
 func TestTheEmbeddedStartSaysWhatToTry(t *testing.T) {
 	r := start(t)
