@@ -1,0 +1,94 @@
+// Command mutants shows that the tests would notice if a rule were broken. Its lists (*.txt) hold one small fault of the
+// code for each rule, and the tests that must be red with it. For each fault the command applies it to a copy of the tree,
+// runs those tests, and wants them to fail.
+//
+//	go run ./internal/mutants                 all of them, from anywhere in the tree
+//	go run ./internal/mutants -run journal    those whose list, rule or file matches a regular expression
+//	go run ./internal/mutants -list           only says what there is
+//
+// It exits with 1 unless every mutant was killed. A mutant that no longer applies is no kill, so that the lists cannot rot.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
+	which := flags.String("run", "", "only the mutants whose list, rule or file matches this regular expression")
+	list := flags.Bool("list", false, "say what mutants there are, and run nothing")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	wanted, err := regexp.Compile(*which)
+	if err != nil {
+		return fmt.Errorf("-run: %w", err)
+	}
+	all, err := readLists()
+	if err != nil {
+		return err
+	}
+	var chosen []mutant
+	for _, m := range all {
+		if wanted.MatchString(m.String() + " " + m.file) {
+			chosen = append(chosen, m)
+		}
+	}
+	if *list {
+		for _, m := range chosen {
+			fmt.Fprintln(out, m)
+		}
+		return nil
+	}
+	if len(chosen) == 0 {
+		return errors.New("no mutant was chosen")
+	}
+
+	began := time.Now()
+	b, err := newBench(ctx, ".")
+	if err != nil {
+		return err
+	}
+	defer b.remove()
+	return judgeAll(ctx, b, chosen, out, began)
+}
+
+// judgeAll writes a line for each mutant, and a summary. It returns an error unless all were killed.
+func judgeAll(ctx context.Context, b *bench, mutants []mutant, out io.Writer, began time.Time) error {
+	tests := b.tryWithout(ctx, mutants)
+	fmt.Fprintf(out, "%d tests ran without a mutant, in %.0f s\n", tests, time.Since(began).Seconds())
+	counts := make(map[outcome]int)
+	for i := range mutants {
+		if ctx.Err() != nil {
+			return fmt.Errorf("broken off after %d of %d mutants: %w", i, len(mutants), context.Cause(ctx))
+		}
+		v := b.judge(ctx, &mutants[i])
+		counts[v.outcome]++
+		fmt.Fprintf(out, "%s\n\t%s\n", mutants[i], v)
+	}
+	fmt.Fprintf(out, "%d of %d mutants were killed, in %.0f s\n", counts[killed], len(mutants), time.Since(began).Seconds())
+	if counts[killed] < len(mutants) {
+		return fmt.Errorf("%d survived, %d do not apply, %d do not build, %d have tests that say nothing",
+			counts[survived], counts[doesNotApply], counts[doesNotBuild], counts[saysNothing])
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package scripts_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+// TestWhatIsJustPastABoundIsForeign: the last value within each bound of a record is one of ours, the next one is not.
+func TestWhatIsJustPastABoundIsForeign(t *testing.T) {
+	const (
+		two53   = 1 << 53
+		century = 100 * 365 * 24 * 60 * 60 * 1000
+		digits  = "00000000000000000000000000000000"
+	)
+	far := time.Now().Add(time.Hour).UnixMilli()
+	progress := func(attempt, deadline, lease, started int64) string {
+		return fmt.Sprintf("P1 %d t %d %d %d %s 0 0 -\n", attempt, deadline, lease, started, digits)
+	}
+	headOf := func(bytes int) string {
+		before, after := "P1 1 t ", fmt.Sprintf("%d 60000 1 %s 0 0 - ", far, digits)
+		return before + after + strings.Repeat("x", bytes-len(after)) + "\n"
+	}
+	onEach(t, func(t *testing.T, e *engine) {
+		for _, c := range []struct {
+			bound        string
+			within, past string
+		}{
+			{"an attempt", progress(two53-1, far, 60_000, 1), progress(two53, far, 60_000, 1)},
+			{"a deadline", progress(1, two53-1, 60_000, 1), progress(1, two53, 60_000, 1)},
+			{"a lease", progress(1, far, century, 1), progress(1, far, century+1, 1)},
+			{"a beginning", progress(1, far, 60_000, two53-1), progress(1, far, 60_000, two53)},
+			{"a line", headOf(4000), headOf(4200)},
+		} {
+			e.do("SET", key, c.within)
+			if a := e.run(lookOp(key, true)); a.Verdict != scripts.InProgress {
+				t.Errorf("%s just within its bound: %+v", c.bound, a)
+			}
+			e.do("SET", key, c.past)
+			if a := e.run(lookOp(key, true)); a.Verdict != scripts.Foreign {
+				t.Errorf("%s just past its bound: %+v", c.bound, a)
+			}
+		}
+	})
+}
+
+// TestMaxAttemptsCountsWhatTheTableOfReasonsSays holds the last column of the table of reasons in docs/design.md.
+func TestMaxAttemptsCountsWhatTheTableOfReasonsSays(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		for reason, counts := range map[string]bool{
+			"error": true, "unknown": true, "timeout": true, "panic": true, "too-large": true, "exited": true,
+			"refused": false, "rejected": false, "unanswered": false, "unstarted": false, "unasked": false,
+			"shutdown": false, "lease-lost": false, "of-a-later-version": true,
+		} {
+			e.do("FLUSHALL")
+			e.maxAttempts = 1
+			e.claim("a")
+			e.run(scripts.Fail(key, 1, "a", reason, false))
+			want := scripts.Claimed
+			if counts {
+				want = scripts.Poisoned
+			}
+			if a := e.claim("b"); a.Verdict != want {
+				t.Errorf("after %q, with MAX_ATTEMPTS=1: %+v", reason, a)
+			}
+		}
+	})
+}
+
+func TestWithStopAnAttemptInDoubtIsNotFollowedHoweverItEnded(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.stop = true
+		for how, end := range map[string]func(){
+			"its lease ran out":   e.expire,
+			"it failed in doubt":  func() { e.run(scripts.Fail(key, 1, "a", "unknown", false)) },
+			"it followed a doubt": func() { e.run(scripts.Fail(key, 1, "a", "error", true)) },
+		} {
+			e.do("FLUSHALL")
+			e.claim("a")
+			end()
+			if a := e.claim("b"); a.Verdict != scripts.Doubtful {
+				t.Errorf("%s: %+v", how, a)
+			}
+		}
+	})
+}
+
+// TestAFailureIsNotPutBackOverALaterAttemptOfItsToken: a claim that was repeated and came late gives its token a later
+// attempt, which may be running.
+func TestAFailureIsNotPutBackOverALaterAttemptOfItsToken(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		failed := func(attempt int64) []byte {
+			return record.Append(nil, record.Record{
+				State: record.Failed, Attempt: attempt, Token: "ours", FailedAt: e.now(), Reason: "error",
+			})
+		}
+		e.put(record.Record{
+			State: record.InProgress, Attempt: 3, Token: "ours", Deadline: e.now().Add(lease), Lease: lease,
+			Started: e.now(), Digest: digest,
+		})
+		if a := e.run(scripts.Restore(key, failed(2))); a.Verdict != scripts.Refused || e.stands().State != record.InProgress {
+			t.Errorf("attempt 2 over 3: %+v, and %+v stands", a, e.stands())
+		}
+		if a := e.run(scripts.Restore(key, failed(3))); a.Verdict != scripts.Restored || e.stands().State != record.Failed {
+			t.Errorf("attempt 3 over 3: %+v, and %+v stands", a, e.stands())
+		}
+	})
+}
+
+// TestAnotherHistoryIsMetAndSettles: a promotion, or a restart with the data on disk, keeps the hash and changes the
+// history.
+func TestAnotherHistoryIsMetAndSettles(t *testing.T) {
+	e := onReal(t)
+	e.settle = 300 * time.Millisecond
+	first := e.call(scripts.Flush{})
+	eventually(t, func() bool { return e.call(scripts.Flush{}).Settling == 0 })
+	e.do("DEBUG", "CHANGE-REPL-ID")
+	reply := e.call(scripts.Flush{}, claimOp(key, "ours", true, digest, false))
+	if reply.Answers[0].Verdict != scripts.Settling || reply.History.ID == first.History.ID || reply.History.ID == "" {
+		t.Errorf("reply %+v after %+v", reply, first)
+	}
+	if n := e.metrics()["settlings"]; n != "2" {
+		t.Errorf("%s settlings are counted", n)
+	}
+}
+
+func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
+	e := onReal(t)
+	e.claim("ours")
+	e.run(scripts.Fail(key, 1, "ours", "unknown", false))
+	e.settle = time.Minute
+	found := record.Record{State: record.Done, Attempt: 1, Digest: digest, Result: result}
+	if a := e.run(scripts.Resolve(key, found, ttl)); a.Verdict != scripts.Settling || e.stands().State != record.Failed {
+		t.Errorf("%+v, and %+v stands", a, e.stands())
+	}
+}
+
+// TestWhatTooFewReplicasHaveIsTakenBack: this Redis has no replica, and one is asked for.
+func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
+	e := onReal(t)
+	e.claim("done")
+	e.run(storeOp(key, 1, "done", digest, result, ttl))
+	judged, failing := key+"judged", key+"failing"
+	e.run(claimOp(judged, "a", true, digest, false))
+	e.run(scripts.Fail(judged, 1, "a", "error", false))
+	e.run(claimOp(failing, "a", true, digest, false))
+	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL, MaxAttempts: 1,
+		Acks: 1, Timeout: 300 * time.Millisecond,
+		Ops: []scripts.Op{
+			claimOp(key, "b", true, digest, false), claimOp(key+"new", "b", true, digest, false),
+			claimOp(judged, "b", true, digest, false), storeOp(key+"lost", 1, "b", digest, result, ttl),
+			scripts.Forget(key, false), scripts.Fail(failing, 1, "a", "error", false),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range reply.Answers[:5] {
+		if a.Verdict != scripts.Error || a.Record != nil {
+			t.Errorf("operation %d: %+v", i, a)
+		}
+	}
+	if a := reply.Answers[5]; a.Verdict != scripts.Failed || !reply.Short {
+		t.Errorf("a failure: %+v, short %v", a, reply.Short)
+	}
+}
