@@ -170,3 +170,38 @@ func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 		t.Errorf("a failure: %+v, short %v", a, reply.Short)
 	}
 }
+
+// TestWhatOnePersonDidIsNotTakenForAnothersWork: all persons have the same token, so that only the attempt tells which
+// of two records is the later one.
+func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		resolved := func(attempt int64) record.Record {
+			return record.Record{
+				State: record.Done, Attempt: attempt, Token: record.Person, Stored: e.now(), Ends: e.now().Add(ttl), Digest: digest,
+				Result: result,
+			}
+		}
+		forgotten := func(attempt int64) record.Record {
+			return record.Record{
+				State: record.Failed, Attempt: attempt, Token: record.Person, FailedAt: e.now(), Reason: "forgotten",
+			}
+		}
+		for _, c := range []struct {
+			what         string
+			stood, comes record.Record
+			want         scripts.Verdict
+		}{
+			{"a later result over a result", resolved(2), resolved(5), scripts.Restored},
+			{"an earlier result over a result", resolved(5), resolved(2), scripts.Refused},
+			{"a later result over what was forgotten", forgotten(2), resolved(3), scripts.Restored},
+			{"an earlier result over what was forgotten", forgotten(3), resolved(2), scripts.Refused},
+		} {
+			e.put(c.stood)
+			a := e.run(scripts.Restore(key, record.Append(nil, c.comes)))
+			stands, want := e.stands().Attempt, max(c.stood.Attempt, c.comes.Attempt)
+			if a.Verdict != c.want || stands != want {
+				t.Errorf("%s: %q, and attempt %d stands", c.what, a.Verdict, stands)
+			}
+		}
+	})
+}

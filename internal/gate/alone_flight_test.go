@@ -1,0 +1,210 @@
+package gate
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
+	"github.com/oncegate/oncegate/scripts"
+)
+
+func clusterKeys(buckets int) redis.Keys { return redis.NewClusterKeys("cognigy", buckets) }
+
+// newTracked returns a bucket whose client has a cache that Redis keeps up to date.
+func newTracked(t testing.TB) *alone {
+	t.Helper()
+	server := redistest.Start(t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr()}, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	a := &alone{bucket: bucketOf(client, nil), TB: t, direct: redistest.Client(t, server.Addr())}
+	a.gate.tracking = true
+	return a
+}
+
+func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
+	a := newTracked(t)
+	now := time.Now()
+	a.put(named(1), record.Record{
+		State: record.Done, Attempt: 1, Token: "another", Stored: now, Ends: now.Add(time.Hour),
+		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
+	})
+	a.gate.replayCache.add(named(1))
+	if _, hit, ok := a.lookup(named(1)); hit || !ok {
+		t.Fatalf("at first: hit %v, found %v", hit, ok)
+	}
+	if a.journal.empty() {
+		t.Error("what was fetched from Redis is not in the journal")
+	}
+	a.journal.drop(named(1), "another")
+	a.gate.replayCache.drop(named(1)) // so that the cache behind it is asked
+	if _, hit, ok := a.lookup(named(1)); !hit || !ok {
+		t.Fatalf("then: hit %v, found %v", hit, ok)
+	}
+	if !a.journal.empty() {
+		t.Error("a hit is in the journal")
+	}
+}
+
+func TestOnlyAResultIsReplayedFromTheCache(t *testing.T) {
+	a := newTracked(t)
+	for n, r := range []record.Record{
+		{State: record.Failed, Attempt: 1, Token: "t", FailedAt: time.Now(), Reason: "error"}, progressOf("t", time.Minute),
+	} {
+		a.put(named(n), r)
+		a.gate.replayCache.add(named(n))
+		if found, _, ok := a.lookup(named(n)); ok {
+			t.Errorf("%+v is replayed", found)
+		}
+	}
+}
+
+func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
+	a := newAlone(t, nil)
+	a.put(named(1), record.Record{
+		State: record.Failed, Attempt: 1, Token: "another", FailedAt: time.Now(), Reason: record.Expired, Doubt: true,
+		Failures: 1, Verdict: record.Poisoned,
+	})
+	if got := a.find(named(1)); got.Outcome != Poisoned || a.journal.empty() {
+		t.Errorf("outcome %d, in the journal: %v", got.Outcome, !a.journal.empty())
+	}
+	now := time.Now()
+	a.put(named(2), record.Record{
+		State: record.Done, Attempt: 1, Token: "another", Stored: now, Ends: now.Add(time.Hour),
+		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
+	})
+	if got := a.find(named(2)); got.Outcome != Replayed || a.journal.order.Len() != 1 {
+		t.Errorf("outcome %d of a result, %d entries", got.Outcome, a.journal.order.Len())
+	}
+}
+
+func TestAnExecutionWhoseEndWasRefusedLeavesTheJournal(t *testing.T) {
+	a := newAlone(t, nil)
+	e := a.executes(named(1), 0)
+	e.end = record.Record{State: record.Done, Attempt: 1, Token: "ours", Result: record.Result{Status: 200}}
+	a.journalEnd(e, scripts.Answer{Verdict: scripts.Stored}, a.link.Epoch())
+	if a.journal.empty() {
+		t.Fatal("what was stored is not in the journal")
+	}
+	a.journalEnd(e, scripts.Answer{Verdict: scripts.Refused}, a.link.Epoch())
+	if !a.journal.empty() {
+		t.Error("what was refused is in the journal")
+	}
+}
+
+func TestAnExecutionWhoseLeaseEndedInItsSleepIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := executions{running: make(map[*execution]struct{})}
+		e := running(time.Minute)
+		s.add(e)
+		e.leaseTimer.Stop() // it slept with the machine
+		time.Sleep(time.Hour)
+		if due := s.due(20 * time.Second); e.ctx.Err() == nil || len(due) != 1 {
+			t.Errorf("cancelled %v, %d are due", e.ctx.Err(), len(due))
+		}
+	})
+}
+
+func TestAFlightThatWentOnIsNoLongerStalled(t *testing.T) {
+	b := newBucket(New(Options{}), "cognigy")
+	f := newFlight(b, named(1), record.Digest{})
+	f.token = "old"
+	f.stall()
+	f.stall()
+	if next := f.goOn(nil); next != claiming || f.token == "old" {
+		t.Errorf("phase %d under token %s", next, f.token)
+	}
+	select {
+	case <-f.stalled:
+		t.Error("who joins it now is told that it cannot store")
+	default:
+	}
+}
+
+func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
+	b := newBucket(New(Options{LockTTL: time.Minute, ExecutionTimeout: time.Minute}), "cognigy")
+	defer b.gate.running.Wait()
+	w := Webhook{execute: func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, nil }}
+	begins := func(loss bool) (woken bool) {
+		won := link.Won{Reply: link.Reply{Fact: link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed}), Sent: time.Now()}}
+		if loss {
+			b.link.SuspectLoss()
+			<-b.link.Losses() // it has healed
+		}
+		b.begin(newFlight(b, named(1), record.Digest{}), w, won, scripts.Answer{Attempt: 1})
+		select {
+		case <-b.link.Losses():
+			return true
+		default:
+			return false
+		}
+	}
+	if begins(false) || !begins(true) {
+		t.Error("the keeper is woken by every execution, or not by one that a healing may have missed")
+	}
+}
+
+func TestAResultThatCannotBeKeptLeavesTheOutcomeUnknown(t *testing.T) {
+	e := &execution{result: record.Result{Status: 302, ContentType: record.JSON}}
+	e.conclude(1 << 20)
+	if e.end.State != record.Failed || e.end.Reason != "unknown" {
+		t.Errorf("%+v", e.end)
+	}
+	e = &execution{result: record.Result{Status: 200, ContentType: record.JSON, Body: make([]byte, 101)}}
+	e.conclude(100)
+	if e.end.State != record.Failed || e.end.Reason != "too-large" {
+		t.Errorf("%+v", e.end)
+	}
+}
+
+func TestLongLogicGathersNoCallersThatHaveDeparted(t *testing.T) {
+	b := newBucket(New(Options{}), "cognigy")
+	f := newFlight(b, named(1), record.Digest{})
+	stays := &caller{}
+	f.callers = []*caller{stays}
+	for range 1000 {
+		leaves := &caller{}
+		f.callers = append(f.callers, leaves)
+		b.leave(f, leaves, Processing)
+	}
+	if len(f.callers) > 4 || f.callers[0] != stays {
+		t.Errorf("%d callers are kept, of whom one waits", len(f.callers))
+	}
+}
+
+// TestAWaiterThatNobodyWakesAsksAgain: its connection has lost its tracking, and the other's lease is long.
+func TestAWaiterThatNobodyWakesAsksAgain(t *testing.T) {
+	a := newAlone(t, nil)
+	a.gate.tracking = true
+	a.put(named(1), progressOf("another", 30*time.Second))
+	f := newFlight(a.bucket, named(1), record.Digest{})
+	f.leaseEnds, f.asksAgain = time.Now().Add(30*time.Second), time.Now().Add(100*time.Millisecond)
+	asked := make(chan phase, 1)
+	go func() { asked <- f.watch() }()
+	select {
+	case next := <-asked:
+		if next != claiming {
+			t.Errorf("phase %d", next)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the end of the lease")
+	}
+}
+
+func TestATokenIsBoundedAndPlain(t *testing.T) {
+	prefix := tokenPrefix(strings.Repeat("a name\n~", 100), "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	replica, random, _ := strings.Cut(prefix, "~")
+	if len(replica) != 40 || random != "ABCDEFGHIJKL~" || strings.ContainsAny(prefix, " \n") {
+		t.Errorf("%q", prefix)
+	}
+}
