@@ -205,3 +205,28 @@ func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
 		}
 	})
 }
+
+// TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo: there it goes over a connection of its own.
+func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
+	e := onReal(t)
+	e.do("SCRIPT", "FLUSH")
+	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL,
+		Acks: 1, Timeout: 300 * time.Millisecond, Ops: []scripts.Op{scripts.Fail(key, 1, "t", "error", false)},
+	})
+	if err != nil || reply.Answers[0].Verdict != scripts.Failed {
+		t.Errorf("%+v, error %v", reply, err)
+	}
+}
+
+// TestAHistoryThatCannotBeNotedReplaysNothing: what stands there may be older than what was answered.
+func TestAHistoryThatCannotBeNotedReplaysNothing(t *testing.T) {
+	e := onReal(t)
+	e.claim("ours")
+	e.run(storeOp(key, 1, "ours", digest, result, ttl))
+	e.do("CONFIG", "SET", "maxmemory", "1")
+	e.settle = time.Second
+	if a := e.run(lookOp(key, true)); a.Verdict != scripts.Error {
+		t.Errorf("%+v", a)
+	}
+}

@@ -19,7 +19,8 @@ type mutant struct {
 	tests   []test
 }
 
-// test is a test function of a package; behind slashes its name has those of subtests.
+// test is a test function of a package, or a fuzz target, whose seeds are run; behind slashes its name has those of
+// subtests.
 type test struct{ dir, name string }
 
 func (m mutant) String() string { return m.where + ": " + m.rule }
@@ -132,7 +133,7 @@ func (b *block) add(kind int, value string) error {
 			return errors.New("a test line has a package's folder and the names of tests")
 		}
 		for _, name := range words[1:] {
-			if !strings.HasPrefix(name, "Test") {
+			if !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") {
 				return fmt.Errorf("%s is no test", name)
 			}
 			b.tests = append(b.tests, test{path.Clean(words[0]), name})
