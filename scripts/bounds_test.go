@@ -60,7 +60,7 @@ func TestMaxAttemptsCountsWhatTheTableOfReasonsSays(t *testing.T) {
 			e.do("FLUSHALL")
 			e.maxAttempts = 1
 			e.claim("a")
-			e.run(scripts.Fail(key, 1, "a", reason, false))
+			e.run(failOp(key, 1, "a", reason, false))
 			want := scripts.Claimed
 			if counts {
 				want = scripts.Poisoned
@@ -77,8 +77,8 @@ func TestWithStopAnAttemptInDoubtIsNotFollowedHoweverItEnded(t *testing.T) {
 		e.stop = true
 		for how, end := range map[string]func(){
 			"its lease ran out":   e.expire,
-			"it failed in doubt":  func() { e.run(scripts.Fail(key, 1, "a", "unknown", false)) },
-			"it followed a doubt": func() { e.run(scripts.Fail(key, 1, "a", "error", true)) },
+			"it failed in doubt":  func() { e.run(failOp(key, 1, "a", "unknown", false)) },
+			"it followed a doubt": func() { e.run(failOp(key, 1, "a", "error", true)) },
 		} {
 			e.do("FLUSHALL")
 			e.claim("a")
@@ -132,7 +132,7 @@ func TestAnotherHistoryIsMetAndSettles(t *testing.T) {
 func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
 	e := onReal(t)
 	e.claim("ours")
-	e.run(scripts.Fail(key, 1, "ours", "unknown", false))
+	e.run(failOp(key, 1, "ours", "unknown", false))
 	e.settle = time.Minute
 	found := record.Record{State: record.Done, Attempt: 1, Digest: digest, Result: result}
 	if a := e.run(scripts.Resolve(key, found, ttl)); a.Verdict != scripts.Settling || e.stands().State != record.Failed {
@@ -147,7 +147,7 @@ func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 	e.run(storeOp(key, 1, "done", digest, result, ttl))
 	judged, failing := key+"judged", key+"failing"
 	e.run(claimOp(judged, "a", true, digest, false))
-	e.run(scripts.Fail(judged, 1, "a", "error", false))
+	e.run(failOp(judged, 1, "a", "error", false))
 	e.run(claimOp(failing, "a", true, digest, false))
 	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
 		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL, MaxAttempts: 1,
@@ -155,7 +155,7 @@ func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 		Ops: []scripts.Op{
 			claimOp(key, "b", true, digest, false), claimOp(key+"new", "b", true, digest, false),
 			claimOp(judged, "b", true, digest, false), storeOp(key+"lost", 1, "b", digest, result, ttl),
-			scripts.Forget(key, false), scripts.Fail(failing, 1, "a", "error", false),
+			scripts.Forget(key, false), failOp(failing, 1, "a", "error", false),
 		},
 	})
 	if err != nil {
@@ -212,7 +212,7 @@ func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
 	e.do("SCRIPT", "FLUSH")
 	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
 		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL,
-		Acks: 1, Timeout: 300 * time.Millisecond, Ops: []scripts.Op{scripts.Fail(key, 1, "t", "error", false)},
+		Acks: 1, Timeout: 300 * time.Millisecond, Ops: []scripts.Op{failOp(key, 1, "t", "error", false)},
 	})
 	if err != nil || reply.Answers[0].Verdict != scripts.Failed {
 		t.Errorf("%+v, error %v", reply, err)
@@ -229,4 +229,27 @@ func TestAHistoryThatCannotBeNotedReplaysNothing(t *testing.T) {
 	if a := e.run(lookOp(key, true)); a.Verdict != scripts.Error {
 		t.Errorf("%+v", a)
 	}
+}
+
+// TestAValueThatIsLongerThanAnyRecordIsForeign: an answer would carry it to every replica that asks.
+func TestAValueThatIsLongerThanAnyRecordIsForeign(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		r := record.Record{
+			State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl), Digest: digest,
+			Result: record.Result{Status: 200, ContentType: "text/plain"},
+		}
+		for long, want := range map[bool]scripts.Verdict{false: scripts.Done, true: scripts.Foreign} {
+			length := record.MaxValue - len(record.Append(nil, r))
+			if long {
+				length++
+			}
+			planted := r
+			planted.Result.Body = make([]byte, length)
+			e.do("SET", key, string(record.Append(nil, planted)))
+			if a := e.run(lookOp(key, true)); a.Verdict != want {
+				t.Errorf("a byte more than the longest record: %v, answer %q with %d bytes", long, a.Verdict, len(a.Record))
+			}
+			e.do("DEL", key)
+		}
+	})
 }

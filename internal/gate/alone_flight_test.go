@@ -92,6 +92,7 @@ func TestAnExecutionWhoseEndWasRefusedLeavesTheJournal(t *testing.T) {
 	a := newAlone(t, nil)
 	e := a.executes(named(1), 0)
 	e.end = record.Record{State: record.Done, Attempt: 1, Token: "ours", Result: record.Result{Status: 200}}
+	e.kept = e.end
 	a.journalEnd(e, scripts.Answer{Verdict: scripts.Stored}, a.link.Epoch())
 	if a.journal.empty() {
 		t.Fatal("what was stored is not in the journal")
@@ -155,13 +156,15 @@ func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 }
 
 func TestAResultThatCannotBeKeptLeavesTheOutcomeUnknown(t *testing.T) {
-	e := &execution{result: record.Result{Status: 302, ContentType: record.JSON}}
-	e.conclude(1 << 20)
+	b := newBucket(New(Options{MaxResultBytes: 100, ResultTTL: time.Hour}), "cognigy")
+	f := newFlight(b, named(1), record.Digest{})
+	e := &execution{flight: f, result: record.Result{Status: 302, ContentType: record.JSON}}
+	e.conclude(b)
 	if e.end.State != record.Failed || e.end.Reason != "unknown" {
 		t.Errorf("%+v", e.end)
 	}
-	e = &execution{result: record.Result{Status: 200, ContentType: record.JSON, Body: make([]byte, 101)}}
-	e.conclude(100)
+	e = &execution{flight: f, result: record.Result{Status: 200, ContentType: record.JSON, Body: make([]byte, 101)}}
+	e.conclude(b)
 	if e.end.State != record.Failed || e.end.Reason != "too-large" {
 		t.Errorf("%+v", e.end)
 	}

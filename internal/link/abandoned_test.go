@@ -11,18 +11,6 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-func TestClaimsThatWereGivenUpAreFailedForOneLease(t *testing.T) {
-	l := New(Options{Settings: Settings{LockTTL: time.Minute, RedisTimeout: time.Second}})
-	l.Abandon("k", "t")
-	if claims := l.abandoned.take(10, time.Now().Add(l.LockTTL-time.Second)); len(claims) != 1 {
-		t.Errorf("a second before the lease ends %d are failed", len(claims))
-	}
-	l.Abandon("k", "t")
-	if claims := l.abandoned.take(10, time.Now().Add(l.LockTTL+time.Second)); len(claims) != 0 {
-		t.Errorf("a second after the lease has ended %d are failed", len(claims))
-	}
-}
-
 func TestAtMost65536ClaimsThatWereGivenUpAreKept(t *testing.T) {
 	l := New(Options{Settings: Settings{LockTTL: time.Minute}})
 	for range 65_536 + 10 {

@@ -1,0 +1,70 @@
+package handler_test
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		for what, sends := range illFramed {
+			if got, err := r.statuses(sends + next); err != nil || !slices.Equal(got, []int{400}) {
+				t.Errorf("%s: answers %v, error %v", what, got, err)
+			}
+		}
+		// Chunks are read, and what follows them is not.
+		if got, err := r.statuses(chunked(chunk+last) + next); err != nil || !slices.Equal(got, []int{200}) {
+			t.Errorf("chunks: answers %v, error %v", got, err)
+		}
+		h.expectExecutions(1)
+	})
+}
+
+func TestOnlyTheCanonicalPathIsServed(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		for _, path := range otherPaths {
+			sends := strings.Replace(measured(webhook), "/webhook/cognigy", path, 1) + next
+			if got, err := r.statuses(sends); err != nil || !slices.Equal(got, []int{404, 200}) {
+				t.Errorf("%s: answers %v, error %v", path, got, err)
+			}
+		}
+		h.expectExecutions(0)
+	})
+}
+
+func TestTheNameOfBasicIsNoKey(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.openWith(options(), handler.Options{APIKeys: []string{"the-key"}}, func(*fasthttp.Server) {})
+		for pair, status := range map[string]int{"the-key:other": 401, "the-key:": 401, "other:the-key": 200} {
+			header := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+			if got := r.exchange(request("POST", "/webhook/cognigy", webhook, header)); got.status != status {
+				t.Errorf("%s: %d", pair, got.status)
+			}
+		}
+		h.expectExecutions(1)
+	})
+}
+
+func TestAResultThatIsDeclaredAsJSONAndIsNoneIsNoSuccess(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(options())
+		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
+			return handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"booked":`)}, nil
+		})
+		h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
+		if kept := h.stands(); kept.State != record.Failed || kept.Reason != "unknown" {
+			t.Errorf("%+v stands", fmt.Sprint(kept.State, kept.Reason))
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package upstream_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// TestAResultThatDeclaresTooMuchIsNotRead: the backend never sends what it has declared.
+func TestAResultThatDeclaresTooMuchIsNotRead(t *testing.T) {
+	h := open(t, upstream.Options{URL: raw(t, func(c net.Conn, requests *bufio.Reader) {
+		if took(requests) {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{", 1<<40)
+			_, _ = requests.ReadByte() // until the other side closes
+		}
+	})})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, gate.ErrTimeout)
+	defer cancel()
+	if text := h.fails(ctx, webhook(), unknown); !strings.Contains(text, "MAX_RESULT_BYTES") {
+		t.Errorf("error %s", text)
+	}
+}
+
+func TestPassedThroughJSONThatIsCutWithItsConnectionLeavesTheOutcomeUnknown(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
+	open(t, upstream.Options{URL: says(t, head+`{"booking":12`), Passthrough: true}).fails(t.Context(), webhook(), unknown)
+	equal(t, string(open(t, upstream.Options{URL: says(t, head+`{"booking":12}`), Passthrough: true}).gives(webhook()).Body), `{"booking":12}`)
+}
+
+func TestKeptHeadersAreBoundedTogether(t *testing.T) {
+	large := strings.Repeat("x", 1100)
+	h := open(t, upstream.Options{
+		Keep: []string{"X-A", "X-B", "X-C"},
+		URL:  answers(t, http.Header{"X-A": {large}, "X-B": {large}, "X-C": {"c"}}, ""),
+	})
+	equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-A", Value: large}, {Name: "X-C", Value: "c"}})
+}
+
+// TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly: callers wait.
+func TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly(t *testing.T) {
+	t.Parallel()
+	h, s := asking(t, step{status: 409, retryAfter: "3600"}, step{status: 200, body: `{"order":7}`})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if r, err := h.Execute(ctx, doubtful()); err != nil || string(r.Body) != `{"order":7}` {
+		t.Errorf("%+v, error %v", r, err)
+	}
+	equal(t, s.asked(), []string{"GET", "GET"})
+}
+
+// TestOnlyARefusedTokenHasAWebhookSentAgain: a 403 is about the webhook, and may come after it has had its effect.
+func TestOnlyARefusedTokenHasAWebhookSentAgain(t *testing.T) {
+	for status, requests := range map[int]int64{http.StatusUnauthorized: 2, http.StatusForbidden: 1, http.StatusNotFound: 1} {
+		var b bank
+		var posted atomic.Int64
+		h := open(t, upstream.Options{OAuth: credentials(serve(t, b.issue)), URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			posted.Add(1)
+			w.WriteHeader(status)
+		})})
+		equal(t, h.gives(webhook()).Status, status)
+		equal(t, posted.Load(), requests)
+	}
+}
+
+func TestTheSecretDoesNotFollowARedirectOfTheTokensEndpoint(t *testing.T) {
+	var strangers atomic.Int64
+	stranger := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		strangers.Add(1)
+		w.Header().Set("Content-Type", record.JSON)
+		fmt.Fprint(w, `{"access_token":"x","token_type":"bearer"}`)
+	})
+	endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, stranger, http.StatusTemporaryRedirect) // which keeps method and body
+	})
+	h := open(t, upstream.Options{URL: "http://backend.invalid", OAuth: credentials(endpoint)})
+	h.fails(t.Context(), webhook(), refused)
+	equal(t, strangers.Load(), int64(0))
+}
