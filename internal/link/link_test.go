@@ -165,6 +165,17 @@ func TestAnotherReplicationIDAtTheSameMomentBeginsAnEpoch(t *testing.T) {
 	}
 }
 
+func TestAClaimThatWasSentBetweenTwoLossesDoesNotMakeTheCacheTrusted(t *testing.T) {
+	l := New(Options{})
+	l.SuspectLoss()
+	between := l.Epoch()
+	l.SuspectLoss()
+	l.epochs.trust(between)
+	if l.CacheTrusted() {
+		t.Error("it does")
+	}
+}
+
 func TestEveryReplyMayTellOfAnotherHistory(t *testing.T) {
 	l := dial(t, nil)
 	l.says(scripts.History{ID: "a", Met: 1}, []any{"free", "nothing"})
