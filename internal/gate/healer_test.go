@@ -193,3 +193,12 @@ func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
 		t.Errorf("of nothing, a bucket has %d bytes", room)
 	}
 }
+
+func TestWhatAPersonForgotIsInTheJournalBeforeItIsTold(t *testing.T) {
+	a := newAlone(t, nil)
+	f := newFlight(a.bucket, named(1), record.Digest{})
+	forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: reasonForgotten}
+	if next, ok := f.landOn(link.Told(a.link, forgotten)); !ok || next != landed || f.landing.outcome != Processing || a.journal.empty() {
+		t.Errorf("phase %d, outcome %d, in the journal: %v", next, f.landing.outcome, !a.journal.empty())
+	}
+}

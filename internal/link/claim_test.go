@@ -42,8 +42,12 @@ func TestALeaseThatIsOverWhenItsClaimIsAnsweredIsAskedForAgain(t *testing.T) {
 		}
 	})
 	l.calls.Store(0)
+	began := time.Now()
 	if _, ok := l.Link.Claim(t.Context(), aClaim); !ok || l.calls.Load() < 2 {
 		t.Errorf("won %v, after %d calls", ok, l.calls.Load())
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it was asked again after %v", took)
 	}
 }
 
