@@ -253,3 +253,23 @@ func TestAValueThatIsLongerThanAnyRecordIsForeign(t *testing.T) {
 		}
 	})
 }
+
+func TestATokenIsNotTakenForOneThatBeginsAlike(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		e.claim("ours-12")
+		if a := e.run(storeOp(key, 1, "ours-1", digest, result, ttl)); a.Verdict != scripts.Restored || e.metrics()["restored"] != "1" {
+			t.Errorf("%+v, counted %v", a, e.metrics())
+		}
+	})
+}
+
+func TestAStoreOfAFirstAttemptIsCounted(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		for range 3 {
+			e.call(scripts.Flush{}, claimOp(key, "a", true, digest, false), storeOp(key, 1, "a", digest, result, ttl))
+		}
+		if m := e.metrics(); m["executed"] != "1" || m["stored"] != "1" {
+			t.Errorf("counted %v", m)
+		}
+	})
+}
