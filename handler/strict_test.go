@@ -22,6 +22,14 @@ func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
 				t.Errorf("%s: answers %v, error %v", what, got, err)
 			}
 		}
+		for what, sends := range map[string]string{
+			"trailers that are announced": "GET /healthz HTTP/1.1\r\nHost: h\r\nTrailer: X-A\r\n\r\n",
+			"trailers that are not":       chunked(chunk + "0\r\nX-A: a\r\n\r\n"),
+		} {
+			if got, err := r.statuses(sends + next); err != nil || !slices.Equal(got, []int{400}) {
+				t.Errorf("%s: answers %v, error %v", what, got, err)
+			}
+		}
 		// Chunks are read, and what follows them is not.
 		if got, err := r.statuses(chunked(chunk+last) + next); err != nil || !slices.Equal(got, []int{200}) {
 			t.Errorf("chunks: answers %v, error %v", got, err)

@@ -202,3 +202,23 @@ func TestWhatAPersonForgotIsInTheJournalBeforeItIsTold(t *testing.T) {
 		t.Errorf("phase %d, outcome %d, in the journal: %v", next, f.landing.outcome, !a.journal.empty())
 	}
 }
+
+// TestARefusalToWriteIsNoAnswer: Redis answers, and takes no writes yet.
+func TestARefusalToWriteIsNoAnswer(t *testing.T) {
+	a := newAlone(t, nil)
+	a.notes(named(1), 1)
+	a.link.SuspectLoss()
+	const refusal = "\r\n*2\r\n$5\r\nerror\r\n$8\r\nREADONLY"
+	a.engine.Says("EVALSHA", "*7\r\n$0\r\n\r\n:0\r\n:1\r\n:0\r\n:1\r\n:1"+refusal)
+	if a.putBack(a.link.Epoch()) || a.journal.empty() {
+		t.Errorf("a restore is done, or forgotten: %v", a.journal.empty())
+	}
+	a.executes(named(2), 0)
+	if a.renew(0) {
+		t.Error("a renewal is done")
+	}
+	a.engine.Passes()
+	if !a.putBack(a.link.Epoch()) || a.stands(named(1)).Token != "noted" {
+		t.Error("when Redis takes writes again, it is not put back")
+	}
+}
