@@ -103,10 +103,11 @@ func TestAFailureIsNotPutBackOverALaterAttemptOfItsToken(t *testing.T) {
 			State: record.InProgress, Attempt: 3, Token: "ours", Deadline: e.now().Add(lease), Lease: lease,
 			Started: e.now(), Digest: digest,
 		})
-		if a := e.run(scripts.Restore(key, failed(2))); a.Verdict != scripts.Refused || e.stands().State != record.InProgress {
+		a := e.run(scripts.Restore(key, failed(2)))
+		if a.Verdict != scripts.Refused || e.stands().State != record.InProgress {
 			t.Errorf("attempt 2 over 3: %+v, and %+v stands", a, e.stands())
 		}
-		if a := e.run(scripts.Restore(key, failed(3))); a.Verdict != scripts.Restored || e.stands().State != record.Failed {
+		if a = e.run(scripts.Restore(key, failed(3))); a.Verdict != scripts.Restored || e.stands().State != record.Failed {
 			t.Errorf("attempt 3 over 3: %+v, and %+v stands", a, e.stands())
 		}
 	})
@@ -257,7 +258,8 @@ func TestAValueThatIsLongerThanAnyRecordIsForeign(t *testing.T) {
 func TestATokenIsNotTakenForOneThatBeginsAlike(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("ours-12")
-		if a := e.run(storeOp(key, 1, "ours-1", digest, result, ttl)); a.Verdict != scripts.Restored || e.metrics()["restored"] != "1" {
+		a := e.run(storeOp(key, 1, "ours-1", digest, result, ttl))
+		if a.Verdict != scripts.Restored || e.metrics()["restored"] != "1" {
 			t.Errorf("%+v, counted %v", a, e.metrics())
 		}
 	})

@@ -137,7 +137,8 @@ func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 	defer b.gate.running.Wait()
 	w := Webhook{execute: func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, nil }}
 	begins := func(loss bool) (woken bool) {
-		won := link.Won{Reply: link.Reply{Fact: link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed}), Sent: time.Now()}}
+		claimed := link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed})
+		won := link.Won{Reply: link.Reply{Fact: claimed, Sent: time.Now()}}
 		if loss {
 			b.link.SuspectLoss()
 			<-b.link.Losses() // it has healed

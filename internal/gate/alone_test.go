@@ -125,7 +125,8 @@ func (a *alone) notes(f fingerprint.Fingerprint, bytes int) {
 // executes lets an attempt of a fingerprint run under a lease that was sent a while ago.
 func (b *bucket) executes(f fingerprint.Fingerprint, ago time.Duration) *execution {
 	e := &execution{
-		flight: newFlight(b, f, record.Digest{}), token: "ours", attempt: 1, lease: link.NewLease(time.Now().Add(-ago), time.Minute),
+		flight: newFlight(b, f, record.Digest{}), token: "ours", attempt: 1,
+		lease:     link.NewLease(time.Now().Add(-ago), time.Minute),
 		overtaken: make(chan []byte, 1), returned: make(chan struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())

@@ -149,8 +149,8 @@ func TestARenewalThatMeetsTheVerdictOnItCancelsNothing(t *testing.T) {
 	a := newAlone(t, nil)
 	e := a.executes(named(1), time.Second)
 	a.put(named(1), record.Record{
-		State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: record.Expired, Doubt: true, Failures: 1,
-		Verdict: record.Poisoned,
+		State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: record.Expired, Doubt: true,
+		Failures: 1, Verdict: record.Poisoned,
 	})
 	if !a.renew(0) || e.lost.Load() || e.ctx.Err() != nil || e.lease.Age() >= time.Second {
 		t.Errorf("lost %v, cancelled %v, the lease is %v old", e.lost.Load(), e.ctx.Err(), e.lease.Age())
@@ -197,8 +197,11 @@ func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
 func TestWhatAPersonForgotIsInTheJournalBeforeItIsTold(t *testing.T) {
 	a := newAlone(t, nil)
 	f := newFlight(a.bucket, named(1), record.Digest{})
-	forgotten := record.Record{State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: reasonForgotten}
-	if next, ok := f.landOn(link.Told(a.link, forgotten)); !ok || next != landed || f.landing.outcome != Processing || a.journal.empty() {
+	forgotten := record.Record{
+		State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: reasonForgotten,
+	}
+	next, ok := f.landOn(link.Told(a.link, forgotten))
+	if !ok || next != landed || f.landing.outcome != Processing || a.journal.empty() {
 		t.Errorf("phase %d, outcome %d, in the journal: %v", next, f.landing.outcome, !a.journal.empty())
 	}
 }

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// TestALeaseIsRenewedUntilTheLogicHasReturned: only logic that has returned is known to have stopped, and what it returns
-// counts.
+// TestALeaseIsRenewedUntilTheLogicHasReturned: only logic that has returned is known to have stopped, and what it
+// returns counts.
 func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		o := options()
@@ -28,7 +29,7 @@ func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 		first := a.later(1)
 		<-entered
 		second := b.later(1)
-		if cause := <-cancelled; cause != gate.ErrTimeout {
+		if cause := <-cancelled; !errors.Is(cause, gate.ErrTimeout) {
 			t.Errorf("cancelled because of %v", cause)
 		}
 		h.expect(<-first, gate.Executed, `{"late":true}`)

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -35,7 +36,8 @@ func dial(t testing.TB, change func(*Options)) *line {
 			LockTTL: time.Minute, ResultTTL: time.Hour, DoubtTTL: time.Hour, RedisTimeout: 10 * time.Second,
 			RedisPatience: 10 * time.Second, MetricsFlush: time.Hour,
 		},
-		Client: client(t, l.engine.Addr()), Keys: "cognigy", Process: "test", Slots: NewSlots(), Log: slog.New(slog.DiscardHandler),
+		Client: client(t, l.engine.Addr()), Keys: "cognigy", Process: "test", Slots: NewSlots(),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&o)
@@ -214,11 +216,11 @@ func TestAtMost512CallsAndLooksAreUnderWay(t *testing.T) {
 		t.Errorf("call 513: error %v, %d were sent", reply.Err, l.calls.Load())
 	}
 	l.Slots.looks.Store(511)
-	if _, _, err := l.Look("k"); err == ErrBusy {
+	if _, _, err := l.Look("k"); errors.Is(err, ErrBusy) {
 		t.Error("look 512 is turned away")
 	}
 	l.Slots.looks.Store(512)
-	if _, _, err := l.Look("k"); err != ErrBusy {
+	if _, _, err := l.Look("k"); !errors.Is(err, ErrBusy) {
 		t.Errorf("look 513: %v", err)
 	}
 }

@@ -66,13 +66,15 @@ func testsOf(t *testing.T, dir string) map[string]bool {
 }
 
 func TestAListIsReadAsAPersonWritesIt(t *testing.T) {
-	mutants, err := parseList("area.txt", "# a heading\n# of two lines\n\n# One\n# rule.\nfile a/b.go\n- \tif x {\n-  y\n+ \tif true {\n+  y\n"+
-		"test a TestOne TestTwo/with_more\ntest b TestThree\n\n\n# Another.\nfile c.go\n- gone\ntest . TestFour")
+	mutants, err := parseList("area.txt", "# a heading\n# of two lines\n\n# One\n# rule.\nfile a/b.go\n- \tif x {\n-  y\n"+
+		"+ \tif true {\n+  y\ntest a TestOne TestTwo/with_more\ntest b TestThree\n\n\n"+
+		"# Another.\nfile c.go\n- gone\ntest . TestFour")
 	if err != nil || len(mutants) != 2 {
 		t.Fatalf("%d mutants, error %v", len(mutants), err)
 	}
 	one, another := mutants[0], mutants[1]
-	if one.String() != "area:4: One rule." || one.file != "a/b.go" || one.text != "\tif x {\n y" || one.becomes != "\tif true {\n y" ||
+	if one.String() != "area:4: One rule." || one.file != "a/b.go" ||
+		one.text != "\tif x {\n y" || one.becomes != "\tif true {\n y" ||
 		len(one.tests) != 3 || one.tests[1] != (test{"a", "TestTwo/with_more"}) || one.tests[2] != (test{"b", "TestThree"}) {
 		t.Errorf("%+v", one)
 	}

@@ -1,12 +1,13 @@
-// Command mutants shows that the tests would notice if a rule were broken. Its lists (*.txt) hold one small fault of the
-// code for each rule, and the tests that must be red with it. For each fault the command applies it to a copy of the tree,
-// runs those tests, and wants them to fail.
+// Command mutants shows that the tests would notice if a rule were broken. Its lists (*.txt) hold one small fault of
+// the code for each rule, and the tests that must be red with it. For each fault the command applies it to a copy of
+// the tree, runs those tests, and wants them to fail.
 //
 //	go run ./internal/mutants                 all of them, from anywhere in the tree
 //	go run ./internal/mutants -run journal    those whose list, rule or file matches a regular expression
 //	go run ./internal/mutants -list           only says what there is
 //
-// It exits with 1 unless every mutant was killed. A mutant that no longer applies is no kill, so that the lists cannot rot.
+// It exits with 1 unless every mutant was killed. A mutant that no longer applies is no kill, so that the lists cannot
+// rot.
 package main
 
 import (
@@ -85,7 +86,8 @@ func judgeAll(ctx context.Context, b *bench, mutants []mutant, out io.Writer, be
 		counts[v.outcome]++
 		fmt.Fprintf(out, "%s\n\t%s\n", mutants[i], v)
 	}
-	fmt.Fprintf(out, "%d of %d mutants were killed, in %.0f s\n", counts[killed], len(mutants), time.Since(began).Seconds())
+	fmt.Fprintf(out, "%d of %d mutants were killed, in %.0f s\n",
+		counts[killed], len(mutants), time.Since(began).Seconds())
 	if counts[killed] < len(mutants) {
 		return fmt.Errorf("%d survived, %d do not apply, %d do not build, %d have tests that say nothing",
 			counts[survived], counts[doesNotApply], counts[doesNotBuild], counts[saysNothing])

@@ -12,8 +12,12 @@ import (
 // module is a small program, with tests of all kinds.
 var module = map[string]string{
 	"go.mod": "module small\n\ngo 1.26\n",
-	"double/double.go": "// Package double doubles.\npackage double\n\n// Of doubles.\nfunc Of(n int) int { return n + n }\n\n" +
-		"// Named names.\nfunc Named() string { return \"double\" }\n",
+	"double/double.go": `// Package double doubles.
+package double
+
+// Of doubles.
+func Of(n int) int { return n + n }
+`,
 	"double/double_test.go": `package double
 
 import "testing"
@@ -93,7 +97,8 @@ func TestEachMutantGetsItsVerdictAndIsTakenBack(t *testing.T) {
 			t.Errorf("no line %q in\n%s", line, out.String())
 		}
 	}
-	if content, err := os.ReadFile(b.path("double/double.go")); err != nil || string(content) != module["double/double.go"] {
+	content, err := os.ReadFile(b.path("double/double.go"))
+	if err != nil || string(content) != module["double/double.go"] {
 		t.Errorf("a mutant was not taken back: %q, error %v", content, err)
 	}
 }
