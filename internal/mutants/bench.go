@@ -145,6 +145,9 @@ func foldersOf(mutants []mutant) (dirs []string) {
 func (b *bench) build(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
+	if err := os.RemoveAll(b.program()); err != nil { // that of another package
+		return err
+	}
 	command := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", b.program(), "./"+dir)
 	command.Dir = b.path("")
 	if output, err := command.CombinedOutput(); err != nil {

@@ -64,13 +64,19 @@ func (b *bench) judge(ctx context.Context, m *mutant) (v verdict) {
 	return b.tryAll(ctx, m)
 }
 
+var brokenOff = verdict{outcome: saysNothing, detail: "broken off"}
+
 // tryAll wants all tests of a mutant that is applied to be red.
 func (b *bench) tryAll(ctx context.Context, m *mutant) verdict {
 	built := ""
 	var killers []string
 	for _, t := range m.tests {
 		if built != t.dir {
-			if err := b.build(ctx, t.dir); err != nil {
+			err := b.build(ctx, t.dir)
+			switch {
+			case ctx.Err() != nil:
+				return brokenOff
+			case err != nil:
 				return verdict{outcome: doesNotBuild, detail: err.Error()}
 			}
 			built = t.dir
@@ -78,7 +84,7 @@ func (b *bench) tryAll(ctx context.Context, m *mutant) verdict {
 		tried := b.try(ctx, t, timesSlower*b.without[t].took+slack)
 		switch {
 		case ctx.Err() != nil:
-			return verdict{outcome: saysNothing, detail: "broken off"}
+			return brokenOff
 		case tried.why != nil:
 			return verdict{outcome: saysNothing, detail: tried.why.Error()}
 		case !tried.red:
