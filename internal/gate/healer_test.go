@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -223,5 +225,19 @@ func TestARefusalToWriteIsNoAnswer(t *testing.T) {
 	a.engine.Passes()
 	if !a.putBack(a.link.Epoch()) || a.stands(named(1)).Token != "noted" {
 		t.Error("when Redis takes writes again, it is not put back")
+	}
+}
+
+func TestALostLeaseCancelsItsExecutionAtOnce(t *testing.T) {
+	a := newAlone(t, nil)
+	e := a.executes(named(1), time.Second)
+	later := progressOf("another", time.Minute)
+	later.Attempt = 2
+	a.put(named(1), later)
+	if !a.renew(0) || !errors.Is(context.Cause(e.ctx), ErrLeaseLost) || !e.lost.Load() || len(e.overtaken) != 1 {
+		t.Errorf("cause %v, lost %v, told %d times", context.Cause(e.ctx), e.lost.Load(), len(e.overtaken))
+	}
+	if a.renew(0); len(a.executions.due(0)) != 0 {
+		t.Error("it is renewed still")
 	}
 }
