@@ -32,6 +32,18 @@ func TestAResultThatDeclaresTooMuchIsNotRead(t *testing.T) {
 	}
 }
 
+func TestAResultThatIsPassedThroughIsBoundedToo(t *testing.T) {
+	for more, fits := range []bool{true, false} {
+		answer := "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", maxResultBytes+more)
+		h := open(t, upstream.Options{URL: says(t, answer), Passthrough: true})
+		if fits {
+			equal(t, len(h.gives(webhook()).Body), maxResultBytes)
+		} else {
+			h.fails(t.Context(), webhook(), unknown)
+		}
+	}
+}
+
 func TestPassedThroughJSONThatIsCutWithItsConnectionLeavesTheOutcomeUnknown(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
 	open(t, upstream.Options{URL: says(t, head+`{"booking":12`), Passthrough: true}).fails(t.Context(), webhook(), unknown)
