@@ -11,11 +11,12 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
 func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for what, sends := range illFramed {
 			if got, err := r.statuses(sends + next); err != nil || !slices.Equal(got, []int{400}) {
@@ -39,7 +40,7 @@ func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
 }
 
 func TestOnlyTheCanonicalPathIsServed(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
 		for _, path := range otherPaths {
 			sends := strings.Replace(measured(webhook), "/webhook/cognigy", path, 1) + next
@@ -52,7 +53,7 @@ func TestOnlyTheCanonicalPathIsServed(t *testing.T) {
 }
 
 func TestTheNameOfBasicIsNoKey(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.openWith(options(), handler.Options{APIKeys: []string{"the-key"}}, func(*fasthttp.Server) {})
 		for pair, status := range map[string]int{"the-key:other": 401, "the-key:": 401, "other:the-key": 200} {
 			header := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
@@ -65,13 +66,13 @@ func TestTheNameOfBasicIsNoKey(t *testing.T) {
 }
 
 func TestAResultThatIsDeclaredAsJSONAndIsNoneIsNoSuccess(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
-		h.setLogic(func(context.Context, handler.Webhook) (handler.Result, error) {
-			return handler.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"booked":`)}, nil
+		h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
+			return logic.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{"booked":`)}, nil
 		})
 		h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
-		if kept := h.stands(); kept.State != record.Failed || kept.Reason != "unknown" {
+		if kept := h.recordOf(); kept.State != record.Failed || kept.Reason != "unknown" {
 			t.Errorf("%+v stands", fmt.Sprint(kept.State, kept.Reason))
 		}
 	})

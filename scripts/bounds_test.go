@@ -99,16 +99,16 @@ func TestAFailureIsNotPutBackOverALaterAttemptOfItsToken(t *testing.T) {
 				State: record.Failed, Attempt: attempt, Token: "ours", FailedAt: e.now(), Reason: "error",
 			})
 		}
-		e.put(record.Record{
+		e.setValue(record.Record{
 			State: record.InProgress, Attempt: 3, Token: "ours", Deadline: e.now().Add(lease), Lease: lease,
 			Started: e.now(), Digest: digest,
 		})
 		a := e.run(scripts.Restore(key, failed(2)))
-		if a.Verdict != scripts.Refused || e.stands().State != record.InProgress {
-			t.Errorf("attempt 2 over 3: %+v, and %+v stands", a, e.stands())
+		if a.Verdict != scripts.Refused || e.recordOf().State != record.InProgress {
+			t.Errorf("attempt 2 over 3: %+v, and %+v stands", a, e.recordOf())
 		}
-		if a = e.run(scripts.Restore(key, failed(3))); a.Verdict != scripts.Restored || e.stands().State != record.Failed {
-			t.Errorf("attempt 3 over 3: %+v, and %+v stands", a, e.stands())
+		if a = e.run(scripts.Restore(key, failed(3))); a.Verdict != scripts.Restored || e.recordOf().State != record.Failed {
+			t.Errorf("attempt 3 over 3: %+v, and %+v stands", a, e.recordOf())
 		}
 	})
 }
@@ -136,8 +136,8 @@ func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
 	e.run(failOp(key, 1, "ours", "unknown", false))
 	e.settle = time.Minute
 	found := record.Record{State: record.Done, Attempt: 1, Digest: digest, Result: result}
-	if a := e.run(scripts.Resolve(key, found, ttl)); a.Verdict != scripts.Settling || e.stands().State != record.Failed {
-		t.Errorf("%+v, and %+v stands", a, e.stands())
+	if a := e.run(scripts.Resolve(key, found, ttl)); a.Verdict != scripts.Settling || e.recordOf().State != record.Failed {
+		t.Errorf("%+v, and %+v stands", a, e.recordOf())
 	}
 }
 
@@ -197,9 +197,9 @@ func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
 			{"a later result over what was forgotten", forgotten(2), resolved(3), scripts.Restored},
 			{"an earlier result over what was forgotten", forgotten(3), resolved(2), scripts.Refused},
 		} {
-			e.put(c.stood)
+			e.setValue(c.stood)
 			a := e.run(scripts.Restore(key, record.Append(nil, c.comes)))
-			stands, want := e.stands().Attempt, max(c.stood.Attempt, c.comes.Attempt)
+			stands, want := e.recordOf().Attempt, max(c.stood.Attempt, c.comes.Attempt)
 			if a.Verdict != c.want || stands != want {
 				t.Errorf("%s: %q, and attempt %d stands", c.what, a.Verdict, stands)
 			}

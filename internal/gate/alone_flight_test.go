@@ -137,7 +137,7 @@ func TestAFlightThatWentOnIsNoLongerStalled(t *testing.T) {
 func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 	b := newBucket(New(Options{LockTTL: time.Minute, ExecutionTimeout: time.Minute}), "cognigy")
 	defer b.gate.running.Wait()
-	w := Webhook{execute: func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, nil }}
+	w := Request{execute: func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, nil }}
 	begins := func(loss bool) (woken bool) {
 		claimed := link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed})
 		won := link.Won{Reply: link.Reply{Fact: claimed, Sent: time.Now()}}

@@ -234,7 +234,7 @@ func TestALostLeaseCancelsItsExecutionAtOnce(t *testing.T) {
 	later := progressOf("another", time.Minute)
 	later.Attempt = 2
 	a.put(named(1), later)
-	if !a.renew(0) || !errors.Is(context.Cause(e.ctx), ErrLeaseLost) || !e.lost.Load() || len(e.overtaken) != 1 {
+	if !a.renew(0) || !errors.Is(context.Cause(e.ctx), record.ErrLeaseLost) || !e.lost.Load() || len(e.overtaken) != 1 {
 		t.Errorf("cause %v, lost %v, told %d times", context.Cause(e.ctx), e.lost.Load(), len(e.overtaken))
 	}
 	if a.renew(0); len(a.executions.due(0)) != 0 {

@@ -14,7 +14,7 @@ import (
 // TestALeaseIsRenewedUntilTheLogicHasReturned: only logic that has returned is known to have stopped, and what it
 // returns counts.
 func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
 		o.LockTTL, o.ExecutionTimeout = 400*time.Millisecond, 100*time.Millisecond
 		a, b := h.open(o), h.open(o)
@@ -29,7 +29,7 @@ func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 		first := a.later(1)
 		<-entered
 		second := b.later(1)
-		if cause := <-cancelled; !errors.Is(cause, gate.ErrTimeout) {
+		if cause := <-cancelled; !errors.Is(cause, record.ErrTimeout) {
 			t.Errorf("cancelled because of %v", cause)
 		}
 		h.expect(<-first, gate.Executed, `{"late":true}`)

@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -25,7 +24,7 @@ func TestAResultThatDeclaresTooMuchIsNotRead(t *testing.T) {
 			_, _ = requests.ReadByte() // until the other side closes
 		}
 	})})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, gate.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, logic.ErrTimeout)
 	defer cancel()
 	if text := h.fails(ctx, webhook(), unknown); !strings.Contains(text, "MAX_RESULT_BYTES") {
 		t.Errorf("error %s", text)
@@ -57,7 +56,7 @@ func TestKeptHeadersAreBoundedTogether(t *testing.T) {
 		Keep: []string{"X-A", "X-B", "X-C"},
 		URL:  answers(t, http.Header{"X-A": {large}, "X-B": {large}, "X-C": {"c"}}, ""),
 	})
-	equal(t, h.gives(webhook()).Headers, []handler.Header{{Name: "X-A", Value: large}, {Name: "X-C", Value: "c"}})
+	equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "X-A", Value: large}, {Name: "X-C", Value: "c"}})
 }
 
 // TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly: callers wait.
