@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -25,6 +26,7 @@ func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
 		}
 		for what, sends := range map[string]string{
 			"trailers that are announced": "GET /healthz HTTP/1.1\r\nHost: h\r\nTrailer: X-A\r\n\r\n",
+			"an encoding of no body":      "GET /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n",
 			"trailers that are not":       chunked(chunk + "0\r\nX-A: a\r\n\r\n"),
 		} {
 			if got, err := r.statuses(sends + next); err != nil || !slices.Equal(got, []int{400}) {
@@ -74,6 +76,21 @@ func TestAResultThatIsDeclaredAsJSONAndIsNoneIsNoSuccess(t *testing.T) {
 		h.expect(r.post(webhook), 500, failed, "Idempotency-Status: failed", named, first)
 		if kept := h.recordOf(); kept.State != record.Failed || kept.Reason != "unknown" {
 			t.Errorf("%+v stands", fmt.Sprint(kept.State, kept.Reason))
+		}
+	})
+}
+
+func TestWaitTimeoutCountsFromWhenTheRequestCame(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r := h.open(shortWait())
+		_, release := h.blocked()
+		defer close(release)
+		began := time.Now()
+		if got := r.post(webhook); got.status != 409 {
+			t.Errorf("answer\n%v", got)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it came after %v", took)
 		}
 	})
 }

@@ -2,7 +2,9 @@ package gate
 
 import (
 	"context"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,5 +248,45 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 		if _, _, ok := a.lookup(named(1)); ok != want {
 			t.Errorf("%v before its end: replayed %v", ends, ok)
 		}
+	}
+}
+
+func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
+	a := newAlone(t, nil)
+	release := make(chan struct{})
+	a.hears(func() { <-release })
+	var answers sync.WaitGroup
+	for range 3 {
+		answers.Go(func() {
+			got := a.do(Webhook{Fingerprint: named(1), Arrived: time.Now(), Detach: func() (Execution, slog.LogValuer) {
+				return func(context.Context, int64, bool) (record.Result, error) {
+					return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}, nil
+				}, named(1)
+			}})
+			if got.Outcome != Executed && got.Outcome != Waited {
+				t.Errorf("outcome %d", got.Outcome)
+			}
+		})
+	}
+	waiting := func() (callers int) {
+		a.flights.mu.Lock()
+		defer a.flights.mu.Unlock()
+		if f := a.flights.byFingerprint[named(1)]; f != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return len(f.callers)
+		}
+		return 0
+	}
+	for deadline := time.Now().Add(5 * time.Second); waiting() != 3 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if waiting() != 3 || a.gate.waiting.Load() != 3 {
+		t.Errorf("%d callers wait for the flight, %d in all", waiting(), a.gate.waiting.Load())
+	}
+	close(release)
+	answers.Wait()
+	if waiting() != 0 || a.gate.waiting.Load() != 0 {
+		t.Errorf("then %d wait for the flight, %d in all", waiting(), a.gate.waiting.Load())
 	}
 }
