@@ -81,7 +81,7 @@ func TestAResultThatIsDeclaredAsJSONAndIsNoneIsNoSuccess(t *testing.T) {
 }
 
 func TestWaitTimeoutCountsFromWhenTheRequestCame(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
+	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(shortWait())
 		_, release := h.blocked()
 		defer close(release)

@@ -258,7 +258,7 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 	var answers sync.WaitGroup
 	for range 3 {
 		answers.Go(func() {
-			got := a.do(Webhook{Fingerprint: named(1), Arrived: time.Now(), Detach: func() (Execution, slog.LogValuer) {
+			got := a.do(Request{Fingerprint: named(1), Arrived: time.Now(), Detach: func() (Run, slog.LogValuer) {
 				return func(context.Context, int64, bool) (record.Result, error) {
 					return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}, nil
 				}, named(1)
