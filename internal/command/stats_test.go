@@ -40,7 +40,6 @@ func (e *engine) count(metrics map[string]string) {
 }
 
 func TestStats(t *testing.T) {
-	elsewhere(t)
 	onEach(t, func(e *engine) {
 		e.count(map[string]string{"executed": "0"})
 		golden(e.T, "stats-nothing.txt", e.stats(false))

@@ -152,7 +152,7 @@ func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	s := redistest.Start(t)
 	admin := redistest.Client(t, s.Addr())
 	env := []string{
-		"REDIS_URL=redis://" + userWith(t, admin, "+type +strlen") + s.Addr(), "SETTLE=0", "IN_DOUBT=stop",
+		"REDIS_URL=redis://" + userWith(t, admin, "+type +strlen") + s.Addr(), "IN_DOUBT=stop",
 		"METRICS_FLUSH=50ms",
 		"PATH=" + os.Getenv("PATH"),
 	}
