@@ -44,7 +44,7 @@ func TestEveryInterleaving(t *testing.T) {
 		{name: "stop, a pause and FLUSHALL", replicas: 2, webhooks: 2, left: budget{pauses: 1, flushes: 1}, stop: true},
 
 		{name: "stop, an unsure run and a crash", replicas: 2, webhooks: 2, left: budget{unsure: 1, crashes: 1}, stop: true},
-		{name: "stop, a failed run, an unsure one and a failover", replicas: 2, webhooks: 2,
+		{deep: true, name: "stop, a failed run, an unsure one and a failover", replicas: 2, webhooks: 2,
 			left: budget{fails: 1, unsure: 1, failovers: 1}, stop: true},
 		{name: "stop, an unsure run and FLUSHALL", replicas: 2, webhooks: 2, left: budget{unsure: 1, flushes: 1}, stop: true},
 		{name: "stop, an unsure run and a hidden failover", replicas: 2, webhooks: 2, left: budget{unsure: 1, hidden: 1},
@@ -54,7 +54,9 @@ func TestEveryInterleaving(t *testing.T) {
 		{name: "one attempt, an unsure run and FLUSHALL", replicas: 2, webhooks: 2, left: budget{unsure: 1, flushes: 1},
 			maxAttempts: 1},
 
-		{name: "one attempt, a failed run, a crash and a hidden failover", replicas: 2, webhooks: 3,
+		{name: "one attempt, a failed run, a crash and a hidden failover", replicas: 2, webhooks: 2,
+			left: budget{fails: 1, crashes: 1, hidden: 1}, maxAttempts: 1},
+		{deep: true, name: "one attempt, a failed run, a crash and a hidden failover, three webhooks", replicas: 2, webhooks: 3,
 			left: budget{fails: 1, crashes: 1, hidden: 1}, maxAttempts: 1},
 		{deep: true, name: "one attempt, a pause and a hidden failover", replicas: 2, webhooks: 3,
 			left: budget{pauses: 1, hidden: 1}, maxAttempts: 1},
