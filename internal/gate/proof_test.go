@@ -56,8 +56,10 @@ func TestEveryInterleaving(t *testing.T) {
 
 		{name: "one attempt, a failed run, a crash and a hidden failover", replicas: 2, webhooks: 2,
 			left: budget{fails: 1, crashes: 1, hidden: 1}, maxAttempts: 1},
-		{deep: true, name: "one attempt, a failed run, a crash and a hidden failover, three webhooks", replicas: 2, webhooks: 3,
-			left: budget{fails: 1, crashes: 1, hidden: 1}, maxAttempts: 1},
+		{
+			deep: true, name: "one attempt, a failed run, a crash and a hidden failover, three webhooks", replicas: 2,
+			webhooks: 3, left: budget{fails: 1, crashes: 1, hidden: 1}, maxAttempts: 1,
+		},
 		{deep: true, name: "one attempt, a pause and a hidden failover", replicas: 2, webhooks: 3,
 			left: budget{pauses: 1, hidden: 1}, maxAttempts: 1},
 		{deep: true, name: "one attempt, a pause, FLUSHALL, a lost reply", replicas: 2, webhooks: 2,
