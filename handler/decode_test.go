@@ -429,7 +429,7 @@ var (
 
 // left is what scripts and templates leave behind, by another way than placeholder.
 var left = regexp.MustCompile(`(?s)\{\{.*\}\}|[$#@]\{.*\}|<%.*%>|\{%.*%\}|%7B%7B.*%7D%7D|%7b%7b.*%7d%7d|%!.*\)|` +
-	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]+(undefined|null|NULL|NaN|` +
+	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|` +
 	`None))*[-_:;/|.,#+ ]*|` +
 	`<nil>|<null>|<no value>|\(null\)|%[sdv]|\[object [^\]]*\]|input\.(sessionId|inputId|traceId|userId|` +
 	`execution))[\pZ\s\x{85}\v]*$`)
@@ -490,6 +490,7 @@ func FuzzDecode(f *testing.F) {
 		`{"variables":1,"variables":{"a":"\ud800"},"sequence":-9.223372036854775808e18,"nodeId":"n","dialogId":"d"}`,
 		`{"dialogId":"{{input.sessionId}}","nodeId":"undefined-null","sequence":"NaN"}`,
 		`{"dialogId":"input.sessionId","nodeId":"[object Object]","sequence":1}`,
+		`{"dialogId":"undefinednull","nodeId":"undefinedNaN-","sequence":"nullx"}`,
 		`{"dialogId":"d","nodeId":"n","sequence":0.00e99999999999999999999}`,
 		`{"dialogId":"d","nodeId":"n","sequence":-12.3400E+0002}`,
 		`{"dialogId":"d","nodeId":"n","sequence":1e400}`, `{"dialogId":"d","nodeId":"n","sequence":1e-400}`,
