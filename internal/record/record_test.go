@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/oncegate/oncegate/internal/record"
 )
@@ -247,7 +246,7 @@ func FuzzParse(f *testing.F) {
 // FuzzAppend: what is written is read back, whatever the result is.
 func FuzzAppend(f *testing.F) {
 	f.Add(int64(1), "text/plain; a=b%", []byte("{}\n"), int64(1700000000123), 200)
-	f.Add(int64(1<<53), "%%20 ", []byte(nil), int64(0), 999)
+	f.Add(int64(1<<53-1), "%%20 ", []byte(nil), int64(0), 404)
 	f.Fuzz(func(t *testing.T, attempt int64, contentType string, body []byte, millis int64, status int) {
 		const most = 1<<53 - 1
 		inRange := func(n int64) bool { return 0 <= n && n <= most }
@@ -256,7 +255,7 @@ func FuzzAppend(f *testing.F) {
 		}
 		r := done(contentType, string(body))
 		r.Attempt, r.Stored, r.Result.Status = attempt, at(millis), status
-		if strings.ContainsFunc(contentType, unicode.IsControl) {
+		if r.Result.Check() != nil {
 			t.Skip() // the gate stores none
 		}
 		back, err := record.Parse(record.Append(nil, r))
