@@ -97,8 +97,8 @@ func (e *engine) recordOf() record.Record {
 	return r
 }
 
-// TestMain lets all tests run in another time zone: what a page tells of times must not depend on where it is read. It is
-// set before any server of a test runs, which reads it too.
+// TestMain lets all tests run in another time zone: what a page tells of times must not depend on where it is read. The
+// zone is set before any server of a test runs, since that reads it too.
 func TestMain(m *testing.M) {
 	time.Local = time.FixedZone("elsewhere", 5*60*60)
 	os.Exit(m.Run())
