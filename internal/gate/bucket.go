@@ -43,7 +43,7 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 			RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience, MetricsFlush: o.MetricsFlush,
 			MaxAttempts: o.MaxAttempts, ReplicasAck: o.ReplicasAck, StopInDoubt: o.StopInDoubt, Ungrouped: o.Ungrouped,
 		},
-		Client: g.client, Keys: keys, Process: g.process, Tracking: g.tracking, Slots: g.slots, Log: b.log,
+		Client: g.client, Keys: keys, Process: g.process, Slots: g.slots, Log: b.log,
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
 	b.executions.running = make(map[*execution]struct{})

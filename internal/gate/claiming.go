@@ -77,18 +77,23 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 
 // landOnAnswer lands on the record that an answer carries.
 func (f *flight) landOnAnswer(won link.Won) phase {
-	var bad error
-	fact := link.Then(won.Fact, func(a scripts.Answer) (r record.Record) {
-		r, bad = record.Parse(a.Record)
-		return r
-	})
-	if bad != nil {
-		return f.landOnForeign(bad)
+	fact, err := recordIn(won.Fact)
+	if err != nil {
+		return f.landOnForeign(err)
 	}
 	if next, ok := f.landOn(fact); ok {
 		return next
 	}
 	return claiming
+}
+
+// recordIn is the record that an answer carries, which is as current as the answer. err: it is not one of ours.
+func recordIn(answer link.Fact[scripts.Answer]) (r link.Fact[record.Record], err error) {
+	r = link.Then(answer, func(a scripts.Answer) (parsed record.Record) {
+		parsed, err = record.Parse(a.Record)
+		return parsed
+	})
+	return r, err
 }
 
 // take notes what the answer to a claim says of the flight and of the caller for whom it was made.

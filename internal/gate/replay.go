@@ -53,12 +53,8 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 
 // found is the answer of a record that a look has found. A verdict is told only once it can be put back.
 func (b *bucket) found(f fingerprint.Fingerprint, key string, reply link.Reply) Answer {
-	var bad error
 	whole := b.link.Whole(key, &reply)
-	fact := link.Then(reply.Fact, func(a scripts.Answer) (r record.Record) {
-		r, bad = record.Parse(a.Record)
-		return r
-	})
+	fact, bad := recordIn(reply.Fact)
 	r, current := fact.After(func(r record.Record, e link.Epoch) {
 		if r.Verdict != record.NoVerdict {
 			b.journal.add(f, r, e)

@@ -37,12 +37,11 @@ type Settings struct {
 type Options struct {
 	Settings
 
-	Client   rueidis.Client
-	Keys     redis.Bucket
-	Process  string // names this process in its counter flushes
-	Tracking bool   // Redis tells when a record changes
-	Slots    Slots  // shared by all links of a process
-	Log      *slog.Logger
+	Client  rueidis.Client
+	Keys    redis.Bucket
+	Process string // names this process in its counter flushes
+	Slots   Slots  // shared by all links of a process
+	Log     *slog.Logger
 }
 
 // Link is safe for use by any number of goroutines.
