@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// apiKeys lets a caller in that shows one of them. If there are none, it lets everybody in.
+// apiKeys admits a caller that shows one of the keys. If there are no keys, it admits everybody.
 type apiKeys struct {
 	digests [][sha256.Size]byte
 }
@@ -22,8 +22,9 @@ func newAPIKeys(keys []string) apiKeys {
 	return a
 }
 
-// admits looks for a key where Cognigy's HTTP node and other callers put it: X-API-Key, or Authorization as ApiKey,
-// Bearer or Basic. Of Basic the password is a key, whatever the name, or else both with the colon between them.
+// admits looks for a key in the headers that Cognigy's HTTP node and other callers use: X-API-Key, or Authorization
+// with the scheme ApiKey, Bearer or Basic. With Basic, the key is the password, whatever the user name is, or the whole
+// "name:password".
 func (a apiKeys) admits(header *fasthttp.RequestHeader) bool {
 	if len(a.digests) == 0 {
 		return true
@@ -44,7 +45,8 @@ func (a apiKeys) admits(header *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// opens takes the same time for every key shown: digests are compared, and always with all.
+// opens reports whether a key is valid. It takes the same time for every key: it compares digests, and always all of
+// them.
 func (a apiKeys) opens(shown []byte) bool {
 	if len(shown) == 0 {
 		return false

@@ -7,8 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// BenchmarkReplay is a duplicate of a finished webhook from the bytes of its request to those of its answer, without
-// the network.
+// BenchmarkReplay measures the replay of a finished webhook, from the bytes of its request to those of its answer,
+// without the network.
 func BenchmarkReplay(b *testing.B) {
 	h := onReal(b)
 	replay(b, h, h.open(options()))
@@ -35,13 +35,13 @@ func replay(b *testing.B, h *testbed, r *replica) {
 	}
 }
 
-// BenchmarkReplaySealed is the same where results are sealed in Redis: what is opened once is kept.
+// BenchmarkReplaySealed measures the same with results sealed in Redis: a result is opened once and then kept.
 func BenchmarkReplaySealed(b *testing.B) {
 	h := onReal(b)
 	replay(b, h, h.openSealed("one"))
 }
 
-// BenchmarkServedReplay is the same with what the server does for it: all but the network.
+// BenchmarkServedReplay measures the same together with the server's own work: everything but the network.
 func BenchmarkServedReplay(b *testing.B) {
 	h := onReal(b)
 	r := h.open(options())
@@ -56,7 +56,7 @@ func BenchmarkServedReplay(b *testing.B) {
 	}
 }
 
-// again is a connection on which the same request comes so many times.
+// again is a connection that delivers the same request a given number of times.
 type again struct {
 	wire
 	request []byte

@@ -10,32 +10,34 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// bodies reads the bodies of requests, under one bound for the memory of all that are under way. fasthttp would take as
-// much memory as a request announces before anybody looks at its key; so it reads 8 KiB ahead and no more
-// (StreamRequestBody). What follows is read here, of who has been let in, and memory grows with what has come.
+// bodies reads the bodies of requests, and bounds the memory of all bodies that are under way.
+//
+// Left alone, fasthttp would allocate as much memory as a request announces, before its key has been checked. So the
+// server lets it read only 8 KiB ahead (StreamRequestBody). The rest is read here, after the key was checked, and
+// memory grows with the bytes that have come.
 type bodies struct {
 	most  int          // bytes of one body
-	room  int64        // bytes of all, but for the free ones of each; 0: no bound
-	taken atomic.Int64 // of the room
+	room  int64        // bytes of all bodies together, without the free ones of each; 0: no bound
+	taken atomic.Int64 // bytes of the room in use
 	pool  sync.Pool
 }
 
 // body is the body of one request, until it is released.
 type body struct {
 	text  []byte
-	taken int64
-	late  bool // some of it may have come after the handler was called
+	taken int64 // bytes of the room
+	late  bool  // a part may have come after the handler was called
 }
 
-// freeBytes of each body take no room: as much is read ahead on each connection, and connections have a bound of their
-// own.
+// freeBytes is how much of each body takes no room: fasthttp reads that much ahead on each connection, and connections
+// have a bound of their own.
 const freeBytes = 8 << 10
 
-// errNoRoom says that all bodies under way take as much memory as they may.
+// errNoRoom says that the bodies under way have used up the room.
 var errNoRoom = errors.New("no room for another body")
 
 // read reads a request's body to its end. Its errors are those of the connection, io.ErrUnexpectedEOF,
-// fasthttp.ErrBodyTooLarge and errNoRoom: after each of them the connection must be closed.
+// fasthttp.ErrBodyTooLarge and errNoRoom; after any of them the connection must be closed.
 func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
 	read, _ := b.pool.Get().(*body)
 	if read == nil {
@@ -43,7 +45,7 @@ func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
 	}
 	read.text, read.late = read.text[:0], false
 	stream := ctx.RequestBodyStream()
-	if stream == nil { // no body, or one that is there
+	if stream == nil { // there is no body, or it has been read whole
 		read.text = append(read.text, ctx.PostBody()...)
 		return read, nil
 	}
@@ -54,11 +56,11 @@ func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
 	return read, nil
 }
 
-// fill reads a body that announces its length, or -1 for chunks.
+// fill reads a body of the announced length; -1 means that it comes in chunks.
 func (b *bodies) fill(read *body, stream io.Reader, announced int) error {
 	limit := announced
 	if announced < 0 {
-		limit = b.most + 1 // whose last byte is one too many
+		limit = b.most + 1 // one more than allowed shows that the body is too large
 	}
 	read.late = announced < 0 || announced > freeBytes
 	if announced > b.most {
@@ -104,7 +106,7 @@ func (b *bodies) grow(read *body, limit int) error {
 	return nil
 }
 
-// release gives back what a body took. Its text must not be used any more.
+// release returns the body's room and memory. Its text must not be used afterwards.
 func (b *bodies) release(read *body) {
 	if read.taken > 0 {
 		b.taken.Add(-read.taken)

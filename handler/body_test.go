@@ -35,7 +35,7 @@ func TestWhoShowsNoKeySeesThe401WhateverHeSends(t *testing.T) {
 		"Idempotency-Status: executed", named, first)
 }
 
-// What a request announces costs nothing: strangers announce what they never send.
+// Announcing a body costs the gateway nothing: strangers announce bodies that they never send.
 func TestABodyTakesMemoryAsItComes(t *testing.T) {
 	const connections, large = 30, 64 << 20
 	h := onReal(t)

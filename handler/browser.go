@@ -6,8 +6,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// sandbox keeps a browser from taking an answer for anything but data. A result is a backend's, and in passthrough mode
-// it may be a web page: opened here, it could act with what the browser knows of this origin.
+// sandbox keeps a browser from treating an answer as anything but data. A result comes from a backend, and in
+// passthrough mode it may be a web page: opened here, it could act with the credentials that the browser holds for this
+// origin.
 func sandbox(header *fasthttp.ResponseHeader) {
 	header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 	header.SetCanonical([]byte("Content-Security-Policy"), []byte(csp))
@@ -15,11 +16,13 @@ func sandbox(header *fasthttp.ResponseHeader) {
 
 const csp = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
-// sameOrigin answers 403 to a request that a browser sends for a web page of another origin: it needs no key to do harm
-// where the browser has one (Basic), or is the only one that reaches the gateway. Callers other than browsers send
-// neither header. The rule is that of net/http's CrossOriginProtection: Sec-Fetch-Site decides. Browsers send that to
-// https and localhost only; Origin decides where it is missing. Another host of the same site (same-site) is another
-// origin.
+// sameOrigin reports whether a browser may send this request. If it comes from a web page of another origin, sameOrigin
+// answers 403: such a page needs no key to do harm if the browser holds one (Basic), or if only the browser can reach
+// the gateway.
+//
+// The rule is that of net/http's CrossOriginProtection: Sec-Fetch-Site decides, and Origin if the former is missing,
+// since browsers send Sec-Fetch-Site only to https and localhost. Another host of the same site (same-site) is another
+// origin. Callers other than browsers send neither header.
 func sameOrigin(ctx *fasthttp.RequestCtx) bool {
 	header := &ctx.Request.Header
 	switch site := header.Peek("Sec-Fetch-Site"); {

@@ -52,8 +52,8 @@ func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
 	h.expectExecutions(1)
 }
 
-// What a browser shows of a result must not act there. exchange looks for the headers on every answer of every test;
-// here is what those do not meet.
+// A result that a browser shows must not act there. exchange checks these headers on every answer of every test; this
+// test covers the answers that no other test gets.
 func TestAResultIsNoWebPage(t *testing.T) {
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{Passthrough: true}, func(*fasthttp.Server) {})

@@ -89,8 +89,8 @@ func TestAResultIsThereForWhoHungUpAndComesBackLater(t *testing.T) {
 	})
 }
 
-// fasthttp uses a request's memory again for the next one on its connection. Here the callers are answered and send
-// others while the logic still has what the first ones sent.
+// fasthttp reuses the memory of a request for the next one on its connection. Here the callers are answered and send
+// other webhooks while the logic still holds what the first ones sent.
 func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(shortWait())
@@ -125,7 +125,8 @@ func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 	})
 }
 
-// Replays read what the cache and other requests share: nothing of one webhook may show up in another's answer.
+// Replays read memory that the cache shares with other requests: no part of one webhook may appear in the answer to
+// another.
 func TestAnswersAreNeverMixedUp(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
@@ -140,7 +141,7 @@ func TestAnswersAreNeverMixedUp(t *testing.T) {
 			defer c.Close()
 			for round := range rounds {
 				for i := range webhooks {
-					other := (n + round) % connections // in time all send all
+					other := (n + round) % connections // over the rounds, each connection sends every webhook
 					expectEcho(t, c.exchange(request("POST", "/webhook/cognigy", numbered(other, i))), other, i)
 				}
 			}
@@ -151,14 +152,14 @@ func TestAnswersAreNeverMixedUp(t *testing.T) {
 	})
 }
 
-// numbered is a webhook that differs from the others in every field, and also in length.
+// numbered returns a webhook that differs from all others in every field, and also in length.
 func numbered(n, i int) string {
 	fill := strings.Repeat(string(rune('a'+n)), 10+7*i)
 	return fmt.Sprintf(`{"dialogId":"d-%d-%d-%s","nodeId":"n\u002d%d-%d","sequence":%d,"variables":{"fill":"%s"}}`, n, i,
 		fill, n, i, 100*n+i, fill)
 }
 
-// echo answers with all that the logic was given.
+// echo answers with everything that the logic was given.
 func echo(w logic.Webhook) (logic.Result, error) {
 	return logic.JSON([]any{w.DialogID, w.NodeID, w.Sequence, json.RawMessage(w.Variables), string(w.Body),
 		w.Fingerprint.String()})
@@ -178,7 +179,7 @@ func expectEcho(t *testing.T, got response, n, i int) {
 	}
 }
 
-// forAll calls f with 0 to n-1 at the same time.
+// forAll calls f with 0 to n-1 concurrently.
 func forAll(n int, f func(int)) {
 	var all sync.WaitGroup
 	for i := range n {

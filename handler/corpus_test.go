@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// stranger is what somebody sends on a connection of his own, and what he must get.
+// stranger is what an unknown client sends on a new connection, and the answers that it must get.
 type stranger struct {
 	what  string
 	sends string
 	gets  []int // the statuses of all answers; then the connection is closed
 }
 
-// posted is a webhook's request; headers come line by line, each with its end.
+// posted returns the request of a webhook. Each line of headers includes its line end.
 func posted(headers, body string) string {
 	return "POST /webhook/cognigy HTTP/1.1\r\nHost: h\r\n" + headers + "\r\n" + body
 }
@@ -23,15 +23,16 @@ func measured(body string) string {
 
 func chunked(body string) string { return posted("Transfer-Encoding: chunked\r\n", body) }
 
-// chunk is the webhook in one, and last is what ends a body in chunks.
+// chunk is the webhook as one chunk, and last ends a body in chunks.
 var chunk = fmt.Sprintf("%x\r\n%s\r\n", len(webhook), webhook)
 
 const last = "0\r\n\r\n"
 
-// next is a request that follows on the same connection, or hides in one that is ill-framed.
+// next is a request that follows on the same connection, or hides in an ill-framed one.
 const next = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
 
-// illFramed are requests whose end somebody may see elsewhere. Each is refused, and nothing behind it is read.
+// illFramed holds requests whose end another HTTP reader may see elsewhere. Each is refused, and nothing behind it is
+// read.
 var illFramed = map[string]string{
 	"an identity encoding":            posted("Transfer-Encoding: identity\r\n", "{}"),
 	"an encoding that is not known":   posted("Transfer-Encoding: gzip\r\n", "{}"),
@@ -100,7 +101,7 @@ var illFramed = map[string]string{
 	"a path without a slash":          "GET healthz HTTP/1.1\r\nHost: h\r\n\r\n",
 }
 
-// noWebhooks are bodies that no replica may execute. The connection is kept: where they end is certain.
+// noWebhooks holds bodies that no replica may execute. Their connection is kept, because their end is certain.
 var noWebhooks = map[string]string{
 	"nothing":                     " ",
 	"a megabyte of nothing":       strings.Repeat(" ", 1<<20),
@@ -153,7 +154,7 @@ var noWebhooks = map[string]string{
 	"an array of webhooks":                    "[" + webhook + "]",
 }
 
-// otherPaths become ours only when somebody normalises them. None is served.
+// otherPaths holds paths that become ours only when they are normalised. None is served.
 var otherPaths = []string{
 	"//webhook/cognigy", "/webhook//cognigy", "/webhook/cognigy/", "/webhook/cognigy//", "/./webhook/cognigy",
 	"/webhook/./cognigy",
@@ -165,10 +166,10 @@ var otherPaths = []string{
 	"http://h?/webhook/cognigy", "http://h/webhook/cognigy#a", "//h/webhook/cognigy", "/http://h/webhook/cognigy",
 }
 
-// with is the webhook with a member more.
+// with returns the webhook with one more member.
 func with(member string) string { return webhook[:len(webhook)-1] + "," + member + "}" }
 
-// texts are the one webhook, in the ways in which it may be written.
+// texts holds the one webhook in every way in which it may be written.
 var texts = map[string]string{
 	"as it is":                 measured(webhook),
 	"behind a byte order mark": measured("\xef\xbb\xbf" + webhook),
@@ -217,7 +218,7 @@ func bytewise(body string) (chunks string) {
 	return chunks + last
 }
 
-// strangers are all of them, and some that send too much, too little, or several requests at once.
+// strangers returns all of them, and some more that send too much, too little, or several requests at once.
 func strangers() []stranger {
 	all := []stranger{
 		{"nothing at all", "", nil},
@@ -272,7 +273,7 @@ func strangers() []stranger {
 		switch {
 		case strings.Contains(sends, "Expect:"):
 			gets = []int{100, 200, 200}
-		case strings.Contains(sends, "HTTP/1.0"), strings.Contains(sends, "chunked"): // which keep no connection
+		case strings.Contains(sends, "HTTP/1.0"), strings.Contains(sends, "chunked"): // their connection is not kept
 			gets = []int{200}
 		}
 		all = append(all, stranger{what, sends + next, gets})

@@ -37,7 +37,8 @@ func TestWhatIsTurnedAwayIsCounted(t *testing.T) {
 
 var evalsha = regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 
-// A stranger may send as fast as he can: what he makes Redis do is a flush now and then, and nothing of his own.
+// However fast a stranger sends, Redis sees no call for any single request of his, only a flush of counters now and
+// then.
 func TestStrangersDoNotMakeRedisBusy(t *testing.T) {
 	h := onReal(t)
 	o := options()

@@ -14,18 +14,19 @@ const (
 	wantedID = "a non-empty string of at most 512 bytes"
 )
 
-// payload is a decoded webhook. Its slices point into the body or into scratch: they hold until either changes.
+// payload is a decoded webhook. Its slices point into the body or into scratch, and are valid until either changes.
 type payload struct {
 	dialogID, nodeID []byte // UTF-8 without escapes
 	sequence         int64
 	variables        []byte // the object's JSON text as it stands in the body
 
-	// scratch holds texts without their escapes. The next decode uses it again: a pooled payload allocates nothing.
+	// scratch holds texts whose escapes were resolved. The next decode reuses it, so that a pooled payload allocates
+	// nothing.
 	scratch []byte
 }
 
-// FieldError says what is wrong with one field of a payload, or with the whole: then the field is "body". The message
-// is a sentence for the author of a flow. It tells types and offsets but no values, since these may be private.
+// FieldError says what is wrong with one field of a payload, or with the whole payload: then the field is "body". The
+// message is a sentence for the author of a flow. It names types and offsets but no values, since these may be private.
 type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
@@ -35,14 +36,14 @@ func newFieldError(field, wanted, found string) FieldError {
 	return FieldError{Field: field, Message: field + " must be " + wanted + ", but is " + found}
 }
 
-// decode reads a webhook's body and returns all that is wrong with its fields, in a fixed order. A body that is no
-// object has no fields: it is one error. After an error the payload must not be used.
+// decode reads a webhook's body and returns everything that is wrong with its fields, in a fixed order. A body that is
+// not an object has no fields and is one error. After an error the payload must not be used.
 func (p *payload) decode(body []byte) []FieldError {
 	found, problem := p.find(body)
 	if problem != "" {
 		return []FieldError{newFieldError("body", "one JSON object in UTF-8", problem)}
 	}
-	p.scratch = p.scratch[:0] // find has left a name in it
+	p.scratch = p.scratch[:0] // find leaves a name in it
 	var errs []FieldError
 	for _, check := range [...]struct{ field, wanted, found string }{
 		{"dialogId", wantedID, p.readID(found.dialogID, &p.dialogID)},
@@ -57,15 +58,15 @@ func (p *payload) decode(body []byte) []FieldError {
 	return errs
 }
 
-// fields are the top-level members that the program reads. The logic may read others.
+// fields are the top-level members that the gateway itself reads. The logic may read others.
 type fields struct{ dialogID, nodeID, sequence, variables field }
 
 type field struct {
-	value []byte // JSON text as it stands in the body, of the last if there are several; empty if there is none
-	times int    // how often the body has it
+	value []byte // JSON text as it stands in the body; empty if there is none, the last if there are several
+	times int    // how often the body holds the field
 }
 
-// find checks the whole body and returns the fields in it, or what is wrong with the body.
+// find checks the whole body and returns its fields, or a sentence about what is wrong with the body.
 func (p *payload) find(body []byte) (found fields, problem string) {
 	if isWide(body) {
 		return found, "in UTF-16 or UTF-32 (RFC 8259, section 8.1)"
@@ -83,7 +84,7 @@ func (p *payload) find(body []byte) (found fields, problem string) {
 	for s.more() {
 		name, value := s.key(), s.value()
 		p.scratch = p.scratch[:0]
-		name, _ = p.text(name) // half a character in it becomes U+FFFD, which no name of ours has
+		name, _ = p.text(name) // a lone surrogate becomes U+FFFD, which is in none of our names
 		if f := found.named(name); f != nil {
 			*f = field{value, f.times + 1}
 		}
@@ -92,8 +93,8 @@ func (p *payload) find(body []byte) (found fields, problem string) {
 	return found, s.problem
 }
 
-// isWide reports whether a body begins as JSON does in UTF-16 or UTF-32, with a byte order mark or without: a NUL is
-// among its first two bytes.
+// isWide reports whether a body begins like JSON in UTF-16 or UTF-32: with a byte order mark, or with a NUL among its
+// first two bytes.
 func isWide(body []byte) bool {
 	return bytes.HasPrefix(body, []byte{0xfe, 0xff}) || bytes.HasPrefix(body, []byte{0xff, 0xfe}) ||
 		len(body) > 1 && (body[0] == 0 || body[1] == 0)
@@ -113,8 +114,8 @@ func (f *fields) named(name []byte) *field {
 	return nil
 }
 
-// repeated is what is wrong with a field of the identity that a body has twice: whoever reads the body after us might
-// take the other one.
+// repeated is said of a field of the identity that a body holds twice: another reader of the body might take the other
+// one.
 const repeated = "given more than once"
 
 func (p *payload) readID(f field, id *[]byte) (problem string) {
@@ -171,7 +172,7 @@ func (p *payload) readVariables(f field) (problem string) {
 	return problem
 }
 
-// What a field can be, as it is told.
+// The kinds of a field, as error messages name them.
 const (
 	missing  = "missing"
 	null     = "null"
@@ -182,7 +183,7 @@ const (
 	aNumber  = "a number"
 )
 
-// kindOf tells what a valid JSON text is by its first byte, which white space must not be.
+// kindOf returns the kind of a valid JSON text by its first byte, which must not be white space.
 func kindOf(value []byte) string {
 	if len(value) == 0 {
 		return missing
@@ -204,9 +205,9 @@ func kindOf(value []byte) string {
 
 func unquote(value []byte) []byte { return value[1 : len(value)-1] }
 
-// text returns what a valid JSON string means, given what stands between its quotes. whole is false if half of a
-// surrogate pair is in it. A text with escapes goes to scratch and is cut just above maxID: nothing that we look for is
-// longer, and scratch stays small whoever sends what.
+// text returns the meaning of a valid JSON string, given what stands between its quotes. whole is false if the string
+// contains a lone surrogate. A text with escapes is written to scratch and cut just above maxID: no text that we look
+// for is longer, and scratch stays small whatever is sent.
 func (p *payload) text(raw []byte) (text []byte, whole bool) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw, true
@@ -218,8 +219,9 @@ func (p *payload) text(raw []byte) (text []byte, whole bool) {
 
 const outOfRange = "a number out of range"
 
-// parseNumber reads a valid JSON number as the integer that it is, if it is one: 70e-1 is 7. It writes it in plain
-// decimal first, since floats merge sequences beyond 2^53, but only if that is short: 1e400 must not cost 400 zeros.
+// parseNumber reads a valid JSON number as an integer, if it is one: 70e-1 is 7. It works on decimal digits, because
+// floats would merge sequences beyond 2^53. It writes out the digits only if there are few: 1e400 must not cost 400
+// zeros.
 func parseNumber(number []byte) (n int64, problem string) {
 	mantissa, exponent := number, 0
 	if e := bytes.IndexAny(number, "eE"); e >= 0 {
@@ -229,7 +231,7 @@ func parseNumber(number []byte) (n int64, problem string) {
 	if point < 0 {
 		point = len(mantissa)
 	}
-	power := func(i int) int { // of ten, that the digit at i counts
+	power := func(i int) int { // the power of ten of the digit at i
 		if i < point {
 			i++
 		}
@@ -261,14 +263,15 @@ func parseNumber(number []byte) (n int64, problem string) {
 	return parseDecimal(plain)
 }
 
-// parseExponent cuts what exceeds any body's number of digits, so that the two can be added.
+// parseExponent cuts an exponent to a range that is larger than any body's number of digits, so that the two can be
+// added without overflow.
 func parseExponent(exponent []byte) int {
 	const limit = 1 << 30
-	n, _ := strconv.Atoi(string(exponent)) // the only error is a range, and n is then its end
+	n, _ := strconv.Atoi(string(exponent)) // the only possible error is ErrRange, and n is then the end of the range
 	return min(max(n, -limit), limit)
 }
 
-// parseDecimal reads the one text that strconv would write for an integer: not "007", "+7", "-0" or "7.0".
+// parseDecimal reads the one text that strconv would write for an integer. "007", "+7", "-0" and "7.0" are refused.
 func parseDecimal(text []byte) (n int64, problem string) {
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if errors.Is(err, strconv.ErrRange) {

@@ -13,13 +13,13 @@ import (
 	"unicode/utf8"
 )
 
-// realistic is a webhook as a flow sends it.
+// realistic is a body as a flow sends it.
 const realistic = `{"dialogId":"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8",` +
 	`"nodeId":"7e2a9c10-3b4d-4e5f-9a6b-c7d8e9f0a1b2",` +
 	`"sequence":42,"variables":{"customer":{"name":"Zoë Müller","tier":"gold"},"order":{"id":"A-1093","items":3,` +
 	`"total":129.90},"consent":true,"note":null}}`
 
-// reading is what a payload holds, or the messages of what is wrong with it, one a line.
+// reading returns the contents of a payload, or the error messages, one a line.
 func reading(p *payload, errs []FieldError) string {
 	if len(errs) == 0 {
 		return fmt.Sprintf("%q %q %d %s", p.dialogID, p.nodeID, p.sequence, p.variables)
@@ -330,7 +330,7 @@ func TestDecodeBoundsItsScratch(t *testing.T) {
 	}
 }
 
-// escapedPayload is one that needs all of scratch.
+// escapedPayload is a payload that needs all of scratch.
 const escapedPayload = `{"dialog\u0049d":"\ud83d\ude00","nodeId":"a\/b","sequence":"\u0034\u0032","\n":1,` +
 	`"variables":{"a":"\n"}}`
 
@@ -367,8 +367,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// reference reads a body by encoding/json and math/big: slowly, and on other ways than decode. It returns what reading
-// returns for a valid payload, and else the fields that are wrong.
+// reference reads a body with encoding/json and math/big: slowly, and in another way than decode. It returns what
+// reading returns for a valid payload; for any other it returns the names of the wrong fields.
 func reference(body []byte) (want string, wrong []string) {
 	if !utf8.Valid(body) || bytes.HasPrefix(body, []byte{0}) || !json.Valid(body) || depthOf(body) > maxDepth {
 		return "", []string{"body"}
@@ -427,14 +427,16 @@ var (
 	canonical = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 )
 
-// left is what scripts and templates leave behind, by another way than placeholder.
+// left matches a placeholder. It is a regular expression, so that it does not share its mistakes with the function
+// placeholder.
 var left = regexp.MustCompile(`(?s)\{\{.*\}\}|[$#@]\{.*\}|<%.*%>|\{%.*%\}|%7B%7B.*%7D%7D|%7b%7b.*%7d%7d|%!.*\)|` +
 	`^[\pZ\s\x{85}\v]*([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|None)([-_:;/|.,#+ ]*(undefined|null|NULL|NaN|` +
 	`None))*[-_:;/|.,#+ ]*|` +
 	`<nil>|<null>|<no value>|\(null\)|%[sdv]|\[object [^\]]*\]|input\.(sessionId|inputId|traceId|userId|` +
 	`execution))[\pZ\s\x{85}\v]*$`)
 
-// cutsACharacter reports whether a JSON string has half of a surrogate pair: the only thing in it that UTF-16 replaces.
+// cutsACharacter reports whether a JSON string contains a lone surrogate, which is the only thing in it that a
+// conversion to UTF-16 replaces.
 func cutsACharacter(raw []byte) bool {
 	var units []uint16
 	for _, c := range character.FindAllString(string(raw), -1) {
@@ -447,7 +449,7 @@ func cutsACharacter(raw []byte) bool {
 	return slices.Contains(utf16.Decode(units), utf8.RuneError)
 }
 
-// exactInteger returns the 64-bit integer that a decoded value means, or nil.
+// exactInteger returns the 64-bit integer that a decoded value stands for, or nil if it is not one.
 func exactInteger(value any) *big.Int {
 	n := new(big.Rat)
 	switch text := value.(type) {
@@ -464,7 +466,7 @@ func exactInteger(value any) *big.Int {
 		}
 		exponent, _ := new(big.Int).SetString(power, 10)
 		if exponent.CmpAbs(big.NewInt(int64(len(mantissa)+20))) > 0 {
-			return nil // the mantissa's digits cannot make that good: too large, or a fraction
+			return nil // no mantissa of this length makes it an integer in range
 		}
 		scale := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), new(big.Int).Abs(exponent), nil))
 		if exponent.Sign() < 0 {

@@ -2,5 +2,5 @@
 
 package handler
 
-// descriptors tells nothing where no limit of ours is known.
+// descriptors knows no limit on this system.
 func descriptors() (most int, known bool) { return 0, false }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// descriptors returns how many files and connections this process may have open at once: the soft limit, which Go
-// raises to the hard one at the start.
+// descriptors returns how many descriptors this process may have open at once: the soft limit, which Go raises to the
+// hard limit at the start.
 func descriptors() (most int, known bool) {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

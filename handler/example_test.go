@@ -17,9 +17,9 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// Booking is a team's own logic: it must book once, however often its webhook comes.
+// Booking is a team's own logic: it must book once, however often its webhook is delivered.
 type Booking struct {
-	free atomic.Int64 // recordOf for a backend; a real one is given w.Fingerprint as its idempotency key
+	free atomic.Int64 // takes the place of a backend, which would get w.Fingerprint as its idempotency key
 }
 
 func (b *Booking) Execute(_ context.Context, w logic.Webhook) (logic.Result, error) {
@@ -37,8 +37,8 @@ func (b *Booking) Execute(_ context.Context, w logic.Webhook) (logic.Result, err
 	return logic.JSON(map[string]int64{"booked": wanted.Seats, "free": free})
 }
 
-// A program of your own: its logic in place of echo and of forwarding, all else as the settings say. Whoever sends a
-// webhook twice gets the same booking twice.
+// This program runs its own logic in place of echo and forwarding; everything else follows the settings. A caller that
+// sends a webhook twice gets the same booking twice.
 func Example() {
 	ctx, stop := context.WithCancel(context.Background()) // a real one ends at a signal: signal.NotifyContext
 	defer stop()

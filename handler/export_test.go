@@ -2,5 +2,5 @@ package handler
 
 import "github.com/valyala/fasthttp"
 
-// Server is for the tests, which shorten its times.
+// Server lets tests shorten the server's timeouts.
 func (g *Gateway) Server() *fasthttp.Server { return g.server }

@@ -6,16 +6,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// framingProblem tells of headers that a proxy before us may read otherwise than we do, so that one request could hide
-// in another, or a header pass that the proxy takes away: what RFC 9112 forbids (5.1, 5.2, 6.1) or leaves to us (2.2,
-// 6.3, 7.1.2) and fasthttp takes. Where the request ends is not certain then, and nothing behind it must be read: it is
-// the last on its connection. So is one whose body came in chunks, since fasthttp does not show what followed them.
+// framingProblem returns a sentence if a proxy before us might read the headers differently: then a request could be
+// hidden in another one, or a header could pass that the proxy removes. It refuses what fasthttp accepts although RFC
+// 9112 forbids it (5.1, 5.2, 6.1) or leaves it to the server (2.2, 6.3, 7.1.2).
+//
+// last says that this must be the last request on its connection, because it is not certain where the request ends.
+// That is so after each problem, and for a body in chunks, since fasthttp does not show what follows the chunks.
 func framingProblem(header *fasthttp.RequestHeader) (problem string, last bool) {
-	if len(header.PeekTrailerKeys()) > 0 { // fasthttp finds them where it is asked for a header
+	if len(header.PeekTrailerKeys()) > 0 { // PeekTrailerKeys itself may parse them
 		return detailTrailers, true
 	}
 	var measured, chunked bool
-	for line := range bytes.Lines(header.RawHeaders()) { // fasthttp hides the encodings that it ignores
+	for line := range bytes.Lines(header.RawHeaders()) { // the raw ones: fasthttp hides encodings that it ignores
 		name, value, _ := bytes.Cut(line, []byte{':'})
 		switch {
 		case line[0] == ' ' || line[0] == '\t':

@@ -17,8 +17,8 @@ import (
 	"github.com/oncegate/oncegate/internal/gate"
 )
 
-// FuzzFraming gives the same bytes to the server and to a reader that goes by the letter of RFC 9112: each request that
-// the server takes must be one to that reader too, and the same. Else a proxy before us could see another one there.
+// FuzzFraming gives the same bytes to the server and to a reader that follows RFC 9112 to the letter. Each request that
+// the server accepts must be the same request for that reader. Otherwise a proxy before us could see a different one.
 func FuzzFraming(f *testing.F) {
 	for _, s := range strangers() {
 		if len(s.sends) < 4<<10 {
@@ -26,7 +26,7 @@ func FuzzFraming(f *testing.F) {
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
-	// nobody gets to the gate
+	// no request reaches the gate
 	shut := handler.New(gate.New(gate.Options{}), nil, handler.Options{APIKeys: []string{"unknown"}, MaxBodyBytes: small,
 		Log: log})
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -58,7 +58,7 @@ func FuzzFraming(f *testing.F) {
 	})
 }
 
-// message is a request as somebody reads it.
+// message is a request as one reader sees it.
 type message struct{ method, target, body string }
 
 var (
@@ -69,8 +69,9 @@ var (
 	chunkLine = regexp.MustCompile("^([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?\r\n")
 )
 
-// strictly reads one request by RFC 9112 and returns what follows it. What is none, or whose body two could read in two
-// ways, is nothing. Where a line feed may end a request line alone, the RFC allows it.
+// strictly reads one request by RFC 9112 and returns the bytes that follow it. It refuses bytes that are no request,
+// and a body that could be read in two ways. It accepts a request line that ends in a line feed alone, as the RFC
+// allows.
 func strictly(text string) (m message, rest string) {
 	line := requestLine.FindStringSubmatch(text)
 	if line == nil {
@@ -122,7 +123,7 @@ func strictly(text string) (m message, rest string) {
 	return message{}, ""
 }
 
-// wire is a connection on which all has been sent.
+// wire is a connection whose peer has already sent everything.
 type wire struct{ in *bytes.Reader }
 
 func (w *wire) Read(p []byte) (int, error)       { return w.in.Read(p) }

@@ -19,16 +19,17 @@ import (
 	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
-// Config has a gateway's settings; docs/configuration.md lists them. DefaultConfig is where to begin.
+// Config holds the settings of a gateway; docs/configuration.md lists them. Start from DefaultConfig.
 type Config = config.Config
 
-// Secret is the type of settings that hold one: it is not printed.
+// Secret is the type of a setting that holds a secret. It is hidden wherever it is printed, logged or marshalled.
 type Secret = config.Secret
 
-// DefaultConfig returns the defaults. Without a Redis named in it the store is embedded, for trying out.
+// DefaultConfig returns the defaults. They name no Redis, so the store is embedded, for trying out.
 func DefaultConfig() Config { return config.Default() }
 
-// Gateway is all that runs for a webhook: its Redis, the gate before the logic, and HTTP before the gate.
+// Gateway is everything that serves webhooks: the connection to Redis, the gate before the logic, and the HTTP server
+// before the gate.
 type Gateway struct {
 	config  *Config
 	log     *slog.Logger
@@ -39,14 +40,15 @@ type Gateway struct {
 	sweeper *sweeper.Sweeper
 }
 
-// Open connects to the Redis of c and makes everything ready to serve webhooks with the logic l. ctx bounds the start.
+// Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l. ctx bounds the
+// start. The caller ends the gateway with Serve or Close.
 func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gateway, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	settle := c.Execution.Settle
 	if c.Redis.Embedded() {
-		settle = 0 // its only history is this process'
+		settle = 0 // no other process can have written to this store
 	}
 	options := gate.Options{
 		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
@@ -64,7 +66,7 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		options.Asks = asker.Asks()
 	}
 	if options.StopInDoubt && !options.Asks {
-		log.Warn("IN_DOUBT=stop, and nobody can be asked what became of an attempt in doubt: " +
+		log.Warn("IN_DOUBT=stop, and the logic cannot ask what became of an attempt in doubt: " +
 			"each waits for a person (oncegate doubtful); set UPSTREAM_STATUS_URL if the backend has one")
 	}
 	if admitter, ok := l.(logic.Admitter); ok {
@@ -116,8 +118,8 @@ var reports = map[config.Executions]gate.Report{
 	config.ExecutionsNone: gate.ReportNone,
 }
 
-// processName tells the replicas apart in logs and records, also where several run on one host; in a container its host
-// is the pod.
+// processName returns "<host>/<process id>". It tells replicas apart in logs and records, even if several run on one
+// host. In a container the host is the name of the pod.
 func processName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -126,12 +128,12 @@ func processName() string {
 	return host + "/" + strconv.Itoa(os.Getpid())
 }
 
-// Drain makes /readyz say no, and every answer close its connection: callers are to go elsewhere. They are served until
-// the context of Serve ends, some seconds later (DRAIN_DELAY).
+// Drain makes /readyz answer 503 and closes each connection with its next answer, so that callers go to another
+// replica. Webhooks are still served until the context of Serve ends, DRAIN_DELAY later.
 func (g *Gateway) Drain() { g.handler.Drain() }
 
-// Serve answers on a listener until ctx ends, lets what runs finish for SHUTDOWN_TIMEOUT, and closes the gateway. Its
-// error is what went wrong while it served, and what could not be finished.
+// Serve answers requests on a listener until ctx ends. Then it gives running executions SHUTDOWN_TIMEOUT to finish, and
+// closes the gateway. Its error joins what failed while it served and what did not finish in time.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -162,7 +164,8 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// take bounds the connections of a listener, and warns where fewer callers can be connected than may wait.
+// take bounds the connections of a listener. It warns if that bound is below MAX_WAITERS: then fewer callers can be
+// connected than may wait.
 func (g *Gateway) take(l net.Listener) net.Listener {
 	most := places(g.config.HTTP.MaxConnections, g.config.Execution.MaxExecutions)
 	if waiters := g.config.Execution.MaxWaiters; most > 0 && most < waiters {
@@ -174,10 +177,10 @@ func (g *Gateway) take(l net.Listener) net.Listener {
 	return &listener{Listener: l, most: most, open: g.server.GetOpenConnectionsCount, log: g.log}
 }
 
-// unfinished tells what of the server and of the gate did not end in time.
+// unfinished returns an error that says what the server and the gate did not end in time, or nil.
 func (g *Gateway) unfinished(server, gate error) error {
 	switch {
-	case gate != nil && errors.Is(server, context.DeadlineExceeded): // connections waited for what the gate tells of
+	case gate != nil && errors.Is(server, context.DeadlineExceeded): // they were open because of what gate reports
 		server = nil
 	case errors.Is(server, context.DeadlineExceeded):
 		server = errors.New("connections were still open and were cut")
@@ -195,7 +198,7 @@ func (g *Gateway) Close() error {
 	return err
 }
 
-// greet says where it listens, and warns where strangers may reach it.
+// greet logs the address, and warns if strangers can reach it without a key.
 func (g *Gateway) greet(addr net.Addr) {
 	g.log.Info("listening", "address", addr.String(), "redis", g.store.Address)
 	at, ok := addr.(*net.TCPAddr)

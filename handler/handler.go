@@ -1,6 +1,6 @@
-// Package handler is where a webhook comes in and its answer goes out: HTTP on the outside, the gate on the inside. It
-// decodes and fingerprints a webhook (decode.go), lets the gate replay or execute it with the business logic (package
-// logic), and words the answer (respond.go).
+// Package handler speaks HTTP outside and calls the gate inside. It decodes a webhook and computes its fingerprint
+// (decode.go), lets the gate replay it or execute it with the business logic (package logic), and words the answer
+// (respond.go).
 package handler
 
 import (
@@ -34,26 +34,26 @@ type Handler struct {
 	apiKeys   apiKeys
 	bodyCache bodyCache
 	bodies    bodies
-	full      rarely // said that bodies have no room
+	full      rarely // limits the warning that bodies have no room
 	payloads  sync.Pool
 	draining  atomic.Bool
 }
 
 // Options are a handler's settings.
 type Options struct {
-	ProcessingStatus int      // answers who waited in vain: 409, 202, 425 or 503
-	Passthrough      bool     // results are answered as they are, not in an envelope
-	APIKeys          []string // one of them opens; none: it is open to all
-	ForwardHeaders   []string // of a request, that the logic gets
-	MaxBodyBytes     int      // of one request
-	BodyMemory       int      // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
+	ProcessingStatus int      // of the answer "still processing": 409, 202, 425 or 503
+	Passthrough      bool     // a result is the answer itself, without an envelope
+	APIKeys          []string // callers must show one of them; empty: no key is asked for
+	ForwardHeaders   []string // names of the request headers that the logic gets
+	MaxBodyBytes     int      // bound of one body
+	BodyMemory       int      // bytes for all bodies under way, not counting the first 8 KiB of each; 0: no bound
 
-	Seal *seal.Keys // the gate's: they make the digests of bodies; nil: these are plain
+	Seal *seal.Keys // the gate's keys, which also key the digests of bodies; nil: digests are plain
 
 	Log *slog.Logger
 }
 
-// New returns a handler of a started gate.
+// New returns a handler before a gate that has been started.
 func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	return &Handler{
 		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes,
@@ -62,7 +62,7 @@ func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	}
 }
 
-// Drain makes /readyz say no, and closes each connection with its next answer: the program is about to stop.
+// Drain makes /readyz answer 503 and closes each connection with its next answer: the program is about to stop.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
 // Serve answers one request.
@@ -91,7 +91,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	case webhookPath:
 		if allow(ctx, fasthttp.MethodPost) && sameOrigin(ctx) && h.identified(ctx) && h.decodable(ctx) {
 			h.webhook(ctx)
-			return // it has read the body
+			return // webhook has read the body: nothing is left for letFinish
 		}
 	case "/healthz":
 		if allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) {
@@ -115,9 +115,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 
 const webhookPath = "/webhook/cognigy"
 
-// canonicalPath returns the path of a request's target as it was sent. A path that only becomes one of ours when it is
-// normalised (//webhook, /x/.., %2f) is another path: a proxy before us may have rules for ours, and not know it as
-// one.
+// canonicalPath returns the path of a request's target exactly as it was sent. A path that becomes ours only after it
+// is normalised (//webhook, /x/.., %2f) counts as another path: a proxy before us may have rules for our path that
+// would not match that spelling.
 func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 	target := ctx.Request.Header.RequestURI()
 	switch {
@@ -127,10 +127,10 @@ func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 		path, _, _ := bytes.Cut(target, []byte{'?'})
 		return path
 	}
-	return ctx.URI().PathOriginal() // of a whole URL
+	return ctx.URI().PathOriginal() // the target is a whole URL
 }
 
-// identified answers 401 to who shows no key.
+// identified reports whether the request shows a valid key. If not, it answers 401.
 func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
 	if h.apiKeys.admits(&ctx.Request.Header) {
 		return true
@@ -141,10 +141,10 @@ func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// colon undoes what JavaScript's encodeURIComponent makes of a fingerprint as answers carry it.
+// colon restores the colons of a fingerprint that went through JavaScript's encodeURIComponent.
 var colon = strings.NewReplacer("%3A", ":", "%3a", ":")
 
-// find answers with what has become of a webhook. It executes nothing and counts nothing.
+// find answers what has become of a webhook. It executes nothing and counts nothing.
 func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
 	name, err := fingerprint.Parse(colon.Replace(named))
 	if err != nil {
@@ -155,7 +155,7 @@ func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
 	answer := h.gate.Find(name)
 	h.respond(ctx, name, answer)
 	if answer.Outcome == gate.Processing {
-		// the question was answered, whatever a flow is told of its webhook
+		// 202 whatever PROCESSING_STATUS is: this request only asked, and was answered
 		ctx.Response.SetStatusCode(fasthttp.StatusAccepted)
 	}
 }
@@ -169,7 +169,8 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 		respondRetry(ctx, detailUnavailable)
 		return
 	}
-	// all replicas would be taken out together, and the duplicates that they can answer be lost
+	// 503 would take all replicas out of the load balancer at once, together with the duplicates that they can still
+	// answer
 	if h.gate.RefusesWrites() {
 		respond(ctx, fasthttp.StatusOK, `{"status":"ready","writes":"refused"}`)
 		return
@@ -184,7 +185,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	defer h.bodies.release(read)
-	if len(ctx.Request.Header.PeekTrailerKeys()) > 0 { // they come behind the body
+	if len(ctx.Request.Header.PeekTrailerKeys()) > 0 { // fasthttp knows them only after the body
 		h.gate.CountMalformed()
 		respondDetail(ctx, fasthttp.StatusBadRequest, detailTrailers)
 		return
@@ -225,8 +226,8 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	prefers.apply(&ctx.Response, answer.Outcome)
 }
 
-// detach copies a payload, because fasthttp uses the memory of its request again. It returns a function that runs the
-// logic on the copy, and the webhook's name in logs.
+// detach copies a payload, because fasthttp reuses the memory of its request. It returns a function that runs the logic
+// on the copy, and the webhook's identity for logs.
 func (h *Handler) detach(
 	p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint,
 ) (gate.Run, slog.LogValuer) {
@@ -248,18 +249,18 @@ func (h *Handler) detach(
 	}, &w
 }
 
-// checked makes sure that a result can stand as data in an envelope: what is declared as JSON is (respond.go quotes the
-// rest).
+// checked refuses a result that is declared as JSON but is not: it could not stand as data in an envelope. respond.go
+// quotes results of every other type.
 func checked(r logic.Result, err error) (logic.Result, error) {
 	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return r, fmt.Errorf("the logic's result is declared as %s but is none, %d bytes: %w",
+		return r, fmt.Errorf("the logic's result is declared as %s but is not valid, %d bytes: %w",
 			record.JSON, len(r.Body), logic.ErrOutcomeUnknown)
 	}
 	return r, err
 }
 
-// ofConnection reports whether a request's Connection names a header: then it is for this connection alone, and is not
-// handed on (RFC 9110, section 7.6.1).
+// ofConnection reports whether the Connection header of a request names this header. Such a header belongs to this
+// connection alone and is not handed on (RFC 9110, section 7.6.1).
 func ofConnection(header *fasthttp.RequestHeader, name string) bool {
 	for _, value := range header.PeekAll(fasthttp.HeaderConnection) {
 		for option := range bytes.SplitSeq(value, []byte{','}) {
@@ -271,7 +272,8 @@ func ofConnection(header *fasthttp.RequestHeader, name string) bool {
 	return false
 }
 
-// respondUnread answers a webhook whose body could not be read. What of it is on its way is not read as a request.
+// respondUnread answers a webhook whose body could not be read. It closes the connection, so that the rest of the body
+// is not read as the next request.
 func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
 	ctx.SetConnectionClose()
 	if !errors.Is(err, errNoRoom) {
@@ -282,14 +284,14 @@ func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	if h.full.now() {
-		h.Log.Warn("bodies under way take as much memory as they may: others are answered 503; BODY_MEMORY allows for more",
+		h.Log.Warn("the memory for bodies is used up: further webhooks are answered 503; raise BODY_MEMORY",
 			"bytes", h.BodyMemory)
 	}
 	drain(ctx.Conn())
 	respondRetry(ctx, detailOverloaded)
 }
 
-// decodable answers 415 to a body that is not JSON by its headers.
+// decodable reports whether the headers let a body be JSON. If not, it answers 415.
 func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
 	problem := bodyProblem(&ctx.Request.Header)
 	if problem == "" {
@@ -299,8 +301,8 @@ func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// bodyProblem tells what a body's headers declare that is not JSON as it stands. A body without a type, or of any that
-// is no form, is read as JSON: flows and tools often send text/plain.
+// bodyProblem returns a sentence if the headers declare a body that cannot be read as JSON. A body without a content
+// type, or of any type other than a form, is read as JSON: flows and tools often send text/plain.
 func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
 	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, identity) {
 		return "A body with a Content-Encoding is not read: send plain JSON"
@@ -313,12 +315,12 @@ func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
 	return ""
 }
 
-// byteOrderMark may begin a body: a reader may ignore it (RFC 8259, section 8.1). Without it the digest, the
-// fingerprint and what the logic gets are those of the same body that has none.
+// byteOrderMark is removed from the start of a body, as a reader may do (RFC 8259, section 8.1). So the digest, and the
+// body that the logic gets, are the same with and without it.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 var (
-	identity       = []byte("identity") // the name of no encoding (RFC 9110, section 8.4.1)
+	identity       = []byte("identity") // means that there is no encoding (RFC 9110, section 8.4.1)
 	formURLEncoded = []byte("application/x-www-form-urlencoded")
 	formMultipart  = []byte("multipart/form-data")
 )

@@ -19,7 +19,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// What all answers of a webhook that reached the gate have in common.
+// Headers that all answers to a webhook that reached the gate have in common.
 const (
 	named      = "Idempotency-Fingerprint: " + name
 	first      = "Idempotency-Attempt: 1"
@@ -84,7 +84,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 				close(release)
 				h.eventually("the result is stored", func() bool { return h.recordOf().State == record.Done })
 				if got := r.post(webhook); got.body != cached(`{"attempt":1}`) {
-					t.Errorf("who asks again gets\n%v", got)
+					t.Errorf("a retry is answered\n%v", got)
 				}
 				h.expectExecutions(1)
 				h.expectCounts(map[string]int64{"total_requests": 3, "executed": 1, "stored": 1, "still_processing": 1,
@@ -415,7 +415,7 @@ func TestReadinessComesBackWithRedis(t *testing.T) {
 	h.eventually("it is ready", func() bool { return readiness() == 200 })
 }
 
-// A fault of ours must not end the process: all its executions would wait for their leases.
+// A bug of ours must not end the process: every execution in it would block its webhook until its lease ends.
 func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	var lines lines
 	log := slog.New(slog.NewJSONHandler(&lines, nil))
@@ -462,8 +462,8 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A byte order mark is none of the body (RFC 8259, section 8.1): with it and without it is the same webhook with the
-// same body, and the logic gets no mark.
+// A byte order mark is not part of the body (RFC 8259, section 8.1): with and without it a body is the same webhook
+// with the same digest, and the logic gets no mark.
 func TestAByteOrderMarkIsNoneOfTheBody(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())

@@ -25,10 +25,10 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// patience is what the gateways of these tests have with who is slow, in place of their 15 s.
+// patience is the timeout of the gateways in these tests, in place of 15 s.
 const patience = 5 * time.Second
 
-// gateway adds a replica as Open builds it, with the tests' logic. It is closed with the test.
+// gateway adds a replica as Open builds it, with the tests' logic. The end of the test closes it.
 func (h *testbed) gateway() *replica {
 	h.Helper()
 	c := handler.DefaultConfig()
@@ -56,7 +56,8 @@ func (h *testbed) gateway() *replica {
 	return &replica{testbed: h, addr: l.Addr().String(), server: s}
 }
 
-// statuses sends text, says that no more comes, and returns the statuses of all answers until the connection is closed.
+// statuses sends text, closes its half of the connection, and returns the statuses of all answers until the connection
+// is closed.
 func (r *replica) statuses(text string) ([]int, error) {
 	c, err := dial(r.addr)
 	if err != nil {
@@ -70,7 +71,7 @@ func (r *replica) statuses(text string) ([]int, error) {
 	return c.rest()
 }
 
-// rest returns the statuses of all answers that come until the connection is closed.
+// rest returns the statuses of all answers until the connection is closed.
 func (c *connection) rest() (statuses []int, err error) {
 	for {
 		answer, err := http.ReadResponse(c.read, nil)
@@ -87,7 +88,7 @@ func (c *connection) rest() (statuses []int, err error) {
 	}
 }
 
-// slow are those who never come to an end: begin is sent at once, then drip again and again.
+// slow holds requests that never end: begin is sent at once, then drip again and again.
 var slow = []struct {
 	what, begin, drip string
 	gets              []int
@@ -120,7 +121,7 @@ func (r *replica) drip(begin, drip string) ([]int, error) {
 	return c.rest()
 }
 
-// deaf sends requests and reads no answer, until it is cut off.
+// deaf sends requests and reads no answer until it is cut off.
 func (r *replica) deaf() error {
 	c, err := dial(r.addr)
 	if err != nil {
@@ -150,8 +151,8 @@ func (r *replica) hangUp(part string) error {
 	return c.Close()
 }
 
-// neighbour sends webhooks that are right, each twice, on a connection that it keeps, until stop. It returns how long
-// it waited for the slowest answer.
+// neighbour sends valid webhooks, each twice, on one kept connection until stop is closed. It returns the number of
+// webhooks and the longest wait for an answer.
 func (r *replica) neighbour(name string, stop <-chan struct{}) (webhooks int64, longest time.Duration, err error) {
 	c, err := dial(r.addr)
 	if err != nil {
@@ -177,7 +178,7 @@ func (r *replica) neighbour(name string, stop <-chan struct{}) (webhooks int64, 
 	}
 }
 
-// neighbours lets four go on at each replica while f runs. All of theirs must be answered.
+// neighbours runs four of them at each replica while f runs. Every webhook of theirs must be answered.
 func (h *testbed) neighbours(name string, replicas []*replica, f func()) (webhooks int64, longest time.Duration) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -199,7 +200,7 @@ func (h *testbed) neighbours(name string, replicas []*replica, f func()) (webhoo
 	return webhooks, longest
 }
 
-// count returns the goroutines and the descriptors of this process.
+// count returns the numbers of goroutines and descriptors of this process.
 func (h *testbed) count() (goroutines, descriptors int) {
 	h.Helper()
 	open, err := os.ReadDir("/proc/self/fd")
@@ -226,7 +227,7 @@ func TestHostileInputHarmsNobody(t *testing.T) {
 	t.Logf("%d strangers and %d slow ones at each of %d replicas; a neighbour's slowest answer took %v (%d webhooks), "+
 		"without them %v (%d)",
 		2*len(all), len(slow)+1, len(replicas), longest, hostile, usual, calm)
-	if longest > patience/2 { // nobody waits for those who are slow
+	if longest > patience/2 { // no neighbour waits for a slow sender
 		t.Errorf("a neighbour waited for %v", longest)
 	}
 
@@ -244,8 +245,8 @@ func TestHostileInputHarmsNobody(t *testing.T) {
 	h.expectCounts(map[string]int64{"executed": executed, "stored": executed, "unavailable": 0})
 }
 
-// play lets all strangers come to each replica, one after the other without waiting for answers; each also hangs up in
-// the middle. Those who are slow take as long as they can.
+// play sends everything that strangers send to each replica, one after the other, without waiting for answers. Each
+// stranger also hangs up in the middle. The slow ones take as long as they can.
 func play(t *testing.T, replicas []*replica, all []stranger) {
 	var sending sync.WaitGroup
 	come := func(what string, gets []int, f func() ([]int, error)) {
@@ -284,7 +285,7 @@ func TestEveryTextOfAWebhookHasItsFingerprintOnEveryReplica(t *testing.T) {
 	h.expectExecutions(1)
 }
 
-// spelling is a JSON text and what it means; "" where it must be refused.
+// spelling is a JSON text and its meaning; the meaning is "" if the text must be refused.
 type spelling struct{ text, means string }
 
 var (
@@ -309,8 +310,8 @@ var (
 	}
 )
 
-// TestReplicasReadEveryBodyAlike spells bodies at random and sends each to all replicas: they give it the fingerprint
-// of what it means, or refuse it in the same words, whatever each of them has read before.
+// TestReplicasReadEveryBodyAlike spells bodies at random and sends each to all replicas. All of them must give it the
+// fingerprint of its meaning, or refuse it in the same words, whatever each of them has read before.
 func TestReplicasReadEveryBodyAlike(t *testing.T) {
 	h := onReal(t)
 	var connections []*connection

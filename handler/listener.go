@@ -10,25 +10,28 @@ import (
 	"time"
 )
 
-// listener takes connections for the server. Where the system has nothing left to open one with, it waits and goes on:
-// fasthttp would take the error for the end, so that strangers who open connections and send nothing would end the
-// program. It turns away connections beyond a bound, so that descriptors are left for Redis and the backend.
+// listener accepts connections for the server, in place of net.Listener for two reasons.
+//
+// If the process has no descriptor left, it waits and tries again. fasthttp would take that error for the end of the
+// listener, so that strangers who open connections and send nothing could end the program.
+//
+// It turns away connections beyond a bound, so that descriptors are left for Redis and the backend.
 type listener struct {
 	net.Listener
 	most  int          // connections at once; 0: no bound
-	open  func() int32 // how many there are
+	open  func() int32 // number of open connections
 	log   *slog.Logger
-	short rarely // said that the system has nothing left
-	full  rarely // said that connections are turned away
+	short rarely // limits the message that no connection can be accepted
+	full  rarely // limits the message that connections are turned away
 }
 
-// How long it waits before it tries again to take a connection.
+// The pause before the next try to accept a connection; it doubles from the first to the last.
 const (
 	acceptFirst = 5 * time.Millisecond
 	acceptMost  = 500 * time.Millisecond
 )
 
-// Accept returns the next connection, or an error when the listener is closed.
+// Accept returns the next connection, or an error once the listener is closed.
 func (l *listener) Accept() (net.Conn, error) {
 	for pause := acceptFirst; ; {
 		c, err := l.Listener.Accept()
@@ -42,16 +45,16 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.short.now() {
-			l.log.Error("no connection can be taken at the moment: callers wait; "+
+			l.log.Error("no connection can be accepted at the moment: callers wait; "+
 				"more descriptors (ulimit -n) or a lower MAX_CONNECTIONS may help", "error", err, "open", l.open())
 		}
-		time.Sleep(pause) //nolint:forbidigo // Accept has no context, and half a second at most
+		time.Sleep(pause) //nolint:forbidigo // Accept has no context; acceptMost bounds the pause
 		pause = min(2*pause, acceptMost)
 	}
 }
 
-// passes reports whether an error says that a connection can't be taken now and others may be later: what accept(2)
-// says of want, and of the network of the connection that it was about to return.
+// passes reports whether an error of accept(2) is temporary: the process or the system is out of resources, or the
+// network failed for the one connection that was about to be returned.
 func passes(err error) bool {
 	for _, passing := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
@@ -71,23 +74,26 @@ var overloadedAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applic
 	"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: " + csp + "\r\nConnection: close\r\n" +
 	"Content-Length: " + strconv.Itoa(len(overloadedBody)) + "\r\n\r\n" + overloadedBody
 
-// turnAway answers 503 to whoever is one too many, without reading what it wants.
+// turnAway answers 503 to a connection beyond the bound and closes it, without reading the request.
 func (l *listener) turnAway(c net.Conn) {
 	if l.full.now() {
-		l.log.Warn("as many connections are open as may be: others are answered 503", "connections", l.most)
+		l.log.Warn("the bound of connections is reached: further ones are answered 503; raise MAX_CONNECTIONS or the limit "+
+			"of descriptors (ulimit -n)", "connections", l.most)
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: this waits for nobody
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // its send buffer is empty: the write does not block
 	_, _ = io.WriteString(c, overloadedAnswer)
 	_ = c.Close()
 }
 
-// Of the descriptors, a part is kept for what is not a caller's connection: at most a quarter.
+// The share of descriptors that callers' connections may not use: for Redis, files, commands, and one connection to the
+// backend for each execution. It is at most a quarter of all.
 const (
-	keptDescriptors = 100 // for Redis, files and commands; and one for each execution's connection to the backend
+	keptDescriptors = 100 // for Redis, files and commands
 	keptShare       = 4
 )
 
-// places is how many connections may be open at once: at most so many, and no more than descriptors allow; 0: no bound.
+// places returns how many connections may be open at once: at most most, and no more than the descriptors allow. 0
+// means no bound.
 func places(most, executions int) int {
 	all, known := descriptors()
 	if !known {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// flaky is a listener that fails before it has a connection.
+// flaky is a listener whose first calls of Accept fail.
 type flaky struct {
 	net.Listener
 	errs []error
@@ -47,7 +47,7 @@ func TestWantOfDescriptorsEndsNoListener(t *testing.T) {
 	if c, err := l.Accept(); err != nil || c != here {
 		t.Errorf("got %v, %v", c, err)
 	}
-	if said := strings.Count(log.String(), "no connection can be taken"); said != 1 {
+	if said := strings.Count(log.String(), "no connection can be accepted"); said != 1 {
 		t.Errorf("said %d times: %s", said, &log)
 	}
 }

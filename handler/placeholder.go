@@ -5,13 +5,14 @@ import (
 	"strings"
 )
 
-// placeholder tells what stands in an id, or in a sequence that is a string, where a value is missing; "" where it may
-// be a value. Scripts and template engines leave such texts behind. Executed, all customers of a flow would share one
-// identity, and so one answer.
+// placeholder returns what stands in an id, or in a sequence that is a string, in place of a missing value; "" if the
+// text may be a value. Scripts and template engines leave such texts behind. If they were executed, all customers of a
+// flow would share one identity, and so one answer.
 //
-// It must never refuse an identity that somebody means: a sessionId may be any text that a channel chooses (a name, a
-// GUID in braces, a Message-ID in angle brackets), and a nodeId is a literal. So words count in the one spelling that a
-// language writes, and only where nothing else stands beside them; templates count with both of their brackets.
+// It must never refuse an identity that somebody means. A sessionId may be any text that a channel chooses (a name, a
+// GUID in braces, a Message-ID in angle brackets), and a nodeId is a literal. So a word counts only in the exact
+// spelling that a language writes, and only if nothing else stands beside it. A template counts only with both of its
+// brackets.
 func placeholder(text []byte) (found string) {
 	text = bytes.TrimSpace(text)
 	if word := missingWord(text); word != "" {
@@ -30,16 +31,17 @@ func placeholder(text []byte) (found string) {
 	return ""
 }
 
-// templates are brackets that mark a place to fill in. In this order they are those of Cognigy, Handlebars and Jinja;
-// JavaScript, Java and shells; Ruby; Power Automate; JSP, ERB and EJS; statements of Jinja and Liquid; Cognigy's in the
-// encoding of URLs. The last pair marks what Go's fmt makes of a missing value.
+// templates are the brackets of placeholders. In this order they belong to Cognigy, Handlebars and Jinja; JavaScript,
+// Java and shells; Ruby; Power Automate; JSP, ERB and EJS; statements of Jinja and Liquid; Cognigy's again,
+// percent-encoded in a URL. The last pair is what Go's fmt writes for a missing value.
 var templates = [...]struct{ open, shut string }{
 	{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"@{", "}"}, {"<%", "%>"}, {"{%", "%}"},
 	{"%7B%7B", "%7D%7D"}, {"%7b%7b", "%7d%7d"}, {"%!", ")"},
 }
 
-// missingWord returns the word for a missing value that text is, or that each part of it is: a script that joins two
-// missing values writes undefined-undefined, or undefinedundefined.
+// missingWord returns the word for a missing value that text consists of, or the last one if it consists of several: a
+// script that joins two missing values writes undefined-undefined, or undefinedundefined. It returns "" if anything
+// else is in the text.
 func missingWord(text []byte) string {
 	switch string(text) {
 	case "<nil>", "<null>", "<no value>", "(null)", "%s", "%d", "%v": // Go, Objective-C and C, formats of printf
@@ -60,7 +62,7 @@ func missingWord(text []byte) string {
 	return word
 }
 
-// missingPrefix returns the word for a missing value that text begins with: JavaScript's, JSON's, Python's or SQL's.
+// missingPrefix returns the word for a missing value (in JavaScript, JSON, Python or SQL) that text begins with, or "".
 func missingPrefix(text []byte) string {
 	for _, word := range [...]string{"undefined", "null", "NaN", "None", "NULL"} {
 		if bytes.HasPrefix(text, []byte(word)) {
@@ -70,7 +72,7 @@ func missingPrefix(text []byte) string {
 	return ""
 }
 
-// isInputField reports whether Cognigy's input object has such a field for an identity.
+// isInputField reports whether Cognigy's input object has a field of this name that a flow uses for an identity.
 func isInputField(name []byte) bool {
 	switch string(name) {
 	case "sessionId", "inputId", "traceId", "userId", "execution":

@@ -59,7 +59,7 @@ func TestWhatScriptsAndTemplatesLeaveBehindIsNoIdentity(t *testing.T) {
 	}
 }
 
-// A session's id is any text that a channel or a caller chooses, and a node's id is a literal of the flow's author.
+// A sessionId is any text that a channel or a caller chooses, and a nodeId is a literal of the flow's author.
 func TestWhatMayBeMeantIsAnIdentity(t *testing.T) {
 	for _, id := range []string{
 		"b3f1c2d4-5a6e-4f70-8192-a3b4c5d6e7f8", "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "session-7e2a9c10-3b4d",

@@ -11,7 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// Who can write to Redis may plant what this program could not have written: it is answered to nobody, and left.
+// Somebody who can write to Redis may plant values that this program never writes. No caller gets such a value, and it
+// stays unchanged.
 func TestPlantedRecordsAreForeign(t *testing.T) {
 	const foreign = `{"detail":"Cache service unavailable: a value that is not Oncegate's stands at this webhook's key"}`
 	h := onReal(t)
@@ -61,7 +62,7 @@ func TestPlantedRecordsAreForeign(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.TotalAlloc
 	}
-	const large = 100 << 20 // for which a busy Redis may need longer than it has: then the sentence is another one
+	const large = 100 << 20 // a busy Redis may time out on it: then the answer has another sentence
 	plantLarge := func() (before uint64) {
 		redistest.Do(t, h.client, "SET", name, planted(200), "PX", "60000")
 		redistest.Do(t, h.client, "SETRANGE", name, fmt.Sprint(large), "}")
@@ -83,7 +84,7 @@ func TestPlantedRecordsAreForeign(t *testing.T) {
 	}
 
 	redistest.Do(t, h.client, "DEL", name)
-	for range 3 { // it is kept here
+	for range 3 { // the client-side cache may keep it
 		r.post(webhook)
 	}
 	before = plantLarge()

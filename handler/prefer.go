@@ -10,14 +10,14 @@ import (
 	"github.com/oncegate/oncegate/internal/gate"
 )
 
-// preference is how a caller would rather be answered: RFC 7240, Prefer. The zero value prefers nothing.
+// preference holds what a request's Prefer header asks for (RFC 7240). The zero value asks for nothing.
 type preference struct {
-	async bool           // respond-async: 202 while it is being processed; without wait that is told at once
-	wait  *time.Duration // how long it waits for an execution; nil: as long as it may
+	async bool           // respond-async: 202 while the webhook is processed; without wait it is answered at once
+	wait  *time.Duration // longest wait for an execution; nil: the gate's own
 }
 
-// preferred reads a request's preferences. What cannot be read is ignored (section 2), and of one that is given several
-// times the first counts. Nobody waits longer than most.
+// preferred reads a request's preferences. A preference that cannot be read is ignored (section 2); if one is given
+// several times, the first counts. A wait is cut to most.
 func preferred(header *fasthttp.RequestHeader, most time.Duration) (p preference) {
 	if len(header.Peek("Prefer")) == 0 {
 		return p
@@ -43,8 +43,8 @@ func preferred(header *fasthttp.RequestHeader, most time.Duration) (p preference
 	return p
 }
 
-// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits, of which more than we can hold are the most that
-// we can.
+// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits alone. A number that is too large counts as the
+// largest that fits.
 func parseSeconds(text []byte) (d time.Duration, ok bool) {
 	const most = 1 << 31
 	var n int64
@@ -57,7 +57,7 @@ func parseSeconds(text []byte) (d time.Duration, ok bool) {
 	return time.Duration(n) * time.Second, len(text) > 0
 }
 
-// apply makes an answer the preferred one, and says so.
+// apply changes an answer as the caller prefers, and names the preferences that were applied.
 func (p preference) apply(response *fasthttp.Response, outcome gate.Outcome) {
 	if p.wait == nil {
 		return

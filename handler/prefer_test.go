@@ -66,7 +66,7 @@ func TestAnAnswerToAnotherBodySaysSo(t *testing.T) {
 	}
 	close(release)
 	h.eventually("it is done", func() bool { return r.post(webhook).status == 200 })
-	for range 3 { // also from what is kept here
+	for range 3 { // also from this replica's caches
 		if got := r.post(other); got.status != 200 || got.header(mismatch) != "true" {
 			t.Errorf("when it is done\n%v", got)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// The sentences of errors.
+// The details that answers carry. None of them needs an escape in JSON.
 const (
 	detailMalformed   = "Missing or malformed Cognigy.AI payload"
 	detailFailed      = "Internal processing error"
@@ -35,14 +35,14 @@ const (
 	detailMissing = "No webhook with this fingerprint is known: it never came, or its time is over"
 )
 
-// retryAfter is the Retry-After of all answers that have one, in seconds, unless more is known.
+// retryAfter is the default of the Retry-After header, in seconds.
 const retryAfter = "1"
 
-// maxRetryAfter is the longest one: a backend that is away for longer is asked again all the same.
+// maxRetryAfter bounds the Retry-After header: if a backend is away for longer, callers ask once in that time.
 const maxRetryAfter = time.Hour
 
-// outcomes is the one table from what became of a webhook to HTTP. A status of 0 is the configured one for
-// "processing".
+// outcomes is the only place where the outcome of a webhook is mapped to HTTP. A code of 0 stands for
+// PROCESSING_STATUS.
 var outcomes = [...]struct {
 	code   int
 	header string // Idempotency-Status
@@ -66,7 +66,7 @@ var outcomes = [...]struct {
 	gate.Missing:     {code: 404, detail: detailMissing},
 }
 
-// respond words the answer of a webhook that reached the gate.
+// respond writes the answer to a webhook, or to a question about one, that reached the gate.
 func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint, a gate.Answer) {
 	o := outcomes[a.Outcome]
 	header := &ctx.Response.Header
@@ -119,7 +119,7 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	}
 }
 
-// passOn answers with a result as the logic gave it.
+// passOn makes the result itself the answer, as the logic gave it.
 func passOn(response *fasthttp.Response, r *record.Result) {
 	response.SetStatusCode(r.Status)
 	response.Header.SetContentType(r.ContentType)
@@ -128,7 +128,8 @@ func passOn(response *fasthttp.Response, r *record.Result) {
 
 var nullJSON = []byte("null")
 
-// data is a result as JSON: itself where it is, a string of it where it is not, and null where there is nothing.
+// data returns a result as JSON: the body as it is if its type is JSON, as a JSON string if not, and null if it is
+// empty.
 func data(r *record.Result) []byte {
 	switch {
 	case len(r.Body) == 0:
@@ -143,7 +144,7 @@ func data(r *record.Result) []byte {
 	return quoted
 }
 
-// appendEnvelope builds the answer around data, which is JSON and goes out byte for byte.
+// appendEnvelope writes the envelope around data, which must be JSON and is copied byte for byte.
 func appendEnvelope(ctx *fasthttp.RequestCtx, status string, data, named []byte, detail string) {
 	r := &ctx.Response
 	r.AppendBodyString(`{"status":"`)
@@ -161,7 +162,7 @@ func appendEnvelope(ctx *fasthttp.RequestCtx, status string, data, named []byte,
 	r.AppendBodyString(`}`)
 }
 
-// appendError builds an error; the fingerprint is told where a retry executes again.
+// appendError writes an error. tellName adds the fingerprint; callers set it if a retry executes the webhook again.
 func appendError(ctx *fasthttp.RequestCtx, detail string, named []byte, tellName bool) {
 	r := &ctx.Response
 	r.AppendBodyString(`{"detail":"`)
@@ -173,7 +174,7 @@ func appendError(ctx *fasthttp.RequestCtx, detail string, named []byte, tellName
 	r.AppendBodyString(`"}`)
 }
 
-// respondErrors names all that is wrong with a payload.
+// respondErrors answers 400 and names everything that is wrong with a payload.
 func respondErrors(ctx *fasthttp.RequestCtx, errs []FieldError) {
 	body, err := json.MarshalWithOption(struct {
 		Detail string       `json:"detail"`
@@ -185,7 +186,7 @@ func respondErrors(ctx *fasthttp.RequestCtx, errs []FieldError) {
 	respond(ctx, fasthttp.StatusBadRequest, string(body))
 }
 
-// allow answers 405 to other methods.
+// allow reports whether the request has one of the methods. If not, it answers 405.
 func allow(ctx *fasthttp.RequestCtx, methods ...string) bool {
 	for _, m := range methods {
 		if string(ctx.Method()) == m {
@@ -203,7 +204,7 @@ func respondRetry(ctx *fasthttp.RequestCtx, detail string) {
 	respondDetail(ctx, fasthttp.StatusServiceUnavailable, detail)
 }
 
-// respondDetail answers {"detail":…}; detail must need no escapes.
+// respondDetail answers {"detail":…}. The detail must not need any escapes in JSON.
 func respondDetail(ctx *fasthttp.RequestCtx, code int, detail string) {
 	respond(ctx, code, `{"detail":"`+detail+`"}`)
 }

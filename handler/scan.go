@@ -8,23 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds the arrays and objects that may be open at once, the body's own object included.
+// maxDepth bounds how many arrays and objects may be open at once, including the body's own object.
 const maxDepth = 1000
 
-// scanner steps through JSON text once, by the strict grammar of RFC 8259, and hands out what it passes as it stands.
-// It does not call itself, so that a deeply nested body costs no stack, and it does not look at UTF-8.
+// scanner steps once through JSON text by the strict grammar of RFC 8259, and returns parts of the text as they stand.
+// It is not recursive, so that a deeply nested body costs no stack. It does not check UTF-8.
 //
-// Whoever drives it need not look for errors on the way: the first one ends everything, as if the text ended there.
+// Callers need not check for errors on the way: after the first problem the scanner behaves as if the text had ended.
 type scanner struct {
 	text    []byte
 	at      int                // offset of the next byte
-	depth   int                // of the containers that are open
-	closers [maxDepth + 1]byte // by depth: the bracket that closes what is open there
-	fresh   bool               // an opening bracket was the last thing passed: no comma is due
-	problem string             // the first error, what and where; empty while there is none
+	depth   int                // number of open containers
+	closers [maxDepth + 1]byte // by depth: the closing bracket of the container that is open there
+	fresh   bool               // the last thing passed was an opening bracket: no comma is due
+	problem string             // the first error with its offset; empty if there is none
 }
 
-// fail remembers the first problem and goes to the end, with nothing open, where nothing more is passed.
+// fail records the first problem and moves to the end of the text, with no container open.
 func (s *scanner) fail(problem string) {
 	if s.problem == "" {
 		s.problem = "unreadable at byte offset " + strconv.Itoa(s.at) + ": " + problem
@@ -32,7 +32,7 @@ func (s *scanner) fail(problem string) {
 	s.at, s.depth = len(s.text), 0
 }
 
-// value passes one value, however deep, and returns its text.
+// value passes one value, however deeply nested, and returns its text.
 func (s *scanner) value() []byte {
 	s.space()
 	start, outside := s.at, s.depth
@@ -48,12 +48,12 @@ func (s *scanner) value() []byte {
 	return s.text[start:s.at]
 }
 
-// begin passes a whole scalar, or the opening bracket of a container; more then leads through its items.
+// begin passes a whole scalar, or the opening bracket of a container. In a container, more leads through the items.
 func (s *scanner) begin() {
 	s.space()
 	switch c := s.peek(); c {
 	case '{', '[':
-		s.open(c + 2) // in ASCII each closing bracket stands two behind its opening one
+		s.open(c + 2) // in ASCII the code of a closing bracket is that of its opening one + 2
 	case '"':
 		s.string()
 	case 't':
@@ -78,8 +78,8 @@ func (s *scanner) open(closer byte) {
 	s.fresh = true
 }
 
-// more passes what separates the items of the innermost container and reports whether one follows; if not, it has
-// passed the closing bracket.
+// more passes the separator of two items of the innermost container, and reports whether an item follows. If none does,
+// it has passed the closing bracket.
 func (s *scanner) more() bool {
 	s.space()
 	fresh := s.fresh
@@ -108,7 +108,7 @@ func (s *scanner) key() []byte {
 	return key
 }
 
-// end demands that nothing but white space is left.
+// end fails unless nothing but white space is left.
 func (s *scanner) end() {
 	s.space()
 	if s.at < len(s.text) {
@@ -122,7 +122,8 @@ func (s *scanner) space() {
 	}
 }
 
-// peek returns the next byte, or 0 at the end: a NUL has no place in JSON, so that both are refused alike.
+// peek returns the next byte, or 0 at the end of the text. A NUL in the text is refused like the end, since JSON allows
+// none.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]
@@ -147,7 +148,7 @@ func (s *scanner) literal(word string) {
 	}
 }
 
-// string passes a string and returns what stands between its quotes, or nothing if it is broken.
+// string passes a string and returns the text between its quotes, or nil if the string is broken.
 func (s *scanner) string() []byte {
 	if !s.pass('"') {
 		s.fail("a key in quotes is missing")
@@ -170,7 +171,8 @@ func (s *scanner) string() []byte {
 	return nil
 }
 
-// shortEscapes are what may stand behind a backslash, \u aside, and escaped what each of them means.
+// shortEscapes are the characters that may follow a backslash, except u; escaped holds the character that each of them
+// stands for.
 const (
 	shortEscapes = `"\/bfnrt`
 	escaped      = "\"\\/\b\f\n\r\t"
@@ -228,8 +230,8 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
-// appendUnescaped appends the text that a passed string means, given what stands between its quotes. It stops at limit
-// bytes, or a few behind. whole is false if half of a surrogate pair is in the text: U+FFFD takes its place.
+// appendUnescaped appends the text that a valid JSON string stands for, given the text between its quotes. It stops
+// within a few bytes behind limit. whole is false if the string contains a lone surrogate, which becomes U+FFFD.
 func appendUnescaped(dst, raw []byte, limit int) (text []byte, whole bool) {
 	whole = true
 	for limit += len(dst); len(raw) > 0 && len(dst) < limit; {
@@ -245,8 +247,8 @@ func appendUnescaped(dst, raw []byte, limit int) (text []byte, whole bool) {
 	return dst, whole
 }
 
-// cutEscape returns the character that the escape at the beginning of raw means, and the rest: for a surrogate pair the
-// character behind both, for half of one that half.
+// cutEscape returns the character that the escape at the beginning of raw stands for, and the rest of raw. Two escapes
+// that form a surrogate pair are cut together; a lone surrogate is returned as it is.
 func cutEscape(raw []byte) (char rune, rest []byte) {
 	if raw[1] != 'u' {
 		return rune(escaped[strings.IndexByte(shortEscapes, raw[1])]), raw[2:]
@@ -260,7 +262,7 @@ func cutEscape(raw []byte) (char rune, rest []byte) {
 	return char, rest
 }
 
-// codeUnit reads the four digits of \uXXXX.
+// codeUnit returns the UTF-16 code unit of an escape \uXXXX.
 func codeUnit(escape []byte) rune {
 	n, _ := strconv.ParseUint(string(escape[2:6]), 16, 16)
 	return rune(n)

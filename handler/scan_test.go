@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// scanAll returns the one value that text is, and what is wrong with it.
+// scanAll returns the one value in text, and the problem if there is one.
 func scanAll(text []byte) (value []byte, problem string) {
 	s := scanner{text: text}
 	value = s.value()
@@ -138,7 +138,7 @@ func TestScanBoundsTheDepth(t *testing.T) {
 	}
 }
 
-// depthOf counts, in valid JSON, the containers that are open at once.
+// depthOf returns the largest number of containers that are open at once in valid JSON.
 func depthOf(text []byte) (deepest int) {
 	tokens, depth := json.NewDecoder(bytes.NewReader(text)), 0
 	tokens.UseNumber()

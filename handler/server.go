@@ -11,18 +11,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// What one connection may cost.
+// Bounds of one connection.
 const (
-	readTimeout    = 15 * time.Second // for a whole request, so that a slow sender can't hold a connection
+	readTimeout    = 15 * time.Second // for a whole request: a slow sender can't hold a connection
 	writeTimeout   = 15 * time.Second
 	idleTimeout    = 2 * time.Minute // longer than a proxy's keep-alive, which then closes first
 	maxHeaderBytes = 16 << 10
-	keptBodyBytes  = 64 << 10 // of a buffer that a kept connection has for the next body, or answer
+	keptBodyBytes  = 64 << 10 // size up to which a buffer is kept for the next body or answer
 )
 
-// NewServer returns a server of the handler, bounded in all that a stranger can send.
+// NewServer returns an HTTP server for the handler. Everything that a stranger can send is bounded.
 func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
-	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // which it has for the whole process only
+	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // fasthttp has this setting per process only
 	return &fasthttp.Server{
 		Handler:                      h.Serve,
 		ErrorHandler:                 respondUnreadable,
@@ -43,12 +43,12 @@ func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 	}
 }
 
-// allowWrite gives an answer its time where fasthttp does not: on a connection that was kept, the deadline is still
-// that of the answer before, and may be over.
+// allowWrite gives an answer its full write timeout. fasthttp does not do so for answers that it writes before the
+// handler runs: on a kept connection the deadline is still that of the previous answer, and may have passed.
 func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
 
-// announced keeps fasthttp from waiting for 8 KiB of a body that is refused for its length: one byte is the least that
-// it can be told to read ahead.
+// announced keeps fasthttp from waiting for the first 8 KiB of a body that will be refused for its length. One byte is
+// the smallest amount that fasthttp can be told to read ahead.
 func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
 	if header.ContentLength() > h.MaxBodyBytes {
 		c.MaxRequestBodySize = 1
@@ -56,7 +56,7 @@ func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestC
 	return c
 }
 
-// proceed lets a client that asks first (Expect: 100-continue) send its body.
+// proceed answers a client that asks before it sends its body (Expect: 100-continue).
 func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	allowWrite(ctx.Conn())
 	if ctx.Request.Header.ContentLength() > h.MaxBodyBytes {
@@ -66,11 +66,12 @@ func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	return fasthttp.StatusContinue
 }
 
-// unreadBytes of a body that nobody has read are dropped by fasthttp. Where more is on its way it closes the
-// connection.
+// unreadBytes is how much of an unread body fasthttp itself reads and drops to keep the connection. If more is coming,
+// it closes the connection.
 const unreadBytes = 256 << 10
 
-// letFinish lets the sender of a body that is not wanted come to its end, so that it sees the answer.
+// letFinish drains a body that is not wanted if fasthttp would close the connection on it: the sender must reach its
+// end to see the answer.
 func letFinish(ctx *fasthttp.RequestCtx) {
 	length := ctx.Request.Header.ContentLength()
 	if ctx.RequestBodyStream() != nil && (length < 0 || length > unreadBytes) {
@@ -79,7 +80,7 @@ func letFinish(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// respondUnreadable answers what fasthttp could not read as a request.
+// respondUnreadable answers bytes that fasthttp could not read as a request.
 func respondUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	allowWrite(ctx.Conn())
 	status, detail := unreadable(err)
@@ -104,15 +105,15 @@ func unreadable(err error) (status int, detail string) {
 	return fasthttp.StatusBadRequest, "The request is not valid HTTP"
 }
 
-// How much of a body that is too large is read and dropped.
+// Bounds on draining a body that is not wanted.
 const (
 	drainBytes = 64 << 20
 	drainTime  = 2 * time.Second
-	drainPause = 200 * time.Millisecond // without a byte for that long: it was sent
+	drainPause = 200 * time.Millisecond // if no byte comes for this long, the body has ended
 )
 
-// drain lets the sender of a body that is too large come to its end. Most read nothing before that, and a connection
-// that is closed with bytes unread is reset: they would never see the answer.
+// drain reads and drops what a client sends until it pauses. Most clients read nothing before they have sent all, and a
+// connection that is closed with unread bytes is reset: without this, they would never see the answer.
 func drain(c net.Conn) {
 	dropped := make([]byte, 32<<10)
 	start := time.Now()
@@ -128,10 +129,11 @@ func drain(c net.Conn) {
 	}
 }
 
-// serverLog takes what fasthttp has to say of connections: nothing that a person must act on.
+// serverLog receives fasthttp's messages about connections and logs them at debug: none of them calls for action.
 type serverLog struct{ log *slog.Logger }
 
-// Printf tells an error by its kind: fasthttp quotes what it could not read, which may be private.
+// Printf logs the kind of an error rather than its text: fasthttp quotes the bytes that it could not read, which may be
+// private.
 func (l serverLog) Printf(format string, args ...any) {
 	for i, arg := range args {
 		var network *net.OpError
@@ -142,7 +144,7 @@ func (l serverLog) Printf(format string, args ...any) {
 	l.log.Debug("connection", "message", fmt.Sprintf(format, args...))
 }
 
-// rarely is a thing that is said at most every few seconds, however often it happens.
+// rarely limits a message that could repeat at a high rate: now returns true at most once every rareness.
 type rarely struct{ last atomic.Int64 }
 
 const rareness = 5 * time.Second

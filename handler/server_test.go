@@ -18,7 +18,7 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// small is the largest body that the tests' servers read.
+// small is the bound of a body in these tests.
 const small = 64 << 10
 
 func TestABodyThatIsTooLargeIs413(t *testing.T) {
@@ -49,7 +49,8 @@ func TestTheLargestBodyIsRead(t *testing.T) {
 		"Idempotency-Status: replayed", named, first, replayed, "Age: 0")
 }
 
-// Most clients read nothing before they have sent all: a connection that is reset meanwhile would hide the answer.
+// Most clients read nothing before they have sent everything: a connection that is reset meanwhile would hide the
+// answer.
 func TestWhoSendsFarTooMuchSeesThe413(t *testing.T) {
 	h := onReal(t)
 	r := h.open(options())
@@ -131,8 +132,7 @@ func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
 	}
 }
 
-// A connection may be kept for minutes after a large body came and a large answer went: neither waits in memory with
-// it.
+// A connection may be kept for minutes after a large body and a large answer: neither of them stays in memory.
 func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	const connections, large = 40, 1 << 20
 	h := onReal(t)
@@ -165,7 +165,7 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	h.eventually("less than a quarter is held", func() bool { return inUse() < before+connections*large/4 })
 }
 
-// The time that the last answer had to be sent says nothing of the next one.
+// The write timeout of one answer does not count against the next one.
 func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
 	h := onReal(t)
 	const writeTimeout = 100 * time.Millisecond
@@ -196,7 +196,7 @@ func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
 	}
 }
 
-// What a flow sends is its customers' own: none of it may reach a log, at no level, whatever is wrong with it.
+// Payloads are private: no part of one may reach a log, at any level, whatever is wrong with it.
 func TestPayloadsAreNotLogged(t *testing.T) {
 	const secret = "4111-1111-1111-1111"
 	h := onReal(t)
@@ -234,7 +234,7 @@ func TestPayloadsAreNotLogged(t *testing.T) {
 	}
 }
 
-// lines is a log to look into.
+// lines is a log that a test can read.
 type lines struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer

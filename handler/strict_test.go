@@ -33,7 +33,7 @@ func TestWhatAProxyMayReadOtherwiseIsRefusedOnAClosedConnection(t *testing.T) {
 				t.Errorf("%s: answers %v, error %v", what, got, err)
 			}
 		}
-		// Chunks are read, and what follows them is not.
+		// Chunks are read, but bytes behind them are not.
 		if got, err := r.statuses(chunked(chunk+last) + next); err != nil || !slices.Equal(got, []int{200}) {
 			t.Errorf("chunks: answers %v, error %v", got, err)
 		}

@@ -32,14 +32,14 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// webhook is what most tests send, and name its fingerprint.
+// webhook is the body that most tests send, and name its fingerprint.
 const (
 	webhook = `{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}`
 	name    = "cognigy:fp:9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
 )
 
-// testbed is one Redis with several replicas before it, each with an HTTP server on loopback, and a logic that all
-// share.
+// testbed is one Redis with several replicas before it. Each replica has an HTTP server on loopback; all share one
+// logic.
 type testbed struct {
 	testing.TB
 	server *redistest.Server    // nil on miniredis
@@ -51,7 +51,7 @@ type testbed struct {
 	logic      atomic.Pointer[logic.Func]
 }
 
-// replica is a gateway: HTTP, gate and connections of its own.
+// replica is one gateway: HTTP, gate and connections of its own.
 type replica struct {
 	*handler.Handler
 	testbed *testbed
@@ -61,7 +61,7 @@ type replica struct {
 
 var keys = redis.NewKeys("cognigy")
 
-// options are short enough for a test and long enough for a busy machine.
+// options returns timeouts that are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
 		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
@@ -71,14 +71,14 @@ func options() gate.Options {
 	}
 }
 
-// shortWait are options under which a caller is soon told to ask again.
+// shortWait returns options under which a caller is soon told to ask again.
 func shortWait() gate.Options {
 	o := options()
 	o.WaitTimeout = 200 * time.Millisecond
 	return o
 }
 
-// shortPatience are options under which a Redis that is away is given up soon.
+// shortPatience returns options under which callers soon give up on a Redis that does not answer.
 func shortPatience() gate.Options {
 	o := options()
 	o.RedisTimeout, o.RedisPatience = 100*time.Millisecond, 100*time.Millisecond
@@ -100,13 +100,13 @@ func onReal(t testing.TB) *testbed {
 	return &testbed{TB: t, server: s, addr: s.Addr(), client: redistest.Client(t, s.Addr())}
 }
 
-// open adds a replica that answers 409 to who waited in vain.
+// open adds a replica whose answer "still processing" is a 409.
 func (h *testbed) open(o gate.Options) *replica {
 	h.Helper()
 	return h.openWith(o, handler.Options{}, func(*fasthttp.Server) {})
 }
 
-// openWith adds a replica whose HTTP and server differ from what they are. It is closed with the test.
+// openWith adds a replica with these options of its handler and its server. The end of the test closes it.
 func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fasthttp.Server)) *replica {
 	h.Helper()
 	if o.Log == nil {
@@ -125,17 +125,17 @@ func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fa
 	}
 	r := serve(h, handler.New(g, logic.Func(h.execute), http), o.Log, change)
 	r.testbed = h
-	h.Cleanup(func() { // the HTTP server's own is over, Redis' comes next
+	h.Cleanup(func() { // runs after the HTTP server is closed and before Redis is
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = g.Close(ctx) // what it could not tell Redis is the gate's tests' matter
+		_ = g.Close(ctx) // the gate's own tests check what Close returns
 		store.Close()
 	})
 	h.Cleanup(r.shutdown)
 	return r
 }
 
-// serve puts a handler on a free port of loopback.
+// serve serves a handler on a free port of loopback.
 func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(*fasthttp.Server)) *replica {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -164,7 +164,7 @@ func (l testLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// execute is the logic of all replicas: what a test has set, or an answer that tells executions apart.
+// execute is the logic of all replicas: the one that a test has set, or an answer that tells executions apart.
 func (h *testbed) execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	n := h.executions.Add(1)
 	if logic := h.logic.Load(); logic != nil {
@@ -175,7 +175,7 @@ func (h *testbed) execute(ctx context.Context, w logic.Webhook) (logic.Result, e
 
 func (h *testbed) setLogic(f logic.Func) { h.logic.Store(&f) }
 
-// blocked makes the logic wait until release is closed; entered gets one for each execution.
+// blocked makes the logic wait until release is closed. entered gets one value for each execution.
 func (h *testbed) blocked() (entered chan logic.Webhook, release chan struct{}) {
 	entered, release = make(chan logic.Webhook, 100), make(chan struct{})
 	h.setLogic(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
@@ -192,8 +192,8 @@ func (h *testbed) blocked() (entered chan logic.Webhook, release chan struct{}) 
 
 var errLogic = errors.New("the logic fails")
 
-// response is an answer of HTTP: its status, its headers as "Name: value", sorted, and its body. Of the headers, those
-// that every answer has are left out: Date, Content-Length (which is checked), Connection and what is for browsers.
+// response is an HTTP answer: its status, its headers as sorted lines "Name: value", and its body. Headers that every
+// answer has are left out: Date, Content-Length (which is checked), Connection and those for browsers.
 type response struct {
 	status  int
 	headers []string
@@ -204,7 +204,7 @@ func (r response) String() string {
 	return fmt.Sprintf("%d\n%s\n\n%s", r.status, strings.Join(r.headers, "\n"), r.body)
 }
 
-// header returns a header's value, "" where there is none.
+// header returns the value of a header, or "" if there is none.
 func (r response) header(name string) string {
 	for _, h := range r.headers {
 		if value, ok := strings.CutPrefix(h, name+": "); ok {
@@ -225,7 +225,7 @@ func sorted(headers []string) []string {
 	return headers
 }
 
-// later posts in a goroutine of its own.
+// later posts in a goroutine and delivers the answer on the channel.
 func (r *replica) later(body string) <-chan response {
 	answered := make(chan response, 1)
 	go func() { answered <- r.post(body) }()
@@ -243,7 +243,7 @@ func request(method, path, body string, headers ...string) string {
 	return text + "\r\n" + body
 }
 
-// exchange sends a request, byte for byte, on a connection of its own.
+// exchange sends a request, byte for byte, on a new connection.
 func (r *replica) exchange(request string) response {
 	c, err := dial(r.addr)
 	if err != nil {
@@ -253,13 +253,13 @@ func (r *replica) exchange(request string) response {
 	return c.exchange(request)
 }
 
-// forBrowsers are headers that every answer has.
+// forBrowsers are the headers for browsers, which every answer has.
 var forBrowsers = map[string]string{
 	"X-Content-Type-Options":  "nosniff",
 	"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 }
 
-// connection is one to a replica; requests that follow each other keep it.
+// connection is a connection to a replica that is kept between requests.
 type connection struct {
 	net.Conn
 	read *bufio.Reader
@@ -273,7 +273,7 @@ func dial(addr string) (*connection, error) {
 	return &connection{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(30 * time.Second))
 }
 
-// exchange returns a response with an error for its body where none came.
+// exchange sends a request and returns the answer; if none came, its body is the error.
 func (c *connection) exchange(request string) response {
 	if _, err := io.WriteString(c, request); err != nil {
 		return response{body: err.Error()}
@@ -313,7 +313,7 @@ func (c *connection) exchange(request string) response {
 	return r
 }
 
-// expect compares a whole answer. All of ours are JSON; other headers than those named must not be there.
+// expect compares a whole answer. Its content type must be JSON, and it must have no headers but the named ones.
 func (h *testbed) expect(got response, status int, body string, headers ...string) {
 	h.Helper()
 	expect(h, got, status, body, headers...)
@@ -327,7 +327,7 @@ func expect(t testing.TB, got response, status int, body string, headers ...stri
 	}
 }
 
-// fresh replaces an age of less than five seconds by 0: the machine may be busy.
+// fresh replaces an Age below five seconds by 0, because the machine may be busy.
 func fresh(r response) response {
 	for i, header := range r.headers {
 		if age, ok := strings.CutPrefix(header, "Age: "); ok && len(age) == 1 && age < "5" {
@@ -345,7 +345,7 @@ func (h *testbed) expectExecutions(n int64) {
 	}
 }
 
-// expectCounts waits until the counters named say so and the sums of docs/design.md hold: in the end they do exactly.
+// expectCounts waits until the counters have these values. Then the sums of docs/design.md must hold exactly.
 func (h *testbed) expectCounts(want map[string]int64) {
 	h.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -379,7 +379,8 @@ func (h *testbed) eventually(what string, holds func() bool) {
 	}
 }
 
-// waiting counts the callers that wait in gates of this process. No gate tells, but their stacks do.
+// waiting counts the callers that wait in the gates of this process. It reads goroutine stacks, because no gate exports
+// this number.
 func waiting() (n int) {
 	stacks := make([]byte, 16<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
@@ -406,7 +407,7 @@ func (h *testbed) recordOf() record.Record {
 	return r
 }
 
-// setValue makes a record stand for the webhook.
+// setValue writes a value at the key of the webhook's record.
 func (h *testbed) setValue(r record.Record) {
 	h.Helper()
 	redistest.Do(h, h.client, "SET", name, string(record.Append(nil, r)), "PX", "60000")

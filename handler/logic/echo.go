@@ -7,7 +7,7 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// Echo is the logic that runs when no other is built in: it answers with what it was sent, after Delay.
+// Echo is the built-in logic: it answers with what it was sent, after Delay. It runs if no other logic is chosen.
 type Echo struct {
 	Delay time.Duration
 }
@@ -20,7 +20,7 @@ type echoed struct {
 	Updated   json.RawMessage `json:"variables_updated"`
 }
 
-// Execute echoes.
+// Execute returns what it was sent.
 func (e Echo) Execute(ctx context.Context, w Webhook) (Result, error) {
 	if e.Delay > 0 {
 		select {

@@ -1,6 +1,6 @@
-// Package logic is what business logic sees of the gateway: the webhook that it is given, the result or the error that
-// it returns, and what more it may say of itself (Admitter, Asker, Gauger). Echo is the logic that runs when no other
-// is chosen. A program of one's own imports this package for its logic, and package handler to put a gateway before it.
+// Package logic is the part of the gateway that business logic sees: the webhook that it gets, the result or the error
+// that it returns, and what else it may tell the gateway (Admitter, Asker, Gauger). A program with logic of its own
+// imports this package for the logic, and package handler to put a gateway before it.
 package logic
 
 import (
@@ -15,40 +15,43 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Logic is the business logic behind the gate: what must happen once for a webhook.
+// Logic is the business logic behind the gate: what must happen once for each webhook.
 type Logic interface {
-	// Execute does it. An error leaves the webhook retryable: the next delivery executes again, as a later attempt. Its
-	// text goes into the log: keep payload values out of it. The context ends after EXECUTION_TIMEOUT, when the lease is
-	// lost, or when the gateway shuts down; logic that goes on regardless keeps its webhook's lease until it returns.
+	// Execute runs the logic. After an error the webhook stays retryable: the next delivery executes it again, as a later
+	// attempt. The text of the error goes into the log: keep values of the payload out of it. The context ends after
+	// EXECUTION_TIMEOUT, when the lease is lost, or when the gateway shuts down. Logic that goes on regardless keeps its
+	// webhook's lease until it returns.
 	//
-	// Logic that crashes after it had an effect runs again: give w.Fingerprint to what it calls, as an idempotency key.
+	// Logic that crashes after it had an effect runs again: pass w.Fingerprint as an idempotency key to every service that
+	// it calls.
 	Execute(ctx context.Context, w Webhook) (Result, error)
 }
 
-// Func is a function that is a Logic.
+// Func makes a function a Logic.
 type Func func(ctx context.Context, w Webhook) (Result, error)
 
 // Execute calls f.
 func (f Func) Execute(ctx context.Context, w Webhook) (Result, error) { return f(ctx, w) }
 
-// Webhook is what a flow sent. It belongs to the logic and stays as it is after Execute has returned.
+// Webhook is what a flow sent. It belongs to the logic: the gateway does not change or reuse it, even after Execute has
+// returned.
 type Webhook struct {
 	DialogID, NodeID string
 	Sequence         int64
 	Variables        []byte // JSON text of an object
-	Body             []byte // the whole body, with fields that Oncegate does not know
+	Body             []byte // the whole body, including fields that Oncegate does not know
 
-	Headers []Header // those of the request that the gateway was told to hand on (FORWARD_HEADERS)
+	Headers []Header // the request headers that FORWARD_HEADERS names
 
 	Fingerprint fingerprint.Fingerprint
 	Attempt     int64 // 1 for the first execution, more for each later one
 
-	// InDoubt says that nobody knows what became of an earlier attempt: it crashed, was cut off, or ended with
-	// ErrOutcomeUnknown. Logic that can find out should, before it acts again.
+	// InDoubt says that the outcome of an earlier attempt is unknown: it crashed, was cut off, or ended with
+	// ErrOutcomeUnknown. Logic that can find out what that attempt did should do so before it acts again.
 	InDoubt bool
 }
 
-// LogValue is the webhook's identity: a log must not get the payload.
+// LogValue returns the webhook's identity. It keeps the payload out of the log.
 func (w Webhook) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("dialog", w.DialogID), slog.String("node", w.NodeID),
 		slog.Int64("sequence", w.Sequence))
@@ -57,57 +60,58 @@ func (w Webhook) LogValue() slog.Value {
 // Header is one header of a request or a result.
 type Header = record.Header
 
-// Errors that say more of a failed execution than that it failed. Wrap them.
+// Errors with which the logic says more about a failed execution. Wrap them.
 var (
-	// ErrOutcomeUnknown says that the execution may have had its effect: the next attempt is told so (InDoubt). Without
-	// it an error means that the failure is certain.
+	// ErrOutcomeUnknown says that the execution may have had its effect. The next attempt is told so (InDoubt). An error
+	// that does not wrap it means that the execution certainly failed.
 	ErrOutcomeUnknown = record.ErrOutcomeUnknown
-	// ErrRefused says that nothing was done, and may be tried again soon: callers get 503 rather than 500.
+	// ErrRefused says that nothing was done and that a retry may succeed soon: callers get 503 instead of 500.
 	ErrRefused = record.ErrRefused
-	// ErrUnasked says that an attempt in doubt learned nothing certain of the earlier one, and that it executed nothing
-	// itself. Wrap it together with ErrOutcomeUnknown: the doubt stays.
+	// ErrUnasked says that an attempt in doubt could not find out what the earlier one did, and executed nothing itself.
+	// Wrap it together with ErrOutcomeUnknown: the doubt stays.
 	ErrUnasked = record.ErrUnasked
 )
 
-// Causes for which the context of an execution ends early (context.Cause). A shutdown has another one.
+// The causes with which an execution's context ends early (context.Cause). After a shutdown the cause is neither of
+// them.
 var (
 	// ErrTimeout says that EXECUTION_TIMEOUT has passed.
 	ErrTimeout = record.ErrTimeout
-	// ErrLeaseLost says that another replica may execute this webhook by now: return, without another effect.
+	// ErrLeaseLost says that another replica may be executing this webhook by now: return without another effect.
 	ErrLeaseLost = record.ErrLeaseLost
 )
 
-// Admitter is a Logic that can tell beforehand that it would refuse: then nothing is claimed, and a webhook that would
-// have to be executed is answered 503. Replays go on.
+// Admitter is a Logic that can say in advance that it would refuse. Then nothing is claimed: a webhook that would have
+// to be executed is answered 503, and replays go on.
 type Admitter interface {
-	// Admit is called for each webhook that is not replayed: it must be fast. Where it says no, wait is how long that will
-	// last, for the callers' Retry-After; 0 if it is not known.
+	// Admit is called for each webhook that is not replayed: it must be fast. If ok is false, wait is how long the logic
+	// expects to refuse, for the callers' Retry-After; 0 if it does not know.
 	Admit() (wait time.Duration, ok bool)
 }
 
-// RetryAfter returns an error of logic that wraps err and says when a retry may do better: all who waited for the
+// RetryAfter returns an error that wraps err and says when a retry may succeed. All callers that waited for the
 // execution get it as Retry-After, in whole seconds, at most an hour.
 func RetryAfter(err error, after time.Duration) error { return record.RetryAfter(err, after) }
 
-// Asker is a Logic that can tell whether it finds out what became of an attempt in doubt (Webhook.InDoubt) before it
-// acts. Logic that is no Asker does not.
+// Asker is a Logic that can find out what became of an attempt in doubt (Webhook.InDoubt) before it acts. The gateway
+// assumes that any other Logic cannot.
 type Asker interface {
-	// Asks is called once, when the gateway starts.
+	// Asks reports whether it does find out. It is called once, when the gateway starts.
 	Asks() bool
 }
 
-// Gauger is a Logic with a state that people watch, such as since when a service is down.
+// Gauger is a Logic with a state that operators watch, such as since when a service has been down.
 type Gauger interface {
-	// Gauges is called once, before the first webhook. set writes a number into the metrics hash, in the background, and
-	// oncegate stats prints it under "Others". Choose a field that no counter has.
+	// Gauges is called once, before the first webhook. set writes a number into the metrics hash in the background, and
+	// oncegate stats prints it under "Others". Choose a field name that no counter has.
 	Gauges(set func(field string, value int64))
 }
 
-// Result is what every delivery of the webhook gets: with a status of 2xx a success, with 4xx a final refusal
-// (REJECTED_TTL). Its body must not be changed any more.
+// Result is what every delivery of the webhook gets. A status of 2xx is a success, 4xx a final refusal (REJECTED_TTL).
+// The body must not be changed after Execute has returned it.
 type Result = record.Result
 
-// JSON makes a result of what go-json can marshal.
+// JSON returns a result with status 200 and v as its body, marshalled by go-json.
 func JSON(v any) (Result, error) {
 	body, err := json.MarshalWithOption(v, json.DisableHTMLEscape())
 	if err != nil {

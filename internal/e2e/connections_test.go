@@ -43,8 +43,8 @@ func TestIdleConnectionsEndNothing(t *testing.T) {
 			}
 			eventuallyIn(t, 30*time.Second, "it says that it takes no more", func() bool {
 				log := r.logs()
-				return strings.Contains(log, "as many connections are open as may be") ||
-					strings.Contains(log, "no connection can be taken")
+				return strings.Contains(log, "the bound of connections is reached") ||
+					strings.Contains(log, "no connection can be accepted")
 			})
 			for _, c := range open {
 				_ = c.Close()
