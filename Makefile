@@ -9,7 +9,7 @@ help: ## these lines
 run: ## the gateway on its embedded store, for trying out
 	go run .
 
-test: ## all tests with the race detector, and every fuzz target for 5 s; installs what is missing
+test: ## all tests with the race detector, the proof, and every fuzz target for 5 s; installs what is missing
 	./test.sh
 
 fuzz: ## every fuzz target for a minute (FUZZTIME=10m make fuzz: for longer)

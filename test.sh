@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test of the project, as the README says:
 #
-#   ./test.sh          all tests with the race detector, then each fuzz target for a few seconds
+#   ./test.sh          all tests with the race detector, the proof without it, each fuzz target for a few seconds
 #   ./test.sh fuzz     the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
 #
 # A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests
@@ -12,6 +12,7 @@ cd "$(dirname "$0")"
 
 export CGO_ENABLED=1 # for -race
 fuzztime=${FUZZTIME:-5s}
+proof=^TestEveryInterleaving # the tests of proof, as -run and -skip take them
 step="arguments" # what the closing line blames
 scratch=$(mktemp -d)
 
@@ -66,9 +67,18 @@ race() {
   step="go test -race"
   echo "== go test -race ./..."
   # -count=1: yesterday's pass from the cache says nothing about a race, nor about another redis-server.
-  go test -race -count=1 -timeout 12m ./...
+  # -p 4: most packages wait for leases and timeouts, so that four of them share two cores well.
+  go test -race -count=1 -p 4 -timeout 12m -skip "$proof" ./...
   # The comparison is a module of its own; its peers have no tests, and are not built for this.
   (cd bench && go test -race -count=1 -timeout 12m . ./load)
+}
+
+# proof goes through every interleaving. It computes all the time, and takes five times as long with the race detector.
+# The code of the gate that it drives is driven with the race detector by the gate's other tests.
+proof() {
+  step="the proof"
+  echo "== go test -run $proof ./internal/gate"
+  go test -count=1 -timeout 12m -run "$proof" ./internal/gate
 }
 
 fuzz() {
@@ -103,7 +113,7 @@ fuzz_one() {
 }
 
 case "$*" in
-  "") provide; provide_proxy; race; fuzz ;;
+  "") provide; provide_proxy; race; proof; fuzz ;;
   fuzz) provide; fuzz ;;
   *) sed -n '2,5p' "$0"; exit 2 ;;
 esac

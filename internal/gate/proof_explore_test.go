@@ -23,15 +23,14 @@ func (m *model) explore() (f found) {
 	all, parents := []state{start}, []int32{-1}
 	var edges [][2]int32
 	level := 1
-	var bad *event
-	for k := 0; k < len(all) && bad == nil; k++ {
+	for k := 0; k < len(all) && f.violation == ""; k++ {
 		if k == level {
 			f.depth++
 			level = len(all)
 		}
 		from := all[k]
 		m.follow(from, func(to state, e event) {
-			if bad != nil {
+			if f.violation != "" {
 				return
 			}
 			if m.waived(from, e) {
@@ -49,7 +48,6 @@ func (m *model) explore() (f found) {
 				edges = append(edges, [2]int32{int32(k), number})
 			}
 			if f.violation = m.violation(from, to, e); f.violation != "" {
-				bad = &e
 				f.trace = m.trace(all, parents, int32(k), to)
 			}
 		})
