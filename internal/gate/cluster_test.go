@@ -94,7 +94,9 @@ func (r *runs) once(t *testing.T, webhooks int) {
 
 func TestInAClusterEachWebhookRunsOnceAndTheBucketsAddUp(t *testing.T) {
 	const webhooks, each = 200, 6
-	h, _, runs := onCluster(t, 3, 0, clusterOptions())
+	o := clusterOptions()
+	o.RedisTimeout = 5 * time.Second // a busy machine must not look like a reply that is lost, which may go uncounted
+	h, _, runs := onCluster(t, 3, 0, o)
 	var sent sync.WaitGroup
 	for n := range webhooks {
 		for i := range each {
@@ -200,9 +202,7 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 					both.Go(func() { runs.deliver(h, (worker+i)%2, n, time.Millisecond) })
 				}
 				both.Wait()
-				if n > 10_000 { // the more records there are, the longer a move takes: on Valkey it had no end
-					time.Sleep(20 * time.Millisecond)
-				}
+				time.Sleep(10 * time.Millisecond) // the more records and calls there are, the longer a move takes
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
@@ -147,6 +148,7 @@ func Client(t testing.TB, addr string) rueidis.Client {
 	t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true,
+		ConnWriteTimeout: time.Minute, // 64 MiB to a miniredis with the race detector, on a busy machine
 	})
 	if err != nil {
 		t.Fatalf("client of %s: %v", addr, err)
