@@ -167,7 +167,6 @@ func (r *replica) neighbour(name string, stop <-chan struct{}) (webhooks int64, 
 		}
 		body := fmt.Sprintf(`{"dialogId":"%s","nodeId":"n","sequence":%d}`, name, webhooks)
 		for _, becomes := range []string{"executed", "replayed"} {
-			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 			start := time.Now()
 			answer := c.exchange(request("POST", "/webhook/cognigy", body))
 			longest = max(longest, time.Since(start))

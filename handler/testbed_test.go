@@ -66,7 +66,7 @@ func options() gate.Options {
 	return gate.Options{
 		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
 		WaitTimeout:      10 * time.Second,
-		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
+		ExecutionTimeout: 30 * time.Second, RedisTimeout: 2 * time.Second, RedisPatience: 5 * time.Second,
 		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
 	}
 }
@@ -275,6 +275,7 @@ func dial(addr string) (*connection, error) {
 
 // exchange sends a request and returns the answer; if none came, its body is the error.
 func (c *connection) exchange(request string) response {
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // each: a connection may live longer
 	if _, err := io.WriteString(c, request); err != nil {
 		return response{body: err.Error()}
 	}
