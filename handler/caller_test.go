@@ -108,16 +108,16 @@ func TestWhatTheLogicHasIsItsOwn(t *testing.T) {
 			}
 			defer c.Close()
 			for i := range webhooks {
-				if got := c.exchange(request("POST", "/webhook/cognigy", numbered(n, i))); got.status != 409 {
-					t.Errorf("%d.%d is told\n%v", n, i, got)
-				}
+				h.eventually("it runs", func() bool { // a busy machine may need longer for a claim than a caller waits
+					return c.exchange(request("POST", "/webhook/cognigy", numbered(n, i))).status == 409
+				})
 			}
 		})
 		close(release)
 		forAll(connections, func(n int) {
 			for i := range webhooks {
 				var got response
-				h.eventually("it is stored", func() bool { got = r.post(numbered(n, i)); return got.status != 409 })
+				h.eventually("it is stored", func() bool { got = r.post(numbered(n, i)); return got.status == 200 })
 				expectEcho(t, got, n, i)
 			}
 		})

@@ -208,8 +208,9 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 	}
 	c.Cli("--cluster", "add-node", added.Addr(), c.Servers[0].Addr())
 	c.WaitUntilWhole()
+	// A quarter of a share: the first 420 slots of each primary, with four of the buckets. More slots would be empty ones.
 	moved := c.Cli("--cluster", "rebalance", c.Servers[0].Addr(), "--cluster-use-empty-masters", "--cluster-pipeline",
-		"100")
+		"100", "--cluster-weight", c.At(added, "CLUSTER", "MYID")+"=0.25")
 	c.WaitUntilWhole()
 	before := int(next.Load())
 	h.eventually("load goes on after the move", func() bool { return int(next.Load()) > before+100 })
