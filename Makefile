@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster lint ci clean
+.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -36,6 +36,9 @@ loadtest: ## every load test for 5 s, on Redis and two replicas of its own (LOAD
 cluster: ## a Redis Cluster and two gateways on loopback, for trying out, until Ctrl-C
 	deploy/cluster.sh
 
+extension: ## the Cognigy Extension's archive, deploy/cognigy-extension/oncegate.tar.gz; needs Node.js 18 and npm
+	cd deploy/cognigy-extension && npm ci && npm run archive
+
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities
 
@@ -45,3 +48,4 @@ ci: ## what CI runs
 clean: ## forget test results and built binaries
 	go clean -testcache
 	rm -rf oncegate loadtest/loadtest _artifacts *.test *.prof
+	cd deploy/cognigy-extension && rm -rf node_modules build oncegate.tar.gz

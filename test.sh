@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Runs every test of the project, as the README says:
 #
-#   ./test.sh          all tests with the race detector, the proof without it, each fuzz target for a few seconds
-#   ./test.sh fuzz     the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
+#   ./test.sh            all tests with the race detector, the proof without it, those of the Cognigy Extension, each
+#                        fuzz target for a few seconds
+#   ./test.sh extension  the tests of the Extension alone
+#   ./test.sh fuzz       the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
 #
 # A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests
 # start redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
@@ -57,9 +59,28 @@ provide_proxy() {
   install nginx >"$scratch/apt.log" 2>&1 || echo "  without success: that test is left out"
 }
 
+# provide_node brings Node.js and npm, for the Cognigy Extension.
+provide_node() {
+  step="what the Extension's tests need"
+  local missing=()
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v npm >/dev/null || missing+=(npm)
+  command -v openssl >/dev/null || missing+=(openssl)
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "test.sh is about to install: ${missing[*]} (for the tests of the Cognigy Extension)"
+    command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
+    become_root || by_hand "you are not root, and sudo is missing or wants a password"
+    install "${missing[@]}" >"$scratch/apt.log" 2>&1 ||
+      { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
+  fi
+  node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
+    by_hand "Node.js is too old here: $(node --version)"
+}
+
 by_hand() {
   echo "Cannot install it: $1."
-  echo "Please install by hand: redis-server (6.2 or newer) and a C compiler with the C library's headers."
+  echo "Please install by hand: redis-server (6.2 or newer), a C compiler with the C library's headers, Node.js (18 or"
+  echo "newer), npm and openssl."
   exit 1
 }
 
@@ -79,6 +100,12 @@ proof() {
   step="the proof"
   echo "== go test -run $proof ./internal/gate"
   go test -count=1 -timeout 12m -run "$proof" ./internal/gate
+}
+
+extension() {
+  step="the Cognigy Extension"
+  echo "== the Cognigy Extension (deploy/cognigy-extension)"
+  (cd deploy/cognigy-extension && npm ci && npm test)
 }
 
 fuzz() {
@@ -112,7 +139,8 @@ fuzz_one() {
 }
 
 case "$*" in
-  "") provide; provide_proxy; race; proof; fuzz ;;
+  "") provide; provide_proxy; provide_node; race; proof; extension; fuzz ;;
+  extension) provide; provide_node; extension ;;
   fuzz) provide; fuzz ;;
-  *) sed -n '2,5p' "$0"; exit 2 ;;
+  *) sed -n '2,7p' "$0"; exit 2 ;;
 esac

@@ -135,7 +135,7 @@ func files(t *testing.T, ending string) map[string]string {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."):
+		case entry.IsDir() && path != "." && (entry.Name()[0] == '.' || entry.Name() == "node_modules"):
 			return filepath.SkipDir
 		case entry.IsDir() || !strings.HasSuffix(path, ending):
 			return nil
