@@ -111,10 +111,11 @@ func TestWhatIsNotExecutedTakesNoPlace(t *testing.T) {
 func TestFailuresAreCountedThroughRenewals(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
-		o.MaxAttempts, o.LockTTL = 2, 300*time.Millisecond
+		o.MaxAttempts, o.LockTTL = 2, time.Second
 		r := h.open(o)
 		h.setLogic(func(context.Context, int64) (record.Result, error) {
-			time.Sleep(2 * o.LockTTL) // its lease is renewed
+			claimed := h.recordOf(1).Deadline
+			h.eventually("its lease is renewed", func() bool { return h.recordOf(1).Deadline.After(claimed) })
 			return record.Result{}, errLogic
 		})
 		h.expect(r.send(1), gate.Failed, "")
