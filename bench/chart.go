@@ -7,19 +7,19 @@ import (
 	"github.com/oncegate/oncegate/bench/contender"
 )
 
-// The chart's measures, in pixels.
+// The measures of the chart, in pixels.
 const (
 	chartPanel  = 330 // width of a cell's panel
-	chartLabel  = 78  // of it, left of the bars
-	chartValue  = 92  // of it, right of the longest bar
+	chartLabel  = 78  // part of the panel left of the bars
+	chartValue  = 92  // part of the panel right of the longest bar
 	chartBar    = 16
 	chartTitle  = 34
 	chartMargin = 16
-	chartRow    = 3 // panels side by side
+	chartRow    = 3 // number of panels side by side
 )
 
-// Chart draws requests/s as SVG: a panel for each cell, a bar for each contender, a line from the least to the most.
-// Each panel has its own scale.
+// Chart draws requests/s as SVG: a panel for each cell, a bar for each contender, and a line from the lowest to the
+// highest sample. Each panel has its own scale.
 func (r *Report) Chart() []byte {
 	cells := r.cells()
 	bars := 0
@@ -79,7 +79,7 @@ func (r *Report) panel(svg *bytes.Buffer, cell Cell, x, y int) {
 	}
 }
 
-// colour sets Oncegate off from its own variants, and those from all others.
+// colour distinguishes Oncegate from its own variants, and those from all other contenders.
 func colour(c *contender.Contender) string {
 	switch c.Name {
 	case "oncegate", "oncegate-2":

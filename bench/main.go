@@ -1,11 +1,12 @@
-// Bench compares Oncegate with a server that does nothing and with what else a team could run, on this machine, over
-// loopback, each with a real redis-server of its own. It starts and ends all that it measures.
+// Bench compares Oncegate with a server that does nothing and with other ways in which a team could do this job. It
+// runs on this machine, over loopback, with a separate redis-server for each contender. It starts and ends everything
+// that it measures.
 //
 //	go run . [--quick] [--json FILE] [--svg FILE] [--only bare,oncegate,…]
 //
-// The load comes from the same machine, so a requests/s here is what server, Redis and load share; the CPU time of a
-// request is the server's alone. Machines differ, and one machine differs from minute to minute: compare ratios, which
-// are within a round.
+// The load comes from the same machine, so requests/s is what server, Redis and load achieve together; the CPU time of
+// a request is the server's alone. Machines differ, and one machine differs from minute to minute: compare ratios,
+// which are formed within a round.
 package main
 
 import (
@@ -25,19 +26,19 @@ import (
 	"github.com/oncegate/oncegate/bench/load"
 )
 
-// Extent is how much is measured.
+// Extent says how much is measured.
 type Extent struct {
 	Rounds       int
 	Cells        []Cell
-	Time         time.Duration // in each cell of each round
-	Bound        time.Duration // of everything together
-	Rest         time.Duration // of it, for what comes after the comparison of speed
-	Fingerprints int           // of the comparison of what is right
-	Records      []int         // live ones, in the table of scale
-	ScaleTime    time.Duration // in each of its cells
+	Time         time.Duration // time of each cell in each round
+	Bound        time.Duration // bound of the whole run
+	Rest         time.Duration // part of Bound for everything after the comparison of speed
+	Fingerprints int           // number of webhooks in the comparison of correctness
+	Records      []int         // numbers of live records in the table of scale
+	ScaleTime    time.Duration // time of each cell of that table
 }
 
-// A quick look takes about a minute, the whole at most ten.
+// quick takes about a minute, whole at most ten.
 var (
 	quick = Extent{
 		Rounds: 2, Time: 200 * time.Millisecond, Bound: 5 * time.Minute, Rest: time.Minute, Fingerprints: 100,
@@ -62,7 +63,7 @@ var (
 type Bench struct {
 	Extent
 	contenders []*contender.Contender
-	bin        string // where what was built is
+	bin        string // directory of the programs that were built
 	sequences  *load.Sequences
 	report     *Report
 }
@@ -129,13 +130,13 @@ func run(ctx context.Context) error {
 	}
 	progress("")
 	if ctx.Err() != nil {
-		failed = context.Cause(ctx) // what came of it besides says nothing more
+		failed = context.Cause(ctx) // errors after the end of ctx only follow from it
 	}
-	b.report.Print(os.Stdout) // also what was measured before something failed
+	b.report.Print(os.Stdout) // after an error too: it holds what was measured before
 	return errors.Join(failed, b.report.write(*jsonFile, *svgFile))
 }
 
-// choose selects contenders by name; none selects all.
+// choose returns the contenders with these names, or all if no name is given.
 func choose(only string) ([]*contender.Contender, error) {
 	all := contender.All()
 	if only == "" {
@@ -158,7 +159,7 @@ func choose(only string) ([]*contender.Contender, error) {
 	return chosen, nil
 }
 
-// progress rewrites the line on standard error that says what is going on.
+// progress rewrites the line on standard error that says what is being measured.
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/oncegate/oncegate/bench/contender"
 )
 
-// Report is all that a run found.
+// Report holds everything that a run measured.
 type Report struct {
 	Began   time.Time         `json:"began"`
 	Go      string            `json:"go"`
 	CPUs    int               `json:"cpus"`
-	Rounds  int               `json:"rounds"` // that are complete
+	Rounds  int               `json:"rounds"` // number of complete rounds
 	LeftOut map[string]string `json:"left_out,omitempty"`
 	Samples Samples           `json:"samples"`
 	Right   []Right           `json:"right"`
@@ -33,7 +33,7 @@ func newReport() *Report {
 
 func (r *Report) leaveOut(name string, why error) { r.LeftOut[name] = why.Error() }
 
-// cells are those that have samples, in the order in which they were measured.
+// cells returns the cells that have samples, in the order in which they were measured.
 func (r *Report) cells() []Cell {
 	var cells []Cell
 	seen := map[Cell]bool{}
@@ -65,7 +65,7 @@ func (r *Report) Print(out io.Writer) {
 	r.printScale(out)
 }
 
-// table prints rows of cells divided by tabs, with a title.
+// table prints a title and rows whose cells are separated by tabs.
 func table(out io.Writer, title string, rows func(line func(cells ...any))) {
 	fmt.Fprintf(out, "\n%s\n\n", title)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -75,7 +75,7 @@ func table(out io.Writer, title string, rows func(line func(cells ...any))) {
 		}
 		fmt.Fprintln(w)
 	})
-	_ = w.Flush() // to a terminal or a file: who reads it sees what is missing
+	_ = w.Flush() // a reader of the terminal or file sees what is missing
 }
 
 func (r *Report) printSpeed(out io.Writer) {
@@ -107,7 +107,7 @@ func (r *Report) printSpeed(out io.Writer) {
 	})
 }
 
-// against is what Oncegate is divided by in its own table.
+// against holds the contenders with which Oncegate is compared in a table of its own.
 var against = []string{contender.Bare, "ungrouped", "uncached", "nginx", "fiber", "nethttp", "python"}
 
 func (r *Report) printAgainst(out io.Writer) {
@@ -169,7 +169,7 @@ func (r *Report) printScale(out io.Writer) {
 	})
 }
 
-// write makes the files that were asked for.
+// write writes the files that were asked for.
 func (r *Report) write(jsonFile, svgFile string) error {
 	var failed error
 	if jsonFile != "" {
@@ -192,7 +192,7 @@ func between(s Spread, form func(float64) string) string {
 func decimals(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }
 func tenths(f float64) string   { return strconv.FormatFloat(f, 'f', 1, 64) }
 
-// thousands is a whole number with commas.
+// thousands returns a whole number with commas.
 func thousands(f float64) string {
 	digits := strconv.FormatFloat(f, 'f', 0, 64)
 	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {

@@ -14,31 +14,32 @@ import (
 )
 
 const (
-	rightTimes       = 20 // deliveries of a fingerprint, one right behind the other
+	rightTimes       = 20 // deliveries of each webhook, one right after the other
 	rightConnections = 512
-	rightDelay       = 400 * time.Millisecond // of the logic
-	rightPatience    = 2 * time.Minute        // for all of it
+	rightDelay       = 400 * time.Millisecond // how long the logic takes
+	rightPatience    = 2 * time.Minute        // bound of the whole comparison
 )
 
-// Right is what a contender on two replicas did with webhooks that came many times at once.
+// Right says what a contender with two replicas did with webhooks that came many times at once.
 type Right struct {
 	Contender    string        `json:"contender"`
 	Fingerprints int           `json:"fingerprints"`
 	Deliveries   int           `json:"deliveries"`
-	Extra        int64         `json:"extra_executions"`  // beyond one a fingerprint
+	Extra        int64         `json:"extra_executions"`  // executions beyond one for each fingerprint
 	Different    int           `json:"different_answers"` // 200s with other data than the first of their fingerprint
-	Errors       int           `json:"errors"`            // not a 200
+	Errors       int           `json:"errors"`            // answers other than 200
 	Elapsed      time.Duration `json:"elapsed_ns"`
 }
 
-// delivery is what came back for one webhook.
+// delivery is the answer to one webhook.
 type delivery struct {
 	fingerprint int
 	status      int
 	data        string
 }
 
-// rightContenders are those whose answer to concurrency is their own: the variants of Oncegate decide as it does.
+// rightContenders returns the contenders that decide by themselves who executes. The variants of Oncegate decide as
+// Oncegate does.
 var rightContenders = []string{"oncegate", "nginx", "fiber", "nethttp", "python"}
 
 func (b *Bench) measureRight(ctx context.Context) error {
@@ -80,7 +81,8 @@ func (b *Bench) right(ctx context.Context, c *contender.Contender) (Right, error
 	right := judge(deliveries, b.Fingerprints)
 	right.Contender, right.Elapsed = c.Name, time.Since(start)
 	if c.Name == "oncegate" {
-		// Its built-in logic answers with the second and not with a number for each execution: it counts them itself.
+		// Oncegate's built-in logic answers with the second, and not with a number for each execution. Its executions are
+		// counted by its own counter.
 		after, err := executed(ctx, r)
 		if err != nil {
 			return Right{}, err
@@ -123,7 +125,7 @@ func (b *Bench) deliver(ctx context.Context, r *contender.Running) ([]delivery, 
 					}
 					defer connection.Close()
 					connection.Until(end)
-					continue // the delivery stays without a status, an error
+					continue // a delivery without a status counts as an error
 				}
 				d.status = status
 				var answer contender.Answer
@@ -137,7 +139,7 @@ func (b *Bench) deliver(ctx context.Context, r *contender.Running) ([]delivery, 
 	return deliveries, ctx.Err()
 }
 
-// judge counts what should not be. An execution whose answer nobody got is not seen.
+// judge counts wrong answers and extra executions. It does not see an execution whose answer nobody got.
 func judge(deliveries []delivery, fingerprints int) Right {
 	right := Right{Fingerprints: fingerprints, Deliveries: len(deliveries)}
 	first := make([]string, fingerprints)
@@ -161,7 +163,8 @@ func judge(deliveries []delivery, fingerprints int) Right {
 	return right
 }
 
-// executed is Oncegate's own count, once it stands still: it is added up in Redis with every claim. Others have none.
+// executed returns Oncegate's own count once it does not change any more: Redis adds it up with every claim. Other
+// contenders have no such count.
 func executed(ctx context.Context, r *contender.Running) (int64, error) {
 	if r.Name != "oncegate" {
 		return 0, nil

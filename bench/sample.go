@@ -7,19 +7,19 @@ import (
 	"github.com/oncegate/oncegate/bench/load"
 )
 
-// Cell is what a contender is measured at.
+// Cell is one situation in which contenders are measured.
 type Cell struct {
 	Workload    load.Workload `json:"workload"`
 	Connections int           `json:"connections"`
 }
 
-// Sample is one contender in one cell of one round.
+// Sample is the measurement of one contender in one cell of one round.
 type Sample struct {
 	Cell
 	Contender string        `json:"contender"`
 	Round     int           `json:"round"`
 	Requests  int64         `json:"requests"`
-	Errors    int64         `json:"errors"` // not a 200
+	Errors    int64         `json:"errors"` // answers other than 200
 	Rate      float64       `json:"requests_per_second"`
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
@@ -27,14 +27,14 @@ type Sample struct {
 	RedisCPU  float64       `json:"redis_cpu_us_per_request"`
 }
 
-// Spread is a value over the rounds.
+// Spread summarises a value over the rounds.
 type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// spread is zero where there is no value.
+// spread returns the spread of values, or zero if there are none.
 func spread(values []float64) Spread {
 	if len(values) == 0 {
 		return Spread{}
@@ -48,10 +48,10 @@ func spread(values []float64) Spread {
 	return Spread{Median: median, Min: sorted[0], Max: sorted[len(sorted)-1]}
 }
 
-// Samples are those of all rounds.
+// Samples are the samples of all rounds.
 type Samples []Sample
 
-// of selects a contender's samples in a cell, in the order of rounds.
+// of returns a contender's samples in a cell, in the order of the rounds.
 func (s Samples) of(cell Cell, contender string) Samples {
 	var found Samples
 	for _, sample := range s {
@@ -62,7 +62,7 @@ func (s Samples) of(cell Cell, contender string) Samples {
 	return found
 }
 
-// over is a value of each.
+// over returns the spread of one value of the samples.
 func (s Samples) over(value func(Sample) float64) Spread {
 	values := make([]float64, len(s))
 	for i, sample := range s {
@@ -71,8 +71,8 @@ func (s Samples) over(value func(Sample) float64) Spread {
 	return spread(values)
 }
 
-// ratio divides a value by that of another in the same round: what slows the machine down slows both. Rounds that have
-// only one of them do not count.
+// ratio divides a value by another contender's value in the same round: what slows the machine down slows both. Rounds
+// that have only one of them do not count.
 func (s Samples) ratio(to Samples, value func(Sample) float64) Spread {
 	var ratios []float64
 	for _, sample := range s {

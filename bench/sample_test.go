@@ -29,7 +29,7 @@ func TestARatioIsWithinARound(t *testing.T) {
 	}
 	samples := Samples{
 		at(1, "bare", 100), at(1, "gate", 90),
-		at(2, "gate", 45), at(2, "bare", 50), // a round at half the speed
+		at(2, "gate", 45), at(2, "bare", 50), // a round in which the machine had half the speed
 		at(3, "gate", 70), // bare is missing
 		at(4, "bare", 0), at(4, "gate", 1),
 		{Cell: Cell{Workload: "storm", Connections: 4}, Contender: "bare", Round: 3, Rate: 1},

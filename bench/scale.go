@@ -16,10 +16,10 @@ import (
 const (
 	scaleConnections = 64
 	scaleTTL         = time.Hour
-	scalePipeline    = 1_000 // records a pipeline
+	scalePipeline    = 1_000 // records in one pipeline
 )
 
-// Scale is Oncegate with many live records in Redis.
+// Scale is the speed of Oncegate with many live records in Redis.
 type Scale struct {
 	Records   int     `json:"records"`
 	FirstTime Sample  `json:"first_time"`
@@ -72,7 +72,8 @@ func (b *Bench) scale(ctx context.Context, c *contender.Contender, records int) 
 	return scale, err
 }
 
-// preload writes done records as Oncegate does, and returns what one takes in Redis beyond the result that is in it.
+// preload writes done records as Oncegate does. It returns how many bytes a record takes in Redis in addition to its
+// result.
 func (b *Bench) preload(ctx context.Context, store *process.Redis, records int) (float64, error) {
 	before, err := store.UsedMemory(ctx)
 	if err != nil {
@@ -97,7 +98,7 @@ func (b *Bench) preload(ctx context.Context, store *process.Redis, records int) 
 			return 0, fmt.Errorf("writing records: %w", err)
 		}
 	}
-	if err := writer.Close(); err != nil { // its buffers in Redis are no records
+	if err := writer.Close(); err != nil { // otherwise its buffers in Redis would count as records
 		return 0, err
 	}
 	after, err := store.UsedMemory(ctx)

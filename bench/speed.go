@@ -12,16 +12,16 @@ import (
 	"github.com/oncegate/oncegate/bench/process"
 )
 
-// warmUp is what each contender gets at the start of a round, of storm and first-time, and the share of a cell's time
-// that comes before it and is not counted.
+// warmUp is how long each contender is loaded with storm and first-time at the start of a round. It is also the share
+// of a cell's time that passes before the measurement begins.
 const (
 	warmUp      = 150 * time.Millisecond
 	warmUpShare = 5
 )
 
-// measureSpeed goes through all cells in each round. In a cell the contenders are loaded one right after the other,
-// each round beginning with another one, while the others stand idle: what disturbs a machine for some seconds then
-// disturbs all of a cell.
+// measureSpeed goes through all cells in each round. In a cell the contenders are loaded directly one after the other,
+// while the others are idle, and each round begins with another contender. So a disturbance of some seconds affects all
+// contenders of a cell.
 func (b *Bench) measureSpeed(ctx context.Context) error {
 	bound, bounded := ctx.Deadline()
 	for round := 1; round <= b.Rounds; round++ {
@@ -31,7 +31,7 @@ func (b *Bench) measureSpeed(ctx context.Context) error {
 		}
 		b.report.Rounds = round
 		if bounded && time.Until(bound) < time.Since(start)+b.Rest {
-			break // a slow or busy machine: fewer rounds, and the report says how many
+			break // a slow or busy machine gets fewer rounds, and the report says how many
 		}
 	}
 	return nil
@@ -70,8 +70,8 @@ func (b *Bench) round(ctx context.Context, round int) error {
 	return nil
 }
 
-// startAll starts every contender, all at once since most of them wait at that. Those that were started are returned
-// also where another could not be.
+// startAll starts every contender, all at once, since most of the time is waiting. It returns those that were started
+// even if another one failed.
 func (b *Bench) startAll(ctx context.Context) ([]*contender.Running, error) {
 	started := make([]*contender.Running, len(b.contenders))
 	failures := make([]error, len(b.contenders))
@@ -92,7 +92,7 @@ func (b *Bench) startAll(ctx context.Context) ([]*contender.Running, error) {
 	return running, failure
 }
 
-// start runs a contender on a new Redis.
+// start starts a contender on a new Redis.
 func (b *Bench) start(
 	ctx context.Context, c *contender.Contender, replicas int, delay time.Duration,
 ) (*contender.Running, error) {
@@ -103,7 +103,7 @@ func (b *Bench) start(
 	return c.Start(ctx, b.bin, store, replicas, delay, b.sequences)
 }
 
-// measure loads a contender for a time and reads what that cost.
+// measure loads a contender for a time and returns what it cost.
 func (b *Bench) measure(ctx context.Context, r *contender.Running, cell Cell, limit time.Duration) (Sample, error) {
 	wrap := func(err error) error {
 		return fmt.Errorf("%s at %s over %d connections: %w", r.Name, cell.Workload, cell.Connections, err)
@@ -140,7 +140,7 @@ func (b *Bench) measure(ctx context.Context, r *contender.Running, cell Cell, li
 	}, nil
 }
 
-// used is the CPU time of a contender and of its Redis so far.
+// used returns the CPU time that a contender and its Redis have used so far.
 func used(r *contender.Running) (server, store time.Duration, err error) {
 	if server, err = r.CPU(); err != nil {
 		return 0, 0, err

@@ -16,13 +16,13 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// broken stands before a real replica and breaks a promise: once, or wherever it can.
+// broken stands before a real replica and breaks a promise: once, or each time that it can.
 type broken struct {
 	honest http.Handler
 	fault  func(c call)
 	always bool
 	count  atomic.Int64
-	last   atomic.Value // fingerprint that was answered
+	last   atomic.Value // fingerprint of the last answer
 }
 
 // call is one delivery.
@@ -33,7 +33,7 @@ type call struct {
 	body []byte
 }
 
-const faultAt = 30 // the delivery for which the promise is broken
+const faultAt = 30 // the number of the delivery for which the promise is broken
 
 func (b *broken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
@@ -50,7 +50,7 @@ func (b *broken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.tell(answer)
 }
 
-// ask is what the replica answers to a body.
+// ask returns the replica's answer to a body.
 func (c call) ask(body []byte) *httptest.ResponseRecorder {
 	request := c.r.Clone(c.r.Context())
 	request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -79,14 +79,14 @@ func TestABrokenGatewayIsFound(t *testing.T) {
 		scenario string
 		fault    func(c call)
 		always   bool
-		want     []string // of the report; none: it holds
+		want     []string // texts of the report; none: the promise holds
 	}{
 		"that keeps all": {scenario: "storm", fault: func(c call) { c.tell(c.ask(c.body)) }},
 		"that executes twice": {
 			scenario: "storm",
 			fault: func(c call) {
 				redis("DEL", c.last.Load().(string))
-				// The replica drops what it kept as soon as Redis has told it.
+				// The replica drops the result that it kept as soon as Redis has told it of the change.
 				for answer := c.ask(c.body); ; answer = c.ask(c.body) {
 					if answer.Header().Get("Idempotency-Status") == "executed" {
 						c.tell(answer)

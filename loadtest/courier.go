@@ -13,35 +13,35 @@ import (
 	"github.com/oncegate/oncegate/loadtest/verdict"
 )
 
-// courier hands a schedule to vegeta, which sends at the scheduled time whether or not earlier deliveries were
-// answered: a gateway that stalls is not spared, and the stall shows as latency.
+// courier hands a schedule to vegeta. vegeta sends each delivery at its time, whether or not earlier ones were
+// answered: if a gateway stalls, the stall shows as latency.
 type courier struct {
 	schedule *schedule
 	targets  []string
 	header   http.Header
 	began    time.Time
-	due      chan delivery // one, until a worker takes it
+	due      chan delivery // holds one delivery until a worker takes it
 
 	mu       sync.Mutex
-	underway map[string]delivery // by number
-	late     time.Duration       // the longest time by which one was sent too late
+	underway map[string]delivery // by their numbers
+	late     time.Duration       // the longest time by which a delivery was sent too late
 }
 
-// A load is what every scenario is told.
+// load is what all scenarios share: where webhooks go, and how.
 type load struct {
 	targets     []string
 	header      http.Header
-	connections int // to each target, at most
+	connections int // bound for each target
 }
 
-// result is what came of a delivery.
+// result is the outcome of a delivery.
 type result struct {
 	*vegeta.Result
 	delivery
 }
 
-// deliver sends a schedule, under a name, and shows every result, one at a time. It returns when all are answered:
-// early if ctx ends, or if see says that it has seen enough.
+// deliver sends a schedule, under a name, and passes every result to see, one at a time. It returns when all deliveries
+// are answered, or earlier if ctx ends or see says that it has seen enough.
 func (l *load) deliver(
 	ctx context.Context, s *schedule, name string, see func(result) (enough bool, err error),
 ) (late time.Duration, err error) {
@@ -56,7 +56,7 @@ func (l *load) deliver(
 	for r := range attacker.Attack(c.target, c, 0, name) {
 		d, ok := c.took(r.URL)
 		if !ok {
-			continue // it was stopped before it had a target
+			continue // the attack was stopped before this one had a target
 		}
 		enough, failed := see(result{r, d})
 		if failed != nil && err == nil {
@@ -69,7 +69,7 @@ func (l *load) deliver(
 	return c.late, err
 }
 
-// Pace is vegeta's question how long to wait for the next delivery. It asks once for each.
+// Pace answers vegeta's question how long to wait for the next delivery. vegeta asks once for each delivery.
 func (c *courier) Pace(elapsed time.Duration, _ uint64) (wait time.Duration, stop bool) {
 	d, ok := c.schedule.next()
 	if !ok {
@@ -79,11 +79,11 @@ func (c *courier) Pace(elapsed time.Duration, _ uint64) (wait time.Duration, sto
 	return d.at - elapsed, false
 }
 
-// Rate is a part of vegeta's pacers that an attack does not ask for.
+// Rate completes vegeta's interface of pacers; an attack never calls it.
 func (c *courier) Rate(time.Duration) float64 { return c.schedule.rate }
 
-// target is vegeta's question what to send. The delivery's number is in the URL's fragment, which is not sent, but
-// stands in the result.
+// target answers vegeta's question what to send. The number of the delivery is in the fragment of the URL: it is not
+// sent, but it comes back with the result.
 func (c *courier) target(t *vegeta.Target) error {
 	d := <-c.due
 	number := strconv.Itoa(d.number)
@@ -105,7 +105,7 @@ func (c *courier) took(url string) (delivery, bool) {
 	return d, ok
 }
 
-// answer is a result as a verdict wants it.
+// answer returns a result in the form that a verdict needs.
 func (r result) answer() verdict.Answer {
 	return verdict.Answer{
 		Delivery: uint64(r.number), Malformed: r.malformed, Fingerprint: r.fingerprint,

@@ -39,14 +39,15 @@ func TestAStallIsNotHidden(t *testing.T) {
 			long++
 		}
 	}
-	// All that were due in its first four fifths, not the few that a closed loop would have had under way.
+	// This is every delivery that was due in the first four fifths, and not only the few that a closed loop would have
+	// sent.
 	if long < 70 {
 		t.Errorf("%d of 200 deliveries met a stall in which 100 were due", long)
 	}
 }
 
 func TestTheHighestRateIsFound(t *testing.T) {
-	const most = 300 // a second; what is above waits too long
+	const most = 300 // deliveries a second; at a higher rate they wait too long
 	var second, count atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		if now := time.Now().UnixMilli() / 100; second.Swap(now) != now {

@@ -1,5 +1,5 @@
-// Loadtest plays scenarios against a gateway and checks what they left behind: that every webhook was executed once,
-// that all its answers are the same, and that the counters add up.
+// Loadtest plays scenarios against a gateway and checks what they left behind: every webhook was executed once, all its
+// answers are the same, and the counters add up.
 //
 //	go run ./loadtest SCENARIO [--target URL …]
 //
@@ -25,16 +25,16 @@ import (
 	"github.com/oncegate/oncegate/loadtest/stage"
 )
 
-// What the exit status says. (go run says 1 for both, and prints the status.)
+// The exit status. (go run exits with 1 for both, and prints the status.)
 const (
 	violated = 1
 	failed   = 2 // no verdict was reached
 )
 
-// errViolated is a promise that was not kept.
+// errViolated says that a promise was not kept.
 var errViolated = errors.New("a promise was not kept")
 
-// commandLine is what a person asks for. The environment has the settings that are the gateway's own.
+// commandLine is what a person asks for. The gateway's own settings come from the environment.
 type commandLine struct {
 	Scenario string `arg:"" help:"One of those below, or all: each in turn, for a few seconds."`
 
@@ -96,7 +96,7 @@ func description() string {
 	return text.String()
 }
 
-// briefly is how long each of all scenarios is played.
+// briefly is how long each scenario is played if all of them are.
 const briefly = 5 * time.Second
 
 func (line commandLine) playAll(ctx context.Context, out, progress io.Writer) error {
@@ -124,7 +124,7 @@ func (line commandLine) playAll(ctx context.Context, out, progress io.Writer) er
 	return found
 }
 
-// play sets one scenario up and plays it.
+// play sets up one scenario and plays it.
 func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.Writer) error {
 	header, err := line.header()
 	if err != nil {
@@ -147,7 +147,7 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 			p.rate, p.duration, p.connections)
 	}
 	if p.seed == 0 {
-		p.seed = rand.Uint64N(1e6) + 1 //nolint:gosec // names what is sent, guards nothing
+		p.seed = rand.Uint64N(1e6) + 1 //nolint:gosec // it names webhooks and protects nothing
 	}
 	for _, t := range line.Target {
 		at, err := address(ctx, t, line.Owned)

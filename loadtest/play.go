@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/loadtest/verdict"
 )
 
-// play is a scenario that is played once.
+// play is one run of a scenario.
 type play struct {
 	*scenario
 	load
@@ -22,23 +22,23 @@ type play struct {
 	duration time.Duration
 	slo      time.Duration
 	book     verdict.Book
-	stage    *stage.Stage // nil: the targets are somebody's
+	stage    *stage.Stage // nil: a person has named the targets
 	progress io.Writer
 
 	source  *source
 	ledger  *verdict.Ledger
 	report  *report
 	watch   *watch
-	fastest time.Duration // of the executions
+	fastest time.Duration // the shortest latency of an execution
 }
 
-// redisTimeout bounds a look at the counters.
+// redisTimeout bounds one reading of the counters.
 const redisTimeout = 2 * time.Second
 
 func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Duration) error {
 	store, err := redis.Open(ctx, config.Redis{
 		URL: config.Secret(url), KeyPrefix: prefix, Timeout: redisTimeout,
-		Buckets: 1, // in a cluster where no gateway has run under the prefix: otherwise as many as are written down there
+		Buckets: 1, // used only in a cluster where no gateway has run under the prefix and written down its own number
 	}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
@@ -47,7 +47,7 @@ func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Dura
 	return nil
 }
 
-// run plays it, writes the report into dir, and returns errViolated if a promise was not kept.
+// run plays the scenario, writes the report into dir, and returns errViolated if a promise was not kept.
 func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	if err := p.checkSeed(ctx); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// What was sent is judged, also where Ctrl-C ended it early.
+	// Even if Ctrl-C ended the load early, the part that was sent is judged.
 	after, err := p.book.Quiet(context.WithoutCancel(ctx), &before)
 	if err != nil {
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
@@ -97,8 +97,8 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// send delivers everything, and returns what a person should know of it. repeated is how often an nginx sent something
-// on.
+// send delivers everything and returns notes for a person. repeated is how many deliveries an nginx sent to the
+// replicas; 0 if there is none.
 func (p *play) send(ctx context.Context) (notes []string, repeated int64, err error) {
 	switch p.kind {
 	case search:
@@ -123,10 +123,10 @@ func (p *play) sendOnce(ctx context.Context) (notes []string, err error) {
 	return notes, err
 }
 
-// tooLate is when a load's own lateness should be known to who reads its latencies.
+// tooLate is the lateness of the load itself from which the report mentions it, since it distorts the latencies.
 const tooLate = 50 * time.Millisecond
 
-// see enters a result everywhere.
+// see adds a result to the ledger, the progress line and the report.
 func (p *play) see(r result) error {
 	a := r.answer()
 	p.ledger.Note(a)
@@ -174,7 +174,7 @@ func (p *play) sendThroughProxy(ctx context.Context) (notes []string, repeated i
 // killEvery is the pause between a replica's return and the next kill.
 const killEvery = time.Second
 
-// checkSeed refuses to send again what Redis remembers: it would be answered from there, and nothing would be executed.
+// checkSeed refuses a seed whose webhooks Redis remembers: they would be replayed, and nothing would be executed.
 func (p *play) checkSeed(ctx context.Context) error {
 	first := newSchedule(p.scenario, newSource(p.name, p.seed), p.rate, p.duration)
 	for d, ok := first.next(); ok; d, ok = first.next() {

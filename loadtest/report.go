@@ -22,11 +22,11 @@ import (
 const (
 	resultsFile = "results.bin" // for vegeta report, vegeta plot and vegeta encode
 	reportFile  = "report.txt"
-	hdrFile     = "latency.hdr" // for HdrHistogram's plotter, and any other
+	hdrFile     = "latency.hdr" // for HdrHistogram's plotter and other tools
 	pageFile    = "report.html"
 )
 
-// buckets of the latency histogram.
+// buckets are those of the latency histogram.
 var buckets = vegeta.Buckets{
 	0, 500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond,
 	20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
@@ -59,7 +59,7 @@ func newReport(dir, title string) (*report, error) {
 	}, nil
 }
 
-// add enters a result. Of bodies and headers, which the verdict has seen, the raw file keeps none.
+// add adds a result. The raw file keeps no bodies and headers; the verdict has seen them.
 func (r *report) add(of result) error {
 	r.metrics.Add(of.Result)
 	r.series.add(of)
@@ -71,7 +71,7 @@ func (r *report) add(of result) error {
 	return nil
 }
 
-// write ends the report with what was found, and prints it.
+// write completes the report with the findings, and prints it.
 func (r *report) write(out io.Writer, findings []verdict.Finding, notes []string) error {
 	r.metrics.Close()
 	var text strings.Builder
@@ -115,7 +115,7 @@ var pageText string
 
 var page = template.Must(template.New("page").Parse(pageText))
 
-// page has all that it needs in itself: uPlot comes with vegeta.
+// page needs no other file: uPlot comes with vegeta.
 func (r *report) page(w io.Writer, text string) error {
 	script, err := asset("uPlot.min.js")
 	if err != nil {

@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// scenario is which webhooks are delivered when.
+// scenario says which webhooks are delivered at which times.
 type scenario struct {
 	name, about string
-	beat        func(*schedule)                        // brings deliveries, at least one
-	pulse       func(at time.Duration) (times float64) // of the rate; nil: always 1
+	beat        func(*schedule)                        // adds deliveries to the schedule, at least one
+	pulse       func(at time.Duration) (times float64) // factor of the rate at a time; nil: always 1
 
-	// Unless a person asks otherwise.
+	// The defaults, unless a person asks for others.
 	rate     float64
 	duration time.Duration
 
-	delay time.Duration // how long the logic takes, at least
+	delay time.Duration // shortest time that the logic must take
 	kind  kind
 }
 
-// kind is how a scenario is played.
+// kind says in which way a scenario is played.
 type kind uint8
 
 const (
 	plain   kind = iota
-	lasting      // for so long that records come and go
-	search       // again and again, for the highest rate
-	proxied      // behind an nginx that repeats, before replicas that are killed and started again
+	lasting      // long enough for records to expire
+	search       // repeatedly, to find the highest rate
+	proxied      // through an nginx that repeats deliveries, while replicas are killed and started again
 )
 
-// dialog is one that goes on.
+// dialog is a dialog that goes on.
 type dialog struct {
 	id       string
 	sequence int64
@@ -97,7 +97,7 @@ var scenarios = []*scenario{
 
 const slow = 2 * time.Second
 
-// storm is the same webhook for a time, then another one.
+// storm returns the same webhook for a while, then another one.
 func (s *schedule) storm(lasts time.Duration) *webhook {
 	if s.now >= s.until {
 		s.same, s.until = s.webhook(), s.now+lasts
@@ -105,7 +105,8 @@ func (s *schedule) storm(lasts time.Duration) *webhook {
 	return s.same
 }
 
-// retried delivers a webhook and then again, after 50 ms, 100 ms, 200 ms, … with a jitter of half of that up and down.
+// retried delivers a webhook and repeats it after 50 ms, 100 ms, 200 ms, … with a jitter of up to half of that in both
+// directions.
 func (s *schedule) retried(w *webhook, times int) {
 	s.deliver(w, 0)
 	var after time.Duration
@@ -116,7 +117,7 @@ func (s *schedule) retried(w *webhook, times int) {
 	}
 }
 
-// day is one step of one of a hundred dialogs; a dialog has up to 20.
+// day delivers one step of one of a hundred dialogs; a dialog has up to 20 steps.
 func (s *schedule) day() {
 	const together, steps = 100, 20
 	if s.open == nil {
@@ -156,17 +157,17 @@ func named(name string) *scenario {
 	return scenarios[i]
 }
 
-// settings are those of the replicas that are started for it.
+// settings returns the settings of the replicas that are started for a scenario.
 func (s *scenario) settings() []string {
 	var settings []string
 	if s.delay > 0 {
 		settings = append(settings, "ECHO_DELAY="+s.delay.String())
 	}
 	if s.kind == lasting {
-		settings = append(settings, "RESULT_TTL=2m", "JOURNAL_AGE=2m") // what is kept levels off within a test
+		settings = append(settings, "RESULT_TTL=2m", "JOURNAL_AGE=2m") // the number of records levels off within a test
 	}
 	if s.kind == proxied {
-		// A killed replica's webhooks wait for its lease.
+		// The webhooks of a killed replica stay blocked until their leases end.
 		settings = append(settings, "LOCK_TTL=1s", "REDIS_TIMEOUT=300ms")
 	}
 	return settings

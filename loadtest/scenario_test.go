@@ -19,10 +19,10 @@ import (
 	"github.com/oncegate/oncegate/loadtest/stage"
 )
 
-// flush is the METRICS_FLUSH of all gateways here.
+// flush is the METRICS_FLUSH of all gateways in these tests.
 const flush = 50 * time.Millisecond
 
-// shared is a stage that tests load one after the other, each with webhooks of its own.
+// shared is a stage that the tests load one after the other, each with webhooks of its own.
 var shared *stage.Stage
 
 func TestMain(m *testing.M) { os.Exit(onStage(m)) }
@@ -42,7 +42,7 @@ func onStage(m *testing.M) int {
 	return m.Run()
 }
 
-// on are the arguments that load a stage, by whichever URLs.
+// on returns the arguments that load a stage, through these URLs.
 func on(s *stage.Stage, targets ...string) []string {
 	args := []string{"--redis-url", s.RedisURL()}
 	for _, t := range targets {
@@ -160,7 +160,7 @@ func TestAReportCanBeReadWithoutTheNetworkAndByVegeta(t *testing.T) {
 	}
 }
 
-// when does something as soon as a text is written.
+// when calls a function as soon as a text is written.
 type when struct {
 	text string
 	do   func()

@@ -9,33 +9,33 @@ import (
 // delivery is one POST.
 type delivery struct {
 	at     time.Duration // from the start
-	number int           // 1 for the first
+	number int           // counts from 1
 	*webhook
 }
 
-// schedule says what is delivered when, from a scenario's beats. Each beat brings deliveries, at once or later, and the
-// next one comes when the rate has room for as many.
+// schedule says what is delivered when, from a scenario's beats. Each beat adds deliveries, due at once or later. The
+// next beat comes when the rate has room for as many deliveries as this one added.
 type schedule struct {
 	*source
 	scenario *scenario
 	rate     float64       // deliveries a second
 	end      time.Duration // no beat after it
-	now      time.Duration // when the next beat is
-	brought  int           // deliveries, by the beat under way
-	agenda   []delivery    // by time
-	number   int           // of the last one that was due
+	now      time.Duration // time of the next beat
+	brought  int           // number of deliveries that the current beat has added
+	agenda   []delivery    // ordered by time
+	number   int           // of the last delivery that was due
 
-	// What beats remember.
-	same  *webhook      // of a storm
-	until time.Duration // when another one takes its place
-	open  []dialog      // of a day
+	// The state of the beats.
+	same  *webhook      // the webhook of the current storm
+	until time.Duration // when another webhook takes its place
+	open  []dialog      // the dialogs of a day that go on
 }
 
 func newSchedule(s *scenario, from *source, rate float64, duration time.Duration) *schedule {
 	return &schedule{source: from, scenario: s, rate: rate, end: duration}
 }
 
-// deliver puts a webhook on the agenda, some time after the beat.
+// deliver schedules a webhook for some time after the current beat.
 func (s *schedule) deliver(w *webhook, after time.Duration) {
 	d := delivery{at: s.now + after, webhook: w}
 	i, _ := slices.BinarySearchFunc(s.agenda, d.at+1,
@@ -44,7 +44,7 @@ func (s *schedule) deliver(w *webhook, after time.Duration) {
 	s.brought++
 }
 
-// next returns the next delivery, until there is none.
+// next returns the next delivery; ok is false if there is none.
 func (s *schedule) next() (d delivery, ok bool) {
 	for s.now < s.end && (len(s.agenda) == 0 || s.now <= s.agenda[0].at) {
 		s.brought = 0

@@ -9,7 +9,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// all is what a scenario delivers.
+// all returns all deliveries of a scenario.
 func all(name string, seed uint64, rate float64, duration time.Duration) (deliveries []delivery) {
 	s := named(name)
 	for of := newSchedule(s, newSource(name, seed), rate, duration); ; {

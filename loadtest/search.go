@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// search plays the scenario again and again and tells of each try.
+// search plays the scenario again and again at different rates, and returns a note about each try.
 func (p *play) search(ctx context.Context) (notes []string, err error) {
 	highest, notes, err := p.highest(ctx, p.see)
 	return append(notes, fmt.Sprintf("highest   %.0f deliveries a second keep p99 under %v", highest, p.slo)), err
 }
 
-// highest doubles the rate until the limit is broken, and then halves the gap between the highest rate that kept it and
-// the lowest that did not. It is 0 where none did.
+// highest doubles the rate until p99 exceeds the limit. Then it halves the gap between the highest rate that kept the
+// limit and the lowest that did not. It returns 0 if no rate kept it.
 func (p *play) highest(ctx context.Context, see func(result) error) (kept float64, tries []string, err error) {
-	const near = 1.05 // of the one to the other: then it is found
+	const near = 1.05 // ratio of these two rates at which the search ends
 	for rate, broken := p.rate, 0.0; ctx.Err() == nil && (broken == 0 || broken > max(kept*near, kept+1)); {
 		under, told, err := p.try(ctx, rate, see)
 		if err != nil {
@@ -36,8 +36,8 @@ func (p *play) highest(ctx context.Context, see func(result) error) (kept float6
 	return kept, tries, nil
 }
 
-// try plays the scenario at a rate. It is broken off as soon as the limit cannot be kept any more, so that a rate that
-// is too high leaves no pile of what nobody waits for.
+// try plays the scenario at one rate. It stops as soon as the limit cannot be kept any more, so that a rate that is too
+// high leaves no backlog.
 func (p *play) try(ctx context.Context, rate float64, see func(result) error) (under bool, told string, err error) {
 	var latencies []time.Duration
 	slow, planned := 0, rate*p.duration.Seconds()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// series is what happened when, for the charts.
+// series records what happened when, for the charts.
 type series struct {
 	points []point
 	memory []sample
@@ -19,7 +19,7 @@ type point struct {
 	outcome string
 }
 
-// sample is the memory that a process had, in bytes.
+// sample is the memory of each process at one time, in bytes.
 type sample struct {
 	at    time.Duration
 	bytes map[string]int64 // by the process's name
@@ -30,29 +30,29 @@ func (s *series) add(r result) {
 	s.points = append(s.points, point{r.Timestamp, r.Latency, a.Outcome()})
 }
 
-// line is one line of a chart: a value for each of the chart's times, null where there is none.
+// line is one line of a chart: one value for each of the chart's times, null if there is none.
 type line struct {
 	Name   string     `json:"name"`
 	Values []*float64 `json:"values"`
 }
 
-// chart is lines over a common axis.
+// chart is a chart of lines over a common axis.
 type chart struct {
 	Title string    `json:"title"`
 	Unit  string    `json:"unit"`
 	X     []float64 `json:"x"` // seconds, or 1/(1-percentile)
 	Lines []line    `json:"lines"`
-	Log   bool      `json:"log"`  // the axis of values
-	Tail  bool      `json:"tail"` // the other axis is percentiles
+	Log   bool      `json:"log"`  // the axis of values is logarithmic
+	Tail  bool      `json:"tail"` // the other axis holds percentiles
 }
 
-// intervals is how many a chart is divided into, at most; none is shorter than interval.
+// intervals bounds into how many intervals a chart is divided; none of them is shorter than interval.
 const (
 	intervals = 240
 	interval  = 100 * time.Millisecond
 )
 
-// charts draws latency by the time of sending, and throughput by the time of the answer.
+// charts returns latency by the time of sending, and throughput by the time of the answer.
 func (s *series) charts() []chart {
 	if len(s.points) == 0 {
 		return nil
@@ -110,7 +110,7 @@ func (s *series) charts() []chart {
 	return all
 }
 
-// tail is latency by percentile, the HDR histogram's plot.
+// tail returns latency by percentile, as in HdrHistogram's plots.
 func (s *series) tail() chart {
 	all := make([]time.Duration, 0, len(s.points))
 	for _, p := range s.points {
@@ -140,7 +140,7 @@ func (s *series) memories() chart {
 	return c
 }
 
-// quantile is of what is sorted.
+// quantile returns a quantile of sorted values.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }

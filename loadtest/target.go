@@ -7,11 +7,11 @@ import (
 	"net/url"
 )
 
-// path is where a gateway takes webhooks.
+// path is the path at which a gateway takes webhooks.
 const path = "/webhook/cognigy"
 
-// address reads a --target. Whoever loads a machine must own it: one that is not on loopback is refused unless they say
-// so.
+// address parses a --target. A target that is not on loopback is refused unless the person says that the machine is
+// theirs: nobody may load somebody else's.
 func address(ctx context.Context, target string, owned bool) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {

@@ -9,7 +9,7 @@ func TestOnlyLoopbackIsLoaded(t *testing.T) {
 	for _, c := range []struct {
 		target string
 		owned  bool
-		want   string // or a part of the error
+		want   string // the address, or a part of the error
 	}{
 		{"http://127.0.0.1:8000", false, "http://127.0.0.1:8000/webhook/cognigy"},
 		{"http://localhost:8000/", false, "http://localhost:8000/webhook/cognigy"},

@@ -23,8 +23,8 @@ func TestAVerdictThatCannotBeReachedIsAnError(t *testing.T) {
 	const metrics = "cognigy:metrics"
 
 	for name, c := range map[string]struct {
-		before func(redis func(args ...string) string)                           // the load
-		midway func(server *redistest.Server, redis func(args ...string) string) // of it
+		before func(redis func(args ...string) string)                           // runs before the load
+		midway func(server *redistest.Server, redis func(args ...string) string) // runs during the load
 		want   string
 	}{
 		"another program's value stands there": {
@@ -47,7 +47,7 @@ func TestAVerdictThatCannotBeReachedIsAnError(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t) // one that the replica does not count in
+			server := redistest.Start(t) // the replica counts in another one
 			client := redistest.Client(t, server.Addr())
 			redis := func(args ...string) string { return redistest.Do(t, client, args...) }
 			if c.before != nil {

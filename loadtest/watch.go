@@ -12,12 +12,12 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// watch rewrites the progress line, and looks at the memory, once a second.
+// watch rewrites the progress line and samples the memory once a second.
 type watch struct {
 	out    io.Writer
 	name   string
 	began  time.Time
-	look   func() map[string]int64 // memory, by process; nil: none of ours
+	look   func() map[string]int64 // memory by process; nil: the processes are not ours
 	memory []sample
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -25,7 +25,7 @@ type watch struct {
 	mu       sync.Mutex
 	answered int
 	errors   int
-	recent   []time.Duration // latencies since the last line
+	recent   []time.Duration // latencies since the line was last written
 }
 
 func (p *play) newWatch() *watch {
@@ -54,7 +54,7 @@ func (w *watch) end() {
 	w.done.Wait()
 }
 
-// note counts an answer; failure is one outside of 200 to 399, or none.
+// note counts an answer. failure says that there was none, or that its status was not 200 to 399.
 func (w *watch) note(latency time.Duration, failure bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,7 +86,7 @@ func (w *watch) sample() {
 	}
 }
 
-// grown tells what became of the memory: at the end, and after a tenth of the time, when all that starts has started.
+// grown compares the memory at the end with that after a tenth of the time, when everything has started.
 func (w *watch) grown() []string {
 	if len(w.memory) < 2 {
 		return nil

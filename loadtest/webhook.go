@@ -8,15 +8,15 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// webhook is one that a flow would send, or, malformed, one that it should not.
+// webhook is a body that a flow would send or, if it is malformed, one that a flow should not send.
 type webhook struct {
-	fingerprint fingerprint.Fingerprint // of a well-formed one
+	fingerprint fingerprint.Fingerprint // zero if the body is malformed
 	body        []byte
 	malformed   bool
 }
 
-// source makes webhooks: the same ones in the same order for the same scenario and seed. Their dialogs are named for
-// both, so that they are known in a log, and no scenario sends what another one has sent.
+// source makes webhooks: the same ones in the same order for the same scenario and seed. Both are part of the names of
+// its dialogs. So a log shows where a webhook comes from, and no scenario sends a webhook of another one.
 type source struct {
 	prefix  string
 	random  *rand.Rand
@@ -28,17 +28,17 @@ func newSource(scenario string, seed uint64) *source {
 	_, _ = name.Write([]byte(scenario))
 	return &source{
 		prefix: fmt.Sprintf("loadtest-%s-%d-", scenario, seed),
-		random: rand.New(rand.NewPCG(seed, name.Sum64())), //nolint:gosec // chooses what is sent, guards nothing
+		random: rand.New(rand.NewPCG(seed, name.Sum64())), //nolint:gosec // it chooses webhooks and protects nothing
 	}
 }
 
-// dialog begins a new one.
+// dialog begins a new dialog.
 func (s *source) dialog() string {
 	s.dialogs++
 	return fmt.Sprintf("%s%06d", s.prefix, s.dialogs)
 }
 
-// webhook is the first of a new dialog.
+// webhook returns the first webhook of a new dialog.
 func (s *source) webhook() *webhook { return s.webhookOf(s.dialog(), 1) }
 
 var cities = [...]string{"FRA", "LIS", "OSL", "ATH", "DUB", "Zürich"}
@@ -56,7 +56,7 @@ func (s *source) webhookOf(dialog string, sequence int64) *webhook {
 
 func (s *source) city() string { return cities[s.random.IntN(len(cities))] }
 
-// malformations are bodies that are no webhook. %q is the dialog.
+// malformations are bodies that are not a webhook. %q stands for the dialog.
 var malformations = [...]string{
 	"%q",
 	`{"dialogId":%q,"nodeId":"book-flight","sequence":1`,

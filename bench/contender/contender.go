@@ -1,4 +1,4 @@
-// Package contender knows the programs that are compared: how each is built, started and set up. It drives none of
+// Package contender knows the programs that are compared: how each is built, started and configured. It does not load
 // them.
 package contender
 
@@ -13,32 +13,32 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// Contender is a program that can be started.
+// Contender is a program that can be compared.
 type Contender struct {
 	Name     string
-	Title    string // one line on what it is
-	Replicas int    // in the comparison of speed
-	Gate     bool   // it decides who executes: all but bare
+	Title    string // describes it in one line
+	Replicas int    // number of replicas in the comparison of speed
+	Gate     bool   // it decides who executes; true for all but bare
 
-	// prepare builds it, or finds out what is missing.
+	// prepare builds the program, or says what is missing.
 	prepare func(ctx context.Context, dir string) error
 	// start runs one replica.
 	start func(o options) (*process.Process, error)
 }
 
-// options are what a replica is started with.
+// options are the settings of a replica.
 type options struct {
-	bin     string // where prepare has put programs
-	dir     string // of its own
-	address string // to listen on
-	redis   string // host:port
+	bin     string // directory in which prepare has put programs
+	dir     string // directory of this replica alone
+	address string // address to listen on
+	redis   string // host:port of Redis
 	delay   time.Duration
 }
 
 // Bare is the name of the contender that all others are compared with.
 const Bare = "bare"
 
-// All is every contender, in the order of the tables.
+// All returns every contender in the order of the tables.
 func All() []*Contender {
 	return []*Contender{
 		{Name: Bare, Title: "a fasthttp server that answers the same bytes and does nothing else", Replicas: 1,
@@ -62,10 +62,10 @@ func All() []*Contender {
 	}
 }
 
-// Prepare builds the contender into a directory. What is missing is told in the error.
+// Prepare builds the contender into a directory. The error says what is missing.
 func (c *Contender) Prepare(ctx context.Context, bin string) error { return c.prepare(ctx, bin) }
 
-// Running is a contender's replicas and their Redis.
+// Running is a contender that was started: its replicas and their Redis.
 type Running struct {
 	*Contender
 	Addresses []string
@@ -74,8 +74,8 @@ type Running struct {
 	dirs      []string
 }
 
-// Start runs replicas of the contender on a Redis, which it stops in the end. It returns when all answer; what they
-// answer to a first webhook is checked.
+// Start starts replicas of the contender on a Redis, which Stop ends with them. It returns when all of them answer, and
+// checks their answers to a first webhook.
 func (c *Contender) Start(
 	ctx context.Context, bin string, store *process.Redis, replicas int, delay time.Duration, sequences *load.Sequences,
 ) (*Running, error) {
@@ -129,10 +129,10 @@ func (r *Running) Stop() {
 	}
 }
 
-// CPU is the time that the replicas together have used.
+// CPU returns the CPU time that the replicas together have used.
 func (r *Running) CPU() (time.Duration, error) { return total(r.replicas, (*process.Process).CPU) }
 
-// Memory is the resident memory of the replicas together, in bytes.
+// Memory returns the resident memory of the replicas together, in bytes.
 func (r *Running) Memory() (int64, error) { return total(r.replicas, (*process.Process).Memory) }
 
 func total[N int64 | time.Duration](

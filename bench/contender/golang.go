@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/bench/process"
 )
 
-// build compiles a package of this module, or the gateway's own beside it.
+// build compiles a package of this module, or the gateway in the directory above it.
 func build(name, where string) func(context.Context, string) error {
 	return func(ctx context.Context, bin string) error {
 		dir, target := ".", where
@@ -20,7 +20,7 @@ func build(name, where string) func(context.Context, string) error {
 		}
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, name), target)
 		cmd.Dir = dir
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then removes what it has built with
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go then removes its temporary files
 		cmd.WaitDelay = 5 * time.Second
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building it: %w: %.500s", err, output)
@@ -44,12 +44,12 @@ func golang(name string) func(options) (*process.Process, error) {
 func oncegate(o options) (*process.Process, error) {
 	return process.Start(o.dir, []string{
 		"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error", "ECHO_DELAY=" + o.delay.String(),
-		// Several wait at a time while one is measured: none of them sweeps in another's turn.
+		// While one contender is measured, others are idle: no sweep of theirs may fall into its turn.
 		"SWEEP_INTERVAL=" + time.Hour.String(),
 	}, filepath.Join(o.bin, "oncegate"))
 }
 
-// without runs Oncegate without one of the things that make it fast (peers/oncegate).
+// without runs Oncegate without one of the features that make it fast (peers/oncegate).
 func without(what string) func(options) (*process.Process, error) {
 	return func(o options) (*process.Process, error) {
 		return process.Start(o.dir, []string{

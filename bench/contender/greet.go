@@ -23,7 +23,8 @@ func Envelope(sequence int64) []byte {
 		load.Fingerprint(sequence) + `"}`)
 }
 
-// greet sends a webhook and compares the answer with what all should answer: the same fields, and as many bytes.
+// greet sends a webhook and checks that the answer is what every contender must answer: the same fields, and the same
+// number of bytes.
 func greet(ctx context.Context, address string, sequence int64, gate bool) error {
 	c, err := load.Dial(ctx, address)
 	if err != nil {

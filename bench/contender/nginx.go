@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/bench/process"
 )
 
-// nginxModules are where Debian has them; Lua needs the one before it.
+// nginxModules are the paths of modules as Debian installs them; Lua needs the one before it.
 var nginxModules = []string{"/usr/lib/nginx/modules/ndk_http_module.so",
 	"/usr/lib/nginx/modules/ngx_http_lua_module.so"}
 
@@ -35,7 +35,7 @@ func nginxPackages(context.Context, string) error {
 	return nil
 }
 
-// nginxPath is where nginx is: /usr/sbin is in few people's PATH.
+// nginxPath returns the path of nginx. It also looks in /usr/sbin, which is in few people's PATH.
 func nginxPath() (string, error) {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path, nil

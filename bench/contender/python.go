@@ -13,7 +13,8 @@ import (
 	"github.com/oncegate/oncegate/bench/process"
 )
 
-// interpreters are asked in turn: another Python may come first in PATH than the one that Debian's packages are for.
+// interpreters are tried in turn: the first Python in PATH may be another one than the one that Debian's packages are
+// for.
 var interpreters = []string{"python3", "/usr/bin/python3"}
 
 func interpreter(ctx context.Context) (string, error) {

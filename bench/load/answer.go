@@ -5,7 +5,8 @@ import (
 	"errors"
 )
 
-// errAnswer says that a server sent what a load generator does not read: no status, or no Content-Length.
+// errAnswer says that a server sent an answer that a load generator does not read: without a status or a
+// Content-Length.
 var errAnswer = errors.New("an answer without a status or a Content-Length")
 
 var (
@@ -13,8 +14,9 @@ var (
 	contentLength = []byte("content-length:")
 )
 
-// parseAnswer reads the status and the length of what has come of an answer so far. head is the length of the line and
-// the headers, 0 while they are incomplete. Each contender says its Content-Length, so chunks are not read.
+// parseAnswer reads the status and the length from the part of an answer that has come so far. head is the length of
+// the status line and headers, or 0 while they are incomplete. Each contender sends a Content-Length, so chunks are not
+// read.
 func parseAnswer(got []byte) (status, head, body int, err error) {
 	end := bytes.Index(got, endOfHead)
 	if end < 0 {
@@ -33,7 +35,7 @@ func parseAnswer(got []byte) (status, head, body int, err error) {
 			return 0, 0, 0, errAnswer
 		}
 		line = line[next+1:]
-		// Most lines begin with another letter: two comparisons instead of one that folds.
+		// Most lines begin with another letter: this costs two comparisons instead of one that ignores case.
 		if len(line) > len(contentLength) && line[0]|0x20 == 'c' && bytes.EqualFold(line[:len(contentLength)],
 			contentLength) {
 			value, _, _ := bytes.Cut(line[len(contentLength):], []byte{'\r'})
@@ -45,7 +47,7 @@ func parseAnswer(got []byte) (status, head, body int, err error) {
 	}
 }
 
-// number is a plain decimal, or -1.
+// number returns the value of a plain decimal, or -1.
 func number(digits []byte) int {
 	if len(digits) == 0 || len(digits) > 9 {
 		return -1

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Connection is one keep-alive connection that sends the webhook and reads the answer. One goroutine may use it at a
-// time.
+// Connection is a keep-alive connection that sends webhooks and reads the answers. It is not safe for concurrent use.
 type Connection struct {
 	conn       net.Conn
 	request    []byte
@@ -17,7 +16,7 @@ type Connection struct {
 	answer     []byte
 }
 
-// maxAnswer is more than any contender answers.
+// maxAnswer exceeds the answers of all contenders.
 const maxAnswer = 8 << 10
 
 // Dial opens a connection to host:port.
@@ -35,7 +34,7 @@ func Dial(ctx context.Context, address string) (*Connection, error) {
 // Close ends the connection.
 func (c *Connection) Close() { _ = c.conn.Close() }
 
-// Until makes everything on the connection fail after a time.
+// Until sets a deadline for everything on the connection.
 func (c *Connection) Until(t time.Time) { _ = c.conn.SetDeadline(t) }
 
 // Post sends the webhook with a sequence. The body is valid until the next call.

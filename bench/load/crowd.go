@@ -1,5 +1,5 @@
-// Package load sends webhooks over many connections at once and counts what comes back. It is made to cost little,
-// since it shares the machine with what it measures: no HTTP library, prebuilt bytes, a goroutine a connection.
+// Package load sends webhooks over many connections at once and counts the answers. It is made to cost little, because
+// it shares the machine with what it measures: no HTTP library, prebuilt bytes, one goroutine for each connection.
 package load
 
 import (
@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// Workload is which webhooks are sent.
+// Workload says which webhooks are sent.
 type Workload string
 
 // The workloads.
 const (
-	Storm     Workload = "storm"      // one webhook that is done, over and over
-	Retries   Workload = "retries"    // each webhook three times, the next time after the answer
+	Storm     Workload = "storm"      // one finished webhook, over and over
+	Retries   Workload = "retries"    // each webhook three times, each time after the previous answer
 	FirstTime Workload = "first-time" // each webhook once
 )
 
-// times is how often a webhook is sent; 0: always the same.
+// times returns how often each webhook is sent; 0: there is only one.
 func (w Workload) times() int64 { return map[Workload]int64{Retries: 3, FirstTime: 1}[w] }
 
-// grace is how long answers are waited for after the end of a run.
+// grace is how long a run waits for answers after its end.
 const grace = 10 * time.Second
 
-// Crowd is many connections, in turn to each of the addresses.
+// Crowd is a group of connections, in turn to each of the addresses.
 type Crowd []*Connection
 
 // Gather opens n connections.
@@ -52,21 +52,21 @@ func (c Crowd) Close() {
 	}
 }
 
-// Limit ends a run at whichever comes first.
+// Limit ends a run at the first of its bounds that is reached.
 type Limit struct {
 	Time     time.Duration
 	Requests int64
 }
 
-// Outcome is what a run saw.
+// Outcome is what a run counted.
 type Outcome struct {
-	Requests  int64 // answered with 200
-	Errors    int64 // answered otherwise, or not at all
+	Requests  int64 // number of answers with 200
+	Errors    int64 // number of other answers, and of requests without an answer
 	Elapsed   time.Duration
-	Latencies Histogram // of those answered with 200
+	Latencies Histogram // of answers with 200
 }
 
-// Drive sends a workload in a closed loop: each connection sends its next webhook when the last one is answered.
+// Drive sends a workload in a closed loop: each connection sends its next webhook when the previous one is answered.
 func (c Crowd) Drive(ctx context.Context, w Workload, sequences *Sequences, limit Limit) (*Outcome, error) {
 	var sent atomic.Int64
 	var lock sync.Mutex // guards outcome and broken
@@ -74,7 +74,7 @@ func (c Crowd) Drive(ctx context.Context, w Workload, sequences *Sequences, limi
 	var broken error
 	same := sequences.Next()
 	if w == Storm && len(c) > 0 {
-		// A storm is over what is done already: what comes while it runs is another comparison.
+		// A storm sends a webhook that is finished already: duplicates of a running webhook are another comparison.
 		c[0].Until(time.Now().Add(grace))
 		if _, _, err := c[0].Post(same); err != nil {
 			return nil, fmt.Errorf("%s: %w", w, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/bench/load"
 )
 
-// server answers as a contender and counts how often each sequence came.
+// server answers like a contender and counts how often each sequence came.
 func server(t *testing.T) (address string, came func() map[int64]int) {
 	var lock sync.Mutex
 	counts := map[int64]int{}

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Durations are counted in nanoseconds, in buckets that double, each cut into 64: a value is known to 1/64, or 1.6 %,
-// of itself, which is less than one round differs from the next.
+// Durations are counted in buckets that double in width, each cut into 64. A value is therefore exact to 1/64 (1.6 %),
+// which is less than rounds differ.
 const (
 	fineBits = 6
 	fine     = 1 << fineBits
-	buckets  = fine * (40 - fineBits) // up to 2^39 ns, nine minutes; what is longer counts as that
+	buckets  = fine * (40 - fineBits) // up to 2^39 ns, nine minutes; longer durations count as that
 )
 
-// Histogram counts durations. One goroutine may use it at a time.
+// Histogram counts durations. It is not safe for concurrent use.
 type Histogram struct {
 	counts [buckets]uint32
 	total  uint64
 }
 
-// bucket is where a duration of so many nanoseconds is counted.
+// bucket returns the bucket of a duration in nanoseconds.
 func bucket(ns uint64) int {
 	if ns < fine {
 		return int(ns)
@@ -28,7 +28,7 @@ func bucket(ns uint64) int {
 	return min(shift<<fineBits+int(ns>>shift), buckets-1)
 }
 
-// highest is the longest duration that a bucket counts.
+// highest returns the longest duration that falls into a bucket.
 func highest(at int) uint64 {
 	if at < 2*fine {
 		return uint64(at)
@@ -43,7 +43,7 @@ func (h *Histogram) Record(d time.Duration) {
 	h.total++
 }
 
-// Add counts all that other has counted.
+// Add adds all durations of another histogram.
 func (h *Histogram) Add(other *Histogram) {
 	for at, count := range other.counts {
 		h.counts[at] += count
@@ -51,10 +51,10 @@ func (h *Histogram) Add(other *Histogram) {
 	h.total += other.total
 }
 
-// Count is how many durations were recorded.
+// Count returns the number of durations.
 func (h *Histogram) Count() uint64 { return h.total }
 
-// Quantile is the duration that the share q (0 to 1) of all does not exceed; 0 where nothing was recorded.
+// Quantile returns the duration that the share q (0 to 1) of all durations does not exceed, or 0 if there are none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := max(uint64(q*float64(h.total)+0.5), 1)
 	var seen uint64

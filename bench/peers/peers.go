@@ -1,4 +1,5 @@
-// Package peers has what the contenders are that are not written in Go; those that are stand beside it, a program each.
+// Package peers holds the files of the contenders that are not written in Go. Each contender in Go is a program beside
+// it.
 package peers
 
 import _ "embed" // the files below
@@ -8,7 +9,7 @@ import _ "embed" // the files below
 //go:embed nginx/nginx.conf
 var NginxConfig string
 
-// NginxGate is what nginx runs for a webhook.
+// NginxGate is the script that nginx runs for each webhook.
 //
 //go:embed nginx/gate.lua
 var NginxGate []byte

@@ -1,5 +1,5 @@
-// Package process runs the programs that are measured, and says what they cost. Linux only: that is read from its
-// clocks and from /proc.
+// Package process runs the programs that are measured and says what they cost. It works on Linux only: it reads Linux'
+// process clocks and /proc.
 package process
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// Process is a program that was started, with the processes that it starts itself.
+// Process is a program that was started, together with the processes that it starts itself.
 type Process struct {
 	*proc.Process
 	name string
@@ -30,14 +30,14 @@ func Start(dir string, environment []string, name string, args ...string) (*Proc
 	return &Process{p, name}, nil
 }
 
-// CPU is the time, user and system, that the process and those it started have used. The kernel's clock of a process is
-// what /proc/PID/stat tells in hundredths of a second, in nanoseconds: a short run needs them.
+// CPU returns the time, user and system, that the process and its children have used. It reads the kernel's clock of
+// each process in nanoseconds, because /proc/PID/stat counts in hundredths of a second, too coarse for a short run.
 func (p *Process) CPU() (time.Duration, error) {
 	var sum time.Duration
 	family, err := p.Family()
 	for _, pid := range family {
 		var used unix.Timespec
-		clock := int32(^pid<<3 | 2) // CPUCLOCK_SCHED of another process
+		clock := int32(^pid<<3 | 2) // the id of another process' CPUCLOCK_SCHED
 		if err := unix.ClockGettime(clock, &used); err != nil {
 			return 0, fmt.Errorf("CPU time of %s: %w", p.name, err)
 		}

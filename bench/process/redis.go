@@ -10,7 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// Redis is a redis-server of its own, on loopback, that keeps nothing on disk.
+// Redis is a redis-server on loopback that keeps nothing on disk.
 type Redis struct {
 	*Process
 	Address string
@@ -50,7 +50,7 @@ func (r *Redis) Stop() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// UsedMemory is what Redis says that its data takes, in bytes.
+// UsedMemory returns how many bytes Redis says that its data takes.
 func (r *Redis) UsedMemory(ctx context.Context) (int64, error) {
 	text, err := r.Client.InfoMap(ctx, "memory").Result()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package backoff spaces tries so that those who failed together do not come back together.
+// Package backoff makes random pauses between tries, so that callers that failed together do not come back together.
 package backoff
 
 import (
@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Backoff makes the pauses of one caller between its tries. The n-th pause, from 0, is of any length up to First
-// doubled n times, at most Most (full jitter). There is no lower bound: the next one's bound doubles however short a
-// pause was, so that a few tries may follow at once and no more. The zero value is no Backoff: both must be above 0.
+// Backoff makes the pauses of one caller between its tries. The n-th pause, counted from 0, is random between 0 and
+// First doubled n times, at most Most (full jitter). A pause may be very short, but the bound doubles all the same, so
+// that only a few tries can follow each other at once. Both fields must be above 0.
 type Backoff struct {
 	First, Most time.Duration
 
-	bound time.Duration // of the last pause
+	bound time.Duration // bound of the last pause
 }
 
 // Next returns the next pause, above 0.
@@ -21,7 +21,7 @@ func (b *Backoff) Next() time.Duration {
 	return Jitter(b.bound)
 }
 
-// Jitter returns a length of time above 0 and up to bound, each as likely as the other. The bound must be above 0.
+// Jitter returns a random length of time above 0 and up to bound, evenly distributed. The bound must be above 0.
 func Jitter(bound time.Duration) time.Duration {
-	return time.Duration(rand.Int64N(int64(bound))) + 1 //nolint:gosec // no token: it only spreads load
+	return time.Duration(rand.Int64N(int64(bound))) + 1 //nolint:gosec // not a secret: it only spreads load
 }

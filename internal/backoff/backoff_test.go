@@ -10,7 +10,7 @@ import (
 func TestAPauseIsOfAnyLengthUpToABoundThatDoubles(t *testing.T) {
 	const callers = 2000
 	bounds := []time.Duration{10, 20, 40, 80, 100, 100}
-	var parts [6][4]int // how many pauses fell into each quarter of their bound
+	var parts [6][4]int // number of pauses in each quarter of their bound
 	for range callers {
 		b := backoff.Backoff{First: 10, Most: 100}
 		for n, bound := range bounds {

@@ -35,7 +35,7 @@ var (
 	key  = keys.Record(fingerprint.Of([]byte(dialog), []byte(node), sequence))
 )
 
-// engine is a Redis under the commands.
+// engine is a Redis with the commands before it.
 type engine struct {
 	*testing.T
 	client rueidis.Client
@@ -57,14 +57,14 @@ func onReal(t *testing.T) *engine {
 	return &engine{T: t, client: redistest.Client(t, redistest.Start(t).Addr())}
 }
 
-// deployment is the engine as the commands find it, with a gateway's defaults but for the settling.
+// deployment returns the engine as the commands see it, with a gateway's defaults except for SETTLE.
 func (e *engine) deployment() command.Deployment {
 	return command.Deployment{
 		Client: e.client, Keys: keys, LockTTL: lease, ResultTTL: ttl, RejectedTTL: 5 * time.Minute, DoubtTTL: 720 * time.Hour,
 	}
 }
 
-// webhook is the one whose record the tests plant.
+// webhook is the webhook whose record the tests plant.
 var webhook = command.Webhook{Dialog: dialog, Node: node, Sequence: sequence}
 
 func (e *engine) do(args ...string) string { e.Helper(); return redistest.Do(e.T, e.client, args...) }
@@ -78,7 +78,7 @@ func (e *engine) now() time.Time {
 	return time.Unix(parts[0], parts[1]*1000)
 }
 
-// plant leaves a record; a life of 0 is one without end.
+// plant writes a record; a life of 0 means no TTL.
 func (e *engine) plant(key string, r record.Record, life time.Duration) {
 	e.Helper()
 	args := []string{"SET", key, string(record.Append(nil, r))}
@@ -97,14 +97,14 @@ func (e *engine) recordOf() record.Record {
 	return r
 }
 
-// TestMain lets all tests run in another time zone: what a page tells of times must not depend on where it is read. The
-// zone is set before any server of a test runs, since that reads it too.
+// TestMain runs all tests in another time zone: the times on a page must not depend on where the page is read. The zone
+// is set before any test starts a server, because a server reads it too.
 func TestMain(m *testing.M) {
 	time.Local = time.FixedZone("elsewhere", 5*60*60)
 	os.Exit(m.Run())
 }
 
-// golden holds text against a file of testdata.
+// golden compares text with a file of testdata.
 func golden(t *testing.T, name, text string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// confirmed asks a question and reports whether the answer, a line, is yes. It waits no longer than ctx.
+// confirmed asks a question and reports whether the answer, one line, is yes. It gives up when ctx ends.
 func confirmed(ctx context.Context, question string, in io.Reader, out io.Writer) bool {
 	_, _ = io.WriteString(out, question)
 	answer := make(chan string, 1)
-	go func() { // ends with the line, or with the process: a read cannot be cancelled
+	go func() { // a read cannot be cancelled, so this ends with the line or with the process
 		line, _ := bufio.NewReader(io.LimitReader(in, 100)).ReadString('\n')
 		answer <- line
 	}()

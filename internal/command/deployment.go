@@ -15,25 +15,25 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Deployment is the Redis of a gateway, and what the commands must know of the gateway's settings.
+// Deployment is the Redis of a gateway, with those settings of the gateway that the commands need.
 type Deployment struct {
 	Client rueidis.Client
 	Keys   redis.Keys
 
 	MaxAttempts int
 	StopInDoubt bool // IN_DOUBT=stop
-	Asks        bool // UPSTREAM_STATUS_URL: an attempt in doubt asks the backend before it acts
+	Asks        bool // UPSTREAM_STATUS_URL is set: an attempt in doubt asks the backend first
 
 	Settle, LockTTL, ResultTTL, RejectedTTL, DoubtTTL time.Duration
 
-	Seal *seal.Keys // seal what a person resolves; nil: it stands in Redis as it is
+	Seal *seal.Keys // seals the result that a person gives; nil: it is stored unsealed
 
 	ReplicasAck  int
 	RedisTimeout time.Duration
 }
 
-// known returns ErrNoDeployment where no gateway has counted anything, so that nobody takes another prefix's silence
-// for an answer.
+// known returns ErrNoDeployment if no gateway has ever counted anything under this prefix. Otherwise a wrong KEY_PREFIX
+// would look like an empty Redis.
 func (d Deployment) known(ctx context.Context) error {
 	metrics, err := redis.Metrics(ctx, d.Client, d.Keys)
 	if err == nil && len(metrics) == 0 {
@@ -42,7 +42,7 @@ func (d Deployment) known(ctx context.Context) error {
 	return err
 }
 
-// notFound says that a webhook has no record, or that the whole deployment is another one.
+// notFound returns the error for a webhook without a record, or for a deployment that does not exist.
 func (d Deployment) notFound(ctx context.Context, w Webhook) error {
 	if err := d.known(ctx); err != nil {
 		return fmt.Errorf("%w of %v: %w", ErrNotFound, w, err)
@@ -50,14 +50,14 @@ func (d Deployment) notFound(ctx context.Context, w Webhook) error {
 	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
 }
 
-// do has the script do one operation on a webhook's record. While Redis settles it says so and waits, until ctx ends.
-// After an error the operation may be done or not, and to ask again does no harm.
+// do runs one operation of the script on a webhook's record. While Redis settles it says so and waits, until ctx ends.
+// After an error it is unknown whether the operation was done; repeating it does no harm.
 func (d Deployment) do(
 	ctx context.Context, f fingerprint.Fingerprint, op scripts.Op, out io.Writer,
 ) (scripts.Answer, error) {
 	bucket := d.Keys.Of(f)
 	call := scripts.Call{
-		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // where nothing is ever flushed
+		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // a command never flushes counters
 		Settle: d.Settle, Lease: d.LockTTL, TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL, StopInDoubt: d.StopInDoubt,
 		MaxAttempts: d.MaxAttempts, Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: []scripts.Op{op},
 	}

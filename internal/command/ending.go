@@ -6,13 +6,13 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// ending is how an attempt ended, in a person's words.
+// ending says in a person's words how an attempt ended.
 type ending struct {
 	words   string
-	certain bool // it leaves no doubt of its own: if the record is in doubt, that is of an attempt before it
+	certain bool // it leaves no doubt: a doubt of the record is about an attempt before it
 }
 
-// endings are those of the reasons of failed records, and of what else stands in a record's past.
+// endings holds an ending for each reason of a failed record, and for each other word in a record's past.
 var endings = map[string]ending{
 	"error":      {"failed for certain: it was not done", true},
 	"refused":    {"failed for certain: the backend took no request, or was too busy (429), and did nothing", true},

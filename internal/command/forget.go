@@ -11,10 +11,10 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// ErrRunning says that a webhook is being executed, and that nothing was changed for that reason.
+// ErrRunning says that nothing was changed because the webhook is being executed.
 var ErrRunning = errors.New("it is being executed")
 
-// ErrUnconfirmed says that a person did not say yes.
+// ErrUnconfirmed says that a person did not answer yes.
 var ErrUnconfirmed = errors.New("nothing was forgotten: the answer was not yes (--yes asks nothing)")
 
 const (
@@ -23,11 +23,12 @@ const (
 	wasForced = "An execution that was running may finish its work, but its result is dropped.\n"
 )
 
-// Forget makes the next webhook of this identity execute again, on every replica; force, also where one is being
-// executed. While Redis settles it waits, until ctx ends.
+// Forget makes the next delivery of a webhook execute again, on every replica. With force it does so even while the
+// webhook is being executed. While Redis settles it waits, until ctx ends.
 //
-// Errors: ErrNotFound, ErrRunning, record.ErrForeign where another program's value stands at the key, which is left as
-// it is. After another error the webhook may be forgotten or not; to ask again does no harm.
+// The error is ErrNotFound, ErrRunning, or record.ErrForeign if another program's value stands at the key, which is
+// left as it is. After any other error it is unknown whether the webhook was forgotten; repeating the command does no
+// harm.
 func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Writer) error {
 	f := w.fingerprint()
 	answer, err := d.do(ctx, f, scripts.Forget(d.Keys.Record(f), force), out)
@@ -50,7 +51,7 @@ func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Wr
 	return unexpected(answer, w, "forgotten")
 }
 
-// unexpected words the answers that every operation may get.
+// unexpected returns the error for an answer that any operation may get.
 func unexpected(answer scripts.Answer, w Webhook, done string) error {
 	switch answer.Verdict {
 	case scripts.Foreign:
@@ -63,8 +64,8 @@ func unexpected(answer scripts.Answer, w Webhook, done string) error {
 }
 
 // ForgetDoubtful makes the next delivery of each doubtful webhook execute again whose last attempt ended before a time.
-// The function before returns that time; it is given the time by Redis' clock. ForgetDoubtful says how many they are
-// and asks first, unless yes is set. What changes while a person thinks about it is left as it is.
+// The function before returns that time, given the time by Redis' clock. ForgetDoubtful first says how many webhooks
+// they are, and asks unless yes is set. A webhook that changes meanwhile is left as it is.
 func (d Deployment) ForgetDoubtful(
 	ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer,
 ) error {

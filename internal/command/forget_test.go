@@ -22,10 +22,10 @@ func (e *engine) forget(ctx context.Context, force bool, settle time.Duration) (
 	return out.String(), err
 }
 
-// claim is the next webhook, as the gateway would claim it.
+// claim claims the next webhook, as the gateway would.
 func (e *engine) claim() scripts.Answer { e.Helper(); return e.claimUnder(e.deployment()) }
 
-// claimUnder is the same under other settings.
+// claimUnder does the same under other settings.
 func (e *engine) claimUnder(d command.Deployment) scripts.Answer {
 	e.Helper()
 	reply, err := scripts.Run(e.Context(), e.client, scripts.Call{
@@ -71,7 +71,7 @@ func TestAfterForgetTheNextWebhookExecutes(t *testing.T) {
 	})
 }
 
-// anHour matches milliseconds: an hour, or a little less.
+// anHour matches a number of milliseconds that is an hour, or a little less.
 var anHour = regexp.MustCompile(`^3(600000|5[0-9]{5})$`)
 
 func (e *engine) forgotten() bool {

@@ -23,7 +23,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// gateway is a whole one before a Redis, behind a proxy that can cut it off.
+// gateway is a whole gateway before a Redis, with a proxy between them that can cut it off.
 type gateway struct {
 	*testing.T
 	engine *engine
@@ -37,17 +37,17 @@ type gateway struct {
 	stop   func()
 }
 
-// Execute does what the test has set.
+// Execute runs the logic that the test has set.
 func (g *gateway) Execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	return (*g.logic.Load())(ctx, w)
 }
 
-// Asks tells what the test has set.
+// Asks returns what the test has set.
 func (g *gateway) Asks() bool { return g.asks }
 
 func (g *gateway) does(logic logic.Func) { g.logic.Store(&logic) }
 
-// gateway starts one that notices soon that it was cut off.
+// gateway starts a gateway that notices soon that it was cut off.
 func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	e.Helper()
 	g := &gateway{T: e.T, engine: e, addr: addr, change: change, proxy: redistest.NewProxy(e.T, addr),
@@ -79,7 +79,7 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	return g
 }
 
-// deployment is what the commands know of it.
+// deployment returns what the commands know of the gateway.
 func (g *gateway) deployment() command.Deployment {
 	x := g.config.Execution
 	return command.Deployment{
@@ -90,7 +90,7 @@ func (g *gateway) deployment() command.Deployment {
 	}
 }
 
-// got is what a delivery was answered: its code and the headers that say what it is.
+// got is the answer to a delivery: its code, and the headers that say what it is.
 type got struct {
 	code    int
 	status  string
@@ -131,7 +131,7 @@ func (g *gateway) inspect() string {
 	return out.String()
 }
 
-// unbroken is a page without the breaks of its long lines.
+// unbroken returns a page without the breaks in its long lines.
 func unbroken(page string) string { return strings.Join(strings.Fields(page), " ") }
 
 func (e *engine) eventually(what string, holds func() bool) {
@@ -143,7 +143,7 @@ func (e *engine) eventually(what string, holds func() bool) {
 	}
 }
 
-// Logic of the tests.
+// The logic of the tests.
 
 func fails(err error) logic.Func {
 	return func(context.Context, logic.Webhook) (logic.Result, error) { return logic.Result{}, err }
@@ -155,13 +155,13 @@ func answers(status int, body string) logic.Func {
 	}
 }
 
-// waits goes on until its context ends, and may have done its work.
+// waits runs until its context ends, and then may have had its effect.
 func waits(ctx context.Context, _ logic.Webhook) (logic.Result, error) {
 	<-ctx.Done()
 	return logic.Result{}, context.Cause(ctx)
 }
 
-// stuck goes on, whatever becomes of its context, until the returned function is called.
+// stuck ignores its context and runs until the returned function is called.
 func stuck(g *gateway, body string) (entered <-chan struct{}, release func()) {
 	begun, goOn := make(chan struct{}, 1), make(chan struct{})
 	g.does(func(context.Context, logic.Webhook) (logic.Result, error) {
@@ -172,8 +172,8 @@ func stuck(g *gateway, body string) (entered <-chan struct{}, release func()) {
 	return begun, func() { close(goOn) }
 }
 
-// crash makes a delivery to another replica like it, which is cut off from Redis past its lease. What is returned ends
-// its logic.
+// crash makes a delivery to a second replica, which is cut off from Redis past its lease. The returned function ends
+// that replica's logic.
 func (g *gateway) crash() (owner *gateway, first <-chan got, release func()) {
 	g.Helper()
 	owner = g.engine.gateway(g.addr, g.change)
@@ -181,7 +181,7 @@ func (g *gateway) crash() (owner *gateway, first <-chan got, release func()) {
 	return owner, first, release
 }
 
-// cutOff makes a delivery and cuts its replica off from Redis until its lease is over.
+// cutOff makes a delivery, and cuts its replica off from Redis until its lease has ended.
 func (g *gateway) cutOff() (first <-chan got, release func()) {
 	g.Helper()
 	entered, release := stuck(g, `{"late":true}`)
@@ -194,7 +194,7 @@ func (g *gateway) cutOff() (first <-chan got, release func()) {
 
 var errOdd = errors.New("odd")
 
-// stop makes a gateway stop in doubt, which it may only where it settles.
+// stop sets IN_DOUBT=stop, which needs SETTLE.
 func stop(g *gateway) {
 	g.config.Execution.InDoubt = config.InDoubtStop
 	g.config.Execution.Settle = (config.DialTimeout+g.config.Redis.Timeout)*4/3 + time.Millisecond
@@ -409,7 +409,7 @@ func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
 	}
 }
 
-// TestInspectForetellsWhatTheScriptDecides holds the rule that inspect knows against the script's own, for every state
+// TestInspectForetellsWhatTheScriptDecides compares the rule that inspect knows with the script's own, for every state
 // under every setting.
 func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 	onEach(t, func(e *engine) {
@@ -451,7 +451,7 @@ func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 	})
 }
 
-// foretold is how inspect should begin, by what the script does.
+// foretold returns how inspect should begin, from what the script does.
 func (e *engine) foretold(d command.Deployment) string {
 	e.Helper()
 	switch a := e.claimUnder(d); a.Verdict {

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// maxSaid bounds what is read and told of an answer.
+// maxSaid bounds how many bytes of an answer are read and printed.
 const maxSaid = 512
 
 // Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. An error says why it is
-// not ready. Where url is "", the gateway on this machine that listens on the address is asked; where it has no path,
-// /readyz.
+// not ready. If url is "", it asks the gateway on this machine that listens on the address listen; if url has no path,
+// it asks /readyz.
 func Health(ctx context.Context, url, listen string, bound time.Duration, out io.Writer) error {
 	if url == "" {
 		at, err := reachable(listen)
@@ -38,7 +38,7 @@ func Health(ctx context.Context, url, listen string, bound time.Duration, out io
 		url = request.URL.String()
 	}
 	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: it is asked itself
+		Transport:     &http.Transport{DisableKeepAlives: true}, // without a proxy: it must reach this very gateway
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	reply, err := client.Do(request)
@@ -57,7 +57,7 @@ func Health(ctx context.Context, url, listen string, bound time.Duration, out io
 	return err
 }
 
-// reachable is where a gateway that listens on an address is reached from its own machine.
+// reachable returns the address at which a gateway is reached from its own machine if it listens on the address listen.
 func reachable(listen string) (address string, err error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Inspect puts a webhook's record into words, with what the next delivery gets under the gateway's settings. The result
-// is payload: its size is told, not its content. If there is no record, the error is ErrNotFound.
+// Inspect describes a webhook's record in words, and what its next delivery gets under the gateway's settings. Results
+// are private: it prints their size and not their content. If there is no record, the error is ErrNotFound.
 func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error {
 	found, err := d.look(ctx, w)
 	if err != nil {
@@ -44,7 +44,7 @@ func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error
 	return table.Flush()
 }
 
-// describe writes a line for each thing that there is to say of a record.
+// describe writes a line for each fact about a record.
 func (d Deployment) describe(f finding, line func(label, format string, args ...any)) {
 	r := f.record
 	line("state", "%s", state(&r, f.now))
@@ -92,7 +92,7 @@ func (d Deployment) describe(f finding, line func(label, format string, args ...
 	}
 }
 
-// state is a record's in a person's words.
+// state describes the state of a record in a person's words.
 func state(r *record.Record, now time.Time) string {
 	switch {
 	case crashed(r, now):
@@ -117,7 +117,7 @@ func state(r *record.Record, now time.Time) string {
 	return text
 }
 
-// failed says how the attempt ended whose failure is on record.
+// failed describes how the attempt of a failed record ended.
 func failed(r *record.Record) string {
 	end := endingOf(r.Reason)
 	if r.Doubt && end.certain {
@@ -126,7 +126,7 @@ func failed(r *record.Record) string {
 	return end.words
 }
 
-// by names the replica that a token tells of.
+// by names the replica in a token, for the end of a sentence.
 func by(token string) string {
 	if replica := record.Replica(token); replica != "" {
 		return ", by replica " + plain(replica)
@@ -134,7 +134,7 @@ func by(token string) string {
 	return ""
 }
 
-// past is an attempt before the one on record.
+// past describes an attempt before the one that the record is about.
 func past(a record.Attempt) string {
 	text, words := fmt.Sprintf("attempt %d", a.Number), endingOf(a.How).words
 	if a.Replica != "" {
@@ -144,7 +144,7 @@ func past(a record.Attempt) string {
 	case a.How == "done" && a.Replica == "":
 		text += ","
 		words = "had a result from a person (oncegate resolve), until a person forgot it"
-	case a.How == "done", a.How == "forgotten": // a point in time
+	case a.How == "done", a.How == "forgotten": // the times are one point in time
 		text += ","
 	default:
 		text += ", began"
@@ -156,7 +156,7 @@ func past(a record.Attempt) string {
 	return text + ": " + words
 }
 
-// lease tells how long it holds: no longer than its length, whatever a clock that was stepped back makes of it.
+// lease says how long the lease still holds: at most its length, even if Redis' clock was stepped back.
 func (f finding) lease() string {
 	r := f.record
 	left := min(r.Deadline.Sub(f.now), r.Lease)

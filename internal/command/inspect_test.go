@@ -29,7 +29,7 @@ func (e *engine) inspect() string {
 var secret = record.Result{Status: 201, ContentType: "text/plain; charset=utf-8", Body: bytes.Repeat([]byte("secret\n"),
 	100)}
 
-// found is what a person may inspect at a time: a record, and how long Redis keeps it still (0: for ever).
+// found is what a person may inspect: a record, and how long Redis still keeps it (0: for ever).
 func found(now time.Time) map[string]struct {
 	record record.Record
 	life   time.Duration
@@ -92,7 +92,7 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// TestInspectOnRealRedis compares with the same pages, but for their times, which Redis' clock makes.
+// TestInspectOnRealRedis compares the same pages, apart from times, which come from Redis' clock.
 func TestInspectOnRealRedis(t *testing.T) {
 	e := onReal(t)
 	for what, f := range found(e.now()) {

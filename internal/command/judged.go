@@ -9,8 +9,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Poisoned lists the webhooks that are not executed again since their executions failed or crashed too often. With
-// MAX_ATTEMPTS, also those whose next delivery will be told so.
+// Poisoned lists the webhooks that are not executed again because their executions failed or crashed too often. If
+// MAX_ATTEMPTS is given, it also lists those whose next delivery will be the first one that is told so.
 func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 	found, err := d.walk(ctx, func(m met) bool {
 		return m.Verdict == record.Poisoned || d.due(&m.Record, m.now) == record.Poisoned
@@ -25,8 +25,8 @@ func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 	return d.list(ctx, found, record.Poisoned, hint, out)
 }
 
-// Doubtful lists the webhooks that are not executed again since nobody knows whether an attempt had its effect. With
-// IN_DOUBT=stop, also those whose next delivery will be told so, or will ask the backend.
+// Doubtful lists the webhooks that are not executed again because nobody knows whether an attempt had its effect. With
+// IN_DOUBT=stop it also lists those whose next delivery will be told so, or will ask the backend.
 func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
 	found, err := d.walk(ctx, func(m met) bool {
 		return m.Verdict == record.Doubtful || d.due(&m.Record, m.now) == record.Doubtful || d.asks(m)
@@ -41,7 +41,7 @@ func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
 	return d.list(ctx, found, record.Doubtful, hint, out)
 }
 
-// asks reports whether the next delivery asks the backend. It is told that it is doubtful if no clear answer comes.
+// asks reports whether the next delivery asks the backend. If no clear answer comes, that delivery is told "doubtful".
 func (d Deployment) asks(m met) bool {
 	return d.StopInDoubt && d.Asks && inDoubt(&m.Record, m.now) && m.Verdict == record.NoVerdict &&
 		d.due(&m.Record, m.now) == record.NoVerdict
@@ -63,7 +63,7 @@ func (d Deployment) list(
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	// Flush has the errors.
+	// Flush returns the errors of these writes.
 	_, _ = fmt.Fprintln(table, "FINGERPRINT\tFAILURES\tATTEMPT\tENDED\tREPLICA\tREASON\tNEXT DELIVERY")
 	for _, m := range found {
 		reason, replica := m.Reason, record.Replica(m.Token)
@@ -83,7 +83,7 @@ func (d Deployment) list(
 	return err
 }
 
-// told is what the next delivery of a judged webhook is told.
+// told says what the next delivery of a listed webhook is told.
 func (d Deployment) told(m met) string {
 	switch {
 	case m.Verdict != record.NoVerdict:

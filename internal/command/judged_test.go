@@ -17,7 +17,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// several are records of webhooks of one dialog, whose sequence is their place.
+// several returns records of webhooks of one dialog; the sequence of each is its index.
 func several(now time.Time) map[string]record.Record {
 	failed := func(failures int64, doubt bool, v record.Verdict) record.Record {
 		return record.Record{
@@ -41,7 +41,7 @@ func several(now time.Time) map[string]record.Record {
 	}
 }
 
-// nameOf is the fingerprint of one of several.
+// nameOf returns the fingerprint of one of them.
 func nameOf(what string) fingerprint.Fingerprint { return fingerprint.Of([]byte("d"), []byte(what), 1) }
 
 func (e *engine) plantSeveral(keys redis.Keys) {
@@ -130,7 +130,7 @@ func TestAListThatIsEmptySaysSo(t *testing.T) {
 	})
 }
 
-// TestALeaseIsJudgedByRedisClock: this machine's may go otherwise.
+// TestALeaseIsJudgedByRedisClock: this machine's clock may be wrong.
 func TestALeaseIsJudgedByRedisClock(t *testing.T) {
 	e := onMini(t)
 	e.count(busy)
@@ -147,12 +147,12 @@ func TestALeaseIsJudgedByRedisClock(t *testing.T) {
 	}
 }
 
-// ago is a limit that is so long ago.
+// ago returns a limit that is a length of time ago.
 func ago(d time.Duration) func(now time.Time) time.Time {
 	return func(now time.Time) time.Time { return now.Add(-d) }
 }
 
-// person answers a question, after a look at what happens meanwhile.
+// person answers a question, after it has called a function that shows what happens meanwhile.
 type person struct {
 	says      string
 	meanwhile func()

@@ -10,27 +10,27 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// finding is what stands at a webhook's key. Of a result only the size is read.
+// finding is the content of a webhook's key. Only the size of a result is read, not the result.
 type finding struct {
-	kind   string        // Redis' name for its type
+	kind   string        // Redis' name for the type of the value
 	record record.Record // without the result's body
-	err    error         // why it is no record
+	err    error         // why the value is not a record; nil: it is one
 	size   int64         // bytes of the whole value, if it is a string
 	body   int64         // bytes of the result
 	ttl    time.Duration
 	now    time.Time // by Redis' clock
 }
 
-// What PTTL says if there is no time to tell.
+// The replies of PTTL if there is no time to return.
 const (
-	endless = -1 * time.Millisecond
-	gone    = -2 * time.Millisecond
+	endless = -1 * time.Millisecond // the key has no TTL
+	gone    = -2 * time.Millisecond // the key does not exist
 )
 
-// longestHead is how many bytes of a value hold any record's line.
+// longestHead is how many bytes of a value hold the line of any record.
 const longestHead = 4096
 
-// look reads what stands at a webhook's key. If nothing does, the error is ErrNotFound.
+// look reads the content of a webhook's key. If the key does not exist, the error is ErrNotFound.
 func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) {
 	key := d.Keys.Record(w.fingerprint())
 	defer func() {
@@ -42,7 +42,7 @@ func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) 
 	clock := b.Time().Build()
 	replies := d.Client.DoMulti(ctx, b.Type().Key(key).Build(),
 		b.Getrange().Key(key).Start(0).End(longestHead-1).Build(),
-		b.Strlen().Key(key).Build(), b.Pttl().Key(key).Build(), clock.SetSlot(key)) // all from the server that has it
+		b.Strlen().Key(key).Build(), b.Pttl().Key(key).Build(), clock.SetSlot(key)) // all from the server that holds the key
 	if f.kind, err = replies[0].ToString(); err != nil {
 		return f, err
 	}

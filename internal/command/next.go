@@ -7,17 +7,17 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// crashed reports whether an execution has not told its end before its lease ran out.
+// crashed reports whether the lease of an execution ran out before the execution reported its end.
 func crashed(r *record.Record, now time.Time) bool {
 	return r.State == record.InProgress && !r.Deadline.After(now)
 }
 
-// inDoubt reports whether an attempt up to the one on record may have had its effect, as nobody knows.
+// inDoubt reports whether an attempt, up to the one that the record is about, may have had its effect.
 func inDoubt(r *record.Record, now time.Time) bool {
 	return crashed(r, now) || r.State == record.Failed && r.Doubt
 }
 
-// failures is how many executions have failed or crashed.
+// failures returns how many executions have failed or crashed.
 func failures(r *record.Record, now time.Time) int64 {
 	if crashed(r, now) {
 		return r.Failures + 1
@@ -25,9 +25,9 @@ func failures(r *record.Record, now time.Time) int64 {
 	return r.Failures
 }
 
-// due returns the verdict that the next delivery will be told and that is written down then. There is none if that one
-// executes, or if there is a verdict already. It is the rule of the script (verdict in scripts/idempotency.lua), under
-// the gateway's settings.
+// due returns the verdict that the next delivery will write down and be told, or NoVerdict if it executes or if there
+// is a verdict already. It repeats the rule of the script (verdict in scripts/idempotency.lua) for the gateway's
+// settings.
 func (d Deployment) due(r *record.Record, now time.Time) record.Verdict {
 	switch {
 	case r.Verdict != record.NoVerdict, r.State != record.Failed && !crashed(r, now):
@@ -70,12 +70,12 @@ func (d Deployment) next(r *record.Record, now time.Time) string {
 	return fmt.Sprintf("executes it as attempt %d", attempt)
 }
 
-// undecided reports whether the gateway's settings decide what the next delivery gets.
+// undecided reports whether it depends on the gateway's settings what the next delivery gets.
 func undecided(r *record.Record, now time.Time) bool {
 	return crashed(r, now) || r.State == record.Failed && r.Verdict == record.NoVerdict && !r.Forgotten()
 }
 
-// settings names those under which next is true.
+// settings names the settings for which next is true.
 func (d Deployment) settings() string {
 	inDoubt, asks := "execute", "without UPSTREAM_STATUS_URL"
 	if d.StopInDoubt {

@@ -15,13 +15,13 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// ErrHasResult says that a webhook was not resolved, since its deliveries get a result already.
+// ErrHasResult says that a webhook was not resolved because it already has a result.
 var ErrHasResult = errors.New("it has a result already")
 
-// ErrChanged says that a webhook was not resolved, since something else stood there by then.
+// ErrChanged says that a webhook was not resolved because its record had changed meanwhile.
 var ErrChanged = errors.New("it has changed meanwhile")
 
-// Data reads a result from a file, or from in where path is "-": at most so many bytes.
+// Data reads a result from a file, or from in if path is "-". It refuses more than most bytes.
 func Data(path string, in io.Reader, most int) ([]byte, error) {
 	if path != "-" {
 		file, err := os.Open(path)
@@ -41,12 +41,12 @@ func Data(path string, in io.Reader, most int) ([]byte, error) {
 	return data, nil
 }
 
-// Resolve gives a webhook the result that a person found out: all its deliveries get it from then on, as if an
-// execution had brought it, for RESULT_TTL or REJECTED_TTL. It does so only if the attempt that it found still stands
-// when it writes.
+// Resolve gives a webhook the result that a person found out. From then on all its deliveries get it, as if an
+// execution had brought it, for RESULT_TTL or REJECTED_TTL. It writes only if the attempt that it found is still the
+// last one.
 //
-// Errors: ErrNotFound, ErrRunning, ErrHasResult, ErrChanged, record.ErrForeign, or what of the result makes no sense.
-// After another error the webhook may be resolved or not; to try again does no harm.
+// The error is ErrNotFound, ErrRunning, ErrHasResult, ErrChanged, record.ErrForeign, or says what is wrong with the
+// result. After any other error it is unknown whether the webhook was resolved; repeating the command does no harm.
 func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result, out io.Writer) error {
 	ttl, err := d.check(result)
 	if err != nil {
@@ -89,13 +89,13 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 	return unexpected(answer, w, "resolved")
 }
 
-// check holds a result against the rules for one of the logic's, and returns how long it is kept.
+// check applies the rules for results of the logic, and returns how long the result is kept.
 func (d Deployment) check(r record.Result) (ttl time.Duration, err error) {
 	if err := r.Check(); err != nil {
 		return 0, err
 	}
 	if r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return 0, fmt.Errorf("the result is declared as %s and is none, %d bytes: mend it, or give --content-type",
+		return 0, fmt.Errorf("the result is declared as %s but is not valid, %d bytes: mend it, or give --content-type",
 			record.JSON, len(r.Body))
 	}
 	if r.Status < 400 {

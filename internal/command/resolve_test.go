@@ -140,7 +140,7 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 	})
 }
 
-// TestResolveResolvesNothingElse changes what stands while the person's call waits for Redis to settle.
+// TestResolveResolvesNothingElse changes the record while the command waits for Redis to settle.
 func TestResolveResolvesNothingElse(t *testing.T) {
 	for what, is := range map[string]error{"done": command.ErrChanged, "orphan": nil, "running": command.ErrRunning} {
 		e := onReal(t)
@@ -175,7 +175,7 @@ func TestResolveResolvesNothingElse(t *testing.T) {
 	}
 }
 
-// watched does something when it is told something.
+// watched calls a function when it is written to.
 type watched struct {
 	said strings.Builder
 	says string
@@ -189,7 +189,7 @@ func (w *watched) Write(text []byte) (int, error) {
 	return w.said.Write(text)
 }
 
-// TestALateResultIsRefusedOnceAPersonHasResolvedIt: the two would differ.
+// TestALateResultIsRefusedOnceAPersonHasResolvedIt: otherwise deliveries would get two different results.
 func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
@@ -210,7 +210,7 @@ func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 	}
 }
 
-// TestAResultThatCameFirstIsNotResolved: the other way round.
+// TestAResultThatCameFirstIsNotResolved is the other way round.
 func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
@@ -232,7 +232,7 @@ func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
 	}
 }
 
-// keyFile is one of RESULT_KEY_FILE, with a key of this name.
+// keyFile returns the path of a RESULT_KEY_FILE with a key of this name.
 func keyFile(t *testing.T, name string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "keys")

@@ -14,25 +14,25 @@ import (
 	"github.com/oncegate/oncegate/internal/seal"
 )
 
-// action is what a command beside serve does.
+// action is what a command other than serve does.
 type action struct {
-	redis bool // it looks into the gateway's Redis
+	redis bool // it needs the gateway's Redis
 	do    func(ctx context.Context, c call) error
 }
 
-// call is a command line, and what its command works with.
+// call is a parsed command line with everything that a command needs.
 type call struct {
 	*config.CommandLine
-	gateway Deployment // of a command that looks into Redis
+	gateway Deployment // set if the action needs Redis
 	log     *slog.Logger
 	in      io.Reader
 	out     io.Writer
 }
 
-// actions are those of all commands but serve, by their names.
+// actions holds the action of every command but serve, by its name.
 var actions = map[string]action{
 	"health": {do: func(ctx context.Context, c call) error {
-		// /readyz waits for Redis; the rest is for HTTP.
+		// /readyz itself waits for Redis; the 2 s are for HTTP.
 		return Health(ctx, c.Health.URL, c.HTTP.Listen, c.Redis.Timeout+2*time.Second, c.out)
 	}},
 	"size": {do: func(_ context.Context, c call) error { return PrintSize(load(c), c.out) }},
@@ -75,7 +75,7 @@ var actions = map[string]action{
 	}},
 }
 
-// Run does one of the commands beside serve.
+// Run runs one of the commands other than serve.
 func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.Reader, out io.Writer) error {
 	a, known := actions[line.Command]
 	if !known {
@@ -103,7 +103,7 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 	return a.do(ctx, c)
 }
 
-// webhook is the one that a person named.
+// webhook returns the webhook that a person named.
 func webhook(i config.Identity) (Webhook, error) {
 	if i.Fingerprint == "" {
 		return Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil

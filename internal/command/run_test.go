@@ -8,7 +8,8 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// TestEveryCommandOfTheCommandLineDoesSomething: one that was added and not wired must not do another's work.
+// TestEveryCommandOfTheCommandLineDoesSomething: a command that was added but not wired must not do the work of another
+// one.
 func TestEveryCommandOfTheCommandLineDoesSomething(t *testing.T) {
 	commands := 0
 	for field := range reflect.TypeFor[config.CommandLine]().Fields() {

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Load is what a gateway is to carry.
+// Load is the load that a gateway must carry.
 type Load struct {
-	Rate       float64       // webhooks a second, all deliveries
-	Duplicates float64       // share of them, 0 to 1, that are duplicates of a finished webhook
+	Rate       float64       // deliveries a second, duplicates included
+	Duplicates float64       // share of deliveries, 0 to 1, that are duplicates of a finished webhook
 	Bytes      int           // of a result
 	ResultTTL  time.Duration // how long records live
 	Cores      int           // of one replica
@@ -23,43 +23,43 @@ type Load struct {
 	MaxExecutions, MaxWaiters     int // of one replica; 0: no limit
 }
 
-// What an operation costs, measured (docs/performance.md) on a virtual machine whose bare HTTP server takes 13 µs a
-// request. Others scale with what that costs on them.
+// The costs of operations, measured (docs/performance.md) on a virtual machine on which a bare HTTP server takes 13 µs
+// a request. On another machine they scale with that figure.
 const (
-	cpuFirstTime   = 40 * time.Microsecond // of a replica: a webhook that is executed, grouped, without its logic
-	cpuReplay      = 14 * time.Microsecond // of a replica: a duplicate from the client-side cache
-	redisFirstTime = 20 * time.Microsecond // of Redis' one thread: a claim and a store, grouped
+	cpuFirstTime   = 40 * time.Microsecond // CPU of a replica for an executed webhook: grouped, without its logic
+	cpuReplay      = 14 * time.Microsecond // CPU of a replica for a duplicate from the client-side cache
+	redisFirstTime = 20 * time.Microsecond // time of Redis' thread for a claim and a store, grouped
 
-	recordOverhead = 310 // bytes that Redis keeps beside a result: key, header, its own bookkeeping
+	recordOverhead = 310 // bytes that Redis needs in addition to a result: key, line, its own bookkeeping
 	allocation     = 1.1 // Redis' allocator rounds up to its size classes
-	wireFirstTime  = 450 // bytes between a replica and Redis for a webhook, beside its result: both ways, both operations
+	wireFirstTime  = 450 // bytes between a replica and Redis for an executed webhook, both ways, without its result
 
-	waiterBytes = 44 << 10 // of a replica: a request that waits, and its connection
+	waiterBytes = 44 << 10 // memory of a replica for a request that waits, with its connection
 
-	// peak is how many times as many executions as on average MAX_EXECUTIONS should have room for.
+	// peak is the ratio of MAX_EXECUTIONS to the average number of executions that leaves room for bursts.
 	peak = 2
-	// busy is how much of a core is planned for: beyond it, waiting grows faster than work.
+	// busy is the share of a core that is planned for: beyond it, waiting times grow faster than the load.
 	busy = 0.6
-	// What Redis tracks for the client-side caches unless it is told otherwise (tracking-table-max-keys).
+	// trackedKeys is how many keys Redis tracks for client-side caches by default (tracking-table-max-keys).
 	trackedKeys = 1_000_000
 )
 
-// Size is what a load takes.
+// Size is what a load needs.
 type Size struct {
 	FirstTime     float64 // webhooks a second that are executed
-	ReplicaCores  float64 // used, of all replicas
+	ReplicaCores  float64 // cores that all replicas together use
 	Replicas      int
-	PrimaryCores  float64 // used, of all Redis threads
+	PrimaryCores  float64 // threads that all primaries together use
 	Primaries     int
-	Records       float64 // alive at once
-	RecordBytes   float64 // Redis' memory for them
+	Records       float64 // number of records alive at once
+	RecordBytes   float64 // memory of Redis for these records
 	NetworkPerSec float64 // bytes a second between replicas and Redis
 
-	// Averages in one replica: the executions under way, and the first callers that wait for them.
+	// Averages in one replica: executions at once, and first callers that wait for them.
 	Executions, Waiters float64
 }
 
-// SizeOf works it out.
+// SizeOf calculates what a load needs.
 func SizeOf(l Load) Size {
 	s := Size{FirstTime: l.Rate * (1 - l.Duplicates)}
 	s.ReplicaCores = s.FirstTime*cpuFirstTime.Seconds() + l.Rate*l.Duplicates*cpuReplay.Seconds()
@@ -74,7 +74,7 @@ func SizeOf(l Load) Size {
 	return s
 }
 
-// PrintSize puts what a load takes into words. An error names what of the load makes no sense.
+// PrintSize describes what a load needs. An error says which part of the load makes no sense.
 func PrintSize(l Load, out io.Writer) error {
 	switch {
 	case !(l.Rate >= 0 && l.Rate <= 1e9):
@@ -109,7 +109,7 @@ func PrintSize(l Load, out io.Writer) error {
 	return page.Flush()
 }
 
-// bottlenecks are what a load runs into, the first one first.
+// bottlenecks says which limits a growing load meets, the first one first.
 func (s Size) bottlenecks(l Load) (told []string) {
 	told = s.slowness(l)
 	if s.Primaries > 1 {
@@ -129,7 +129,7 @@ func (s Size) bottlenecks(l Load) (told []string) {
 	return told
 }
 
-// slowness is what a load runs into because the backend takes its time.
+// slowness says which limits a load meets because the backend is slow.
 func (s Size) slowness(l Load) (told []string) {
 	add := func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
 	if l.BackendTime >= l.ExecutionTimeout {

@@ -51,8 +51,8 @@ func TestMoreOfAnythingTakesNoLess(t *testing.T) {
 	}
 }
 
-// The calculator's memory is held against records that the script stored in a real Redis, and its traffic against what
-// Redis itself counted; CPU times differ between machines, and bench/ measures them.
+// The calculated memory is compared with records that the script stored in a real Redis, and the traffic with what
+// Redis itself counted. CPU times differ between machines; bench/ measures them.
 func TestTheCalculatorAgreesWithARun(t *testing.T) {
 	const webhooks, group = 12_800, 64
 	const token = "oncegate-7d9f8c6b5-x2k4z~DFJRGK2HLQ3Z~1a"

@@ -19,14 +19,14 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// group is a part of the table.
+// group is one part of the table.
 type group struct {
 	title string
-	about func(metrics map[string]string) string
+	about func(metrics map[string]string) string // the words behind the title
 	rows  []row
 }
 
-// row is a field of the metrics hash. What is deeper counts a part of what the row above it counts.
+// row is one field of the metrics hash. A deeper row counts a part of what the row above it counts.
 type row struct {
 	depth   int
 	field   string
@@ -77,7 +77,7 @@ var groups = []group{
 	}},
 }
 
-// besides are the fields that no row counts: times, and what the script knows of the history of Redis.
+// besides holds the fields that no row shows: times, and what the script notes about Redis' history.
 var besides = []string{"swept_at", "breaker_open_until", "history", "met_at", "settled_at", "settle"}
 
 func says(text string) func(map[string]string) string {
@@ -113,7 +113,7 @@ func sweptAt(metrics map[string]string) string {
 	return "swept at " + date(time.Unix(at, 0))
 }
 
-// ErrNoDeployment says that no gateway has counted anything there.
+// ErrNoDeployment says that no gateway has ever counted anything under this KEY_PREFIX.
 var ErrNoDeployment = errors.New("no gateway has run with KEY_PREFIX")
 
 func noDeployment(keys redis.Keys) error {
@@ -121,12 +121,13 @@ func noDeployment(keys redis.Keys) error {
 		ErrNoDeployment, keys.Prefix(), keys.Metrics())
 }
 
-// inMilliseconds are the times that the script writes. The others are in seconds, as all are in Stats' JSON.
+// inMilliseconds holds the times that the script writes, in milliseconds. All others are in seconds, as are all times
+// in the JSON.
 var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 
-// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds.
-// Counters that nothing has added to yet are 0, and fields that this version does not know are there too. Where the
-// hash is missing the error is ErrNoDeployment.
+// Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds. It
+// shows a counter that was never increased as 0, and also shows fields that this version does not know. If the hash
+// does not exist, the error is ErrNoDeployment.
 func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
@@ -174,7 +175,7 @@ func (r row) value(metrics map[string]string) string {
 	return plain(cmp.Or(metrics[r.field], "0"))
 }
 
-// others are the fields that nothing above knows.
+// others returns the fields that this version does not know.
 func others(metrics map[string]string) []row {
 	known := slices.Clone(besides)
 	for _, g := range groups {
@@ -191,7 +192,7 @@ func others(metrics map[string]string) []row {
 	return unknown
 }
 
-// number is what JSON takes for one.
+// number matches a text that is a number in JSON.
 var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
 func object(out io.Writer, metrics map[string]string) error {
@@ -203,7 +204,7 @@ func object(out io.Writer, metrics map[string]string) error {
 	}
 	for field, text := range metrics {
 		values[field] = text
-		if number.MatchString(text) && field != "history" { // an id, also where it has no letter
+		if number.MatchString(text) && field != "history" { // the history is an id, even if it has digits only
 			values[field] = json.Number(text)
 		}
 		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && slices.Contains(inMilliseconds, field) {

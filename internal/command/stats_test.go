@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// busy is a metrics hash of a day.
+// busy is the metrics hash of a busy day.
 var busy = map[string]string{
 	"total_requests": "1208", "duplicates": "1100", "replayed": "1000", "replayed_local": "900", "waited": "90",
 	"still_processing": "10", "malformed": "7", "unauthorized": "8", "mismatches": "2", "late_answers": "4",
@@ -145,7 +145,7 @@ func TestStatsSayWhatCouldNotBeReadOrWritten(t *testing.T) {
 	})
 }
 
-// full takes no byte.
+// full is a writer that accepts no byte.
 type full struct{}
 
 var errFull = errors.New("full")

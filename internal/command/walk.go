@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	scanned   = 250  // keys that one SCAN walks over
-	shortHead = 1024 // bytes that hold the line of any record without a result
+	scanned   = 250  // number of keys that one SCAN walks over
+	shortHead = 1024 // bytes; they hold the line of any record without a result
 )
 
-// met is a record that a walk met.
+// met is a record that a walk has found.
 type met struct {
 	name fingerprint.Fingerprint
 	record.Record
-	now time.Time // by the clock of the Redis that has it
+	now time.Time // by the clock of the Redis that holds it
 }
 
-// ended is when the attempt on record ended, or its lease.
+// ended returns when the attempt that the record is about ended, or when its lease did.
 func (m met) ended() time.Time {
 	if m.State == record.InProgress {
 		return m.Deadline
@@ -34,13 +34,13 @@ func (m met) ended() time.Time {
 	return m.FailedAt
 }
 
-// walk goes over all records, in small steps, and returns those that are wanted, in the order in which they ended.
+// walk goes over all records in small steps, and returns those that are wanted in the order in which they ended.
 func (d Deployment) walk(ctx context.Context, wanted func(met) bool) ([]met, error) {
 	servers, err := redis.Primaries(ctx, d.Client)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[fingerprint.Fingerprint]met) // SCAN may name a key twice
+	found := make(map[fingerprint.Fingerprint]met) // SCAN may return a key twice
 	for address, server := range servers {
 		if err := d.walkOver(ctx, server, wanted, found); err != nil {
 			return nil, fmt.Errorf("walking over the records in redis at %s: %w", address, err)

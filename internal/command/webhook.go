@@ -1,6 +1,6 @@
-// Package command is what a person types beside a running gateway. Most commands look into the Redis that the replicas
-// share and put into words what stands there; only forget and resolve change something, and by the script. health asks
-// a gateway, size calculates.
+// Package command implements the commands that a person types beside a running gateway. Most of them read the Redis
+// that the replicas share and describe what they find. Only forget and resolve change records, and only through the
+// script. health asks a gateway, size calculates.
 package command
 
 import (
@@ -14,15 +14,15 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// ErrNotFound says that there is no record of the webhook: it never came, or its time is over.
+// ErrNotFound says that a webhook has no record: it never came, or its record has expired.
 var ErrNotFound = errors.New("no record")
 
-// Webhook is the identity that a person gave, or the fingerprint.
+// Webhook is a webhook as a person named it: by its identity, or by its fingerprint.
 type Webhook struct {
 	Dialog, Node string
 	Sequence     int64
 
-	Fingerprint *fingerprint.Fingerprint // in place of the three
+	Fingerprint *fingerprint.Fingerprint // in place of the three fields above; nil: they are given
 }
 
 func (w Webhook) fingerprint() fingerprint.Fingerprint {
@@ -32,12 +32,12 @@ func (w Webhook) fingerprint() fingerprint.Fingerprint {
 	return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
 }
 
-// identity is what a person gave, safe for a terminal.
+// identity returns the identity as text that is safe for a terminal.
 func (w Webhook) identity() string {
 	return fmt.Sprintf("dialog %s, node %s, sequence %d", plain(w.Dialog), plain(w.Node), w.Sequence)
 }
 
-// String names it, safe for a terminal.
+// String names the webhook, in text that is safe for a terminal.
 func (w Webhook) String() string {
 	if w.Fingerprint != nil {
 		return w.Fingerprint.String()
@@ -45,7 +45,8 @@ func (w Webhook) String() string {
 	return fmt.Sprintf("%s (%v)", w.identity(), w.fingerprint())
 }
 
-// plain returns text for a terminal: what could be mistaken there, or play tricks on it, is quoted.
+// plain returns text that is safe for a terminal: it quotes text with characters that could be mistaken there or
+// control it.
 func plain(text string) string {
 	odd := func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`"'\,`, r) || r == utf8.RuneError

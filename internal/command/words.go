@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// moment writes a point in time, and how far from now it is.
+// moment returns a point in time with its distance from now.
 func moment(t, now time.Time) string {
 	if t.After(now) {
 		return date(t) + ", in " + length(t.Sub(now))
@@ -16,7 +16,7 @@ func moment(t, now time.Time) string {
 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// length writes a duration no finer than a person cares for.
+// length returns a duration, rounded to what a person cares about.
 func length(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
@@ -24,7 +24,7 @@ func length(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// many writes a number of things.
+// many returns a number of things in words.
 func many(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -32,10 +32,10 @@ func many(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// columns is how wide a value gets on a page.
+// columns bounds the width of a value on a page.
 const columns = 96
 
-// wrapped breaks a long text at spaces.
+// wrapped breaks a long text into rows at spaces.
 func wrapped(text string) (rows []string) {
 	for len(text) > columns {
 		at := strings.LastIndexByte(text[:columns+1], ' ')

@@ -164,13 +164,13 @@ func TestVersion(t *testing.T) {
 	equal(t, exits(t, []string{"--version"}, nil), "oncegate 0.0.0-test\n")
 }
 
-// env is an environment.
+// env is an environment: values by the names of variables.
 type env map[string]string
 
-// exit ends the parser's work, as os.Exit would.
+// exit is the panic that stands for os.Exit in tests.
 type exit int
 
-// run parses and returns what was printed; status is -1 where the program would go on.
+// run parses a command line and returns what was printed; status is -1 if the program would go on.
 func run(args []string, environment env) (line *config.CommandLine, printed string, status int, err error) {
 	var out bytes.Buffer
 	defer func() {
@@ -193,7 +193,7 @@ func mustParse(t *testing.T, args []string, environment env) *config.CommandLine
 	return line
 }
 
-// refused returns the error's text.
+// refused returns the error of a command line that must be refused.
 func refused(t *testing.T, args []string, environment env) string {
 	t.Helper()
 	_, printed, status, err := run(args, environment)
@@ -203,7 +203,7 @@ func refused(t *testing.T, args []string, environment env) string {
 	return err.Error()
 }
 
-// exits returns what was printed before an exit with 0.
+// exits returns what was printed before the program exited with 0.
 func exits(t *testing.T, args []string, environment env) string {
 	t.Helper()
 	_, printed, status, err := run(args, environment)

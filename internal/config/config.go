@@ -1,5 +1,5 @@
-// Package config is everything that a person can set. It is read once, before anything is opened, validated whole, and
-// passed down in parts: each room gets the struct of its topic and knows no other.
+// Package config holds everything that a person can set. The settings are read once, before anything is opened, and
+// validated as a whole. Each package gets the struct of its own topic and does not see the others.
 package config
 
 import (
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// defaultRedisPort is no default of kong's, which would hide a port that was given without its host.
+// defaultRedisPort is filled in by Validate. As a default of kong's it would hide that a port was given without a host.
 const defaultRedisPort Port = 6379
 
 // DialTimeout bounds one attempt to connect to Redis. It is not a setting, but SETTLE must leave room for it.
@@ -26,8 +26,7 @@ type Config struct {
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
 }
 
-// Default returns the settings that hold where a person names none, for who changes some of them by hand and then calls
-// Validate.
+// Default returns the defaults of all settings. A program changes the ones that it wants to, and then calls Validate.
 func Default() Config {
 	line, err := Parse(nil, func(string) string { return "" }, "")
 	if err != nil { // no default breaks a rule: a test says so
@@ -36,42 +35,44 @@ func Default() Config {
 	return line.Config
 }
 
-// HTTP is how webhooks come in and answers go out.
+// HTTP says how webhooks come in and answers go out.
 type HTTP struct {
 	// Listen is host:port; no host means all addresses, port 0 any free one.
 	Listen string `default:":8000" help:"Address to listen on, host:port."`
-	// MaxConnections is 0, for as many as the limit of descriptors allows, to 262144.
+	// MaxConnections is at most 262144; 0 means as many as the limit of descriptors allows.
 	MaxConnections int `default:"25000" help:"Connections at once; beyond, 503. Never more than the limit of descriptors leaves; 0: as many."`
-	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; more is a 413.
+	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; a larger one is answered 413.
 	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
-	// BodyMemory, at least MaxBodyBytes and at most 64 GiB, bounds all bodies that are being read or whose callers wait.
+	// BodyMemory, at least MaxBodyBytes and at most 64 GiB, bounds the memory of all bodies that are being read or whose
+	// callers wait.
 	BodyMemory Bytes `default:"256MiB" help:"Memory for all webhook bodies under way, beyond 8 KiB of each; beyond, 503."`
-	// ProcessingStatus answers who waited in vain: 409, 202, 425 or 503.
+	// ProcessingStatus is the status of the answer "still processing": 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
 	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
 	ResponseMode ResponseMode `default:"envelope" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
-	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces; empty lets everybody in.
+	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces. If it is empty, no key is asked
+	// for.
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
-	// ForwardHeaders, separated by commas, are request headers that the logic gets; none that Upstream writes itself.
+	// ForwardHeaders, separated by commas, are names of request headers that the logic gets. A header that Upstream writes
+	// itself is refused.
 	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
-	// DrainDelay, 0 to 10m, passes between a signal and the listener's end.
+	// DrainDelay, 0 to 10m, is how long the gateway goes on serving after a signal before it stops listening.
 	DrainDelay time.Duration `default:"0s" help:"At a signal, how long /readyz says no while webhooks are still served, so that a load balancer can go elsewhere."`
-	// ShutdownTimeout, above 0, is the time that running executions have to finish and store; DrainNeeds is how much they
-	// need.
+	// ShutdownTimeout, above 0, is how long running executions have to finish and store. DrainNeeds returns how long they
+	// may need.
 	ShutdownTimeout time.Duration `default:"35s" help:"How long a shutdown waits for running executions: EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or it cuts them off."`
 }
 
-// APIKeys returns the keys, each as callers show it.
+// APIKeys returns the keys, each in the form in which callers show it.
 func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") }
 
-// Forwarded returns the names of the headers that are handed on, as they were written.
+// Forwarded returns the names of the headers that are handed on, in the case in which they were written.
 func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
-// DrainNeeds is how long a shutdown must wait so that it cuts no execution off: until the last one has ended and is
-// stored.
+// DrainNeeds returns how long a shutdown must wait to cut off no execution: until the last one has ended and is stored.
 func (c *Config) DrainNeeds() time.Duration { return c.Execution.Timeout + 2*c.Redis.Timeout }
 
-// Execution is how often the logic runs, for how long, and who waits for it.
+// Execution says how often the logic runs, for how long, and how long callers wait for it.
 type Execution struct {
 	// LockTTL, 100ms to 24h, is the lease: how long a claim holds without renewal. It is renewed at a third of it.
 	LockTTL time.Duration `default:"20s" help:"Lease of an execution, renewed while it runs. If a replica crashes, a webhook that it was running stays blocked this long."`
@@ -79,12 +80,12 @@ type Execution struct {
 	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
 	// RejectedTTL, 0 or at least twice LockTTL, is how long the record of a final refusal lives.
 	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
-	// InDoubt is execute or stop: what becomes of a webhook whose last attempt may have had its effect.
+	// InDoubt is execute or stop: what happens to a webhook whose last attempt may have had its effect.
 	InDoubt InDoubt `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
 	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in
 	// doubt.
 	DoubtTTL time.Duration `default:"720h" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
-	// Mismatch is serve or reject: what a webhook gets whose identity was stored with another body.
+	// Mismatch is serve or reject: the answer to a webhook whose identity was stored with another body.
 	Mismatch Mismatch `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
 	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
 	WaitTimeout time.Duration `default:"7s" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
@@ -105,19 +106,19 @@ type Execution struct {
 	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
 	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
-	// JournalAge is above 0, at most ResultTTL, and at most RejectedTTL unless that is 0: an older entry may have ended in
-	// Redis.
+	// JournalAge is above 0, at most ResultTTL, and at most RejectedTTL unless that is 0: the record of an older outcome
+	// may have ended in Redis already.
 	JournalAge time.Duration `default:"3m" help:"How long they are kept there."`
 }
 
-// Redis is where the records live, and how long we wait for it.
+// Redis says where the records are stored, and how long the gateway waits for that store.
 type Redis struct {
-	// URL is redis://, rediss:// or unix://, and stands alone: the parts below are for Host. With master_set in it, it
-	// names Sentinels, and they the Redis.
+	// URL is redis://, rediss:// or unix://, and excludes all fields that belong to Host. If it holds master_set, its
+	// addresses are those of Sentinels, which name the Redis.
 	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket; ?master_set=NAME&addr=HOST:PORT&addr=… where these are Sentinels."`
 	// Host is a name or an address, without a port.
 	Host string `name:"redis-host" placeholder:"HOST" help:"Host, in place of a URL."`
-	// Port is 1 to 65535; Validate fills in 6379 where only Host is given, and 0 stays where neither is.
+	// Port is 1 to 65535. Validate fills in 6379 if only Host is given; 0 stays if neither is.
 	Port Port `name:"redis-port" placeholder:"6379" help:"Port of that host."`
 	// DB is the database's number, 0 or more.
 	DB int `name:"redis-db" placeholder:"0" help:"Database number on that host."`
@@ -125,7 +126,7 @@ type Redis struct {
 	Username string `name:"redis-username" placeholder:"NAME" help:"ACL user on that host."`
 	// Password belongs to Username.
 	Password Secret `name:"redis-password" placeholder:"SECRET" help:"Password on that host; better given in the environment, where ps does not show it."`
-	// SentinelUsername and SentinelPassword are for the Sentinels alone, Redis' own stand in the URL.
+	// SentinelUsername and SentinelPassword are for the Sentinels alone; those of Redis itself are part of the URL.
 	SentinelUsername string `name:"redis-sentinel-username" placeholder:"NAME" help:"ACL user on the Sentinels."`
 	SentinelPassword Secret `name:"redis-sentinel-password" placeholder:"SECRET" help:"Password on the Sentinels."`
 	// TLSCA is the path of a PEM file, as are TLSCert and TLSKey, which are given together or not at all.
@@ -140,16 +141,16 @@ type Redis struct {
 	Buckets int `default:"64" help:"In Redis Cluster: over how many hash slots the records are spread, 1 to 256; the same for all replicas, for ever."`
 	// Timeout, above 0 and below a third of Execution.LockTTL, bounds one round trip.
 	Timeout time.Duration `name:"redis-timeout" default:"1s" help:"Longest wait for one answer of Redis; below a third of LOCK_TTL."`
-	// Retries, 0 to 10, of the first connection come 1 s, 2 s, 4 s, … after each other on average.
+	// Retries, 0 to 10, is how often a failed first connection is tried again: after 1 s, 2 s, 4 s, … on average.
 	Retries int `name:"redis-retries" default:"3" help:"How often a first connection that fails is tried again, after 1s, 2s, 4s, … on average"`
 	// Patience, 0 or more and below Execution.WaitTimeout, is how long a caller is kept while Redis does not answer.
 	Patience time.Duration `name:"redis-patience" default:"5s" help:"How long a caller is kept while Redis is away, before a 503; below WAIT_TIMEOUT, 0: not at all."`
 }
 
-// Embedded says that no Redis is named: the store is in this process and ends with it.
+// Embedded reports whether no Redis is named. Then the store is in this process and ends with it.
 func (r Redis) Embedded() bool { return r.URL == "" && r.Host == "" }
 
-// Upkeep is what happens beside the webhooks.
+// Upkeep says how often background work is done.
 type Upkeep struct {
 	// MetricsFlush, above 0 and at most 1m, is the longest time that a counter waits in memory.
 	MetricsFlush time.Duration `default:"1s" help:"Longest time that counters wait in memory for a ride to Redis."`
@@ -157,7 +158,7 @@ type Upkeep struct {
 	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
 }
 
-// Log is how the program reports.
+// Log says what is logged, and in which form.
 type Log struct {
 	// Format is text or json.
 	Format LogFormat `name:"log-format" default:"text" help:"text or json, one line an event."`
@@ -167,7 +168,7 @@ type Log struct {
 	Executions Executions `name:"log-executions" default:"unusual" help:"Executions that get a line: unusual (failed, rejected, taken over, in doubt, another body), all or none."`
 }
 
-// Echo is the logic that runs when no other is built in.
+// Echo sets up the built-in logic, which runs if UPSTREAM_URL is not set.
 type Echo struct {
 	// Delay, 0 or more, passes before it answers.
 	Delay time.Duration `name:"echo-delay" default:"0s" help:"Pause before it answers, to play slow logic."`

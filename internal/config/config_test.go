@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// setting is a value for a setting that is valid, but not its default.
+// setting is a valid value of a setting that is not its default.
 var setting = map[string]string{
 	"LISTEN": "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB",
 	"PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
@@ -41,28 +41,28 @@ var setting = map[string]string{
 	"UPSTREAM_TLS_CA": "/run/tls/ca.pem", "UPSTREAM_TLS_CERT": "/run/tls/cert.pem", "UPSTREAM_TLS_KEY": "/run/tls/key.pem",
 }
 
-// secrets are the settings that files can hold, in the order of the help.
+// secrets are the settings that may come from a file, in the order of the help.
 var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "UPSTREAM_HEADERS",
 	"UPSTREAM_OAUTH_CLIENT_SECRET"}
 
-// backend is what a setting of the backend needs beside it.
+// backend holds the variables that settings of the backend need beside them.
 var backend = env{
 	"UPSTREAM_URL": "http://h", "UPSTREAM_OAUTH_TOKEN_URL": "http://h", "UPSTREAM_OAUTH_CLIENT_ID": "i",
 	"UPSTREAM_OAUTH_CLIENT_SECRET": "s",
 	"UPSTREAM_TLS_CERT":            "c", "UPSTREAM_TLS_KEY": "k",
 }
 
-// sentinels is what a setting of Sentinels or TLS needs beside it.
+// sentinels holds the variables that settings of Sentinels or TLS need beside them.
 var sentinels = env{"REDIS_URL": "rediss://h:26379?master_set=m", "REDIS_TLS_CERT": "c", "REDIS_TLS_KEY": "k"}
 
-// with returns the environment with others beside or in place of its variables.
+// with returns the environment with other variables added or replaced.
 func (e env) with(others env) env {
 	all := maps.Clone(e)
 	maps.Copy(all, others)
 	return all
 }
 
-// companions are what a setting needs beside it.
+// companions returns the variables that a setting needs beside it.
 func companions(name string) env {
 	switch {
 	case strings.HasPrefix(name, "REDIS_SENTINEL_") || strings.HasPrefix(name, "REDIS_TLS_"):

@@ -8,14 +8,14 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// token is a header's name: an HTTP token, but for the percent sign, which a header of a record can't have.
+// token matches the name of a header: an HTTP token without the percent sign, which a record's headers cannot hold.
 var token = regexp.MustCompile("^[A-Za-z0-9!#$&'*+.^_`|~-]+$")
 
 const writtenHere = "the gateway writes it itself, like all that frames a message or belongs to one connection, " +
 	"the key, and " +
 	"Authorization with UPSTREAM_OAUTH_…"
 
-// names holds each name to the form of one, and to what its setting refuses (in lower case).
+// names checks that each name is a header's, and that the setting does not refuse it.
 func (p *problems) names(setting string, names []string, refuses func(lower string) bool, why string) {
 	for _, name := range names {
 		isName := token.MatchString(name)
@@ -25,18 +25,18 @@ func (p *problems) names(setting string, names []string, refuses func(lower stri
 	}
 }
 
-// writes says whether the gateway sets a header of its requests to the backend itself.
+// writes reports whether the gateway itself sets this header in its requests to the backend.
 func (u Upstream) writes(lower string) bool {
 	return record.Frames(lower) || lower == "idempotency-attempt" || lower == strings.ToLower(u.KeyHeader) ||
 		lower == "authorization" && u.OAuthTokenURL != ""
 }
 
-// noKey says whether a header of a request has a meaning that leaves no room for the key.
+// noKey reports whether a request header already has a meaning, so that it cannot carry the key.
 func noKey(lower string) bool {
 	return record.Frames(lower) || lower == "authorization" || lower == "idempotency-attempt"
 }
 
-// header reads a line such as "Name: value".
+// header parses a line "Name: value".
 func header(line string) (h record.Header, ok bool) {
 	name, value, found := strings.Cut(strings.TrimSpace(line), ":")
 	h = record.Header{Name: name, Value: strings.TrimSpace(value)}

@@ -8,14 +8,15 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Misspelt is an environment variable that is nearly one of ours, and so means nothing.
+// Misspelt is an environment variable whose name is nearly that of a setting, and which therefore has no effect.
 type Misspelt struct {
 	Given string
 	Meant string // the setting whose name is nearest
 }
 
-// Misspellings finds them in an environment, as os.Environ returns it: EXECUTION_TIMOUT, or lock_ttl. What other
-// programs put there, such as a Service's REDIS_PORT_6379_TCP, is further from our names than a slip of the pen.
+// Misspellings finds such variables in an environment in the form of os.Environ: EXECUTION_TIMOUT, or lock_ttl.
+// Variables of other programs, such as a Service's REDIS_PORT_6379_TCP, are further from our names than a slip of the
+// pen.
 func Misspellings(environ []string) ([]Misspelt, error) {
 	ours, err := variables()
 	if err != nil {
@@ -34,7 +35,7 @@ func Misspellings(environ []string) ([]Misspelt, error) {
 	return found, nil
 }
 
-// variables are the names of all settings, with those of secrets' files.
+// variables returns the sorted names of the variables of all settings, including those that name a secret's file.
 func variables() (names []string, err error) {
 	parser, err := kong.New(new(CommandLine), append(readers(), kong.Vars{"version": ""})...)
 	if err != nil {
@@ -54,7 +55,7 @@ func variables() (names []string, err error) {
 	return names, nil
 }
 
-// longName is from which length on a name may have two slips; in a shorter one two make another word.
+// longName is the length from which a name may have two slips. In a shorter one, two slips make another word.
 const longName = 12
 
 func nearest(given string, ours []string) (meant string, ok bool) {
@@ -68,7 +69,7 @@ func nearest(given string, ours []string) (meant string, ok bool) {
 	return meant, best < 3
 }
 
-// distance is how many letters must be added, dropped, changed or swapped with the next to make b of a.
+// distance returns how many letters must be added, dropped, changed, or swapped with their neighbour to turn a into b.
 func distance(a, b string) int {
 	const far = 3
 	if len(a) > len(b)+far || len(b) > len(a)+far {

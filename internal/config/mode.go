@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ResponseMode says how a result is answered.
+// ResponseMode says in which form a result is answered.
 type ResponseMode string
 
 // The response modes.
@@ -14,19 +14,19 @@ const (
 	Passthrough ResponseMode = "passthrough" // the result is the answer
 )
 
-// InDoubt says what becomes of a webhook whose last attempt may have had its effect.
+// InDoubt says what happens to a webhook whose last attempt may have had its effect.
 type InDoubt string
 
-// What becomes of such a webhook.
+// The values of InDoubt.
 const (
-	InDoubtExecute InDoubt = "execute" // the next attempt is executed, and told
+	InDoubtExecute InDoubt = "execute" // the next attempt is executed, and the logic is told
 	InDoubtStop    InDoubt = "stop"    // nothing is executed until a person decides
 )
 
-// Mismatch says what a webhook gets whose identity was stored with another body.
+// Mismatch says what answer a webhook gets whose identity was stored with another body.
 type Mismatch string
 
-// What such a webhook gets.
+// The values of Mismatch.
 const (
 	MismatchServe  Mismatch = "serve"  // the stored answer
 	MismatchReject Mismatch = "reject" // 422
@@ -35,9 +35,9 @@ const (
 // Executions says which executions get a line in the log.
 type Executions string
 
-// The executions that get one.
+// The values of Executions.
 const (
-	ExecutionsUnusual Executions = "unusual" // those that failed, were rejected or taken over, or were not sure
+	ExecutionsUnusual Executions = "unusual" // failed, rejected, taken over, in doubt, or with another body
 	ExecutionsAll     Executions = "all"
 	ExecutionsNone    Executions = "none"
 )
@@ -45,22 +45,22 @@ const (
 // LogFormat is the form of a line in the log.
 type LogFormat string
 
-// The forms of a line.
+// The values of LogFormat.
 const (
 	LogText LogFormat = "text"
 	LogJSON LogFormat = "json"
 )
 
-// KeyFormat is the form of the key that a backend gets.
+// KeyFormat is the form of the idempotency key that a backend gets.
 type KeyFormat string
 
-// The forms of a key.
+// The values of KeyFormat.
 const (
-	KeyHex  KeyFormat = "hex"  // the fingerprint's 64 digits
-	KeyUUID KeyFormat = "uuid" // 36 characters, made of it
+	KeyHex  KeyFormat = "hex"  // the fingerprint's 64 hex digits
+	KeyUUID KeyFormat = "uuid" // a UUID derived from the fingerprint
 )
 
-// oneOf says that a mode must be one of those that there are.
+// oneOf checks that a mode is one of the known ones.
 func oneOf[M ~string](p *problems, setting string, mode M, modes ...M) {
 	var names []string
 	for _, m := range modes {

@@ -10,11 +10,11 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// page has the tables of all settings.
+// page is the page with the tables of all settings.
 const page = "../../docs/configuration.md"
 
-// TestThePageOfSettingsIsTheCode holds the page against the settings, both ways: their names, their defaults, and which
-// of them a file may hold.
+// TestThePageOfSettingsIsTheCode compares the page with the settings in both directions: names, defaults, and which of
+// them may come from a file.
 func TestThePageOfSettingsIsTheCode(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestThePageOfSettingsIsTheCode(t *testing.T) {
 	}
 }
 
-// settingsOn returns the settings of the page's tables, with the default that each is said to have.
+// settingsOn returns the settings in the page's tables with their defaults.
 func settingsOn(t *testing.T, text string) map[string]string {
 	told := make(map[string]string)
 	row := regexp.MustCompile("(?m)^\\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \\| (?:`(.*?)` )?\\| ")
@@ -69,8 +69,8 @@ func settingsOn(t *testing.T, text string) map[string]string {
 	return told
 }
 
-// defaultOf is a setting's default. That of a part of Redis' address stands in its placeholder, since the part may not
-// be given without a host.
+// defaultOf returns the default of a setting. A part of Redis' address has it in its placeholder, because the part must
+// not be given without a host.
 func defaultOf(flag *kong.Flag) string {
 	if !flag.HasDefault && strings.Trim(flag.PlaceHolder, "0123456789") == "" {
 		return flag.PlaceHolder

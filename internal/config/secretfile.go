@@ -12,13 +12,13 @@ import (
 	"github.com/oncegate/oncegate/internal/secretfile"
 )
 
-// fileSuffix makes a secret's variable the one that names a file which holds the secret.
+// fileSuffix, behind the variable of a secret, makes the name of the variable that holds the path of the secret's file.
 const fileSuffix = "_FILE"
 
 func isSecret(flag *kong.Flag) bool { return flag.Target.Type() == reflect.TypeFor[Secret]() }
 
-// secretFromFile reads the secret of a setting as Docker and Kubernetes mount it. An empty file is an error: whoever
-// named it counts on a secret.
+// secretFromFile reads the secret of a setting from a file, as Docker and Kubernetes mount it. An empty file is an
+// error: a person who names a file expects a secret in it.
 func secretFromFile(name string, getenv func(string) string) (string, error) {
 	if getenv(name) != "" {
 		return "", badValue(fmt.Sprintf("%[1]s and %[1]s%[2]s are both given: keep one", name, fileSuffix))
@@ -28,13 +28,13 @@ func secretFromFile(name string, getenv func(string) string) (string, error) {
 	if err == nil {
 		return text, nil
 	}
-	if secretive.MatchString(path) { // the secret itself where its file's path belongs
+	if secretive.MatchString(path) { // somebody gave the secret in place of the path
 		path = hidden
 	}
 	return "", badValue(fmt.Sprintf("%s%s is %q: must be a file with a secret (%v)", name, fileSuffix, path, err))
 }
 
-// readSecret returns all that a file holds, but for the newlines at its end.
+// readSecret returns the content of a file without the newlines at its end.
 func readSecret(path string) (string, error) {
 	content, err := secretfile.Read(path)
 	if err != nil {
@@ -47,8 +47,8 @@ func readSecret(path string) (string, error) {
 	return text, nil
 }
 
-// OpenSecrets returns the variables, such as REDIS_PASSWORD_FILE, that name a secret's file which everybody on the
-// machine may read. environ is the environment, as os.Environ returns it.
+// OpenSecrets returns the names of variables, such as REDIS_PASSWORD_FILE, whose file every user of the machine may
+// read. environ is the environment in the form of os.Environ.
 func OpenSecrets(environ []string) (names []string, err error) {
 	ours, err := variables()
 	if err != nil {

@@ -12,26 +12,27 @@ import (
 
 const maxBreakerFailures = 10000
 
-// Upstream is the backend: the logic as an HTTP service of somebody else.
+// Upstream is the backend: an HTTP service that runs the logic.
 type Upstream struct {
-	// URL is http:// or https://, without user info and fragment. Without it the logic is echo.
+	// URL is http:// or https://, without user info and fragment. If it is empty, the logic is echo.
 	URL string `name:"upstream-url" placeholder:"URL" help:"Where webhooks are executed: http:// or https://."`
-	// StatusURL is asked for the outcome of an attempt in doubt. The key stands in place of {key}, else it is the last
-	// segment of the path.
+	// StatusURL is asked for the outcome of an attempt in doubt. The key replaces {key}; if that is missing, the key is
+	// appended as the last segment of the path.
 	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
-	// KeyHeader is a header's name, none that the gateway needs otherwise.
+	// KeyHeader is the name of a header that the gateway does not need otherwise.
 	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" help:"Request header that carries the key."`
 	// KeyFormat is KeyHex or KeyUUID.
 	KeyFormat KeyFormat `name:"upstream-key-format" default:"hex" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
-	// Headers are lines such as "Name: value": request headers, none that the gateway writes itself.
+	// Headers are lines "Name: value": request headers that the gateway does not write itself.
 	Headers Secret `name:"upstream-headers" placeholder:"SECRET" help:"Headers of each request, one \"Name: value\" a line."`
-	// ResponseHeaders, separated by commas, are kept with a result: none of one caller, one moment or one connection.
+	// ResponseHeaders, separated by commas, are names of response headers that are kept with a result. A header that
+	// belongs to one caller, one moment or one connection is refused.
 	ResponseHeaders string `name:"upstream-response-headers" default:"Location,Content-Language" help:"Response headers that are kept with a result, separated by commas; a comma alone: none."`
-	// BreakerFailures, 0 to 10000, is how many failures in a row open the breaker; 0 means that none do.
+	// BreakerFailures, 0 to 10000, is how many failures in a row open the circuit breaker; 0 switches it off.
 	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend gets no requests for a while (circuit breaker); 0: never."`
 	// BreakerPause, above 0 and at most 1h, is how long the breaker stays open.
 	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it gets none then."`
-	// IdleTimeout, 0 to 10m, is how long a connection that is not used is kept; 0 keeps none.
+	// IdleTimeout, 0 to 10m, is how long an unused connection is kept; 0 keeps none.
 	IdleTimeout time.Duration `name:"upstream-idle-timeout" default:"1s" help:"How long an unused connection is kept: less than the backend keeps it; 0: not at all."`
 
 	// OAuthTokenURL, OAuthClientID and OAuthClientSecret are given together or not at all.
@@ -47,7 +48,7 @@ type Upstream struct {
 	TLSKey  string `name:"upstream-tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
 }
 
-// StaticHeaders returns the headers that each request has. It leaves out lines that Validate refuses.
+// StaticHeaders returns the headers that every request carries. It leaves out lines that Validate refuses.
 func (u Upstream) StaticHeaders() (headers []record.Header) {
 	for line := range strings.Lines(string(u.Headers)) {
 		if h, ok := header(line); ok {
@@ -57,10 +58,11 @@ func (u Upstream) StaticHeaders() (headers []record.Header) {
 	return headers
 }
 
-// KeptHeaders returns the names of the response headers that are kept with a result, as they were written.
+// KeptHeaders returns the names of the response headers that are kept with a result, in the case in which they were
+// written.
 func (u Upstream) KeptHeaders() []string { return list(u.ResponseHeaders, ",") }
 
-// Scopes returns the scopes that a token is asked for.
+// Scopes returns the scopes of the access token.
 func (u Upstream) Scopes() []string {
 	return strings.FieldsFunc(u.OAuthScopes, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
@@ -97,7 +99,7 @@ func (u Upstream) problems() (p problems) {
 	return p
 }
 
-// partsOfURL names the settings that mean nothing without a backend.
+// partsOfURL returns the names of the given settings that have no meaning without a backend.
 func (u Upstream) partsOfURL() []string {
 	return given(append(u.credentials(),
 		setting{"UPSTREAM_OAUTH_SCOPES", u.OAuthScopes != ""},
@@ -117,7 +119,7 @@ func (u Upstream) credentials() []setting {
 	}
 }
 
-// lines names bad lines of the headers by their number: what stands there may be a secret.
+// lines checks the lines of Headers. It names a bad line by its number alone, since the line may hold a secret.
 func (p *problems) lines(u Upstream) {
 	number := 0
 	for line := range strings.Lines(string(u.Headers)) {

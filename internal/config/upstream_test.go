@@ -130,7 +130,7 @@ func TestRulesOfTheBackend(t *testing.T) {
 	}
 }
 
-// noURL are texts that are no URL of a backend.
+// noURL holds texts that are not a URL of a backend.
 var noURL = []string{
 	"h", "h:80", "/path", "ftp://h", "redis://h", "http:", "http://", "http://:80", "https:///path", "http:h",
 	"http://u@h", "http://u:p@h",

@@ -21,12 +21,13 @@ const (
 
 var (
 	keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
-	database  = regexp.MustCompile(`^(/[0-9]*)?$`) // a URL's path
+	database  = regexp.MustCompile(`^(/[0-9]*)?$`) // the path of a URL
 	apiKey    = regexp.MustCompile(`^[!-~]+$`)     // printable ASCII without spaces
 )
 
-// Validate reports everything that makes no sense, one sentence a line, each with the setting, its value and the rule.
-// kong calls it in Parse; who builds a Config by hand calls it too. A host without a port gets Redis' own.
+// Validate returns every broken rule as a sentence on a line of its own, with the setting, its value and the rule. It
+// sets Redis' default port if a host was given without one. kong calls it in Parse; a program that fills in a Config by
+// hand must call it itself.
 func (c *Config) Validate() error {
 	if c.Redis.Host != "" {
 		c.Redis.Port = cmp.Or(c.Redis.Port, defaultRedisPort)
@@ -43,7 +44,8 @@ func (c *Config) Validate() error {
 	)...)
 }
 
-// stopProblems are those of IN_DOUBT=stop: a shutdown that cuts executions off would leave a doubt at each deploy.
+// stopProblems checks what IN_DOUBT=stop needs. A shutdown that cuts executions off would leave webhooks in doubt at
+// each deploy.
 func (c *Config) stopProblems() (p problems) {
 	p.unless(c.Execution.InDoubt != InDoubtStop || c.HTTP.ShutdownTimeout >= c.DrainNeeds(),
 		"SHUTDOWN_TIMEOUT is %v: with IN_DOUBT=stop it must be at least %v (EXECUTION_TIMEOUT and twice REDIS_TIMEOUT), "+
@@ -53,7 +55,7 @@ func (c *Config) stopProblems() (p problems) {
 	return p
 }
 
-// problems gathers the sentences of broken rules.
+// problems holds one sentence for each broken rule.
 type problems []error
 
 func (p *problems) unless(holds bool, format string, args ...any) {
@@ -62,13 +64,13 @@ func (p *problems) unless(holds bool, format string, args ...any) {
 	}
 }
 
-// setting is one that stands or falls with another.
+// setting is a setting that must be given together with another one, or not at all.
 type setting struct {
 	name  string
 	given bool
 }
 
-// given names those that were given.
+// given returns the names of the settings that were given.
 func given(settings ...setting) (names []string) {
 	for _, s := range settings {
 		if s.given {
@@ -179,7 +181,7 @@ func (r Redis) problems(e Execution) (p problems) {
 	return p
 }
 
-// partsOfHost names the settings that mean nothing without a host.
+// partsOfHost returns the names of the given settings that have no meaning without a host.
 func (r Redis) partsOfHost() []string {
 	return given(
 		setting{"REDIS_PORT", r.Port != 0},
@@ -219,14 +221,15 @@ func isAddress(text string) bool {
 }
 
 func isHost(text string) bool {
-	_, err := netip.ParseAddr(text) // IPv6 has colons of its own
+	_, err := netip.ParseAddr(text) // an IPv6 address contains colons
 	return err == nil || !strings.ContainsAny(text, ":/@ ")
 }
 
-// redisParameters are those that a URL may have behind a question mark; a Redis client ignores what it does not know.
+// redisParameters are the query parameters that a URL may have. Any other is refused, because the Redis client would
+// ignore it silently.
 var redisParameters = []string{"addr", "master_set", "db", "protocol"}
 
-// redisURL reads REDIS_URL; ok is false where it is none of ours.
+// redisURL parses REDIS_URL. ok is false if it is not a URL that we can use.
 func redisURL(text string) (u *url.URL, ok bool) {
 	u, err := url.Parse(text)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// rule is one that settings keep: what breaks it, what is said then, and what does not break it.
+// rule is a rule of the settings: environments that break it, the error for them, and environments that keep it.
 type rule struct {
 	name    string
 	refused []env
@@ -330,7 +330,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// framing are headers of one message or connection, written by the gateway alone.
+// framing holds headers of one message or one connection, which only the gateway writes.
 var framing = []string{
 	"Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade",
 	"Expect",

@@ -11,7 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Bytes is a size in bytes, read from text such as 65536, 64KiB or 1MiB.
+// Bytes is a size in bytes, written as 65536, 64KiB or 1MiB.
 type Bytes int64
 
 // The units of a size.
@@ -31,16 +31,16 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// Port is a TCP port. Zero can't be given: it means that none was.
+// Port is a TCP port. 0 cannot be given and means that no port was.
 type Port uint16
 
-// Secret is text that may hold a password. It is hidden wherever it is printed, logged or marshalled; string(s) is the
-// text itself.
+// Secret is text that may hold a password. It is hidden wherever it is printed, logged or marshalled; string(s) returns
+// the text itself.
 type Secret string
 
 const hidden = "[hidden]"
 
-// String hides the text, but tells whether there is one.
+// String hides the text, but shows whether there is one.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -48,19 +48,19 @@ func (s Secret) String() string {
 	return hidden
 }
 
-// GoString hides it from %#v.
+// GoString hides the text from %#v.
 func (s Secret) GoString() string { return strconv.Quote(s.String()) }
 
-// MarshalText hides it from JSON and slog.
+// MarshalText hides the text from JSON and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Moment is a point in time, or a length of time ago. The zero Moment is none.
+// Moment is a point in time, or a length of time before now. The zero Moment means that none was given.
 type Moment struct {
 	at  time.Time
 	ago time.Duration
 }
 
-// Before returns the point in time that is meant at a time.
+// Before returns the point in time that is meant if the time is now.
 func (m Moment) Before(now time.Time) time.Time {
 	if m.ago > 0 {
 		return now.Add(-m.ago)
@@ -68,17 +68,18 @@ func (m Moment) Before(now time.Time) time.Time {
 	return m.at
 }
 
-// badValue is a value that cannot be read. It says so in the form that Validate uses, wherever the value came from.
+// badValue is the error of a value that cannot be read. It has the form of Validate's errors, whether the value came
+// from a flag or the environment.
 type badValue string
 
 func (b badValue) Error() string { return string(b) }
 
-// reads makes parse the reader of all values of its type.
+// reads makes parse the reader of all values of type T. must says what a value must be.
 func reads[T any](parse func(string) (T, error), must string) kong.Option {
 	return kong.TypeMapper(reflect.TypeFor[T](),
 		kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 			token, err := ctx.Scan.PopValue("")
-			if err != nil { // kong's error would show what stands there, perhaps a password
+			if err != nil { // kong's own error would quote the next argument, perhaps a password
 				return badValue(fmt.Sprintf("--%[1]s needs a value (one that begins with a hyphen: --%[1]s=VALUE)", ctx.Value.Name))
 			}
 			given := fmt.Sprint(token.Value)
@@ -91,7 +92,7 @@ func reads[T any](parse func(string) (T, error), must string) kong.Option {
 		}))
 }
 
-// readers reads each type of value.
+// readers returns the reader of each type of value.
 func readers() []kong.Option {
 	return []kong.Option{
 		reads(asItIs[string], ""),
@@ -113,7 +114,7 @@ func readers() []kong.Option {
 	}
 }
 
-// list splits text at any of the separators, and drops white space around its items and those that are empty.
+// list splits text at any of the separators. It trims white space around the items and drops empty ones.
 func list(text, separators string) (items []string) {
 	for item := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
 		if item = strings.TrimSpace(item); item != "" {
@@ -125,7 +126,7 @@ func list(text, separators string) (items []string) {
 
 func asItIs[T ~string](text string) (T, error) { return T(text), nil }
 
-// sequence reads canonical decimal, as the webhook's decoder does for a sequence that is a string.
+// sequence reads canonical decimal, as the decoder of webhooks does for a sequence that is a string.
 func sequence(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && strconv.FormatInt(n, 10) != text {

@@ -21,7 +21,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// tokens is a token server that hands out one token.
+// tokens is a token server that always hands out the same token.
 type tokens struct {
 	*httptest.Server
 	fetched atomic.Int64
@@ -44,7 +44,7 @@ func startTokens(t *testing.T, token string) *tokens {
 	return s
 }
 
-// bookFirst is what send(1) sends.
+// bookFirst is the body that send(1) sends.
 const bookFirst = `{"dialogId":"d","nodeId":"n","sequence":1}`
 
 func TestARetryStormBooksOnceAtTheBackend(t *testing.T) {
@@ -230,11 +230,11 @@ func TestAPassedThroughAnswerIsTheBackends(t *testing.T) {
 	}
 }
 
-// The backend answers 409 while it works on a key, as many do that honour one.
+// The backend answers 409 while it works on a key, as many backends do that honour keys.
 func TestARefusalToWaitForAnAttemptInDoubtIsNotKept(t *testing.T) {
 	t.Parallel()
 	var booking sync.Mutex
-	booked := make(map[string]chan struct{}) // by key; closed when it is booked
+	booked := make(map[string]chan struct{}) // by key; closed when the booking is made
 	var worked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key := r.Header.Get("Idempotency-Key")
@@ -287,7 +287,7 @@ func TestCallersAreToldHowLongTheBackendWantsToRest(t *testing.T) {
 	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		calls.Add(1)
-		time.Sleep(300 * time.Millisecond) // others join
+		time.Sleep(300 * time.Millisecond) // duplicates join meanwhile
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))

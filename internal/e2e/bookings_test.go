@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// backend books whenever it is asked to, and does not look at the key: what comes twice is booked twice. (A backend
-// that looks at it is in examples/bookings.)
+// backend books whenever it is asked to and ignores the key: a webhook that comes twice is booked twice. (The backend
+// in examples/bookings honours the key.)
 type backend struct {
 	t       *testing.T
 	address string
-	token   string // that it wants to see; "": none
+	token   string // the access token that requests must carry; "": none
 	server  *http.Server
 	die     context.CancelFunc
 
@@ -27,7 +27,7 @@ type backend struct {
 	bookings map[string]string // by key; the last one
 }
 
-// startBackend starts one that takes so long for a booking.
+// startBackend starts a backend that takes delay for a booking.
 func startBackend(t *testing.T, delay time.Duration) *backend {
 	t.Helper()
 	b := &backend{t: t, address: "127.0.0.1:0", bookings: make(map[string]string)}
@@ -36,7 +36,7 @@ func startBackend(t *testing.T, delay time.Duration) *backend {
 	return b
 }
 
-// start starts it, after a kill at the address that it had.
+// start starts the backend, or restarts it after kill at the same address.
 func (b *backend) start(delay time.Duration) {
 	b.t.Helper()
 	listener, err := net.Listen("tcp", b.address)
@@ -54,7 +54,7 @@ func (b *backend) start(delay time.Duration) {
 	go func() { _ = b.server.Serve(listener) }()
 }
 
-// kill cuts all connections, and what is under way is never booked. What was booked stays.
+// kill cuts all connections. Bookings under way are never made; those that were made stay.
 func (b *backend) kill() {
 	b.die()
 	_ = b.server.Close()
@@ -107,14 +107,14 @@ func (b *backend) find(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// calls are what came in, a line for each POST.
+// calls returns a line for each POST that came.
 func (b *backend) calls() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]string(nil), b.lines...)
 }
 
-// booked returns what the last booking of a key was.
+// booked returns the last booking of a key.
 func (b *backend) booked(key string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

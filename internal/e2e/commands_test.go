@@ -12,8 +12,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// types runs a command of the program as a person does, with the gateway's settings and with what comes on standard
-// input.
+// types runs a command of the program as a person does, with the gateway's settings and with text on standard input.
 func types(t *testing.T, env []string, input string, args ...string) (said string, code int) {
 	t.Helper()
 	command := exec.Command(program, args...)
@@ -23,7 +22,7 @@ func types(t *testing.T, env []string, input string, args ...string) (said strin
 	return string(out), command.ProcessState.ExitCode()
 }
 
-// says runs a command that must end well and say something.
+// says runs a command that must succeed and print something.
 func says(t *testing.T, env []string, input, want string, args ...string) (said string) {
 	t.Helper()
 	said, code := types(t, env, input, args...)
@@ -43,7 +42,7 @@ func refusesTo(t *testing.T, env []string, input string, code int, why string, a
 
 var named = regexp.MustCompile(`cognigy:fp:[0-9a-f]{64}`)
 
-// TestWhatAPersonDoesAboutAWebhookInDoubt goes through all of it, with a replica that is killed at its work.
+// TestWhatAPersonDoesAboutAWebhookInDoubt goes through all of it, after a replica was killed during an execution.
 func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
@@ -70,7 +69,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	if n := strings.Count(listed, "cognigy:fp:"); n != 3 {
 		t.Errorf("it lists %d:\n%s", n, listed)
 	}
-	refusesTo(t, env, "", 1, "it is being executed", "forget", "d", "n", "0") // a crash is no end that somebody told
+	refusesTo(t, env, "", 1, "it is being executed", "forget", "d", "n", "0") // a crashed execution never reported its end
 	for sequence := range 3 {
 		if a, err := stands.send(sequence); err != nil || a.code != 500 || a.Status != "doubtful" {
 			t.Errorf("the next delivery gets %+v, %v", a, err)
@@ -119,7 +118,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	}
 }
 
-// TestAPoisonedWebhookIsListedWithoutItsLimit: the verdict is written.
+// TestAPoisonedWebhookIsListedWithoutItsLimit: the verdict is written in the record.
 func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
@@ -145,8 +144,8 @@ func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 	}
 }
 
-// TestTheCommandsNeedNoMoreThanTheDocumentedUserMay holds docs/redis.md: the user's line, and what inspect and resolve
-// add.
+// TestTheCommandsNeedNoMoreThanTheDocumentedUserMay checks docs/redis.md: the user's line, and the commands that
+// inspect and resolve need in addition.
 func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

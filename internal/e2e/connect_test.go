@@ -14,19 +14,18 @@ import (
 	"github.com/oncegate/oncegate/internal/tlstest"
 )
 
-// user is the one of docs/redis.md, as a URL has it.
+// user is the user of docs/redis.md, in the form of a URL.
 const user = "oncegate:PASSWORD@"
 
 var aclLine = regexp.MustCompile(`(?m)^ACL SETUSER (oncegate .+)$`)
 
-// documented returns what docs/redis.md says that the gateway's user may do, as redis-server's --user wants it, and
-// what else is given.
+// documented returns the rules of the gateway's user in docs/redis.md, as arguments of redis-server, followed by more.
 func documented(t *testing.T, more ...string) []string {
 	t.Helper()
 	return append(documentedUsers(t)[0], more...)
 }
 
-// documentedUsers returns that of Redis and that of Sentinels.
+// documentedUsers returns the rules of the users of Redis and of the Sentinels.
 func documentedUsers(t *testing.T) (users [2][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/redis.md")
@@ -60,7 +59,7 @@ func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 	sentinel := redistest.StartTLS(t, a, append(documentedUsers(t)[1], "--user", "default", "off",
 		"--sentinel", "monitor", "watched", "127.0.0.1", secured.Port(), "1")...)
 	admin := redistest.Client(t, plain.Addr())
-	t.Cleanup(func() { // when the last one is through
+	t.Cleanup(func() { // after all subtests
 		if denied := redistest.Do(t, admin, "ACL", "LOG"); denied != "[]" {
 			t.Errorf("it tried what it may not: %s", denied)
 		}
@@ -82,7 +81,7 @@ func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 			env := append([]string{
 				"REDIS_URL=" + c.url, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=1800ms", "REDIS_TIMEOUT=300ms",
 				"SWEEP_INTERVAL=1s",
-				"MAX_WAITERS=100", // no warning where this machine lets a process have few descriptors
+				"MAX_WAITERS=100", // so that a machine with few descriptors causes no warning
 			}, c.env...)
 			replicas := startTwo(t, env...)
 			storm(t, replicas, 40, c.url, c.env...)
@@ -127,7 +126,7 @@ func TestARedisThatCanNotBeTrustedIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// refuses returns what a gateway says that must not start.
+// refuses returns what a gateway prints that must not start.
 func refuses(t *testing.T, env ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

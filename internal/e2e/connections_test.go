@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// limited returns a program that runs ours with so many descriptors.
+// limited returns a script that runs the program with this limit of descriptors.
 func limited(t *testing.T, descriptors int) (script string) {
 	t.Helper()
 	script = filepath.Join(t.TempDir(), "limited")
@@ -23,7 +23,7 @@ func limited(t *testing.T, descriptors int) (script string) {
 	return script
 }
 
-// Strangers who open connections and send nothing must not end the program, whatever it has left to open them with.
+// Strangers that open connections and send nothing must not end the program, however few descriptors it has.
 func TestIdleConnectionsEndNothing(t *testing.T) {
 	for descriptors, idle := range map[int]int{1024: 1100, 64: 300, 24: 300} {
 		t.Run(fmt.Sprint(descriptors, " descriptors"), func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestIdleConnectionsEndNothing(t *testing.T) {
 			for range idle {
 				c, err := net.DialTimeout("tcp", strings.TrimPrefix(r.url, "http://"), 5*time.Second)
 				if err != nil {
-					break // its queue is full
+					break // the listener's queue is full
 				}
 				defer c.Close()
 				open = append(open, c)

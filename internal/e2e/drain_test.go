@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ready asks /readyz and tells its status and whether the connection was closed.
+// ready asks /readyz and returns the status, and whether the connection was closed.
 func (r *replica) ready() (status int, closed bool) {
 	r.t.Helper()
 	reply, err := http.Get(r.url + "/readyz")
@@ -31,7 +31,7 @@ func TestDrainingServesWebhooksWhileReadyzSaysNo(t *testing.T) {
 	if status, closed := r.ready(); status != 200 || closed {
 		t.Errorf("before: %d, closed %v", status, closed)
 	}
-	waits := make(chan bool, 1) // it came before the signal, and is answered behind it
+	waits := make(chan bool, 1) // a request that comes before the signal and is answered after it
 	go func() {
 		body := strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":0}`)
 		reply, err := http.Post(r.url+"/webhook/cognigy", "application/json", body)

@@ -15,11 +15,11 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// userWith makes a user of its own that may do what is documented, changed by rules. It returns what a URL has.
+// userWith creates a user with the documented rules, followed by more rules. It returns the user in the form of a URL.
 func userWith(t *testing.T, admin rueidis.Client, rules string) string {
 	t.Helper()
 	name := fmt.Sprint("user", time.Now().UnixNano())
-	words := append(documented(t)[2:], strings.Fields(rules)...) // behind --user and the name
+	words := append(documented(t)[2:], strings.Fields(rules)...) // without --user and the name
 	redistest.Do(t, admin, append([]string{"ACL", "SETUSER", name}, words...)...)
 	return name + ":PASSWORD@"
 }
@@ -103,9 +103,9 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 			env := []string{"REDIS_URL=" + c.url, "KEY_PREFIX=" + prefix, "ECHO_DELAY=300ms", "METRICS_FLUSH=50ms", "SETTLE=0",
 				"SWEEP_INTERVAL=1s"}
 			replicas := startTwo(t, env...)
-			all := "redis://" + c.url[strings.LastIndexAny(c.url, "@/")+1:] // by a user who may do all
+			all := "redis://" + c.url[strings.LastIndexAny(c.url, "@/")+1:] // as a user that may do everything
 			storm(t, replicas, 40, all, "KEY_PREFIX="+prefix)
-			for _, r := range replicas { // what it keeps in memory must not outlive a forget
+			for _, r := range replicas { // no result that it keeps in memory may outlive a forget
 				for range 3 {
 					if a, err := r.send(1); err != nil || a.Status != "cached" {
 						t.Errorf("a duplicate gets %+v, %v", a, err)
@@ -120,7 +120,7 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 					return err == nil && a.Status == "success"
 				})
 			}
-			if name == "PEXPIRE" { // what only a record without a TTL needs
+			if name == "PEXPIRE" { // only a record without a TTL needs it
 				for key := range strings.FieldsSeq(strings.Trim(redistest.Do(t, admin, "KEYS", prefix+":fp:*"), "[]")) {
 					redistest.Do(t, admin, "PERSIST", key)
 				}

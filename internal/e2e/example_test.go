@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// What docs/backend.md lets a reader try.
+// This plays what docs/backend.md lets a reader try.
 func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 	built := filepath.Join(t.TempDir(), "bookings")
 	if out, err := exec.Command("go", "build", "-o", built, module+"/examples/bookings").CombinedOutput(); err != nil {
@@ -53,7 +53,7 @@ func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 	}
 	r.signal(syscall.SIGTERM)
 	r.exit()
-	r = start(t, env...) // whose embedded store is empty
+	r = start(t, env...) // its embedded store is empty
 	if a := book(r, 1, 2); a.Status != "success" || string(a.Data) != string(first.Data) {
 		t.Errorf("after a restart the answer is %+v, the booking is %s", a, first.Data)
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// jsonLines are the lines that a replica with LOG_FORMAT=json has written.
+// jsonLines returns the lines that a replica with LOG_FORMAT=json has written.
 func (r *replica) jsonLines() (lines []map[string]any) {
 	for text := range strings.Lines(r.logs()) {
 		var line map[string]any
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
-			continue // the race detector's, or half a line
+			continue // a line of the race detector, or half a line
 		}
 		lines = append(lines, line)
 	}
@@ -85,7 +85,7 @@ func TestAShutdownThatCutsExecutionsOffIsWarnedOfAtTheStart(t *testing.T) {
 	if r := start(t); strings.Contains(r.logs(), says) {
 		t.Errorf("the defaults are warned of:\n%s", r.logs())
 	}
-	r := start(t, "EXECUTION_TIMEOUT=80s") // docs/cognigy.md, CXone
+	r := start(t, "EXECUTION_TIMEOUT=80s") // as docs/cognigy.md advises for CXone
 	if !strings.Contains(r.logs(), says) || !strings.Contains(r.logs(), "at_least=1m22s") {
 		t.Errorf("it says:\n%s", r.logs())
 	}

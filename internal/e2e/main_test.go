@@ -25,7 +25,7 @@ import (
 // module is the program's import path.
 const module = "github.com/oncegate/oncegate"
 
-// program is the built binary; TestMain owns its directory.
+// program is the path of the built binary; TestMain owns its directory.
 var program string
 
 func TestMain(m *testing.M) {
@@ -62,7 +62,7 @@ func start(t *testing.T, env ...string) *replica {
 	return startBuilt(t, program, env...)
 }
 
-// plain builds the program without the race detector, whose memory is another.
+// plain builds the program without the race detector, which changes how much memory it uses.
 func plain(t *testing.T) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "oncegate")
@@ -72,7 +72,7 @@ func plain(t *testing.T) (program string) {
 	return program
 }
 
-// startBuilt starts a binary that was built otherwise than the tests' own.
+// startBuilt starts another binary than the tests' own.
 func startBuilt(t *testing.T, program string, env ...string) *replica {
 	t.Helper()
 	command := exec.Command(program)
@@ -86,7 +86,7 @@ func startBuilt(t *testing.T, program string, env ...string) *replica {
 	return r
 }
 
-// run starts a program, which is killed with the test.
+// run starts a program and kills it with the test.
 func run(t *testing.T, command *exec.Cmd) *proc.Process {
 	t.Helper()
 	p, err := proc.Start(command)
@@ -97,7 +97,7 @@ func run(t *testing.T, command *exec.Cmd) *proc.Process {
 	return p
 }
 
-// logs are what it has written to stderr, printed to stdout.
+// logs returns what it has written to stderr, printed what it has written to stdout.
 func (r *replica) logs() string    { return r.process.Stderr.String() }
 func (r *replica) printed() string { return r.process.Stdout.String() }
 
@@ -108,7 +108,7 @@ func (r *replica) signal(s syscall.Signal) {
 	}
 }
 
-// exit waits until it ends and returns its status.
+// exit waits until it ends and returns its exit status.
 func (r *replica) exit() int {
 	r.t.Helper()
 	select {
@@ -119,7 +119,7 @@ func (r *replica) exit() int {
 	return r.process.ExitCode()
 }
 
-// answer is what a webhook got.
+// answer is the answer to a webhook.
 type answer struct {
 	code       int
 	retryAfter string
@@ -172,7 +172,7 @@ func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	out, err := command.Output()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok &&
 		bytes.Contains(failed.Stderr, []byte("no gateway has run")) {
-		return nil // it has just started
+		return nil // the replica has just started
 	}
 	if err != nil {
 		t.Fatalf("stats: %v", err)
@@ -184,8 +184,8 @@ func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	return m
 }
 
-// storm sends one webhook as often as said, at once and spread over the replicas: one delivery is executed, and all get
-// what it brought, which is returned.
+// storm sends one webhook many times at once, spread over the replicas. It checks that one delivery is executed and
+// that all get its result, which it returns.
 func storm(t *testing.T, replicas []*replica, deliveries int, redis string, env ...string) (data json.RawMessage) {
 	t.Helper()
 	answers := make([]answer, deliveries)
@@ -252,7 +252,7 @@ func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes
+	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes counters
 	answered := make(chan answer, 1)
 	go func() {
 		a, err := r.send(1)
@@ -290,7 +290,7 @@ func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	r := start(t, "ECHO_DELAY=20s")
 	go func() { _, _ = r.send(1) }()
-	eventually(t, "it executes", func() bool { // a duplicate that waits shows it
+	eventually(t, "it executes", func() bool { // a duplicate that has to wait shows it
 		client := http.Client{Timeout: 100 * time.Millisecond}
 		_, err := client.Post(r.url+"/webhook/cognigy", "application/json",
 			strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
@@ -399,7 +399,7 @@ func TestHelpAndVersionExitWithZero(t *testing.T) {
 	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>",
 		"--version": "oncegate development\n"} {
 		command := exec.Command(program, arg)
-		command.Env = []string{"LOCK_TTL=rubbish"} // who asks for help may have settings that make no sense
+		command.Env = []string{"LOCK_TTL=rubbish"} // help must work even if a setting makes no sense
 		out, err := command.CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(out), says) {
 			t.Errorf("%s: %v, it says %s", arg, err, out)

@@ -12,25 +12,25 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// failingOver are settings for a failover that takes some seconds: no lease may end meanwhile.
+// failingOver holds settings for a failover that takes some seconds: no lease may end meanwhile.
 var failingOver = []string{"LOCK_TTL=30s", "WAIT_TIMEOUT=7s", "REDIS_PATIENCE=5s"}
 
-// load sends webhook after webhook, each to both replicas at once and again until each has its answer.
+// load sends one webhook after the other, each to both replicas at once, and repeats each until it has its answer.
 type load struct {
 	t        *testing.T
 	replicas []*replica
 
-	sent     atomic.Int64 // the last sequence
-	answered atomic.Int64 // deliveries
-	again    atomic.Int64 // answers that said "ask again"
+	sent     atomic.Int64 // the last sequence that was sent
+	answered atomic.Int64 // number of deliveries
+	again    atomic.Int64 // number of answers "ask again"
 	stop     atomic.Bool
 	running  sync.WaitGroup
 
 	mu   sync.Mutex
-	data map[int][]json.RawMessage // what each sequence was answered
+	data map[int][]json.RawMessage // the answers to each sequence
 }
 
-// run sends as many webhooks at a time as said, until end.
+// run starts this many callers, which send until end.
 func (l *load) run(callers int) {
 	l.t.Cleanup(l.end)
 	for range callers {
@@ -47,7 +47,7 @@ func (l *load) run(callers int) {
 	}
 }
 
-// end sends no more, and returns when all have their answers.
+// end stops the callers and waits until all of them have their answers.
 func (l *load) end() {
 	l.stop.Store(true)
 	l.running.Wait()
@@ -81,7 +81,7 @@ func TestAFailoverUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 	l.run(8)
 	eventually(t, "webhooks are answered", func() bool { return l.answered.Load() > 200 })
 
-	// Replication is asynchronous: what is to be lost with the primary is nothing that it has confirmed.
+	// Replication is asynchronous: the primary that dies must have confirmed no write that its replica lacks.
 	redistest.Do(t, redistest.Client(t, w.Primary.Addr()), "CLIENT", "PAUSE", "60000", "WRITE")
 	w.CatchUp(t)
 	before, killed := l.answered.Load(), time.Now()

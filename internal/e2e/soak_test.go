@@ -19,15 +19,15 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// soakTime is how long the tests' own soak takes; SOAK=2m (make soak) takes as long as it says, and only from
-// enoughToJudge on memory is held to be flat: before, caches and pools are still filling.
+// soakTime is how long the soak takes in ./test.sh; SOAK=2m (make soak) sets another length. Memory must be flat only
+// in a soak of enoughToJudge or longer: in a shorter one caches and pools are still filling.
 const (
 	soakTime      = 4 * time.Second
 	enoughToJudge = time.Minute
 )
 
-// TestMemoryAndGoroutinesStayFlat is hours of a replica's life in minutes: results live for seconds, so that all that
-// is made for a webhook is made and dropped again, hundreds of thousands of times.
+// TestMemoryAndGoroutinesStayFlat shows hours of a replica's life in minutes. Results live for seconds, so that
+// everything that is made for a webhook is made and dropped hundreds of thousands of times.
 func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	t.Parallel()
 	lasts := soakTime
@@ -86,7 +86,7 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	}
 	eventuallyIn(t, time.Minute, "goroutines and descriptors are as many as before", func() bool {
 		for i, r := range replicas {
-			// What a replica opens once, such as further connections to Redis, it keeps.
+			// A replica keeps what it opens once, such as further connections to Redis.
 			if now := r.sample(); now.goroutines > before[i].goroutines+5 || now.descriptors > before[i].descriptors+5 {
 				return false
 			}
@@ -96,8 +96,8 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	t.Logf("%d requests; when all is quiet again %v, %v", sent.Load(), replicas[0].sample(), replicas[1].sample())
 }
 
-// customer sends webhooks until stop: each once to one replica and once to the other, which replays it; some of them
-// large, some cut, some at once, and every now and then on a new connection.
+// customer sends webhooks until stop is closed, each once to one replica and once to the other, which replays it. Some
+// of them are large, some are cut short, some are sent at once, and now and then one uses a new connection.
 func customer(t *testing.T, n int, replicas []*soaked, sent *atomic.Int64, stop <-chan struct{}) {
 	large := strings.Repeat("x", 200<<10)
 	var clients []*fasthttp.HostClient
@@ -141,10 +141,10 @@ func customer(t *testing.T, n int, replicas []*soaked, sent *atomic.Int64, stop 
 	}
 }
 
-// soaked is a replica whose process is watched.
+// soaked is a replica whose process is measured.
 type soaked struct{ *replica }
 
-// sample is what a process takes at a moment.
+// sample is what a process uses at one moment.
 type sample struct {
 	memory      int // resident, MiB
 	goroutines  int
@@ -177,11 +177,11 @@ func (r *soaked) sample() sample {
 	return sample{int(memory >> 20), r.goroutines(), len(open)}
 }
 
-// living is a goroutine in the runtime's own report (GODEBUG=schedtrace), but those that ended and wait for another
-// life.
+// living matches a goroutine in the runtime's own report (GODEBUG=schedtrace), except those that have ended and wait to
+// be reused.
 var living = regexp.MustCompile(`(?m)^  G\d+: status=[^6]`)
 
-// goroutines counts them in the last whole report; 0: there is none yet.
+// goroutines counts them in the last complete report; it returns 0 if there is none yet.
 func (r *soaked) goroutines() int {
 	reports := strings.Split(r.logs(), "\nSCHED ")
 	if len(reports) < 3 {

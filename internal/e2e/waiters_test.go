@@ -17,14 +17,14 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// TestTenThousandWaitersAllGetTheAnswer, and cost bounded memory while they wait.
+// TestTenThousandWaitersAllGetTheAnswer also checks that they cost bounded memory while they wait.
 func TestTenThousandWaitersAllGetTheAnswer(t *testing.T) {
 	const mostMiB = 400
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	waiters := min(10_000, int(limit.Cur)-500) // as many as this machine lets a process have, if it is fewer
+	waiters := min(10_000, int(limit.Cur)-500) // fewer if this machine allows fewer descriptors
 	release := make(chan struct{})
 	var calls atomic.Int64
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -8,10 +8,10 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// alone is one Redis, and a proxy before it for each replica.
+// alone is a store of one Redis, with a proxy before it for each replica.
 type alone struct {
 	t       *testing.T
-	keeps   bool // what it has acknowledged outlives a crash (AOF)
+	keeps   bool // acknowledged writes survive a crash (AOF)
 	redis   *redistest.Server
 	proxies []*redistest.Proxy
 }
@@ -33,7 +33,7 @@ func (s *alone) url(replica int) string       { return s.proxies[replica].URL() 
 func (s *alone) admin() string                { return s.redis.URL() }
 func (s *alone) servers() []*redistest.Server { return []*redistest.Server{s.redis} }
 
-// Kinds that mutants ask for by name.
+// Kinds of faults that mutants name.
 const (
 	withoutData    = "Redis killed, back without data"
 	requestsHeldUp = "requests held up"
@@ -54,7 +54,7 @@ func (s *alone) faults() []fault {
 	slow := func(p *redistest.Proxy) { p.Slow(60 * time.Millisecond) }
 	killed := fault{kind: withoutData, part: redis, effect: forgetful, lasts: between(50, 4000),
 		begin: func(*world, int) { s.redis.Kill() }, end: func(*world, int) { s.redis.Restart() }}
-	leftOut := dead // who is gone can put nothing back: there would be little to hold to account
+	leftOut := dead // a dead replica puts nothing back, so that most losses would be excused
 	if s.keeps {
 		killed.kind, killed.effect = "Redis killed, back with its data", apart
 		leftOut = forgetful

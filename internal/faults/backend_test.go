@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// webhook is a payload as the callers send it and the backend reads it: it says itself how long its execution takes and
-// how many of them fail.
+// webhook is a payload as the callers send it and the backend reads it. It says itself how long its execution takes,
+// and how many of its executions fail.
 type webhook struct {
 	DialogID  string `json:"dialogId"`
 	NodeID    string `json:"nodeId"`
@@ -23,13 +23,13 @@ type webhook struct {
 
 type plan struct {
 	Takes int `json:"takes"` // ms
-	Fails int `json:"fails"` // executions that fail, before one that does not
+	Fails int `json:"fails"` // number of executions that fail before one succeeds
 }
 
 func (w webhook) name() string { return w.DialogID + "/" + strconv.Itoa(w.Sequence) }
 
-// backend executes webhooks: it writes down when each execution began and ended, and answers with a result that no
-// other one has. It does not look at the key: what comes twice is executed twice.
+// backend executes webhooks. It records when each execution began and ended, and gives each a result of its own. It
+// ignores the idempotency key: a webhook that comes twice is executed twice.
 type backend struct {
 	*httptest.Server
 	history *history
@@ -39,14 +39,14 @@ type backend struct {
 	tries map[string]int
 }
 
-// mood is how the backend as a whole does.
+// mood is a state of the whole backend.
 type mood int64
 
 const (
 	well  mood = iota
 	sick       // it answers 500
-	slow       // everything takes half a second longer
-	drops      // it works, and closes the connection in place of an answer
+	slow       // every execution takes half a second longer
+	drops      // it executes, and closes the connection instead of answering
 )
 
 func startBackend(t *testing.T, h *history) *backend {

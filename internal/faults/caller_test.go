@@ -14,31 +14,31 @@ import (
 	"time"
 )
 
-// callers send webhooks until they are told to stop, each of them again until it is answered with its result.
+// callers send webhooks until they are told to stop. They repeat each one until it is answered with its result.
 type callers struct {
 	history  *history
 	replicas []*replica
 	client   *http.Client
 	seed     uint64
-	patience time.Duration // for an answer, once nothing is broken any more
+	patience time.Duration // longest wait for an answer once nothing is broken any more
 
-	stop     context.Context // no new webhooks
-	deadline atomic.Int64    // Unix ns: what is not answered by then is a violation; 0: not yet set
-	answered atomic.Int64    // deliveries that got their result
-	last     atomic.Int64    // when one last did, since the run began
+	stop     context.Context // when it ends, no new webhooks are sent
+	deadline atomic.Int64    // Unix ns; a webhook without an answer by then is a violation; 0: not set yet
+	answered atomic.Int64    // number of deliveries that got their result
+	last     atomic.Int64    // when the last one did, since the beginning of the run
 	gap      atomic.Int64    // the longest time in which none did
-	longest  atomic.Int64    // that a delivery took with all its retries
+	longest  atomic.Int64    // the longest time that a delivery took with all its retries
 	slowest  atomic.Pointer[string]
 	running  sync.WaitGroup
 
 	mu    sync.Mutex
-	hooks []webhook       // all that were sent
+	hooks []webhook       // all webhooks that were sent
 	known map[string]bool // their names
-	lost  []string        // what was never answered
+	lost  []string        // names of those that were never answered
 }
 
 const (
-	callerTimeout = 6 * time.Second // above WAIT_TIMEOUT: a gateway that runs answers earlier
+	callerTimeout = 6 * time.Second // above WAIT_TIMEOUT: a live gateway answers earlier
 	hungUp        = 150 * time.Millisecond
 )
 
@@ -55,16 +55,16 @@ func (c *callers) start(crowd int, mix mix) {
 	}
 }
 
-// mix says what the webhooks of a run are like, in webhooks of a thousand.
+// mix says which kinds of webhooks a run sends, in numbers out of a thousand.
 type mix struct {
 	long     int // executions of 1 to 2 s
-	veryLong int // past a lease, 4 to 5 s
-	failing  int // one or two executions fail
+	veryLong int // executions of 4 to 5 s, longer than a lease
+	failing  int // the first one or two executions fail
 	twice    int // delivered to two replicas at once
 	storm    int // delivered a dozen times at once
-	again    int // a later duplicate, on any replica
-	old      int // another duplicate, of any earlier webhook
-	shared   int // all callers have this one
+	again    int // a duplicate follows later, on any replica
+	old      int // a duplicate of any earlier webhook follows
+	shared   int // all callers send this one
 }
 
 var usual = mix{long: 15, veryLong: 4, failing: 60, twice: 150, storm: 15, again: 500, old: 400, shared: 20}
@@ -72,14 +72,14 @@ var usual = mix{long: 15, veryLong: 4, failing: 60, twice: 150, storm: 15, again
 // errand is what a caller does with one webhook.
 type errand struct {
 	hook   webhook
-	copies int // delivered at once, to one replica after the other
-	to     int // the first of these
+	copies int // number of deliveries at once, in turn to each replica
+	to     int // the replica of the first of these
 	again  bool
-	old    int // another webhook of this caller's to deliver again, by its number; -1: none
+	old    int // number of an earlier webhook of this caller to deliver again; -1: none
 	later  int // the replica for a duplicate
 }
 
-// draw draws a caller's next errand, its i-th: it follows from what r is seeded with, not from what became of others.
+// draw draws the i-th errand of a caller. It depends only on r, and not on what became of other errands.
 func draw(r *rand.Rand, caller, i, replicas int, mix mix) errand {
 	of := func(share int) bool { return r.IntN(1000) < share }
 	e := errand{
@@ -112,7 +112,7 @@ func draw(r *rand.Rand, caller, i, replicas int, mix mix) errand {
 	return e
 }
 
-// webhooksOf is what a caller's errands are drawn from.
+// webhooksOf returns the source from which a caller's errands are drawn.
 func webhooksOf(seed uint64, caller int) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, uint64(caller)))
 }
@@ -120,7 +120,7 @@ func webhooksOf(seed uint64, caller int) *rand.Rand {
 // call is one caller.
 func (c *callers) call(n int, mix mix) {
 	webhooks := webhooksOf(c.seed, n)
-	retries := rand.New(rand.NewPCG(^c.seed, uint64(n))) // of its own: how many there are depends on the clock
+	retries := rand.New(rand.NewPCG(^c.seed, uint64(n))) // a separate source: the number of retries depends on the clock
 	var own []webhook
 	for i := 0; c.stop.Err() == nil; i++ {
 		e := draw(webhooks, n, i, len(c.replicas), mix)
@@ -150,11 +150,11 @@ func (c *callers) note(hook webhook) {
 	}
 }
 
-// deliver sends a webhook to a replica, and again to any of them until it has its result.
+// deliver sends a webhook to a replica, and again to any replica until it has its result.
 func (c *callers) deliver(hook webhook, to int, retries *rand.Rand) {
 	body, err := json.Marshal(hook)
 	if err != nil {
-		panic(err) // a struct of numbers and texts
+		panic(err) // impossible: a struct of numbers and texts
 	}
 	first := c.history.now()
 	for {
@@ -196,7 +196,7 @@ func (c *callers) post(
 	if err != nil {
 		panic(fmt.Sprintf("request to %s: %v", url, err))
 	}
-	request.GetBody = nil // it must not be sent twice unseen
+	request.GetBody = nil // net/http must not repeat it unseen
 	reply, err := c.client.Do(request)
 	if err != nil {
 		return 0, "", 0, ""
@@ -211,7 +211,7 @@ func (c *callers) post(
 	return reply.StatusCode, reply.Header.Get("Idempotency-Status"), attempt, string(answer.Data)
 }
 
-// served notes a result that came for a webhook first sent at a moment.
+// served records that a webhook, first sent at a given time, got its result.
 func (c *callers) served(hook webhook, first time.Duration) {
 	now := int64(c.history.now())
 	c.answered.Add(1)
@@ -231,13 +231,13 @@ func most(of *atomic.Int64, value int64) (grown bool) {
 	return false
 }
 
-// drain returns when what is under way is answered, or patience is over.
+// drain waits until all webhooks under way are answered, or until patience is over.
 func (c *callers) drain() {
 	c.deadline.Store(time.Now().Add(c.patience).UnixNano())
 	c.running.Wait()
 }
 
-// audit delivers every webhook once more, when nothing is broken: its result must still be there.
+// audit delivers every webhook once more when nothing is broken: its result must still be stored.
 func (c *callers) audit() {
 	c.deadline.Store(time.Now().Add(c.patience).UnixNano())
 	next := make(chan webhook)

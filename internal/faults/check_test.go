@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// late is how long a cancelled execution may go on, and how late a pause is felt: what a busy machine of few cores
-// needs.
+// late is how long a cancelled execution may go on, and by how much the effect of a pause may be delayed: a busy
+// machine with few cores needs that.
 const late = 750 * time.Millisecond
 
 // violation is a promise that was broken for a webhook.
@@ -22,7 +22,7 @@ type violation struct {
 
 func (v violation) String() string { return v.promise + ": " + v.hook + ": " + v.what }
 
-// The promises, as the table names them.
+// The promises, by the names in the table of results.
 const (
 	noOverlap     = "two executions at once"
 	onceAnswered  = "executed after a success was told"
@@ -38,21 +38,22 @@ const (
 // verdict is what the checker found.
 type verdict struct {
 	violations []violation
-	// webhooks of executions and answers that a promise does not cover, by the reason that the docs name
+	// by the reason as the docs name it: the webhooks with executions or answers that no promise covers
 	excused map[string][]string
 	traces  map[string]*trace
-	spells  []*spell // all
+	spells  []*spell // all of them
 	causes  []*spell // those that may excuse something
 }
 
-// trace is all that happened to one webhook.
+// trace is everything that happened to one webhook.
 type trace struct {
 	hook       string
 	deliveries []delivery
 	executions []*execution
 }
 
-// judge reads a closed history; strict: whatever befell the replicas excuses nothing.
+// judge reads a closed history. lost holds the webhooks that were never answered. If strict is set, no fault excuses
+// anything.
 func judge(h *history, lost []string, strict bool) *verdict {
 	v := &verdict{excused: make(map[string][]string), traces: make(map[string]*trace), spells: h.spells, causes: h.spells}
 	if strict {
@@ -97,8 +98,8 @@ func (v *verdict) excuses(reason string, t *trace) {
 	v.excused[reason] = append(v.excused[reason], t.hook)
 }
 
-// overlaps holds that two executions are live at once only where the earlier one's replica was paused past its lease,
-// or was away when Redis forgot it, and that one which a lease's end cancels ends at once.
+// overlaps checks that two executions run at once only if the earlier one's replica was paused past its lease, or was
+// away when Redis forgot it. It also checks that an execution ends at once when its lease's end cancels it.
 func (v *verdict) overlaps(t *trace) {
 	for i, a := range t.executions {
 		for _, b := range t.executions[i+1:] {
@@ -121,8 +122,8 @@ func (v *verdict) overlaps(t *trace) {
 	}
 }
 
-// repetitions holds that an execution begins only where none before has brought a result that anybody was told, or that
-// could be stored; and that none is cancelled for nothing.
+// repetitions checks that an execution begins only if no earlier one has brought a result that was told to anybody, or
+// that could be stored. It also checks that no execution is cancelled without a cause.
 func (v *verdict) repetitions(t *trace) {
 	told := t.told()
 	for i, b := range t.executions {
@@ -141,7 +142,7 @@ func (v *verdict) repetitions(t *trace) {
 		if i == 0 {
 			continue
 		}
-		// Its result may have been refused or not got to Redis at all, where its replica was in trouble.
+		// If its replica was in trouble, its result may have been refused, or may never have reached Redis.
 		if a := t.executions[i-1]; a.ending == done && a.end <= b.begin && b.begin <= told &&
 			!v.fellAny(a.by.replica, a.begin-lockTTL, b.begin+late) {
 			v.breaks(withoutCause, t, "attempt %d by %v ended well at %v, attempt %d by %v began at %v", a.attempt, a.by, a.end,
@@ -150,7 +151,7 @@ func (v *verdict) repetitions(t *trace) {
 	}
 }
 
-// answers holds that all results that were told are one, which an execution of that attempt gave.
+// answers checks that all results that were told are equal, and that an execution of that attempt brought them.
 func (v *verdict) answers(t *trace) {
 	var first *delivery
 	for i := range t.deliveries {
@@ -173,7 +174,7 @@ func (v *verdict) answers(t *trace) {
 	}
 }
 
-// told is when a result was first told to anybody.
+// told returns when a result was first told to anybody.
 func (t *trace) told() time.Duration {
 	told := forever
 	for _, d := range t.deliveries {
@@ -186,7 +187,7 @@ func (t *trace) told() time.Duration {
 
 // ------------------------------------------------------------------------------------------------ excuses ----
 
-// fell reports whether a spell of an effect lay on a replica at any time between two.
+// fell reports whether a replica was under a spell of this effect at any time between from and to.
 func (v *verdict) fell(e effect, replica int, from, to time.Duration) bool {
 	return slices.ContainsFunc(v.causes, func(s *spell) bool {
 		return s.effect == e && s.on(replica) && s.from <= to &&
@@ -194,12 +195,12 @@ func (v *verdict) fell(e effect, replica int, from, to time.Duration) bool {
 	})
 }
 
-// fellAny reports whether any spell lay on a replica that keeps it from Redis, other than that Redis forgot.
+// fellAny reports whether a replica was under any spell that keeps it from Redis.
 func (v *verdict) fellAny(replica int, from, to time.Duration) bool {
 	return v.fell(paused, replica, from, to) || v.fell(apart, replica, from, to) || v.fell(dead, replica, from, to)
 }
 
-// lastEnd is when the last spell of an effect on a replica ended that began before a moment.
+// lastEnd returns when the last spell of an effect on a replica ended, among those that began before a given time.
 func (v *verdict) lastEnd(e effect, replica int, before time.Duration) (end time.Duration) {
 	for _, s := range v.causes {
 		if s.effect == e && s.on(replica) && s.from <= before {
@@ -211,8 +212,8 @@ func (v *verdict) lastEnd(e effect, replica int, before time.Duration) (end time
 
 func (s *spell) on(replica int) bool { return s.replica == everybody || s.replica == replica }
 
-// away is for how long between two moments a replica was dead or paused, could not reach Redis, or Redis was in no
-// state to answer it.
+// away returns for how long, between from and to, a replica was dead, was paused, could not reach Redis, or met a Redis
+// that could not answer.
 func (v *verdict) away(replica int, from, to time.Duration) (total time.Duration) {
 	at := from
 	for _, s := range v.causes { // in the order in which they began
@@ -226,17 +227,17 @@ func (v *verdict) away(replica int, from, to time.Duration) (total time.Duration
 	return total
 }
 
-// healed is how long after a loss who knew something may take to put it back.
+// healed is how long after a loss a replica may take to put back what it knows.
 const healed = settle + late
 
-// present reports whether a replica was there, in the same life, all through a loss and its healing.
+// present reports whether a replica was alive and connected all through a loss and its healing.
 func (v *verdict) present(replica int, loss *spell) bool {
 	return !slices.ContainsFunc(v.causes, func(s *spell) bool {
 		return s.effect != harmless && s.effect != forgetful && s.on(replica) && s.from <= loss.to+healed && s.to >= loss.from
 	})
 }
 
-// losses are the times before a moment when Redis may have forgotten.
+// losses returns the times before a given moment at which Redis may have forgotten records.
 func (v *verdict) losses(before time.Duration) (losses []*spell) {
 	for _, s := range v.spells {
 		if s.effect == forgetful && s.from <= before {
@@ -246,15 +247,15 @@ func (v *verdict) losses(before time.Duration) (losses []*spell) {
 	return losses
 }
 
-// forgottenWhileAway reports whether Redis forgot a running execution whose replica was not there to put it back.
+// forgottenWhileAway reports whether Redis forgot a running execution while its replica was not there to put it back.
 func (v *verdict) forgottenWhileAway(e *execution, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
 		return loss.to+healed >= e.begin && !v.present(e.by.replica, loss)
 	})
 }
 
-// forgotten reports whether Redis forgot a result when none of those who had told it was there to put it back, and no
-// other execution's has been told since.
+// forgotten reports whether Redis forgot a result while no replica that had told it was there to put it back, and no
+// other execution's result has been told since.
 func (v *verdict) forgotten(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
 		return v.lost(t, loss) &&
@@ -262,12 +263,13 @@ func (v *verdict) forgotten(t *trace, before time.Duration) bool {
 	})
 }
 
-// everForgotten is the same for what came of it: answers of both executions.
+// everForgotten reports whether Redis ever forgot a result in this way before a given time. Then answers of two
+// executions may be told.
 func (v *verdict) everForgotten(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool { return v.lost(t, loss) })
 }
 
-// toldAgain reports whether an execution that began after a moment was told of before another one.
+// toldAgain reports whether the result of an execution that began after one time was told before another time.
 func (t *trace) toldAgain(after, before time.Duration) bool {
 	return slices.ContainsFunc(t.executions, func(e *execution) bool {
 		return e.ending == done && e.begin > after && slices.ContainsFunc(t.deliveries, func(d delivery) bool {
@@ -276,7 +278,7 @@ func (t *trace) toldAgain(after, before time.Duration) bool {
 	})
 }
 
-// lost reports whether a loss took a result for good that had been told: nobody who had told it lived and was there.
+// lost reports whether a loss took away a told result for good: no replica that had told it was alive and present.
 func (v *verdict) lost(t *trace, loss *spell) bool {
 	return t.told() <= loss.to && !slices.ContainsFunc(t.deliveries, func(d delivery) bool {
 		return d.code == http.StatusOK && d.answered <= loss.to && v.lives(d.to, d.answered, loss) &&
@@ -284,7 +286,7 @@ func (v *verdict) lost(t *trace, loss *spell) bool {
 	})
 }
 
-// lives reports whether a life that answered at a moment still goes on at a loss.
+// lives reports whether a life that answered at a given time still goes on at a loss.
 func (v *verdict) lives(l life, from time.Duration, loss *spell) bool {
 	return !slices.ContainsFunc(v.causes, func(s *spell) bool {
 		return s.effect == dead && s.replica == l.replica && s.to >= from && s.from <= loss.from
@@ -293,8 +295,8 @@ func (v *verdict) lives(l life, from time.Duration, loss *spell) bool {
 
 // ------------------------------------------------------------------------------------------------- trace -----
 
-// explain is a webhook's trace as a person reads it, in the order of time: with the faults that came shortly before
-// something happened to it, and all that took memory away.
+// explain returns a webhook's trace for a person, in the order of time, with the faults shortly before each event and
+// all those that took memory away.
 func (v *verdict) explain(hook string) string {
 	t := v.traces[hook]
 	if t == nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// s is a time of so many seconds.
+// s returns a time of this many seconds.
 func s(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
 func ran(replica int, attempt int64, begin, end float64, how ending) *execution {
@@ -19,7 +19,7 @@ func ran(replica int, attempt int64, begin, end float64, how ending) *execution 
 	return e
 }
 
-// tell is an answer of a replica that tells of an execution.
+// tell returns a delivery in which a replica tells the result of an execution.
 func tell(replica int, of *execution, sent, answered float64) delivery {
 	return delivery{hook: "h", to: life{replica, 1}, sent: s(sent), answered: s(answered), code: 200, attempt: of.attempt,
 		data: of.data}
@@ -29,8 +29,8 @@ func broke(e effect, replica int, from, to float64) *spell {
 	return &spell{kind: "fault", effect: e, replica: replica, from: s(from), to: s(to)}
 }
 
-// TestTheCheckerReadsHistories: the smallest history of each violation, and of each thing that looks like one and is
-// none.
+// TestTheCheckerReadsHistories judges the smallest history of each violation, and of each case that looks like one but
+// is not.
 func TestTheCheckerReadsHistories(t *testing.T) {
 	first, second := ran(0, 1, 1, 2, done), ran(1, 2, 5, 6, done)
 	long, over := ran(0, 1, 1, 6, done), ran(1, 2, 4.5, 5, done)
@@ -40,7 +40,7 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 		deliveries []delivery
 		spells     []*spell
 		strict     bool
-		finds      []string // each promise once
+		finds      []string // the broken promises, each once
 		excuses    int
 	}{
 		"one execution, two answers": {
@@ -182,7 +182,7 @@ func TestASeedGivesTheSameFaultsAndWebhooks(t *testing.T) {
 	}
 }
 
-// errands are the first ones of a caller.
+// errands returns the first errands of a caller.
 func errands(seed uint64) (errands []errand) {
 	r := webhooksOf(seed, 3)
 	for i := range 100 {

@@ -8,7 +8,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// cluster is a Redis Cluster of three primaries, each with a replica.
+// cluster is a store of three primaries in a Redis Cluster, each with a replica.
 type cluster struct {
 	t *testing.T
 	*redistest.Cluster
@@ -22,7 +22,7 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
-// letReplicate gives replication a user of its own, as replicating does.
+// letReplicate makes a server replicate under a user of its own, as replicating does.
 func (c *cluster) letReplicate(s *redistest.Server) {
 	c.At(s, "ACL", "SETUSER", "replica", "on", ">PASSWORD", "~*", "&*", "+@all")
 	c.At(s, "CONFIG", "SET", "masterauth", "PASSWORD")
@@ -44,7 +44,7 @@ func (c *cluster) faults() []fault {
 	)
 }
 
-// primaries are the servers that have slots.
+// primaries returns the servers that have slots.
 func (c *cluster) primaries() (found []*redistest.Server) {
 	for _, s := range c.Servers {
 		if strings.Contains(c.At(s, "INFO", "replication"), "role:master") {
@@ -54,12 +54,12 @@ func (c *cluster) primaries() (found []*redistest.Server) {
 	return found
 }
 
-// failOver kills the primary of a key's slot after its replica was locked out for so long, and brings it back as the
-// replica of the promoted one.
+// failOver kills the primary of a key's slot and brings it back as the replica of the promoted one. lockedOut is for
+// how long its replica is locked out before.
 func (c *cluster) failOver(w *world, lockedOut time.Duration) {
 	c.WaitUntilWhole()
 	primary := c.PrimaryOf("cognigy:{0}:metrics")
-	c.CatchUp(primary) // with a FLUSHALL of before, what it took away would come back
+	c.CatchUp(primary) // otherwise an earlier FLUSHALL may be missing on the replica, and its records come back
 	if lockedOut > 0 {
 		lockOut(w, primary, lockedOut)
 	}
@@ -70,7 +70,7 @@ func (c *cluster) failOver(w *world, lockedOut time.Duration) {
 	c.WaitUntilWhole()
 }
 
-// restartEmpty kills a primary, which is back before anybody misses it.
+// restartEmpty kills a primary and restarts it before the cluster notices.
 func (c *cluster) restartEmpty() {
 	c.WaitUntilWhole()
 	primary := c.PrimaryOf("cognigy:{1}:metrics")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// counters reads the sums of all replicas through the program's own command.
+// counters reads the counters of all replicas through the program's own command.
 func (w *world) counters() (map[string]int64, error) {
 	command := exec.Command(w.replicas[0].program, "stats", "--json", "--redis-url", w.store.admin())
 	command.Env = os.Environ()
@@ -31,9 +31,9 @@ func (w *world) counters() (map[string]int64, error) {
 	return sums, nil
 }
 
-// counts holds the counters against the history, within what the faults allow: a Redis that forgot has counted less; a
-// replica that was killed takes along what it had not flushed; a request whose answer never came may have been counted
-// or not. It returns what does not fit.
+// counts compares the counters with the history, within what the faults allow: a Redis that forgot has counted less, a
+// killed replica loses what it had not flushed, and a request whose answer never came may or may not have been counted.
+// It returns every rule that does not hold.
 func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 	var sent, answered, doubtful, executed, well int64
 	for _, d := range h.deliveries {
@@ -75,14 +75,15 @@ func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 	return wrong
 }
 
-// unflushed counts the answers that replicas took along when they were killed: those since they last could flush.
+// unflushed returns how many answers killed replicas may have failed to count: those since the last time when each
+// could flush.
 func (v *verdict) unflushed(h *history) (n int64) {
 	for _, death := range v.spells {
 		if death.effect != dead {
 			continue
 		}
 		since := death.from - metricsFlush - late
-		for _, s := range slices.Backward(v.spells) { // the last trouble first
+		for _, s := range slices.Backward(v.spells) { // the last spell first
 			if s.effect != harmless && s != death && s.on(death.replica) && s.from <= since && s.to >= since-late {
 				since = s.from - metricsFlush - late
 			}

@@ -12,19 +12,19 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// fault is a kind of thing that goes wrong.
+// fault is a kind of fault that the nemesis can cause.
 type fault struct {
 	kind   string
 	part   part
 	effect effect
-	one    bool // it befalls one replica, else all of them
+	one    bool // it hits one replica; false: all of them
 	lasts  func(r *rand.Rand) time.Duration
 
 	begin func(w *world, replica int)
-	end   func(w *world, replica int) // nil: it is over as soon as it has begun
+	end   func(w *world, replica int) // nil: it ends as soon as it has begun
 }
 
-// part is what a fault befalls; each part has one fault at a time.
+// part is the part of the system that a fault hits. Each part has at most one fault at a time.
 type part int
 
 const (
@@ -34,19 +34,20 @@ const (
 	logic
 )
 
-// between is a length drawn from a range of milliseconds.
+// between draws a length of time from a range of milliseconds.
 func between(low, high int) func(r *rand.Rand) time.Duration {
 	return func(r *rand.Rand) time.Duration { return time.Duration(low+r.IntN(high-low)) * time.Millisecond }
 }
 
-// about is a length that the machine decides, as it mostly is: the schedule leaves that time.
+// about returns the usual length of a fault whose real length depends on the machine: the schedule allows that much
+// time.
 func about(d time.Duration) func(*rand.Rand) time.Duration {
 	return func(*rand.Rand) time.Duration { return d }
 }
 
 func atOnce(*rand.Rand) time.Duration { return 0 }
 
-// faultsOfAll befall replicas and backend in whatever world.
+// faultsOfAll returns the faults of replicas and the backend, which exist in every world.
 func faultsOfAll() []fault {
 	feels := func(m mood) func(w *world, _ int) { return func(w *world, _ int) { w.backend.mood.Store(int64(m)) } }
 	return []fault{
@@ -66,7 +67,7 @@ func faultsOfAll() []fault {
 
 const pausedPastLease = "replica paused past its lease"
 
-// allLive leaves out what keeps a replica from putting back what it knows while Redis settles.
+// allLive leaves out the faults that keep a replica from putting back what it knows while Redis settles.
 func allLive(faults []fault) []fault {
 	return slices.DeleteFunc(faults, func(f fault) bool { return f.effect == dead || f.kind == pausedPastLease })
 }
@@ -84,10 +85,10 @@ func reviveReplica(w *world, replica int) {
 	}
 }
 
-// flushAll is over in an instant: nobody is kept from Redis by it.
+// flushAll takes no time: it keeps no replica from Redis.
 const flushAll = "FLUSHALL"
 
-// faultsOfServers befall the Redis servers that serve, whichever world they are in.
+// faultsOfServers returns the faults of the Redis servers, which exist in every world.
 func faultsOfServers() []fault {
 	return []fault{
 		{kind: "SCRIPT FLUSH", part: redis, lasts: atOnce, begin: func(w *world, _ int) { w.tellServers("SCRIPT", "FLUSH") }},
@@ -108,8 +109,8 @@ func (w *world) tellServers(words ...string) {
 	}
 }
 
-// command runs a command on one server, as soon as it has loaded its data; a connection that it kills itself is no
-// failure.
+// command runs a command on one server once it has loaded its data. If the command kills its own connection, that is
+// not an error.
 func command(w *world, s *redistest.Server, words ...string) {
 	c := redisClient(w, s)
 	defer c.Close()
@@ -135,7 +136,7 @@ func redisClient(w *world, s *redistest.Server) rueidis.Client {
 	return c
 }
 
-// scan walks over all records of all servers, four times at once, until endScan.
+// scan runs four walks over all records of all servers at once, again and again, until endScan.
 func scan(w *world, _ int) {
 	ctx, stop := context.WithCancel(w.t.Context())
 	w.stopScans = stop
@@ -145,7 +146,7 @@ func scan(w *world, _ int) {
 			w.scans.Go(func() {
 				defer c.Close()
 				for at := uint64(0); ctx.Err() == nil; {
-					// A walk that is cut off begins anew.
+					// A walk that is cut off begins again.
 					step, _ := c.Do(ctx, c.B().Scan().Cursor(at).Match("*:fp:*").Count(1000).Build()).AsScanEntry()
 					at = step.Cursor
 				}

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// shortRun is how long things are broken in ./test.sh, in two worlds at once; FAULTS=6m30s (make faults) breaks all
-// worlds for that long together.
+// shortRun is how long faults are injected in ./test.sh, in two worlds at once. FAULTS=6m30s (make faults) is how long
+// they are injected in all worlds together.
 const shortRun = 10 * time.Second
 
-// budget is how long the runs may break things, all together; long: it was asked for.
+// budget returns for how long all runs together may inject faults. long says that FAULTS asked for it.
 func budget(t *testing.T) (all time.Duration, long bool) {
 	text := os.Getenv("FAULTS")
 	if text == "" {
@@ -29,7 +29,7 @@ func budget(t *testing.T) (all time.Duration, long bool) {
 	return all, true
 }
 
-// seed is FAULTS_SEED, or a random one.
+// seed returns FAULTS_SEED, or a random seed.
 func seed(t *testing.T) uint64 {
 	text := os.Getenv("FAULTS_SEED")
 	if text == "" {
@@ -55,15 +55,15 @@ func keyFile(t *testing.T) string {
 	return path
 }
 
-// TestNothingIsLostAndNothingHappensTwice breaks what can break, in one world after the other.
+// TestNothingIsLostAndNothingHappensTwice breaks everything that can break, in one world after the other.
 func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	all, long := budget(t)
 	worlds := []struct {
 		name   string
-		share  int // of the time, percent
+		share  int // percent of the time
 		store  func(t *testing.T) store
-		sealed bool // results in Redis
-		strict bool // all replicas live, and nothing is excused
+		sealed bool // results are sealed in Redis
+		strict bool // all replicas stay alive, and nothing is excused
 	}{
 		{"Redis keeps its data", 20, func(t *testing.T) store { return startAlone(t, true) }, false, false},
 		{"Redis forgets", 20, func(t *testing.T) store { return startAlone(t, false) }, true, false},
@@ -74,7 +74,7 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	}
 	crowd, flags := 48, []string(nil)
 	if !long {
-		t.Parallel() // with the mutants
+		t.Parallel() // to the mutants
 		worlds = worlds[:2]
 		worlds[0].share, worlds[1].share = 100, 100
 		crowd, flags = 16, []string{"-race"}

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// history is what happened in a run, written down by the callers, the backend and the nemesis, all by one clock: that
-// of the test's process. Times count from the run's beginning.
+// history records what happened in a run. The callers, the backend and the nemesis write it, all by the clock of the
+// test's process. Times count from the beginning of the run.
 type history struct {
 	began time.Time
 
-	mu         sync.Mutex // guards what follows, and the executions themselves until the run is over
+	mu         sync.Mutex // guards the fields below, and the executions themselves until the run is over
 	deliveries []delivery
 	executions []*execution
 	spells     []*spell
@@ -20,12 +20,12 @@ type history struct {
 
 func (h *history) now() time.Duration { return time.Since(h.began) }
 
-// life is a process of a replica: after a kill, the same replica has another one.
+// life is one process of a replica: after a kill, the same replica has another life.
 type life struct{ replica, number int }
 
 func (l life) String() string { return fmt.Sprintf("%d.%d", l.replica, l.number) }
 
-// delivery is one POST of a webhook and what it got.
+// delivery is one POST of a webhook, with its answer.
 type delivery struct {
 	hook     string
 	to       life
@@ -42,9 +42,9 @@ type ending string
 
 const (
 	running ending = "running"
-	done    ending = "done"   // it answered with a result
-	failed  ending = "failed" // it answered with an error, or closed the connection, as it was told to
-	cut     ending = "cut"    // its caller went away: the replica cancelled it, or died
+	done    ending = "done"   // the backend answered with a result
+	failed  ending = "failed" // the backend answered with an error or closed the connection, as the test wanted
+	cut     ending = "cut"    // the replica cancelled it, or died
 )
 
 // execution is one call of the backend.
@@ -54,24 +54,24 @@ type execution struct {
 	attempt    int64
 	begin, end time.Duration
 	ending     ending
-	data       string // of the result that it answered with
+	data       string // the result
 }
 
 // spell is a time in which something was broken.
 type spell struct {
 	kind     string
-	replica  int // whom it befell; everybody: all
+	replica  int // the replica that it hit; everybody: all of them
 	effect   effect
 	from, to time.Duration
 }
 
 const everybody = -1
 
-// effect is what a fault does to the promises.
+// effect is what a fault may do to the promises.
 type effect int
 
 const (
-	harmless  effect = iota // nothing may be noticed but errors and delays
+	harmless  effect = iota // it causes only errors and delays
 	paused                  // the replica stands still
 	apart                   // the replica and Redis may not reach each other, or Redis takes no writes
 	dead                    // the replica's process was killed
@@ -114,7 +114,7 @@ func (h *history) mended(s *spell) {
 
 const forever = time.Duration(1<<63 - 1)
 
-// close writes down for good what is not over, in the order of time.
+// close ends the history: executions that still run get an end, and all lists are sorted by time.
 func (h *history) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// mutant is a gateway with one rule broken: in a copy of one of its files, or by a setting.
+// mutant is a gateway with one broken rule: in a copy of one of its files, or by a setting.
 type mutant struct {
 	name  string
 	file  string
-	edits []string // what stands there, what stands there instead, …
+	edits []string // pairs: a text of the file, and the text that replaces it
 	env   []string
 
-	fault    string // what it takes to show
+	fault    string // kind of the fault under which the broken rule shows
 	takes    time.Duration
 	times    int
 	mix      mix
-	promises []string // of which one must be found broken
-	quick    bool     // runs in ./test.sh, too
+	promises []string // the checker must find one of them broken
+	quick    bool     // ./test.sh runs it too
 }
 
 const script = "scripts/idempotency.lua"
 
-// Webhooks that a mutant is likely to stumble over: many that run, and many that come again.
+// Mixes under which a mutant is likely to show: many executions at once, and many duplicates.
 var (
 	manyRun  = mix{long: 500, twice: 800, again: 500, old: 500}
 	manyLast = mix{veryLong: 500, twice: 800, again: 500}
@@ -76,8 +76,8 @@ var mutants = []mutant{
 	},
 }
 
-// TestTheCheckerFindsWhatIsBroken: each mutant breaks a promise under the fault that the rule is there for, and the
-// checker sees it.
+// TestTheCheckerFindsWhatIsBroken runs each mutant, which breaks a promise under the fault that its rule protects
+// against. The checker must notice.
 func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 	_, long := budget(t)
 	if !long {
@@ -89,7 +89,7 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			for try := range 3 { // what a fault hits is up to the machine
+			for try := range 3 { // the timing of the machine decides what a fault hits
 				v := m.play(t, seed(t)+uint64(try))
 				found := slices.IndexFunc(v.violations, func(found violation) bool {
 					return slices.Contains(m.promises,
@@ -106,7 +106,7 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
-// play breaks a world in which the mutant runs.
+// play runs the mutant in a world, under its fault.
 func (m mutant) play(t *testing.T, seed uint64) *verdict {
 	s := startAlone(t, false)
 	all := s.faults()
@@ -136,7 +136,7 @@ func (m mutant) build(t *testing.T) (program string) {
 	return build(t, map[string]string{m.file: file})
 }
 
-// changed is the mutant's file.
+// changed returns the content of the mutant's file.
 func (m mutant) changed(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../..", m.file))
@@ -153,7 +153,8 @@ func (m mutant) changed(t *testing.T) string {
 	return changed
 }
 
-// Most mutants are played in the long run only: what they change must be there all the same.
+// TestEveryMutantHasSomethingToBreak checks, for mutants that only the long run plays too, that the code still has the
+// text that they change.
 func TestEveryMutantHasSomethingToBreak(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// strike is a fault at its time in the schedule.
+// strike is a fault at a time in the schedule.
 type strike struct {
 	fault
-	replica int // whom it befalls; everybody: all
+	replica int // the replica that it hits; everybody: all of them
 	at      time.Duration
 	takes   time.Duration
 }
 
-// schedule draws the strikes of a run, which follow from the seed alone: one after the other with a short calm between,
-// every second with another one beside it that befalls another part. What makes Redis forget mostly comes alone, never
-// with all replicas cut off, and has SETTLE as a calm behind it: else little of what is lost were promised to be put
-// back.
+// schedule draws the strikes of a run; they depend only on the arguments. Strikes follow each other after short calms.
+// With about every second strike comes another one that hits another part.
+//
+// A strike that makes Redis forget mostly comes alone, never together with one that cuts all replicas off, and is
+// followed by a calm of SETTLE. Otherwise most of what is lost would not be promised to be put back.
 func schedule(seed uint64, lasts, settle time.Duration, faults []fault) (strikes []strike) {
 	r := rand.New(rand.NewPCG(seed, 1<<32))
 	draw := func(at time.Duration, from []fault) strike {
@@ -32,7 +33,7 @@ func schedule(seed uint64, lasts, settle time.Duration, faults []fault) (strikes
 	}
 	var kinds []fault
 	for at := 300 * time.Millisecond; at < lasts; {
-		if len(kinds) == 0 { // each kind comes before any comes again, and twice what makes Redis forget
+		if len(kinds) == 0 { // all kinds come before any comes again; those that make Redis forget come twice
 			forgetting := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.effect != forgetful })
 			kinds = append(slices.Clone(faults), forgetting...)
 		}
@@ -64,7 +65,7 @@ func schedule(seed uint64, lasts, settle time.Duration, faults []fault) (strikes
 	return strikes
 }
 
-// suffer carries a schedule out. It runs in the test's own goroutine, and returns when all is mended.
+// suffer carries out a schedule. It runs in the test's own goroutine, and returns when everything is mended.
 func (w *world) suffer(strikes []strike) {
 	type end struct {
 		strike
@@ -83,7 +84,7 @@ func (w *world) suffer(strikes []strike) {
 			e := open[0]
 			open = open[1:]
 			w.sleepUntil(e.at + e.takes)
-			if e.effect == dead { // a start takes its time, and more while Redis is away
+			if e.effect == dead { // a start takes time, and longer while Redis is away
 				w.dying.Add(1)
 				w.reviving.Go(func() { mend(e); w.dying.Add(-1) })
 				continue

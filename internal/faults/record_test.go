@@ -10,14 +10,14 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// What happens to a fingerprint's record, for porcupine: an attempt is claimed, its result stored, a result told, and
-// Redis may forget. A claim lies between the first delivery and the execution's begin, a store between the execution's
-// end and the first answer that tells of it.
+// The events of a fingerprint's record, for porcupine: an attempt is claimed, its result is stored, a result is told,
+// and Redis may forget. A claim happens between the first delivery and the beginning of the execution. A store happens
+// between the end of the execution and the first answer that tells its result.
 type (
 	claims  struct{ attempt int64 }
 	stores  struct{ told }
 	tells   struct{ told }
-	forgets struct{ result bool } // result: maybe a result, too, since nobody was there to put it back
+	forgets struct{ result bool } // result: also a result, since no replica was there to put it back
 )
 
 type told struct {
@@ -25,14 +25,14 @@ type told struct {
 	data    string
 }
 
-// stands is the record: the last attempt that was claimed, and the result where one is stored.
+// stands is the state of the record: the last attempt that was claimed, and the result if one is stored.
 type stands struct {
 	attempt int64
 	result  told
 }
 
-// recordModel is the record as a person would have it: attempts only grow, the last one alone may store, and once a
-// result stands nothing is claimed or stored any more.
+// recordModel is the record as a person imagines it: attempts only grow, only the last one may store, and once there is
+// a result nothing is claimed or stored any more.
 var recordModel = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{stands{}} },
 	Step: func(state, input, _ any) []any {
@@ -75,7 +75,7 @@ var recordModel = (&porcupine.NondeterministicModel{
 	DescribeState: func(state any) string { return fmt.Sprintf("%+v", state) },
 }).ToModel()
 
-// operations are a webhook's history as the model reads it.
+// operations returns a webhook's history as operations on the model.
 func (v *verdict) operations(t *trace) (operations []porcupine.Operation) {
 	if len(t.deliveries) == 0 {
 		return nil
@@ -109,21 +109,21 @@ func (v *verdict) operations(t *trace) (operations []porcupine.Operation) {
 	return operations
 }
 
-// linearizes holds that the record was one thing at a time.
+// linearizes checks that the record was in one state at a time.
 func (v *verdict) linearizes(t *trace) {
 	result := porcupine.CheckOperationsTimeout(recordModel, v.operations(t), 10*time.Second)
 	switch {
 	case result == porcupine.Ok:
 	case result == porcupine.Unknown:
 		v.excuses("too many interleavings to check", t)
-	case v.everForgotten(t, forever): // an old answer may be told for a while by who was away
+	case v.everForgotten(t, forever): // a replica that was away may tell an old answer for a while
 		v.excuses("not linearizable: Redis forgot, and who knew the result was gone or away", t)
 	default:
 		v.breaks(linearizable, t, "see its drawing")
 	}
 }
 
-// draw writes a webhook's history as a page that a browser shows.
+// draw writes a webhook's history as a page for a browser.
 func (v *verdict) draw(hook, dir string) (string, error) {
 	_, info := porcupine.CheckOperationsVerbose(recordModel, v.operations(v.traces[hook]), 10*time.Second)
 	path := filepath.Join(dir, strings.ReplaceAll(hook, "/", "-")+".html")

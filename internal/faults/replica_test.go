@@ -16,12 +16,12 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// replica is a replica of the gateway: one process at a time, of the built program.
+// replica is a replica of the gateway: a process of the built program, replaced by another one after a kill.
 type replica struct {
 	number  int
 	program string
 	env     []string
-	log     io.Writer // all its lives write there
+	log     io.Writer // receives the logs of all its lives
 
 	mu      sync.Mutex
 	lives   int
@@ -32,14 +32,14 @@ type replica struct {
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
-// address is where it listens, or did before it died, and which life that is.
+// address returns where it listens, or listened before it died, and the number of its life.
 func (r *replica) address() (url string, l life) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.url, life{r.number, r.lives}
 }
 
-// start begins a life, and returns when it listens.
+// start begins a life, and returns when the process listens.
 func (r *replica) start() error {
 	process, err := r.begin()
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *replica) begin() (*proc.Process, error) {
 	return process, err
 }
 
-// revive starts it again, until it listens: while Redis is away no start succeeds.
+// revive starts it again and again until it listens: while Redis is away, no start succeeds.
 func (r *replica) revive() error {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		err := r.start()
@@ -98,7 +98,7 @@ func (r *replica) kill() {
 	}
 }
 
-// wait returns when its process has ended, after SIGTERM.
+// wait waits, after SIGTERM, until its process has ended.
 func (r *replica) wait() { <-r.process.Ended() }
 
 func (r *replica) close() {

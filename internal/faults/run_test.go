@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// build builds the program, with the files of overlay in place of the tree's own (by their path from the root).
+// build builds the program. overlay replaces files of the tree, by their path from the root, with other files.
 func build(t *testing.T, overlay map[string]string, flags ...string) (program string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -38,7 +38,7 @@ func build(t *testing.T, overlay map[string]string, flags ...string) (program st
 	return program
 }
 
-// run plays a schedule under load, lets what is under way end, and judges what happened.
+// run plays a schedule under load, waits for what is under way, and judges what happened.
 func (w *world) run(seed uint64, strikes []strike, crowd int, mix mix, patience time.Duration) *verdict {
 	w.t.Helper()
 	running, stop := context.WithCancel(w.t.Context())
@@ -67,7 +67,7 @@ func (w *world) run(seed uint64, strikes []strike, crowd int, mix mix, patience 
 	return v
 }
 
-// compareCounters waits until the counters fit the history: the last ones take METRICS_FLUSH to come.
+// compareCounters waits until the counters fit the history: the last counts arrive after METRICS_FLUSH.
 func (w *world) compareCounters(v *verdict) {
 	var wrong []string
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(metricsFlush) {
@@ -85,7 +85,7 @@ func (w *world) compareCounters(v *verdict) {
 	}
 }
 
-// progress tells every ten seconds how far it is.
+// progress logs every ten seconds how far the run is.
 func (w *world) progress(ctx context.Context, c *callers) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
@@ -106,7 +106,7 @@ func (w *world) progress(ctx context.Context, c *callers) {
 	}
 }
 
-// table is what a run did and what became of it.
+// table says what a run did and what became of it.
 func (w *world) table(v *verdict, c *callers) string {
 	kinds := make(map[string]int)
 	for _, s := range v.spells {
@@ -133,7 +133,7 @@ func (w *world) table(v *verdict, c *callers) string {
 	return text.String()
 }
 
-// keepTraces writes down the traces of the slowest webhook, and of the first ones that each excuse was needed for.
+// keepTraces writes the traces of the slowest webhook, and of the first webhooks that needed each excuse.
 func (w *world) keepTraces(v *verdict, c *callers) {
 	text := new(strings.Builder)
 	if slowest := c.slowest.Load(); slowest != nil {
@@ -149,7 +149,7 @@ func (w *world) keepTraces(v *verdict, c *callers) {
 	}
 }
 
-// expectNone fails for violations, with the trace of the first ones and their drawings.
+// expectNone fails the test if there are violations, and shows the traces and drawings of the first ones.
 func (w *world) expectNone(v *verdict) {
 	w.t.Helper()
 	for i, violation := range v.violations {

@@ -7,18 +7,19 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// watched is a primary and its replica behind three Sentinels.
+// watched is a store of a primary and its replica, behind three Sentinels.
 type watched struct {
 	t *testing.T
 	*redistest.Watched
 }
 
-// replicating are the settings of a Redis whose replicas have a user of their own, so that they can be locked out.
+// replicating holds the settings of a Redis that replicates under a user of its own, so that its replicas can be locked
+// out.
 var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica",
 	"--masterauth", "PASSWORD", "--repl-diskless-sync-delay", "0"}
 
-// startWatched starts one whose connections may all be killed without a failover: that would be none of the nemesis',
-// and the checker would not know of it.
+// startWatched starts the store. Its Sentinels wait for 3 s, so that killing all connections causes no failover: the
+// nemesis would not have caused it, and the checker would not know of it.
 func startWatched(t *testing.T) *watched {
 	s := &watched{t, redistest.StartWatched(t, replicating...)}
 	s.DownAfter(t, 3*time.Second)
@@ -39,8 +40,8 @@ func (s *watched) faults() []fault {
 	)
 }
 
-// failOver kills the primary after its replica was locked out for so long, and makes it the replica of the promoted
-// one.
+// failOver kills the primary and makes it the replica of the promoted one. lockedOut is for how long its replica is
+// locked out before.
 func (s *watched) failOver(w *world, lockedOut time.Duration) {
 	s.CatchUp(s.t)
 	if lockedOut > 0 {
@@ -52,7 +53,7 @@ func (s *watched) failOver(w *world, lockedOut time.Duration) {
 	s.Attach(s.t)
 }
 
-// lockOut keeps a primary's replica from replicating: what is written in that time, the replica will not have.
+// lockOut keeps the replica of a primary from replicating for a while: it misses what is written in that time.
 func lockOut(w *world, primary *redistest.Server, lasts time.Duration) {
 	command(w, primary, "ACL", "SETUSER", "replica", "off")
 	command(w, primary, "CLIENT", "KILL", "TYPE", "replica")

@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// The settings of all replicas that the checks depend on.
+// The settings of all replicas on which the checks depend.
 const (
 	lockTTL      = 3 * time.Second
 	settle       = 2 * time.Second
@@ -26,13 +26,13 @@ var settings = []string{
 	"SWEEP_INTERVAL=2s", "UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
 }
 
-// What a gateway has by default. No fault of a world where all replicas live lasts so long: none of them ends a lease,
-// and a replica that was paused still puts back in time (docs/guarantees.md, the least safe SETTLE).
+// The defaults of a gateway. In a world where all replicas stay alive, no fault lasts that long: no lease ends, and a
+// replica that was paused still puts back in time (docs/guarantees.md, the least safe SETTLE).
 const defaultSettle = 3 * time.Second
 
 var defaults = []string{"LOCK_TTL=20s", "SETTLE=" + defaultSettle.String()}
 
-// world is a run: three replicas, the Redis that they share, the backend, and what befalls them.
+// world is a run: three replicas, the Redis that they share, the backend, and the faults.
 type world struct {
 	t        *testing.T
 	strict   bool // nothing is excused
@@ -40,8 +40,8 @@ type world struct {
 	backend  *backend
 	replicas []*replica
 	store    store
-	reviving sync.WaitGroup // replicas that were killed, until they live again
-	dying    atomic.Int32   // how many
+	reviving sync.WaitGroup // waits for replicas that were killed and are not back yet
+	dying    atomic.Int32   // the number of these
 
 	scans     sync.WaitGroup
 	stopScans context.CancelFunc
@@ -49,9 +49,9 @@ type world struct {
 
 // store is the Redis of a run.
 type store interface {
-	url(replica int) string       // what REDIS_URL of a replica is
-	admin() string                // the same for who must not be cut off
-	servers() []*redistest.Server // those that serve
+	url(replica int) string       // REDIS_URL of a replica
+	admin() string                // a URL that no fault cuts off
+	servers() []*redistest.Server // the servers that serve commands
 	faults() []fault
 }
 
@@ -88,8 +88,8 @@ func open(t *testing.T, program string, s store, env ...string) *world {
 	return w
 }
 
-// watchMachine notes as a pause of all replicas whenever the machine itself stood still: what this process does not
-// get, the replicas may not get either.
+// watchMachine records each time when the machine itself stood still as a pause of all replicas: if this process got no
+// CPU, the replicas may have got none either.
 func (w *world) watchMachine(ctx context.Context) {
 	const beat, stall = 50 * time.Millisecond, 500 * time.Millisecond
 	tick := time.NewTicker(beat)

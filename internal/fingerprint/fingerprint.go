@@ -1,5 +1,5 @@
-// Package fingerprint names a webhook: equal identities have equal fingerprints, on every replica.
-// It is the first thing that is made of a webhook and the key under which all else finds it.
+// Package fingerprint names webhooks: equal identities have equal fingerprints, on every replica. A webhook's record,
+// its counters and its idempotency key at the backend are all found by its fingerprint.
 package fingerprint
 
 import (
@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// Prefix stands before the hex form wherever a person meets a fingerprint, whatever the deployment's key prefix is.
+// Prefix stands before the hex digits wherever a person meets a fingerprint, whatever KEY_PREFIX is.
 const Prefix = "cognigy:fp:"
 
-// Placeholder stands in the URL of a status for the key that is made of a fingerprint (UPSTREAM_STATUS_URL).
+// Placeholder marks the place in UPSTREAM_STATUS_URL where the idempotency key goes.
 const Placeholder = "{key}"
 
-// Size is the length of a fingerprint in bytes; HexSize that of its text.
+// Size is the length of a fingerprint in bytes, HexSize that of its hex digits.
 const (
 	Size    = sha256.Size
 	HexSize = 2 * Size
@@ -54,8 +54,8 @@ func (f Fingerprint) AppendHex(dst []byte) []byte { return hex.AppendEncode(dst,
 // Hex returns the 64 hex digits.
 func (f Fingerprint) Hex() string { return hex.EncodeToString(f[:]) }
 
-// UUID returns 122 of the fingerprint's bits as a UUID of version 8 (RFC 9562, section 5.8), for what takes no longer
-// key: its first 128 bits, with the version and the variant in their places.
+// UUID returns a UUID of version 8 (RFC 9562, section 5.8) for backends that take no longer key: the first 128 bits of
+// the fingerprint, of which 6 are replaced by the version and the variant.
 func (f Fingerprint) UUID() string {
 	u := [16]byte(f[:16])
 	u[6] = u[6]&0x0f | 0x80
@@ -66,10 +66,10 @@ func (f Fingerprint) UUID() string {
 // String returns the form that answers carry, "cognigy:fp:" and the hex digits.
 func (f Fingerprint) String() string { return Prefix + f.Hex() }
 
-// LogValue makes every logger write the form that answers carry; JSON would show an array of 32 numbers.
+// LogValue makes every logger write the form that answers carry; a JSON handler would write an array of 32 numbers.
 func (f Fingerprint) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
-// Parse reads both forms, with and without "cognigy:fp:".
+// Parse reads a fingerprint's hex digits, with or without "cognigy:fp:" before them.
 func Parse(text string) (Fingerprint, error) {
 	var f Fingerprint
 	digits := strings.TrimPrefix(text, Prefix)

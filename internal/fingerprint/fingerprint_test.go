@@ -10,7 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// These values are a promise: other programs compute them too, and replicas of two versions must agree.
+// These values are a promise: other programs compute them too, and replicas of two versions must agree on them.
 func TestKnownValues(t *testing.T) {
 	for _, c := range []struct {
 		dialogID, nodeID string
@@ -30,7 +30,7 @@ func TestKnownValues(t *testing.T) {
 	}
 }
 
-// As much a promise as the fingerprints: a backend knows what it has done by these.
+// These values are a promise too: a backend remembers by them what it has done.
 func TestKnownUUIDs(t *testing.T) {
 	for hex, want := range map[string]string{
 		"9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5": "9443ee32-2c40-818b-ba7e-f17b52766d02",
@@ -95,8 +95,8 @@ func TestParseRefusesWhatIsNoFingerprint(t *testing.T) {
 	}
 }
 
-// Two identities may only share a fingerprint where they are one. What is hashed cannot be seen from outside, so the
-// fuzzer looks for two that do.
+// Two identities may share a fingerprint only if they are equal. The text that is hashed cannot be seen from outside,
+// so the fuzzer looks for two identities with the same fingerprint.
 func FuzzOf(f *testing.F) {
 	f.Add([]byte("a:b"), []byte("c"), int64(1), []byte("a"), []byte("b:c"), int64(1))
 	f.Add([]byte(`a\`), []byte("b"), int64(0), []byte(`a`), []byte(`\:b`), int64(0))
@@ -110,7 +110,7 @@ func FuzzOf(f *testing.F) {
 		if (one == two) != same {
 			t.Errorf("%q %q %d is %s, %q %q %d is %s", d1, n1, s1, one, d2, n2, s2, two)
 		}
-		// The fuzzer hardly ever meets two texts that differ at the seams alone: here they are.
+		// The fuzzer hardly ever finds two identities that differ only in where the text is split: try all of them.
 		text := strings.Join([]string{string(d1), string(n1), strconv.FormatInt(s1, 10)}, ":")
 		for _, other := range splits(text[max(0, len(text)-100):]) {
 			same := other == identity{string(d1), string(n1), s1}
@@ -131,7 +131,7 @@ type identity struct {
 	sequence         int64
 }
 
-// splits returns all identities that a text would stand for if nothing in it were escaped.
+// splits returns all identities that a text would stand for if no part of it were escaped.
 func splits(text string) (all []identity) {
 	for i := range text {
 		for j := i + 1; j < len(text); j++ {

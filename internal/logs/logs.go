@@ -1,4 +1,4 @@
-// Package logs builds the program's logger: one line an event, as text for a person or as JSON for a search.
+// Package logs builds the program's logger: one line for each event, as text for a person or as JSON for a log search.
 package logs
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// New returns the logger that c asks for.
+// New returns the logger that c describes.
 func New(c config.Log, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: onOneLine}
 	if c.Format == config.LogJSON {
@@ -21,7 +21,7 @@ func New(c config.Log, out io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// onOneLine writes several errors as one line: behind an escaped newline a person overlooks the second one.
+// onOneLine writes joined errors on one line: behind an escaped newline a person would overlook the second error.
 func onOneLine(_ []string, a slog.Attr) slog.Attr {
 	if err, ok := a.Value.Any().(error); ok {
 		return slog.String(a.Key, strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -29,15 +29,15 @@ func onOneLine(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// searchable gives JSON what a text line shows. A length of time becomes a number of milliseconds, with the unit in its
-// name; a value that has a text form becomes that text, where JSON would show how it is built (an array of bytes).
+// searchable makes JSON show what a text line shows. A length of time becomes a number of milliseconds, with the unit
+// in its name. A value with a String method becomes that text; otherwise JSON would show its fields or bytes.
 func searchable(groups []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
 	case time.Duration:
 		return slog.Float64(a.Key+"_ms", float64(v.Round(time.Microsecond))/float64(time.Millisecond))
 	case error:
 		return onOneLine(groups, a)
-	case time.Time, slog.Level: // JSON has these as they should be
+	case time.Time, slog.Level: // slog's JSON handler writes these well
 	case fmt.Stringer:
 		return slog.String(a.Key, v.String())
 	}

@@ -50,7 +50,7 @@ func TestTextIsAsSlogHasIt(t *testing.T) {
 	}
 }
 
-// A program with a logger of its own (docs/library.md) has no part in the above, and gets the text all the same.
+// A program's own logger (docs/library.md) knows nothing of this package, and must still write a fingerprint as text.
 func TestAFingerprintIsTextInAnyLogger(t *testing.T) {
 	var out strings.Builder
 	name := fingerprint.Of([]byte("d"), []byte("n"), 1)

@@ -17,27 +17,28 @@ import (
 // buildTimeout bounds the building of one package's tests.
 const buildTimeout = 5 * time.Minute
 
-// firstTimeout bounds a test that has not run yet. With a mutant it has some times as long as it took without.
+// The timeouts of tests. firstTimeout bounds a test that has not run before. With a mutant a test may take timesSlower
+// times as long as without it, and slack more.
 const (
 	firstTimeout = 5 * time.Minute
 	slack        = 30 * time.Second
 	timesSlower  = 5
 )
 
-// bench is a copy of the tree in which faults are tried.
+// bench is a copy of the tree in which mutants are tried.
 type bench struct {
-	dir     string // the copy; beside it stands the program that is built
+	dir     string // holds the copy, and the test program that was built last
 	without map[test]trial
 }
 
-// trial is how a test ended.
+// trial is the outcome of one run of a test.
 type trial struct {
 	red  bool
-	why  error // it says nothing: it was not found, was skipped, or nothing ran
+	why  error // why the outcome says nothing (the test is missing, was skipped or did not run); nil: it counts
 	took time.Duration
 }
 
-// newBench copies the tree of the git repository that a folder belongs to: all files but those that git ignores.
+// newBench copies the git repository that a folder belongs to: all files except those that git ignores.
 func newBench(ctx context.Context, folder string) (*bench, error) {
 	git := func(dir string, args ...string) (string, error) {
 		command := exec.CommandContext(ctx, "git", args...)
@@ -84,7 +85,7 @@ func (b *bench) program() string { return filepath.Join(b.dir, "tests") }
 
 func (b *bench) remove() { _ = os.RemoveAll(b.dir) }
 
-// copyFile copies a regular file, and leaves out one that is not there or is no regular one.
+// copyFile copies a regular file. It skips a path that does not exist or is not a regular file.
 func copyFile(from, to string) error {
 	info, err := os.Lstat(from)
 	if errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
@@ -103,8 +104,8 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, content, info.Mode().Perm())
 }
 
-// tryWithout runs all tests of the mutants without a fault: only a test that is green then says something. It returns
-// how many they are.
+// tryWithout runs all tests of the mutants without any fault: only a test that passes then says something with a fault.
+// It returns the number of tests.
 func (b *bench) tryWithout(ctx context.Context, mutants []mutant) int {
 	built := ""
 	var unbuilt error
@@ -141,11 +142,12 @@ func foldersOf(mutants []mutant) (dirs []string) {
 	return dirs
 }
 
-// build makes the program of a package's tests. Paths do not get into it, so that Go's cache serves every copy.
+// build builds the test program of a package. It leaves paths out of the program, so that Go's build cache serves every
+// copy of the tree.
 func (b *bench) build(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	if err := os.RemoveAll(b.program()); err != nil { // that of another package
+	if err := os.RemoveAll(b.program()); err != nil { // the program of another package
 		return err
 	}
 	command := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", b.program(), "./"+dir)
@@ -159,7 +161,8 @@ func (b *bench) build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// try runs one test of the program that was built. What it started, such as a redis-server, ends with it.
+// try runs one test of the program that was built last. Every process that it started, such as a redis-server, ends
+// with it.
 func (b *bench) try(ctx context.Context, t test, timeout time.Duration) trial {
 	ctx, cancel := context.WithTimeout(ctx, timeout+slack)
 	defer cancel()
@@ -188,7 +191,7 @@ func (b *bench) try(ctx context.Context, t test, timeout time.Duration) trial {
 	return tried
 }
 
-// pattern matches one test, or one subtest, and no other.
+// pattern returns the -test.run pattern that matches one test or subtest and no other.
 func pattern(name string) string {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
@@ -197,7 +200,7 @@ func pattern(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// said reports whether a line of a test's output has its name between two patterns.
+// said reports whether a line of a test's output has the test's name between two patterns.
 func said(output []byte, before, name, behind string) bool {
 	return regexp.MustCompile("(?m)^" + before + regexp.QuoteMeta(name) + behind).Match(output)
 }

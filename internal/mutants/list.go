@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// mutant is one fault, and the tests that must notice it.
+// mutant is one fault, and the tests that must fail with it.
 type mutant struct {
-	where   string // the list and the line in it
-	rule    string // the sentence that it breaks
-	file    string // from the root of the tree
-	text    string // occurs in the file exactly once
-	becomes string
+	where   string // the list, and the line in it
+	rule    string // the rule that it breaks, as a sentence
+	file    string // path from the root of the tree
+	text    string // occurs exactly once in the file
+	becomes string // replaces text
 	tests   []test
 }
 
-// test is a test function of a package, or a fuzz target, whose seeds are run; behind slashes its name has those of
-// subtests.
+// test is a test function of a package, or a fuzz target, whose seeds are run. The names of subtests follow behind
+// slashes.
 type test struct{ dir, name string }
 
 func (m mutant) String() string { return m.where + ": " + m.rule }
@@ -28,7 +28,7 @@ func (m mutant) String() string { return m.where + ": " + m.rule }
 //go:embed *.txt
 var lists embed.FS
 
-// readLists returns the mutants of all lists, in their order.
+// readLists returns the mutants of all lists in order.
 func readLists() (all []mutant, err error) {
 	names, err := fs.Glob(lists, "*.txt")
 	if err != nil {
@@ -48,7 +48,7 @@ func readLists() (all []mutant, err error) {
 	return all, nil
 }
 
-// The kinds of lines that a block has, in their order. All but the file may be several.
+// The kinds of lines in a block, in their order. Every kind but file may have several lines.
 const (
 	blank = iota
 	rule
@@ -58,7 +58,7 @@ const (
 	tests
 )
 
-// parseList reads a list. A blank line ends a block, and a block is a mutant:
+// parseList reads a list. A blank line ends a block, and each block is one mutant:
 //
 //	# the rule that it breaks, as a sentence
 //	file internal/link/group.go
@@ -66,8 +66,8 @@ const (
 //	+ what takes its place; without such a line nothing does
 //	test internal/link TestOne TestAnother/with_a_subtest
 //
-// A block of lines that begin with # alone is a heading. Texts stand behind the sign and one space, as they are; more
-// lines than one are joined by a line feed.
+// A block with # lines only is a heading. The text of a line follows its sign and one space, unchanged; several lines
+// are joined by line feeds.
 func parseList(name, list string) (mutants []mutant, err error) {
 	var b block
 	for i, line := range strings.Split(list, "\n") {
@@ -101,10 +101,10 @@ func kindOf(line string) (kind int, value string) {
 	return -1, ""
 }
 
-// block is one that is being read.
+// block is a block that is being read.
 type block struct {
 	mutant
-	last          int // kind of the line before
+	last          int // kind of the previous line
 	texts, become []string
 }
 
@@ -142,7 +142,7 @@ func (b *block) add(kind int, value string) error {
 	return nil
 }
 
-// end adds the block to the mutants, if it is one.
+// end adds the block to the mutants, unless it is a heading.
 func (b *block) end(mutants []mutant) ([]mutant, error) {
 	if b.last == blank || b.last == rule { // a heading
 		return mutants, nil
@@ -157,7 +157,7 @@ func (b *block) end(mutants []mutant) ([]mutant, error) {
 	return append(mutants, b.mutant), nil
 }
 
-// apply returns a file's content with the fault in it.
+// apply returns the content of a file with the fault in it.
 func (m *mutant) apply(content string) (string, error) {
 	if n := strings.Count(content, m.text); n != 1 {
 		return "", fmt.Errorf("its text occurs %d times in %s, and must occur once", n, m.file)

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// root is the tree that the lists speak of.
+// root is the tree whose files the lists name.
 const root = "../.."
 
-// TestEveryMutantAppliesAndNamesTestsThatExist is the part of the lists' truth that ./test.sh holds: whoever changes a
-// line that a mutant stands on, or renames a test, changes the list too.
+// TestEveryMutantAppliesAndNamesTestsThatExist is the part of the lists' check that ./test.sh runs: a commit that
+// changes a line of a mutant, or renames a test, must change the list too.
 func TestEveryMutantAppliesAndNamesTestsThatExist(t *testing.T) {
 	mutants, err := readLists()
 	if err != nil {

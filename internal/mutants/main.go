@@ -1,13 +1,13 @@
 // Command mutants shows that the tests would notice if a rule were broken. Its lists (*.txt) hold one small fault of
-// the code for each rule, and the tests that must be red with it. For each fault the command applies it to a copy of
-// the tree, runs those tests, and wants them to fail.
+// the code for each rule, and the tests that must fail with it. The command applies each fault to a copy of the tree,
+// runs those tests, and expects them to fail.
 //
 //	go run ./internal/mutants                 all of them, from anywhere in the tree
 //	go run ./internal/mutants -run journal    those whose list, rule or file matches a regular expression
 //	go run ./internal/mutants -list           only says what there is
 //
-// It exits with 1 unless every mutant was killed. A mutant that no longer applies is no kill, so that the lists cannot
-// rot.
+// It exits with 1 unless every mutant was killed. A mutant that no longer applies does not count as killed, so that the
+// lists cannot become stale.
 package main
 
 import (
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return judgeAll(ctx, b, chosen, out, began)
 }
 
-// judgeAll writes a line for each mutant, and a summary. It returns an error unless all were killed.
+// judgeAll writes a line for each mutant and a summary. It returns an error unless all of them were killed.
 func judgeAll(ctx context.Context, b *bench, mutants []mutant, out io.Writer, began time.Time) error {
 	tests := b.tryWithout(ctx, mutants)
 	fmt.Fprintf(out, "%d tests ran without a mutant, in %.0f s\n", tests, time.Since(began).Seconds())

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// outcome is what became of a mutant. Only one of them is what is wanted.
+// outcome is what became of a mutant.
 type outcome uint8
 
 const (
-	killed       outcome = iota // all its tests are red
-	survived                    // one of its tests is green
+	killed       outcome = iota // all its tests fail, as they must
+	survived                    // one of its tests passes
 	doesNotApply                // the code has changed: the list must follow
 	doesNotBuild
-	saysNothing // one of its tests is missing, is skipped, or is red without the mutant too
+	saysNothing // one of its tests is missing, is skipped, or also fails without the mutant
 )
 
-// verdict is the outcome of a mutant, and what a person wants to know of it.
+// verdict is the outcome of a mutant, with the details that a person wants to know.
 type verdict struct {
 	outcome outcome
 	detail  string
@@ -34,7 +34,7 @@ func (v verdict) String() string {
 	return fmt.Sprintf("%s %s, in %.1f s", words[v.outcome], v.detail, v.took.Seconds())
 }
 
-// judge applies a mutant, runs its tests, and takes it back.
+// judge applies a mutant, runs its tests, and undoes it.
 func (b *bench) judge(ctx context.Context, m *mutant) (v verdict) {
 	began := time.Now()
 	defer func() { v.took = time.Since(began) }()
@@ -66,7 +66,7 @@ func (b *bench) judge(ctx context.Context, m *mutant) (v verdict) {
 
 var brokenOff = verdict{outcome: saysNothing, detail: "broken off"}
 
-// tryAll wants all tests of a mutant that is applied to be red.
+// tryAll runs all tests of a mutant that is applied, and expects all of them to fail.
 func (b *bench) tryAll(ctx context.Context, m *mutant) verdict {
 	built := ""
 	var killers []string

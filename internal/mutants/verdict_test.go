@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// module is a small program, with tests of all kinds.
+// module is a small program with tests of every kind.
 var module = map[string]string{
 	"go.mod": "module small\n\ngo 1.26\n",
 	"double/double.go": `// Package double doubles.

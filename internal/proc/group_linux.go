@@ -2,7 +2,7 @@ package proc
 
 import "syscall"
 
-// group puts a process into a group of its own, and has the kernel end it if its parent is killed.
+// group puts a process into a group of its own, and makes the kernel end it if its parent is killed.
 func group() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

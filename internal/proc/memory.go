@@ -11,12 +11,13 @@ import (
 	"syscall"
 )
 
-// Memory is the resident memory, in bytes, of the process and its descendants. It is read from /proc, so on Linux only.
+// Memory returns the resident memory of the process and its descendants, in bytes. It reads /proc, so it works on Linux
+// only.
 func (p *Process) Memory() (int64, error) {
 	family, err := p.Family()
 	var sum int64
 	for _, pid := range family {
-		fields, err := fieldsOf(pid, "statm") // in pages: all, resident, …
+		fields, err := fieldsOf(pid, "statm") // numbers of pages: all, resident, …
 		if err != nil {
 			return 0, err
 		}
@@ -29,7 +30,7 @@ func (p *Process) Memory() (int64, error) {
 	return sum, err
 }
 
-// Family are the process ids of the process, which is the first, and its descendants. It is read from /proc.
+// Family returns the process ids of the process and its descendants, its own first. It reads /proc.
 func (p *Process) Family() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -41,9 +42,9 @@ func (p *Process) Family() ([]int, error) {
 		if err != nil {
 			continue
 		}
-		fields, err := fieldsOf(pid, "stat") // behind the name: state, parent, …
+		fields, err := fieldsOf(pid, "stat") // after the name: state, parent, …
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // ended meanwhile
+			continue // it has ended meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -61,8 +62,8 @@ func (p *Process) Family() ([]int, error) {
 	return family, nil
 }
 
-// fieldsOf reads a file of /proc/PID, without the pid and the name, in brackets, that it may begin with: a name may
-// have blanks and brackets in it.
+// fieldsOf returns the fields of a file of /proc/PID, without the pid and the name in brackets that the file may begin
+// with: the name may contain spaces and brackets.
 func fieldsOf(pid int, file string) ([]string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// start starts a shell script, which is killed with the test.
+// start starts a shell script and kills it with the test.
 func start(t *testing.T, script string) *proc.Process {
 	t.Helper()
 	p, err := proc.Start(exec.Command("sh", "-c", script))
@@ -28,7 +28,7 @@ func start(t *testing.T, script string) *proc.Process {
 
 var ready = regexp.MustCompile(`ready (\d+)`)
 
-// child starts a script that tells the pid of a process which it has started.
+// child starts a script that prints the pid of a process that it has started.
 func child(t *testing.T, script string) (p *proc.Process, pid string) {
 	t.Helper()
 	p = start(t, script)
@@ -39,7 +39,7 @@ func child(t *testing.T, script string) (p *proc.Process, pid string) {
 	return p, match[1]
 }
 
-// gone waits until a process is no more, or a zombie that nobody waits for.
+// gone waits until a process does not exist any more, or is a zombie.
 func gone(t *testing.T, pid string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {

@@ -14,15 +14,15 @@ import (
 // startTime is how long a program may take until it is ready.
 const startTime = 30 * time.Second
 
-// Await asks whether the process is ready until the answer is nil, for 30 s at most. The error says why it is not, or
-// how it ended, and what it printed last.
+// Await calls ready until it returns nil, for at most 30 s. The error says why the process is not ready, or how it
+// ended, with the end of its output.
 func (p *Process) Await(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
 		err := ready(ctx)
 		select {
-		case <-p.ended: // whoever answered, it was another
+		case <-p.ended: // if ready succeeded, another program answered
 			return p.Failure()
 		default:
 		}
@@ -35,8 +35,7 @@ func (p *Process) Await(ctx context.Context, ready func(context.Context) error) 
 	}
 }
 
-// Says waits, as Await does, until the process has printed on stderr what matches, and returns the match and its
-// groups.
+// Says waits, like Await, until the output on stderr matches a pattern, and returns the match and its groups.
 func (p *Process) Says(ctx context.Context, what *regexp.Regexp) (match []string, err error) {
 	err = p.Await(ctx, func(context.Context) error {
 		if match = what.FindStringSubmatch(p.Stderr.String()); match == nil {
@@ -47,7 +46,7 @@ func (p *Process) Says(ctx context.Context, what *regexp.Regexp) (match []string
 	return match, err
 }
 
-// Listens is ready, for Await, when somebody listens at a TCP address.
+// Listens returns a function for Await: ready once a program listens at a TCP address.
 func Listens(address string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -58,7 +57,7 @@ func Listens(address string) func(context.Context) error {
 	}
 }
 
-// Says200 is ready, for Await, when a GET of url is answered so.
+// Says200 returns a function for Await: ready once a GET of url is answered 200.
 func Says200(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -77,8 +76,7 @@ func Says200(url string) func(context.Context) error {
 	}
 }
 
-// FreePort is a TCP port of loopback where nobody listened a moment ago. Another program may take it before the one
-// that it is meant for.
+// FreePort returns a TCP port of loopback on which no program listened a moment ago. Another program may take it first.
 func FreePort() (port string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

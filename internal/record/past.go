@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// Attempt is one that ended before the attempt whose record keeps it.
+// Attempt is an attempt that ended before the one that the record is about.
 type Attempt struct {
 	Number  int64
-	Began   time.Time // of a done attempt, when it was stored
-	Ended   time.Time // of one whose lease ran out, when it did
+	Began   time.Time // when it was claimed; of a done attempt, when it was stored
+	Ended   time.Time // when it ended; if it crashed, when its lease ran out
 	How     string    // the reason of its failure, Expired, "done" or "dropped" (forgotten while it ran)
-	Replica string    // which had it; "": not known, or a person
+	Replica string    // the replica that executed it; "" if it is not known, or if it was a person
 }
 
-// Attempts reads a record's past, oldest first: at most the last four. What cannot be read is left out.
+// Attempts returns the attempts in a record's past, oldest first, at most the last four. It skips an attempt that
+// cannot be read.
 func (r *Record) Attempts() (attempts []Attempt) {
 	for line := range strings.SplitSeq(r.Past, ";") {
 		fields := strings.Split(line, ",")
@@ -37,7 +38,7 @@ func (r *Record) Attempts() (attempts []Attempt) {
 	return attempts
 }
 
-// Replica returns the replica that a token names; "": none.
+// Replica returns the replica that a token names, or "".
 func Replica(token string) string {
 	replica, _, named := strings.Cut(token, "~")
 	if !named {

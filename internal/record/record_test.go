@@ -29,8 +29,8 @@ const (
 	past  = "1,1700000000001,1700000000090,expired,gateway-7d9f8c6b5-x2k4z;2,1700000000095,1700000000100,timeout,-"
 )
 
-// goldens are the records whose bytes stand in testdata/form-1: what is in somebody's Redis, byte for byte. After the
-// first release they stay as they are, for ever: what is written otherwise is another form.
+// goldens are records whose bytes stand in testdata/form-1: the exact bytes that may be in somebody's Redis. After the
+// first release they never change; a change of what is written is a new form.
 func goldens() map[string]record.Record {
 	digest := record.Digest{0: 0xab, 15: 0x01}
 	began, failed := at(1700000000101), at(1700000000123)
@@ -208,7 +208,7 @@ func TestAHeadMayBeFourKilobytesLong(t *testing.T) {
 	}
 }
 
-// FuzzParse: nothing makes Parse panic; what it takes for ours, Append writes so that it is read as the same.
+// FuzzParse checks that Parse never panics, and that Append writes a parsed record so that Parse reads the same again.
 func FuzzParse(f *testing.F) {
 	for name := range goldens() {
 		f.Add(golden(f, name))
@@ -243,7 +243,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzAppend: what is written is read back, whatever the result is.
+// FuzzAppend checks that a written record is read back as it was, whatever its result is.
 func FuzzAppend(f *testing.F) {
 	f.Add(int64(1), "text/plain; a=b%", []byte("{}\n"), int64(1700000000123), 200)
 	f.Add(int64(1<<53-1), "%%20 ", []byte(nil), int64(0), 404)

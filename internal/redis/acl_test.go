@@ -10,7 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// withUser starts a server, and makes a user there as docs/redis.md says.
+// withUser starts a server and creates the user of docs/redis.md there.
 func withUser(t *testing.T, args ...string) (s *redistest.Server, url string) {
 	t.Helper()
 	s = redistest.Start(t, args...)

@@ -12,10 +12,11 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// lookAtShards is how often a cluster is asked who has which slots, beside what its redirections tell.
+// lookAtShards is how often the cluster is asked which server has which slots. Redirections tell of a change sooner.
 const lookAtShards = 5 * time.Second
 
-// joinCluster connects anew, to all of a cluster, and lays the keys out in buckets. Its errors go on from "redis at …".
+// joinCluster replaces the client by one for the whole cluster, and spreads the keys over buckets. The caller puts
+// "redis at …" before its errors.
 func (s *Store) joinCluster(
 	ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger,
 ) error {
@@ -36,9 +37,9 @@ func (s *Store) joinCluster(
 	return nil
 }
 
-// agreeOnBuckets holds the number of buckets against what the first replica wrote down: with another number a replica
-// would look for records where nobody else puts them, and execute webhooks again. What is no gateway writes nothing
-// down, and takes the number that stands there.
+// agreeOnBuckets compares the number of buckets with the one that the first replica wrote down. With another number a
+// replica would look for records where no other puts them, and execute webhooks again. A command (gateway is false)
+// writes no number down, and uses the one in Redis.
 func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
 	key := c.KeyPrefix + ":buckets"
 	ctx, cancel := context.WithTimeout(ctx, 2*c.Timeout)
@@ -52,7 +53,7 @@ func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, 
 	agreed, err := client.Do(ctx, client.B().Get().Key(key).Build()).AsInt64()
 	switch {
 	case rueidis.IsRedisNil(err):
-		return c.Buckets, nil // no gateway was there yet
+		return c.Buckets, nil // no gateway has run here yet
 	case err != nil:
 		return 0, fmt.Errorf("does not tell the number of buckets at %s: %w", key, err)
 	case agreed < 1 || agreed > 256:

@@ -8,16 +8,16 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// tryCommands refuses a Redis that will never take a command without which no webhook can be served: an ACL, another
-// engine or a replica says no to it. Each is tried in a form that changes nothing, also where its answer is an error.
-// An error that may pass (full, loading) is not looked at.
+// tryCommands returns an error if Redis permanently refuses a command that serving webhooks needs: because of an ACL,
+// because it is another engine, or because it is a replica. Each command is tried in a form that changes nothing, even
+// if its answer is an error. A temporary error (memory full, still loading) counts as accepted.
 func (s *Store) tryCommands(ctx context.Context, key string) error {
 	tries := [][]string{
 		{"EVAL", "return 1", "1", key},
 		{"EVALSHA", "nothing", "1", key},
 		{"TIME"},
 		{"GET", key},
-		{"SET", key, "", "XX", "PX", "1"}, // XX: only where it is
+		{"SET", key, "", "XX", "PX", "1"}, // XX: does nothing, since the key does not exist
 		{"HMGET", key, "f"},
 		{"HSET", key, "f", "v", "no value"},
 		{"HINCRBY", key, "f", "no number"},
@@ -40,7 +40,7 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 		strings.Join(refused, ", "), reason)
 }
 
-// isPermanent reports whether Redis says that it will not take a command, however often it is asked.
+// isPermanent reports whether an error says that Redis will never accept the command.
 func isPermanent(err error) bool {
 	said, ok := rueidis.IsRedisErr(err)
 	if !ok {

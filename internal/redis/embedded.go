@@ -12,20 +12,20 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// clockTick is how often the embedded store's TTLs advance: they do not by themselves.
+// clockTick is how often the embedded store's time advances: miniredis lets no TTL expire by itself.
 const clockTick = time.Second
 
-// openEmbedded starts a store in this process, reached over loopback like any other. It dies with the process.
+// openEmbedded starts a store in this process, and connects to it over loopback. It ends with the process.
 func openEmbedded(c config.Redis) (*Store, error) {
 	server := miniredis.NewMiniRedis()
-	password := rand.Text() // a port on loopback is open to all of the machine
+	password := rand.Text() // every user of the machine can connect to a port on loopback
 	server.RequireAuth(password)
 	if err := server.Start(); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{server.Addr()}, Password: password,
-		ForceSingleClient: true, DisableCache: true, // it has no cluster commands and no tracking
+		ForceSingleClient: true, DisableCache: true, // miniredis has no cluster commands and no tracking
 		AlwaysPipelining: true, DisableRetry: true,
 		ConnWriteTimeout: c.Timeout,
 	})
@@ -39,7 +39,7 @@ func openEmbedded(c config.Redis) (*Store, error) {
 	}, nil
 }
 
-// driveClock lets TTLs expire with the time that really passes, until the function that it returns is called.
+// driveClock advances the store's time by the time that really passes. The returned function stops it.
 func driveClock(server *miniredis.Miniredis, every time.Duration) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup

@@ -51,8 +51,8 @@ func TestNobodyElseOnTheMachineGetsIntoTheEmbeddedStore(t *testing.T) {
 	}
 }
 
-// A record that ends early makes its webhook execute again. A tick is charged in full to a key that is set within it,
-// so there is room for one that came late.
+// A record that ends early makes its webhook execute again. A key that is set within a tick is charged the whole tick,
+// so the test leaves room for one late tick.
 func TestTTLsOfTheEmbeddedStoreEndWithTheTimeThatPasses(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redistest.Client(t, server.Addr())

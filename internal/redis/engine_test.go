@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/tlstest"
 )
 
-// noHello is what a proxy or an engine without RESP3 says to HELLO.
+// noHello is the answer to HELLO of a proxy or engine without RESP3.
 var noHello = map[string]string{
 	"Envoy":                    "-ERR unsupported command 'HELLO'",
 	"twemproxy":                redistest.HangUp,
@@ -159,5 +159,5 @@ func TestAClusterThatAnnouncesAddressesNobodyReachesIsExplained(t *testing.T) {
 	}
 }
 
-// bulk is a text as RESP has it, without the end of its last line.
+// bulk returns a text as a bulk string of RESP, without the end of its last line.
 func bulk(text string) string { return fmt.Sprintf("$%d\r\n%s", len(text), text) }

@@ -1,4 +1,4 @@
 package redis
 
-// DriveClock is for the tests, which don't wait for the embedded store's own tick.
+// DriveClock lets tests advance the embedded store's time faster than its own tick.
 var DriveClock = driveClock

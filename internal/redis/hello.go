@@ -9,19 +9,19 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// The command that rueidis sends at the beginning of each connection, even where it is to speak RESP2 (protocol=2),
-// and the one that stands in its place: proxies such as Envoy refuse HELLO, and twemproxy closes the connection at
-// it. rueidis asks for no more of the reply than that it is no error.
+// rueidis sends HELLO at the beginning of each connection, even if it is told to speak RESP2 (protocol=2). Proxies such
+// as Envoy refuse HELLO, and twemproxy closes the connection. PING takes its place: rueidis only needs a reply that is
+// not an error.
 var (
 	hello = []byte("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n")
 	ping  = []byte("*1\r\n$4\r\nPING\r\n")
 )
 
-// withoutHello makes connections of an option that never send HELLO. They have no name either, since what refuses the
-// one refuses CLIENT SETNAME too.
+// withoutHello makes the connections of an option send no HELLO. They get no name either, since a server that refuses
+// HELLO also refuses CLIENT SETNAME.
 func withoutHello(option *rueidis.ClientOption) {
 	option.ClientName = ""
-	dial := option.DialCtxFn // set for a unix socket
+	dial := option.DialCtxFn // rueidis sets it for a unix socket
 	option.DialCtxFn = func(
 		ctx context.Context, address string, dialer *net.Dialer, secured *tls.Config,
 	) (net.Conn, error) {
@@ -42,7 +42,7 @@ func withoutHello(option *rueidis.ClientOption) {
 	}
 }
 
-// silentConn replaces HELLO in the first write, which carries all of rueidis' handshake.
+// silentConn replaces HELLO by PING in the first write, which carries the whole handshake of rueidis.
 type silentConn struct {
 	net.Conn
 	greeted bool
@@ -53,7 +53,7 @@ func (c *silentConn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	c.greeted = true
-	at := bytes.LastIndex(b, hello) // behind AUTH, whose password is anything
+	at := bytes.LastIndex(b, hello) // the last one: the password of AUTH before it may contain anything
 	if at < 0 {
 		return c.Conn.Write(b)
 	}

@@ -12,7 +12,7 @@ var seven = fingerprint.Of([]byte("d-0001"), []byte("n-0001"), 7)
 
 const sevenHex = "9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5"
 
-// The layout is a promise: people look into Redis by it, and replicas of two versions share it.
+// The names of keys are a promise: people look into Redis by them, and replicas of two versions share them.
 func TestTheLayoutOfKeys(t *testing.T) {
 	for _, prefix := range []string{"cognigy", "shop:eu"} {
 		keys := redis.NewKeys(prefix)

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// likely adds to an error of a first connection what is probably wrong, and what to do, where that is known.
+// likely adds the probable reason to the error of a first connection, and what to do, if that is known.
 func likely(err error, option rueidis.ClientOption) error {
 	if hint := hint(err, option.TLSConfig != nil); hint != "" {
 		return fmt.Errorf("%w (%s)", err, hint)
@@ -24,7 +24,7 @@ func likely(err error, option rueidis.ClientOption) error {
 
 func hint(err error, secured bool) string {
 	var plain tls.RecordHeaderError
-	var dial *net.OpError // no connection came about, whatever was to be spoken over it
+	var dial *net.OpError // no connection came about, so that TLS cannot be the reason
 	if said := Likely(err); said != "" {
 		return said
 	}
@@ -43,7 +43,7 @@ func hint(err error, secured bool) string {
 		"HELLO, and wants ?protocol=2 in REDIS_URL"
 }
 
-// Likely says what is probably wrong where Redis turned a call away, and what to do; "" where that is not known.
+// Likely returns the probable reason why Redis refused a call, and what to do. It is "" if that is not known.
 func Likely(err error) string {
 	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
 		return hintAt(said.Error())
@@ -51,7 +51,7 @@ func Likely(err error) string {
 	return ""
 }
 
-// hintAt knows what Redis, its proxies and other engines say at the beginning of a connection.
+// hintAt knows the errors that Redis, its proxies and other engines send at the beginning of a connection.
 func hintAt(said string) string {
 	switch code, _, _ := strings.Cut(said, " "); {
 	case code == "WRONGPASS":
@@ -67,7 +67,7 @@ func hintAt(said string) string {
 	return ""
 }
 
-// elsewhere says that a cluster was met, and a server of it was not.
+// elsewhere is the error of a cluster of which one server answered and another did not.
 func elsewhere(client rueidis.Client, err error) error {
 	var announced []string
 	for address := range client.Nodes() {

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Metrics reads the metrics hashes of all buckets as one: counters are added up, and the history is the one that was
-// met last.
+// Metrics reads the metrics hashes of all buckets and merges them: counters are added up, and the history is that of
+// the bucket which met its history last.
 func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]string, error) {
 	buckets := keys.Buckets()
 	commands := make(rueidis.Commands, len(buckets))
@@ -39,7 +39,7 @@ func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]
 	return total, nil
 }
 
-// ofHistory are the fields that the script keeps of a bucket's history.
+// ofHistory holds the fields with which the script remembers a bucket's history.
 var ofHistory = map[string]bool{"history": true, "met_at": true, "settled_at": true, "settle": true}
 
 func integer(text string) int64 {

@@ -1,5 +1,5 @@
-// Package redis opens the Redis that all replicas share, or the embedded one for trying out, and knows how our keys
-// are called.
+// Package redis opens the Redis that all replicas share, or the embedded store for trying out, and knows the names of
+// our keys.
 package redis
 
 import (
@@ -22,11 +22,11 @@ import (
 	"github.com/oncegate/oncegate/internal/tlsfile"
 )
 
-// lookAtSentinels is how often Sentinels are asked for the primary: a switch that they told while nobody listened would
-// never be heard of.
+// lookAtSentinels is how often the Sentinels are asked for the primary: a switch that they announced while no
+// connection listened would be missed.
 const lookAtSentinels = 5 * time.Second
 
-// cacheBytes bounds the client-side cache of each connection; rueidis keeps four.
+// cacheBytes bounds the client-side cache of each connection; rueidis opens four.
 const cacheBytes = 64 << 20
 
 // Store is an open Redis.
@@ -34,13 +34,13 @@ type Store struct {
 	Client   rueidis.Client
 	Keys     Keys
 	Embedded bool
-	Tracking bool   // it tells when a record that was read changes
+	Tracking bool   // Redis reports when a record that was read changes
 	Address  string // for a person, without secrets
 
 	close []func()
 }
 
-// Close closes the connections, and the embedded store.
+// Close closes the connections and, if there is one, the embedded store.
 func (s *Store) Close() {
 	s.Client.Close()
 	for _, f := range s.close {
@@ -48,9 +48,11 @@ func (s *Store) Close() {
 	}
 }
 
-// Open connects, and refuses or warns of a Redis that can't keep the promise. Where c names none, it is the embedded
-// store. Invalidated is told which keys changed, nil for all (rueidis' OnInvalidations); without it nothing is tracked,
-// and the Redis need not take what a gateway writes.
+// Open connects to the Redis that c names, or starts the embedded store if it names none. It refuses a Redis that
+// cannot keep the promise, and warns of settings that endanger it.
+//
+// invalidated receives the keys that changed, nil for all of them (rueidis' OnInvalidations). Commands pass no
+// invalidated: then no key is tracked, and Redis need not accept what a gateway writes.
 func Open(
 	ctx context.Context, c config.Redis, invalidated func(keys []rueidis.RedisMessage), log *slog.Logger,
 ) (*Store, error) {
@@ -65,8 +67,7 @@ func Open(
 	option.OnInvalidations = invalidated
 	s, err := openWith(ctx, option, c, invalidated != nil, log)
 	if u, ok := errors.AsType[untracked](err); ok {
-		log.Warn("this redis tells no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas look again "+
-			"every so often, "+
+		log.Warn("this redis reports no changes (CLIENT TRACKING and CACHING, RESP3): waiting replicas poll, "+
 			"and every duplicate costs a round trip", "redis", address(option), "reason", u.reason)
 		option.DisableCache = true
 		s, err = openWith(ctx, option, c, invalidated != nil, log)
@@ -74,11 +75,11 @@ func Open(
 	return s, err
 }
 
-// address names a Redis for a person, without secrets.
+// address returns the addresses in an option, for logs: it shows no secret.
 func address(option rueidis.ClientOption) string { return strings.Join(option.InitAddress, ",") }
 
-// openWith opens with the client-side cache or without it, as the option says. An untracked error asks
-// for the latter.
+// openWith opens with or without the client-side cache, as the option says. An untracked error asks the caller to try
+// again without it.
 func openWith(
 	ctx context.Context, option rueidis.ClientOption, c config.Redis, gateway bool, log *slog.Logger,
 ) (*Store, error) {
@@ -104,8 +105,8 @@ func openWith(
 	return s, nil
 }
 
-// clientOption returns rueidis' options. Its own retries are off: an answer that never came is asked for again by the
-// gate, which knows under which token.
+// clientOption returns rueidis' options. Its own retries are off: the gate repeats a question that got no answer,
+// because it knows the token under which to ask.
 func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	option := rueidis.ClientOption{
 		InitAddress: []string{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))},
@@ -119,7 +120,7 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 		}
 	}
 	if option.TLSConfig != nil {
-		var err error // whose server name is that of the address dialled
+		var err error
 		if option.TLSConfig, err = tlsfile.Load(c.TLSCA, c.TLSCert, c.TLSKey); err != nil {
 			return option, fmt.Errorf("TLS to redis (REDIS_TLS_…): %w", err)
 		}
@@ -128,11 +129,11 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	if option.AlwaysRESP2 {
 		withoutHello(&option)
 	}
-	option.ClientSetInfo = rueidis.DisableClientSetInfo // an ACL would have to allow it, or log that it does not
+	option.ClientSetInfo = rueidis.DisableClientSetInfo // otherwise an ACL must allow it, or logs a refusal
 	option.Dialer.Timeout = config.DialTimeout
 	option.Dialer.KeepAlive = rueidis.DefaultTCPKeepAlive
 	option.ConnWriteTimeout = c.Timeout
-	option.AlwaysPipelining = true // else a timeout of one call costs all of them their connection
+	option.AlwaysPipelining = true // otherwise a timeout of one call closes the connection of all
 	option.DisableRetry = true
 	option.ForceSingleClient = option.Sentinel.MasterSet == ""
 	option.CacheSizeEachConn = cacheBytes
@@ -144,7 +145,7 @@ func clientOption(c config.Redis) (rueidis.ClientOption, error) {
 	return option, nil
 }
 
-// parseURL reads what rueidis reads, and a path that names no database.
+// parseURL parses a URL as rueidis does, and also accepts a path "/" without a database.
 func parseURL(text string) (rueidis.ClientOption, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -154,11 +155,11 @@ func parseURL(text string) (rueidis.ClientOption, error) {
 	return rueidis.ParseURL(u.String())
 }
 
-// between are the pauses between the tries to connect: 1 s, 2 s, 4 s, … on average, so that replicas that were
-// started together do not all come back at once.
+// between returns the pauses between tries to connect: 1 s, 2 s, 4 s, … on average. They are random, so that replicas
+// that were started together do not all come back at once.
 func between() backoff.Backoff { return backoff.Backoff{First: 2 * time.Second, Most: time.Minute} }
 
-// connect tries again after pauses that grow where nobody answers.
+// connect connects. It tries again, after growing pauses, if Redis does not answer.
 func connect(
 	ctx context.Context, option rueidis.ClientOption, keys Keys, retries int, log *slog.Logger,
 ) (rueidis.Client, error) {
@@ -182,11 +183,11 @@ func connect(
 	}
 }
 
-// dial connects to a Redis that serves: one that still loads its data takes connections, but answers no read.
+// dial connects to a Redis that serves. One that still loads its data accepts connections, but answers no read.
 func dial(ctx context.Context, option rueidis.ClientOption, keys Keys) (rueidis.Client, error) {
 	client, err := rueidis.NewClient(option)
 	for ; err != nil && option.ForceSingleClient && len(option.InitAddress) > 1; client, err = rueidis.NewClient(option) {
-		option.InitAddress = option.InitAddress[1:] // of a cluster any will do
+		option.InitAddress = option.InitAddress[1:] // any server of a cluster will do
 	}
 	if errors.Is(err, rueidis.ErrNoCache) {
 		return nil, noTracking(err, option)
@@ -201,10 +202,11 @@ func dial(ctx context.Context, option rueidis.ClientOption, keys Keys) (rueidis.
 		client.Close()
 		return nil, err
 	}
-	return client, nil // what else it refuses shows where it is needed
+	return client, nil
 }
 
-// tryReading returns what stands against any answer at all. Of key nothing is known.
+// tryReading returns an error if Redis cannot answer a read yet, or if a server of a cluster cannot be reached. key
+// need not exist.
 func tryReading(ctx context.Context, client rueidis.Client, option rueidis.ClientOption, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, option.ConnWriteTimeout)
 	defer cancel()
@@ -222,9 +224,8 @@ func tryReading(ctx context.Context, client rueidis.Client, option rueidis.Clien
 	return elsewhere(client, err)
 }
 
-// isFinal reports whether what is wrong was found out, and no retry changes it: Redis itself said no (a wrong
-// password, no tracking), its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its
-// data will answer otherwise.
+// isFinal reports whether another try to connect cannot succeed: Redis itself said no (a wrong password, no tracking),
+// its certificate is not trusted, or it does not speak TLS. A Redis that is still loading its data will answer later.
 func isFinal(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError
@@ -236,11 +237,12 @@ func isFinal(err error) bool {
 	return ok && !said.IsLoading()
 }
 
-// checkServer looks for what the promise rests on, and whether it is a cluster. Its errors go on from "redis at …".
+// checkServer checks the settings of Redis on which the promise rests, and returns whether it is a cluster. The caller
+// puts "redis at …" before its errors.
 func (s *Store) checkServer(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
 	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()
 	if err != nil {
-		log.Warn("redis tells nothing of its settings (INFO): whether it evicts records can't be checked", "error", err)
+		log.Warn("redis does not show its settings (INFO): whether it evicts records can't be checked", "error", err)
 		return false, nil
 	}
 	if field(info, "redis_mode") == "sentinel" || field(info, "server_mode") == "sentinel" { // the latter is Valkey's
@@ -258,7 +260,7 @@ func (s *Store) checkServer(ctx context.Context, log *slog.Logger) (cluster bool
 	return cluster, nil
 }
 
-// field returns a field of INFO's reply, "" where there is none.
+// field returns the value of a field in INFO's reply, or "" if it is missing.
 func field(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {

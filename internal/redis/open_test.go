@@ -22,7 +22,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// journal is a log to look into.
+// journal is a log that a test can read.
 type journal struct {
 	mu    sync.Mutex
 	lines bytes.Buffer
@@ -44,7 +44,7 @@ func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j,
 
 func ignore([]rueidis.RedisMessage) {}
 
-// at are the settings for a server, without retries.
+// at returns the settings for a server, without retries.
 func at(addr string) config.Redis {
 	host, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.ParseUint(port, 10, 16)
@@ -55,7 +55,7 @@ func byURL(url string) config.Redis {
 	return config.Redis{URL: config.Secret(url), Timeout: time.Second}
 }
 
-// open opens what must open; it is closed with the test.
+// open opens a Redis, which must succeed, and closes it with the test.
 func open(t *testing.T, c config.Redis) (store *redis.Store, logged *journal) {
 	t.Helper()
 	logged = new(journal)
@@ -67,13 +67,13 @@ func open(t *testing.T, c config.Redis) (store *redis.Store, logged *journal) {
 	return store, logged
 }
 
-// refused opens what must not open, and returns the sentence.
+// refused opens a Redis, which must fail, and returns the error's text.
 func refused(t *testing.T, c config.Redis) (sentence string, logged *journal) {
 	t.Helper()
 	return refusedAs(t, c, ignore)
 }
 
-// refusedAs opens as a tool does where nobody wants to be told of changes.
+// refusedAs does the same for a command, which passes no invalidated.
 func refusedAs(
 	t *testing.T, c config.Redis, invalidated func([]rueidis.RedisMessage),
 ) (sentence string, logged *journal) {

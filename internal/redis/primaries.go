@@ -7,7 +7,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Primaries returns the servers that share the keys among them, by their addresses: one, but in Redis Cluster.
+// Primaries returns the servers that share the keys, by their addresses. Outside of Redis Cluster that is one server.
 func Primaries(ctx context.Context, client rueidis.Client) (map[string]rueidis.Client, error) {
 	nodes := client.Nodes()
 	if client.Mode() != rueidis.ClientModeCluster {

@@ -8,13 +8,13 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// WrongType reports whether Redis refused a command since a value of another type stands at its key.
+// WrongType reports whether Redis refused a command because the value at its key has another type.
 func WrongType(err error) bool {
 	said, ok := rueidis.IsRedisErr(err)
 	return ok && strings.HasPrefix(said.Error(), "WRONGTYPE")
 }
 
-// Clock reads the reply to TIME: by Redis' own clock records are judged, never by this machine's.
+// Clock parses the reply to TIME. Records are judged by Redis' clock, never by this machine's.
 func Clock(reply rueidis.RedisResult) (time.Time, error) {
 	parts, err := reply.AsIntSlice()
 	if err == nil && len(parts) != 2 {

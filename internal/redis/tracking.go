@@ -12,31 +12,32 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// toldWithin bounds how long a change of a key may take until the client-side cache hears of it. A Redis that tracks
-// needs less than a millisecond; a busy machine needs more.
+// toldWithin bounds how long the client-side cache may take to hear of a change. A Redis with tracking needs less than
+// a millisecond; a busy machine needs more.
 const toldWithin = 3 * time.Second
 
-// untracked is the reason why the client-side cache cannot be used.
+// untracked is an error that says why the client-side cache cannot be used.
 type untracked struct{ reason string }
 
 func (u untracked) Error() string { return "no tracking: " + u.reason }
 
-// noTracking says why rueidis could not set up a connection with tracking (ErrNoCache).
+// noTracking explains why rueidis could not set up a connection with tracking (ErrNoCache).
 func noTracking(err error, option rueidis.ClientOption) untracked {
 	if option.AlwaysRESP2 {
 		return untracked{"REDIS_URL has protocol=2, and it takes RESP3"}
 	}
-	if words, _, said := strings.Cut(err.Error(), "\n"); said { // of Redis, to CLIENT TRACKING
+	if words, _, said := strings.Cut(err.Error(), "\n"); said { // Redis' own reply to CLIENT TRACKING
 		return untracked{words}
 	}
 	return untracked{"it does not know HELLO, and so has no RESP3"}
 }
 
-// tryTracking decides by what works whether the client-side cache may be used: it writes a key, reads it through the
-// cache, changes it over another connection, and waits until the cache has heard of it. The error is an untracked
-// unless nobody answered. Words of an error would not do: rueidis looks at no answer to CLIENT CACHING, and an engine
-// that grants CLIENT TRACKING and refuses that, or a proxy that swallows invalidations, would leave forgotten results
-// in the cache.
+// tryTracking finds out by trying whether the client-side cache may be used. It writes a key, reads it through the
+// cache, changes it over another connection, and waits until the cache has heard of it. If that fails, the error is an
+// untracked; if Redis does not answer, it is another one.
+//
+// Asking for tracking is not enough. rueidis ignores the answer to CLIENT CACHING: if an engine grants CLIENT TRACKING
+// and refuses that, or a proxy swallows invalidations, forgotten results would stay in the cache.
 func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.ClientOption, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, toldWithin)
 	defer cancel()
@@ -49,7 +50,7 @@ func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.Clie
 		return fmt.Errorf("a second connection: %w", err)
 	}
 	defer other.Close()
-	write := func() error { // never the same twice: other replicas may start at this moment
+	write := func() error { // a new value each time: other replicas may be starting now
 		return other.Do(ctx, other.B().Set().Key(key).Value(rand.Text()).Px(time.Minute).Build()).Error()
 	}
 	read := func() (string, error) {
@@ -84,7 +85,7 @@ func tryTracking(ctx context.Context, client rueidis.Client, option rueidis.Clie
 	}
 }
 
-// refuses makes a reason of what Redis said. Another error stays what it is.
+// refuses turns an error that Redis replied into an untracked. It returns any other error as it is.
 func refuses(err error) error {
 	if said, ok := rueidis.IsRedisErr(err); ok {
 		return untracked{said.Error()}
@@ -92,8 +93,8 @@ func refuses(err error) error {
 	return err
 }
 
-// undecided is for a Redis that does not take the write: by an ACL, which is refused elsewhere (tryCommands), or
-// because it is full or read-only for now. Then that CLIENT CACHING was accepted has to do.
+// undecided handles an error of the write itself. If an ACL refuses it, tryCommands reports that. If Redis is full or
+// read-only for now, that it accepted CLIENT CACHING has to do.
 func undecided(err error) error {
 	if _, said := rueidis.IsRedisErr(err); said {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// cli is the server's command line: redis-cli, or what REDIS_CLI names.
+// cli is the command line client: redis-cli, or the program that REDIS_CLI names.
 var cli = cmp.Or(os.Getenv("REDIS_CLI"), "redis-cli")
 
 // Cluster is a Redis Cluster on loopback.
@@ -22,10 +22,11 @@ type Cluster struct {
 	client  rueidis.Client
 }
 
-// nodeTimeout is after how many milliseconds without an answer a cluster's servers take one for dead.
+// nodeTimeout is after how many milliseconds without an answer the cluster's servers consider one of them dead.
 const nodeTimeout = "1000"
 
-// StartCluster starts a cluster of so many primaries, each with so many replicas, and returns when all serve.
+// StartCluster starts a cluster of this many primaries, each with this many replicas, and returns when all of them
+// serve.
 func StartCluster(t testing.TB, primaries, replicas int) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -49,7 +50,7 @@ func clusterClient(t testing.TB, addr string) rueidis.Client {
 	return client
 }
 
-// Start starts one more server, which belongs to no cluster yet.
+// Start starts another server, which does not belong to the cluster yet.
 func (c *Cluster) Start() *Server {
 	c.t.Helper()
 	s := Start(c.t, "--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout,
@@ -59,13 +60,13 @@ func (c *Cluster) Start() *Server {
 	return s
 }
 
-// URL is what REDIS_URL would be.
+// URL returns a REDIS_URL for the cluster.
 func (c *Cluster) URL() string { return c.Servers[0].URL() }
 
-// Client is a plain client, without cache.
+// Client returns a plain client, without a cache.
 func (c *Cluster) Client() rueidis.Client { return c.client }
 
-// Cli runs the command line and returns what it printed.
+// Cli runs the command line client and returns what it printed.
 func (c *Cluster) Cli(args ...string) string {
 	c.t.Helper()
 	out, err := exec.Command(cli, args...).CombinedOutput()
@@ -101,7 +102,7 @@ func (c *Cluster) WaitUntilWhole() {
 	})
 }
 
-// CatchUp waits until the replicas of a primary have all that it had written.
+// CatchUp waits until the replicas of a primary have everything that had been written to it.
 func (c *Cluster) CatchUp(primary *Server) {
 	c.t.Helper()
 	for _, s := range c.Servers {
@@ -111,7 +112,7 @@ func (c *Cluster) CatchUp(primary *Server) {
 	}
 }
 
-// PrimaryOf returns the living server that has a key's slot.
+// PrimaryOf returns the living server that serves a key's slot.
 func (c *Cluster) PrimaryOf(key string) *Server {
 	c.t.Helper()
 	var found *Server

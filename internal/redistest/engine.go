@@ -27,13 +27,13 @@ type Engine struct {
 type rule struct {
 	command string
 	says    string
-	first   bool // Redis does what it was asked, before its reply is replaced
+	first   bool // Redis executes the command, and then its reply is replaced
 }
 
-// HangUp is what an engine says that closes the connection without a word.
+// HangUp is the reply of a rule that closes the connection instead.
 const HangUp = ""
 
-// NewEngine starts an engine that passes all on to the Redis at target.
+// NewEngine starts an engine that passes everything on to the Redis at target.
 func NewEngine(t testing.TB, target string) *Engine {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,19 +64,19 @@ func NewEngine(t testing.TB, target string) *Engine {
 	return e
 }
 
-// Addr is host:port.
+// Addr returns host:port.
 func (e *Engine) Addr() string { return e.listener.Addr().String() }
 
-// URL is what REDIS_URL would be.
+// URL returns a REDIS_URL for the engine.
 func (e *Engine) URL() string { return "redis://" + e.Addr() }
 
-// Says answers each command that begins with these words (upper case) by itself, such as "-ERR unknown" or "+OK", and
-// Redis does not see it. A later rule for the same words replaces an earlier one.
+// Says answers each command that begins with these words (upper case) with this reply, such as "-ERR unknown" or "+OK";
+// Redis does not see the command. A later rule for the same words replaces an earlier one.
 func (e *Engine) Says(command, reply string) *Engine {
 	return e.rule(rule{command: command, says: reply})
 }
 
-// Twists lets Redis do what it was asked, and answers this in place of its reply.
+// Twists lets Redis execute the command, and replaces its reply by this one.
 func (e *Engine) Twists(command, reply string) *Engine {
 	return e.rule(rule{command: command, says: reply, first: true})
 }
@@ -88,21 +88,21 @@ func (e *Engine) rule(r rule) *Engine {
 	return e
 }
 
-// Passes takes all rules back.
+// Passes removes all rules.
 func (e *Engine) Passes() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.rules = nil
 }
 
-// Hears calls f with the words of each command that comes, in upper case.
+// Hears calls f with the words of each command, in upper case.
 func (e *Engine) Hears(f func(command string)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.heard = f
 }
 
-// find returns the rule for a command, nil where there is none.
+// find returns the rule for a command, or nil.
 func (e *Engine) find(command string) *rule {
 	e.mu.Lock()
 	heard, rules := e.heard, e.rules
@@ -143,8 +143,8 @@ func (e *Engine) serve(client net.Conn) {
 	if !e.hold(client, server) {
 		return
 	}
-	// Replies are written in the order of the commands: one is asked after the other. What Redis pushes goes through at
-	// once.
+	// Replies are written in the order of the commands, because each command waits for its reply. Pushes of Redis are
+	// passed on at once.
 	var writing sync.Mutex
 	write := func(bytes []byte) error {
 		writing.Lock()
@@ -199,7 +199,7 @@ func (e *Engine) serve(client net.Conn) {
 	}
 }
 
-// readFrame copies one value of RESP, a command too, with all that it is made of.
+// readFrame copies one value of RESP, such as a command, with everything that it contains.
 func readFrame(from *bufio.Reader, to *bytes.Buffer) error {
 	line, err := from.ReadBytes('\n')
 	if err != nil {
@@ -224,13 +224,13 @@ func readFrame(from *bufio.Reader, to *bytes.Buffer) error {
 			return err
 		}
 	}
-	if line[0] == '|' { // attributes stand before the value that they are of
+	if line[0] == '|' { // attributes stand before the value that they describe
 		return readFrame(from, to)
 	}
 	return nil
 }
 
-// words are a command's, up to the first six.
+// words returns the first words of a command, at most six.
 func words(frame []byte) string {
 	lines := bytes.Split(frame, []byte("\r\n"))
 	var words []string

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Proxy is a TCP proxy before a Redis, for cutting one client off. It is closed with the test.
+// Proxy is a TCP proxy before a Redis that can cut off one client. It is closed with the test.
 type Proxy struct {
 	listener net.Listener
 
@@ -18,15 +18,15 @@ type Proxy struct {
 	passing *sync.Cond
 	closed  bool
 	down    bool // connections are refused
-	mute    bool // what Redis answers is lost
-	stalled bool // what Redis is asked is held up
-	held    bool // what Redis answers is held up
-	snaps   bool // a connection is closed in place of what Redis answers
+	mute    bool // replies of Redis are dropped
+	stalled bool // commands to Redis are held back
+	held    bool // replies of Redis are held back
+	snaps   bool // a connection is closed instead of passing a reply on
 	slow    time.Duration
 	conns   map[net.Conn]struct{}
 }
 
-// NewProxy starts a proxy that passes all on.
+// NewProxy starts a proxy that passes everything on.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +56,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// URL is what REDIS_URL would be.
+// URL returns a REDIS_URL for the proxy.
 func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
 
 // Cut closes all connections and refuses new ones.
@@ -69,25 +69,25 @@ func (p *Proxy) Cut() {
 	})
 }
 
-// Turn leads new connections to another Redis.
+// Turn sends new connections to another Redis.
 func (p *Proxy) Turn(target string) { p.set(func() { p.target = target }) }
 
-// Mute loses all that Redis answers, from now on.
+// Mute drops all replies of Redis from now on.
 func (p *Proxy) Mute() { p.set(func() { p.mute = true }) }
 
-// Stall holds up all that Redis is asked, until Mend: then it comes, however late.
+// Stall holds back all commands to Redis until Mend; then they arrive, however late.
 func (p *Proxy) Stall() { p.set(func() { p.stalled = true }) }
 
-// Hold holds up all that Redis answers, until Mend.
+// Hold holds back all replies of Redis until Mend.
 func (p *Proxy) Hold() { p.set(func() { p.held = true }) }
 
-// Snap closes each connection at the moment when Redis answers: it has done what it was asked, and nobody is told.
+// Snap closes each connection at the moment when Redis replies: the command was executed, but nobody is told.
 func (p *Proxy) Snap() { p.set(func() { p.snaps = true }) }
 
-// Slow makes everything that passes, either way, take so much longer.
+// Slow delays everything that passes, in either direction, by d.
 func (p *Proxy) Slow(d time.Duration) { p.set(func() { p.slow = d }) }
 
-// Mend passes all on again. What was held up goes through; a connection that lost answers is closed.
+// Mend passes everything on again. Bytes that were held back go through; connections that lost replies are closed.
 func (p *Proxy) Mend() {
 	p.set(func() {
 		if p.mute {

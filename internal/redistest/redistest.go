@@ -19,7 +19,8 @@ import (
 	"github.com/oncegate/oncegate/internal/tlstest"
 )
 
-// program is the server that the tests run on: redis-server, or what REDIS_SERVER names, such as valkey-server.
+// program is the server that the tests run: redis-server, or the program that REDIS_SERVER names, such as
+// valkey-server.
 var program = cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server")
 
 // Server is a redis-server on a free port of loopback, in a directory of its own. It is stopped with the test.
@@ -29,18 +30,17 @@ type Server struct {
 	port    string
 	scheme  string
 	args    func(port string) []string
-	process *proc.Process // nil: it was killed
+	process *proc.Process // nil after Kill
 }
 
-// Start starts a redis-server without persistence; args are added to its command line. A machine without redis-server
-// fails the test: what it proves must not pass by being skipped.
+// Start starts a redis-server without persistence; args are added to its command line. If the machine has no
+// redis-server, the test fails: a test that is skipped would pass without proving anything.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, "redis", func(port string) []string { return append([]string{"--port", port}, args...) })
 }
 
-// StartTLS starts one that speaks TLS alone, with a certificate of the authority's, and wants to see one of its
-// clients'.
+// StartTLS starts a server that speaks only TLS. Its certificate comes from the authority, and so must its clients'.
 func StartTLS(t testing.TB, a *tlstest.Authority, args ...string) *Server {
 	t.Helper()
 	a.Issue("redis")
@@ -60,7 +60,7 @@ func start(t testing.TB, scheme string, args func(port string) []string) *Server
 	s := &Server{t: t, dir: t.TempDir(), scheme: scheme, args: args}
 	t.Cleanup(s.Kill)
 	var err error
-	for range 5 { // a free port may be taken by another before Redis has it
+	for range 5 { // another program may take the free port before Redis does
 		s.port = freePort(t)
 		if err = s.run(); err == nil {
 			return s
@@ -70,7 +70,7 @@ func start(t testing.TB, scheme string, args func(port string) []string) *Server
 	return nil
 }
 
-// Restart starts it again on the same port, after Kill. What was in memory is gone.
+// Restart starts the server again on the same port, after Kill. Its memory is lost.
 func (s *Server) Restart() {
 	s.t.Helper()
 	if err := s.run(); err != nil {
@@ -79,7 +79,7 @@ func (s *Server) Restart() {
 }
 
 func (s *Server) run() (err error) {
-	config := filepath.Join(s.dir, "redis.conf") // Sentinel keeps there what it knows
+	config := filepath.Join(s.dir, "redis.conf") // Sentinel stores its state there
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		return err
 	}
@@ -95,16 +95,16 @@ func (s *Server) run() (err error) {
 	return err
 }
 
-// Addr is host:port.
+// Addr returns host:port.
 func (s *Server) Addr() string { return "127.0.0.1:" + s.port }
 
-// URL is what REDIS_URL would be.
+// URL returns a REDIS_URL for the server.
 func (s *Server) URL() string { return s.scheme + "://" + s.Addr() }
 
-// Port is its port.
+// Port returns the server's port.
 func (s *Server) Port() string { return s.port }
 
-// Kill ends it as kill -9 does.
+// Kill ends the server as kill -9 does.
 func (s *Server) Kill() {
 	if s.process != nil {
 		s.process.Kill()
@@ -112,7 +112,7 @@ func (s *Server) Kill() {
 	}
 }
 
-// Pause stops it without closing its connections (SIGSTOP); Resume lets it go on.
+// Pause stops the server without closing its connections (SIGSTOP); Resume lets it go on.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume ends a Pause.
@@ -125,7 +125,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Config sets one of its settings while it runs.
+// Config changes a setting of the running server.
 func (s *Server) Config(name, value string) {
 	s.t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true,
@@ -137,13 +137,13 @@ func (s *Server) Config(name, value string) {
 	Do(s.t, c, "CONFIG", "SET", name, value)
 }
 
-// Embedded starts a miniredis; its URL is returned. It is stopped with the test.
+// Embedded starts a miniredis and returns its URL. It is stopped with the test.
 func Embedded(t testing.TB) (server *miniredis.Miniredis, url string) {
 	m := miniredis.RunT(t)
 	return m, "redis://" + m.Addr()
 }
 
-// Client connects a plain client, without cache, closed with the test.
+// Client returns a plain client, without a cache, which is closed with the test.
 func Client(t testing.TB, addr string) rueidis.Client {
 	t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{

@@ -9,24 +9,24 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Watched is a primary and its replica, with three Sentinels that promote the replica when the primary is gone for a
+// Watched is a primary and its replica, with three Sentinels that promote the replica once the primary was silent for a
 // second.
 type Watched struct {
 	Primary, Replica *Server
 	sentinels        [3]*Server
 }
 
-// StartWatched starts all five; args are for the primary and its replica. It returns when all know each other.
+// StartWatched starts all five servers and returns when they know each other. args are for the primary and its replica.
 func StartWatched(t testing.TB, args ...string) *Watched {
 	t.Helper()
 	w := &Watched{Primary: Start(t, args...), Replica: Start(t, args...)}
-	// Not by an argument: started again, it might be the primary.
+	// This is no argument of the replica's command line: when the replica is started again, it may be the primary.
 	Do(t, Client(t, w.Replica.Addr()), "REPLICAOF", "127.0.0.1", w.Primary.Port())
 	w.CatchUp(t)
 	for i := range w.sentinels {
 		w.sentinels[i] = Start(t, "--sentinel", "monitor", "watched", "127.0.0.1", w.Primary.Port(), "2",
 			"--sentinel", "down-after-milliseconds", "watched", "1000",
-			// Sentinels whose votes were split vote again after twice that time, which is six minutes by default.
+			// Sentinels whose votes were split vote again after twice this time. The default is six minutes.
 			"--sentinel", "failover-timeout", "watched", "5000")
 	}
 	for _, s := range w.sentinels {
@@ -39,14 +39,14 @@ func StartWatched(t testing.TB, args ...string) *Watched {
 	return w
 }
 
-// URL is what REDIS_URL would be; user is "name:password@", or nothing.
+// URL returns a REDIS_URL that names the Sentinels. user is "name:password@", or "".
 func (w *Watched) URL(user string) string {
 	return "redis://" + user + w.sentinels[0].Addr() + "?master_set=watched&addr=" + w.sentinels[1].Addr() + "&addr=" +
 		w.sentinels[2].Addr()
 }
 
-// DownAfter makes the Sentinels wait for so long, in place of a second, before they take the primary for dead: a second
-// is no longer than they need to connect again.
+// DownAfter changes how long the primary must be silent before the Sentinels consider it dead. The default here, a
+// second, is only as long as they need to connect again.
 func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
 	t.Helper()
 	for _, s := range w.sentinels {
@@ -55,7 +55,7 @@ func (w *Watched) DownAfter(t testing.TB, silent time.Duration) {
 	}
 }
 
-// CatchUp returns when the replica has all that had been written to the primary.
+// CatchUp waits until the replica has everything that had been written to the primary.
 func (w *Watched) CatchUp(t testing.TB) {
 	t.Helper()
 	catchUp(t, w.Primary, w.Replica)
@@ -76,7 +76,7 @@ func catchUp(t testing.TB, from, to *Server) {
 	})
 }
 
-// offset is a number of INFO replication, -1 where nobody answers.
+// offset returns a number in INFO replication, or -1 if the server does not answer.
 func offset(t testing.TB, c rueidis.Client, field string) int {
 	t.Helper()
 	n, err := strconv.Atoi(replication(t, c, field))
@@ -86,8 +86,8 @@ func offset(t testing.TB, c rueidis.Client, field string) int {
 	return n
 }
 
-// FailOver ends the primary as kill -9 does, and returns when the replica is the primary, also to all Sentinels: an old
-// primary that came back before would be another one beside it.
+// FailOver ends the primary as kill -9 does. It returns when the replica is the primary, and when all Sentinels say so:
+// if the old primary came back earlier, there would be two of them.
 func (w *Watched) FailOver(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
@@ -101,18 +101,18 @@ func (w *Watched) FailOver(t testing.TB) {
 	}
 }
 
-// Attach makes the replica one, whatever it was before, as Sentinel would after a while.
+// Attach makes the replica a replica of the primary again, whatever it is now, as Sentinel would do after a while.
 func (w *Watched) Attach(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
-	until(t, "the replica is one", func() bool { // not while it loads its data
+	until(t, "the replica is one", func() bool { // it refuses while it loads its data
 		attach := replica.B().Arbitrary("REPLICAOF", "127.0.0.1", w.Primary.Port()).Build()
 		return replica.Do(t.Context(), attach).Error() == nil
 	})
 }
 
-// replication is a field of INFO replication, "" where nobody answers: Sentinel closes the connections of whom it
-// promotes.
+// replication returns a field of INFO replication, or "" if the server does not answer: Sentinel closes the connections
+// of a server that it promotes.
 func replication(t testing.TB, c rueidis.Client, field string) string {
 	t.Helper()
 	info, _ := c.Do(t.Context(), c.B().Info().Section("replication").Build()).ToString()

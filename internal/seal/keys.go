@@ -16,24 +16,24 @@ import (
 	"github.com/oncegate/oncegate/internal/secretfile"
 )
 
-// Keys are those of one file. Nil Keys stand for no file: they seal nothing and open nothing.
+// Keys are the keys of one file. Nil Keys stand for no file: they seal nothing and open nothing.
 type Keys struct {
 	keys   []*key // the first one seals
 	digest []byte
 }
 
-// key is one that seals and opens.
+// key is a key that seals and opens results.
 type key struct {
 	id        string
-	extracted []byte // by HKDF, of what stands in the file
+	extracted []byte // by HKDF, from the secret in the file
 }
 
-// Format hides them wherever they are printed.
+// Format hides the keys wherever they are printed.
 func (*Keys) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
 const (
 	keySize    = 32       // bytes of a key and of the digest secret
-	digestLine = "digest" // begins the line of the digest secret
+	digestLine = "digest" // first word of the line with the digest secret
 	hidden     = "[hidden]"
 )
 
@@ -51,7 +51,7 @@ func Load(path string, log *slog.Logger) (*Keys, error) {
 	}
 	if err != nil {
 		if _, bad := parseSecret(path[strings.LastIndexByte(path, ' ')+1:]); bad == nil {
-			path = hidden // the key itself where its file's path belongs
+			path = hidden // somebody gave the key in place of the path
 		}
 		return nil, fmt.Errorf("RESULT_KEY_FILE is %q: %w", path, err)
 	}
@@ -62,9 +62,9 @@ func Load(path string, log *slog.Logger) (*Keys, error) {
 	return keys, nil
 }
 
-// Parse reads the lines of a file: "<id> <base64 of 32 bytes>" for each key, of which the first seals and all open,
-// and one "digest <base64 of 32 bytes>". Blank lines, and those that begin with #, are left out. An error names the
-// line and shows nothing of it.
+// Parse reads the lines of a file: "<id> <base64 of 32 bytes>" for each key, and one line "digest <base64 of 32
+// bytes>". The first key seals, all of them open. Blank lines and lines that begin with # are skipped. An error names
+// the line by its number and quotes nothing of it.
 func Parse(text string) (*Keys, error) {
 	keys := &Keys{}
 	known := make(map[string]int) // line of each id and secret
@@ -139,9 +139,9 @@ func (k *Keys) find(id string) *key {
 	return nil
 }
 
-// Digest returns what stands in a record for a body's digest: HMAC-SHA-256 of it, cut to its length, under a secret
-// that is never rotated, so that nobody who reads Redis can tell a body by guessing it. Without keys it is the digest
-// itself.
+// Digest returns the digest that a record holds for a body: HMAC-SHA-256 of the plain digest, cut to its length, under
+// a secret that is never rotated. So somebody who reads Redis cannot confirm a guess of the body. Without keys it
+// returns the plain digest.
 func (k *Keys) Digest(plain record.Digest) (keyed record.Digest) {
 	if k == nil {
 		return plain

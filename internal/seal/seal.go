@@ -1,11 +1,11 @@
-// Package seal hides results from who can read Redis, and shows when a record was changed there or put in another's
-// place. Between the logic and the store it seals a done record (record.Done becomes record.Sealed), and on the way
-// back it opens it. The keys come from a file (keys.go).
+// Package seal hides results from people who can read Redis, and detects a record that was changed there or copied from
+// another place. It stands between the logic and the store: it seals a done record (record.Done becomes record.Sealed)
+// and opens it when it is read. The keys come from a file (keys.go).
 //
-// A record is sealed by AES-256-GCM under a key of its own, which HKDF-SHA-256 makes of a key in the file and the
-// record's token. What is sealed is the content type and the headers as a done record has them, a newline, and the
-// body. What stays readable is bound to it as additional data: where the record stands (Place), its token, status and
-// digest.
+// A record is sealed with AES-256-GCM under a key of its own, which HKDF-SHA-256 derives from a key of the file and the
+// record's token. The sealed text is the content type and headers in the form of a done record, a newline, and the
+// body. The fields that stay readable are bound as additional data: where the record stands (Place), its token, status
+// and digest.
 package seal
 
 import (
@@ -27,18 +27,18 @@ import (
 var ErrNoKey = errors.New("sealed under a key that is not in RESULT_KEY_FILE")
 
 // ErrBroken says that a record does not open under the key that it names: it was changed, it was sealed for another
-// place, or the key has the name of another one.
+// place, or another key has been given this name.
 var ErrBroken = errors.New("sealed, and does not open: changed, moved, or sealed under another key of that name")
 
-// Place is where a record stands. Sealed for one place it opens at no other.
+// Place says where a record stands. A record that was sealed for one place opens at no other.
 type Place struct {
 	Prefix      string // KEY_PREFIX
 	Tenant      string // "" where there are none
 	Fingerprint fingerprint.Fingerprint
 }
 
-// Seal returns a done record with its result sealed under the first key. It gives other bytes each time. Without keys
-// (nil), and for a record that is not done, it returns the record as it is.
+// Seal returns a done record with its result sealed under the first key. The bytes differ at each call. Without keys
+// (nil), and for a record that is not done, it returns the record unchanged.
 func (k *Keys) Seal(p Place, r record.Record) record.Record {
 	if k == nil || r.State != record.Done {
 		return r
@@ -54,8 +54,8 @@ func (k *Keys) Seal(p Place, r record.Record) record.Record {
 	return r
 }
 
-// Open returns a sealed record as the done one that it was. A record that is not sealed it returns as it is. The error
-// is ErrNoKey or ErrBroken.
+// Open returns the done record that a sealed one was made of, and any other record unchanged. The error is ErrNoKey or
+// ErrBroken.
 func (k *Keys) Open(p Place, r record.Record) (record.Record, error) {
 	if r.State != record.Sealed {
 		return r, nil
@@ -70,39 +70,39 @@ func (k *Keys) Open(p Place, r record.Record) (record.Record, error) {
 	}
 	kind, body, _ := bytes.Cut(text, []byte{'\n'})
 	opened := record.Result{Status: r.Result.Status, Body: body}
-	if opened.ParseKind(kind) != nil { // another version sealed it
+	if opened.ParseKind(kind) != nil { // a version with another form sealed it
 		return r, fmt.Errorf("%w: key %q", ErrBroken, sealer.id)
 	}
 	r.State, r.KeyID, r.Result = record.Done, "", opened
 	return r, nil
 }
 
-// of returns the cipher of one record. It draws a nonce of 96 bits for each sealing and puts it in front: the token of
-// what persons resolve is always the same.
+// of returns the cipher of one record. Each sealing draws a nonce of 96 bits and writes it before the text: the token
+// alone would not do, since all results that persons give share one token.
 func (k *key) of(token string) cipher.AEAD {
 	secret, err := hkdf.Expand(sha256.New, k.extracted, label+token, keySize)
 	if err != nil {
-		panic(err) // of a length that HKDF does not have
+		panic(err) // only for a length that HKDF cannot derive
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
-		panic(err) // of a key that has another length
+		panic(err) // only for a key of another length
 	}
 	sealing, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		panic(err) // of a block that is not AES'
+		panic(err) // only for a block that is not AES
 	}
 	return sealing
 }
 
-// Overhead bounds the bytes by which a sealed result is longer than its body.
+// Overhead bounds by how many bytes a sealed result is longer than its body.
 const Overhead = 4 << 10
 
-// label tells this use of a key, and its form, from any other.
+// label separates this use of a key, and this form, from every other.
 const label = "oncegate sealed result 1:"
 
-// bind returns the additional data: each part behind its length, so that no two places or records have the same. The
-// attempt is not among them, since a store may raise it.
+// bind returns the additional data: each part with its length before it, so that two places or records never have the
+// same. The attempt is not among them, since a store may raise it.
 func (p Place) bind(r *record.Record) []byte {
 	var onStack [256]byte
 	bound := onStack[:0]

@@ -17,7 +17,7 @@ import (
 	"github.com/oncegate/oncegate/internal/seal"
 )
 
-// secretOf returns 32 bytes in base64, the same for the same letter.
+// secretOf returns 32 bytes in base64, which depend only on the letter.
 func secretOf(letter string) string {
 	return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
 }
@@ -159,8 +159,8 @@ func TestNothingThatIsBoundMayChange(t *testing.T) {
 	}
 }
 
-// TestABitThatIsFlippedAnywhereIsSeen flips each bit of a record's value as it stands in Redis. What is not bound (the
-// attempt, the times, the past) may change what it says of them, and nothing of the result.
+// TestABitThatIsFlippedAnywhereIsSeen flips each bit of a record's value in Redis. A flip in an unbound field (the
+// attempt, the times, the past) may change that field, but never the result.
 func TestABitThatIsFlippedAnywhereIsSeen(t *testing.T) {
 	k := keysOf(t, "one "+secretOf("1"))
 	value := record.Append(nil, k.Seal(place, done))
@@ -202,7 +202,7 @@ func TestDigestsAreKeyedBySecretsThatRotationLeavesAlone(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the golden bytes anew")
 
-// TestTheGoldenBytesOpenForEver: a version that reads form 1 opens what the first one sealed.
+// TestTheGoldenBytesOpenForEver checks that every version that reads form 1 opens what the first version sealed.
 func TestTheGoldenBytesOpenForEver(t *testing.T) {
 	const file = "testdata/sealed-1"
 	k := keysOf(t, "two "+secretOf("2"), "one "+secretOf("1"))

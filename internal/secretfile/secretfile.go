@@ -1,5 +1,4 @@
-// Package secretfile reads files that hold secrets, as Docker and Kubernetes mount them and as people write them by
-// hand.
+// Package secretfile reads files that hold secrets, whether Docker or Kubernetes mounts them or a person wrote them.
 package secretfile
 
 import (
@@ -10,11 +9,12 @@ import (
 	"os"
 )
 
-// Max is the size in bytes that a file may have.
+// Max bounds the size of a file, in bytes.
 const Max = 64 << 10
 
-// Read returns what a file holds. Links are followed, since Kubernetes mounts secrets as such. What is no regular file
-// is not opened: a pipe nobody writes to would hold up the start for ever. An error does not name the path.
+// Read returns the content of a file. It follows links, because Kubernetes mounts secrets as links. It does not open
+// anything but a regular file: a pipe that nobody writes to would block the start for ever. Its errors do not name the
+// path.
 func Read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {

@@ -1,4 +1,4 @@
-// Package shutdown takes the signals that end the gateway.
+// Package shutdown handles the signals that end the gateway.
 package shutdown
 
 import (
@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Signals are SIGTERM and an interrupt, from Notify on.
+// Signals receives SIGTERM and interrupts, from the call of Notify on.
 type Signals struct {
 	came  chan os.Signal
 	delay time.Duration
 }
 
-// Notify returns a context that the first signal ends. With a delay (DRAIN_DELAY) the second signal cuts the draining
-// short (Drain), and the third ends the process, as it would without us. Without a delay the second one does.
+// Notify returns a context that the first signal ends. If there is a delay (DRAIN_DELAY), the second signal cuts the
+// draining short and the third one ends the process at once. Without a delay the second one does that.
 func Notify(delay time.Duration) (context.Context, *Signals) {
 	s := &Signals{came: make(chan os.Signal, 1), delay: delay}
 	signal.Notify(s.came, os.Interrupt, syscall.SIGTERM)
@@ -25,21 +25,22 @@ func Notify(delay time.Duration) (context.Context, *Signals) {
 	go func() {
 		<-s.came
 		if s.delay == 0 {
-			signal.Stop(s.came) // before the end is told: a second signal may come at once
+			signal.Stop(s.came) // before ctx ends, so that a second signal ends the process however soon it comes
 		}
 		end()
 	}()
 	return ctx, s
 }
 
-// Drain tells callers to go elsewhere, and waits until the delay is over or a signal comes: a load balancer needs that
-// long to hear of it. Without a delay it does nothing.
+// Drain calls tell, which sends callers elsewhere, and waits until the delay is over or the next signal comes: a load
+// balancer needs that time to notice. Without a delay Drain does nothing.
 func (s *Signals) Drain(tell func(), log *slog.Logger) {
 	if s.delay == 0 {
 		return
 	}
 	tell()
-	log.Info("draining: /readyz says no; the listener closes after DRAIN_DELAY, or at a second signal", "delay", s.delay)
+	log.Info("draining: /readyz answers 503; the listener closes after DRAIN_DELAY, or at a second signal",
+		"delay", s.delay)
 	over := time.NewTimer(s.delay)
 	defer over.Stop()
 	select {

@@ -1,4 +1,4 @@
-// Package sleep waits for time to pass in a way that can be cut short.
+// Package sleep waits for a length of time that a context can cut short.
 package sleep
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// For waits for d, or until ctx ends: then the error is ctx.Err().
+// For waits for d, or until ctx ends; then the error is ctx.Err().
 func For(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -30,7 +30,7 @@ const (
 
 var keys = redis.NewKeys("shop")
 
-// engine is a Redis under sweepers.
+// engine is a Redis with the sweepers of some replicas.
 type engine struct {
 	*testing.T
 	client rueidis.Client
@@ -53,7 +53,7 @@ func onReal(t *testing.T, args ...string) *engine {
 	return &engine{T: t, server: server, client: redistest.Client(t, server.Addr()), logged: new(log)}
 }
 
-// replica returns the sweeper of one more replica.
+// replica returns the sweeper of a new replica.
 func (e *engine) replica(interval time.Duration) *sweeper.Sweeper {
 	return sweeper.New(e.client, sweeper.Options{
 		Keys: keys, Interval: interval, ResultTTL: resultTTL, DoubtTTL: doubtTTL, ExecutionTimeout: timeout,
@@ -62,7 +62,7 @@ func (e *engine) replica(interval time.Duration) *sweeper.Sweeper {
 	})
 }
 
-// sweep sweeps once, as a replica whose turn it is.
+// sweep sweeps once, after making it this sweeper's turn.
 func (e *engine) sweep() sweeper.Report {
 	e.Helper()
 	e.do("DEL", keys.Sweeper())
@@ -84,7 +84,7 @@ func (e *engine) now() time.Time {
 	return time.Unix(parts[0], parts[1]*1000)
 }
 
-// pass lets time pass for TTLs.
+// pass lets time pass, so that TTLs expire.
 func (e *engine) pass(d time.Duration) {
 	if e.mini != nil {
 		e.mini.FastForward(d)
@@ -114,7 +114,7 @@ func (e *engine) metrics() map[string]string {
 // endless is the PTTL of a key without one.
 const endless = -time.Millisecond
 
-// key is that of the i-th webhook's record.
+// key returns the key of the i-th webhook's record.
 func key(i int) string { return keys.Record(fingerprint.Of([]byte("d"), []byte("n"), int64(i))) }
 
 func running(started time.Time) record.Record {
@@ -139,7 +139,7 @@ var (
 		Body: []byte("a header longer than what is read first")}
 )
 
-// records are one of every kind that the script may leave behind.
+// records holds one record of every kind that the script may leave behind.
 func records(now time.Time) map[string]record.Record {
 	return map[string]record.Record{
 		"in progress": running(now), "overdue": running(now.Add(-time.Hour)), "failed": failed(now),
@@ -163,7 +163,7 @@ func (e *engine) plant(key string, r record.Record, ttl time.Duration) (value st
 	return value
 }
 
-// foreign are the commands that leave a value of another program's at a key, by what it is.
+// foreign holds commands that write another program's value at a key, by the kind of value.
 func foreign(key string) map[string][]string {
 	return map[string][]string{
 		"a hash":             {"HSET", key, "a", "b"},
@@ -188,7 +188,7 @@ func (e *engine) content(key string) string {
 	}
 }
 
-// meddler does something before the first pipeline of a command.
+// meddler runs a function once, before the first pipeline that begins with a command.
 type meddler struct {
 	rueidis.Client
 	before string
@@ -222,7 +222,7 @@ func (e *engine) info(section string) map[string]string {
 	return fields
 }
 
-// log is where a sweeper logs to.
+// log receives a sweeper's log.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -234,7 +234,7 @@ func (l *log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// lines returns what was logged under a message.
+// lines returns the log lines with this message.
 func (l *log) lines(message string) []map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,5 +5,5 @@ import (
 	"time"
 )
 
-// Rest has rest called in place of the pauses between batches.
+// Rest replaces the pauses between batches by calls of rest.
 func (s *Sweeper) Rest(rest func(context.Context, time.Duration) error) { s.rest = rest }

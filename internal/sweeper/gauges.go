@@ -8,7 +8,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// publish works out the detection rate and writes the gauges into the metrics hash, all at once.
+// publish computes the detection rate and writes all gauges into the metrics hash, in one command.
 func (s *Sweeper) publish(ctx context.Context, r *Report) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -31,8 +31,8 @@ func (s *Sweeper) publish(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// share is the part of all requests that were duplicates; 0 where there were none yet. A duplicate that the script
-// counted may be there a moment before its request is, hence the bound.
+// share returns the share of requests that were duplicates, 0 if there were no requests. The script may count a
+// duplicate a moment before its request is counted, so the share is cut to 1.
 func share(duplicates, requests string) float64 {
 	part, _ := strconv.ParseInt(duplicates, 10, 64)
 	all, _ := strconv.ParseInt(requests, 10, 64)
@@ -42,5 +42,5 @@ func share(duplicates, requests string) float64 {
 	return min(float64(part)/float64(all), 1)
 }
 
-// rate writes a share as it stands in the metrics hash.
+// rate formats a share for the metrics hash.
 func rate(share float64) string { return strconv.FormatFloat(share, 'f', 4, 64) }

@@ -11,19 +11,19 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Of a value no more than its head is read, never a whole result.
+// Only the head of a value is read, never a whole result.
 const (
-	shortHead = 256  // bytes; they hold nearly every record's header
-	longHead  = 4096 // they hold any record's header (package record)
+	shortHead = 256  // bytes; they hold the line of nearly every record
+	longHead  = 4096 // bytes; they hold the line of any record
 )
 
-// What PTTL says where there is no time to tell.
+// The replies of PTTL if there is no time to return.
 const (
-	endless = -1
-	gone    = -2
+	endless = -1 // the key has no TTL
+	gone    = -2 // the key does not exist
 )
 
-// look counts what stands at keys and clears the orphans among it.
+// look counts the records at keys, and clears the orphans among them.
 func (w *walk) look(ctx context.Context, keys []string) error {
 	commands := make(rueidis.Commands, 0, 2*len(keys))
 	for _, key := range keys {

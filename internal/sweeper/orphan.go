@@ -11,8 +11,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// clear gives orphans, records of ours without a TTL, one, and counts those that got it: at once, so that a sweep that
-// breaks off loses none. A record that is written between the look and this gets what the write gave it, once more.
+// clear gives each orphan (a record of ours without a TTL) a TTL, and counts those that got one. It counts them at
+// once, so that the count is right even if the sweep breaks off later. A record that was written since it was read gets
+// the TTL of that write once more.
 func (w *walk) clear(ctx context.Context, orphans map[string]record.Record) error {
 	if len(orphans) == 0 {
 		return nil
@@ -22,14 +23,14 @@ func (w *walk) clear(ctx context.Context, orphans map[string]record.Record) erro
 	for i, key := range keys {
 		ttl := w.ResultTTL
 		if r := orphans[key]; r.State == record.InProgress || r.Doubt || r.Verdict != record.NoVerdict {
-			ttl = max(ttl, w.DoubtTTL) // what may be in doubt must not be executed again because it was forgotten
+			ttl = max(ttl, w.DoubtTTL) // a doubt that is forgotten too early makes its webhook execute again
 		}
 		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(ttl.Milliseconds()).Build()
 	}
 	var cleared int64
 	var broken error
 	for i, reply := range w.client.DoMulti(ctx, commands...) {
-		n, err := reply.AsInt64() // 0: it is gone
+		n, err := reply.AsInt64() // 0: the key does not exist any more
 		if err != nil {
 			broken = fmt.Errorf("a TTL for %s: %w", keys[i], err)
 		}

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// idle is how many times longer than a batch the pause behind it is: a sweep keeps Redis busy for at most a fifth of
-// the time, however many records there are, and less when Redis is slow for another reason.
+// idle is the length of the pause after a batch, in units of the batch's own time. A sweep keeps Redis busy for at most
+// a fifth of the time, however many records there are, and for less if Redis is slow for another reason.
 const idle = 4
 
-// pace spaces batches out.
+// pace puts pauses between batches.
 type pace struct {
 	timeout time.Duration // of a batch
 	rest    func(context.Context, time.Duration) error

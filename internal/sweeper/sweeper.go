@@ -1,6 +1,6 @@
-// Package sweeper looks at all records once in a while, beside the way of a webhook and never on it: it counts them for
-// the gauges of the metrics hash, and gives records without a TTL one, so that nothing stays for ever. Of all replicas
-// one sweeps at a time (turn.go), slowly enough that webhooks do not notice (pace.go).
+// Package sweeper looks at all records once in a while, in the background. It counts them for the gauges in the metrics
+// hash, and gives a TTL to records that have none, so that no record stays for ever. One replica sweeps at a time
+// (turn.go), slowly enough that webhooks do not notice (pace.go).
 package sweeper
 
 import (
@@ -18,57 +18,56 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// Options are a sweeper's settings. All must be set but Timeout.
+// Options are a sweeper's settings. All but Timeout must be set.
 type Options struct {
 	Keys redis.Keys
 
-	Interval         time.Duration // from the end of a sweep to the next; over all replicas there is one sweep in it
-	ResultTTL        time.Duration // what a record without a TTL gets
-	DoubtTTL         time.Duration // what one gets instead that is in progress, in doubt, or has a verdict
-	ExecutionTimeout time.Duration // a run that was claimed longer ago is overdue
-	Timeout          time.Duration // of a batch, or of another call; 0: 5 s, since nobody waits for a sweep
+	Interval         time.Duration // pause between two sweeps; all replicas together sweep once in it
+	ResultTTL        time.Duration // TTL for a record without one
+	DoubtTTL         time.Duration // its TTL instead if it is in progress, in doubt, or has a verdict
+	ExecutionTimeout time.Duration // an execution that was claimed longer ago is overdue
+	Timeout          time.Duration // of a batch, or of another call; 0: 5 s
 
 	Log *slog.Logger
 }
 
-// Sweeper is one replica's. Sweep and Run may be called by any number of goroutines, of which one at a time sweeps.
+// Sweeper sweeps for one replica. Sweep and Run are safe for concurrent use; one sweep runs at a time.
 type Sweeper struct {
 	Options
 	client rueidis.Client
-	rest   func(context.Context, time.Duration) error // how it pauses between batches
+	rest   func(context.Context, time.Duration) error // pauses between batches
 }
 
-// New returns a sweeper that does nothing before Run or Sweep. It does not close the client.
+// New returns a sweeper that does nothing until Run or Sweep is called. It does not close the client.
 func New(client rueidis.Client, o Options) *Sweeper {
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	return &Sweeper{Options: o, client: client, rest: sleep.For}
 }
 
-// Report is what a sweep found and did. Counts are of records.
+// Report says what a sweep found and did. Its counts are numbers of records.
 //
-// SCAN may name a key twice while Redis shrinks its table. Such a record is counted twice in that sweep, since to know
-// better would take memory for every record there is; OrphansCleared is exact.
+// SCAN may return a key twice while Redis shrinks its table. Such a record is counted twice, because remembering the
+// keys would take memory for every record. OrphansCleared is exact.
 type Report struct {
 	Active     int // records of ours, in any state
 	InProgress int
-	Overdue    int // of these: claimed longer ago than ExecutionTimeout, by Redis' clock
+	Overdue    int // the part of InProgress that was claimed longer ago than ExecutionTimeout, by Redis' clock
 
 	OrphansCleared int    // records of ours that had no TTL and have one now
 	Foreign        int    // values at our keys that no version of ours wrote; they are left as they are
-	ForeignKey     string // one of them, "" where there is none
+	ForeignKey     string // key of one of them, "" if there is none
 
 	DetectionRate float64   // duplicates among all requests, 0 to 1, since the metrics hash began
 	SweptAt       time.Time // by Redis' clock
 
 	Took time.Duration // from the first call to the last
-	Busy time.Duration // of it: until batches were answered; Redis worked no longer than that
+	Busy time.Duration // the part of Took in which batches waited for Redis: an upper bound of Redis' own work
 }
 
-// ErrNotOurTurn says that another sweep is under way, or was within the interval.
+// ErrNotOurTurn says that another sweep is running, or ran within the interval.
 var ErrNotOurTurn = errors.New("another sweep has the turn")
 
-// Run sweeps at once and then every Interval, until ctx ends. A sweep that fails is logged; the next one comes all the
-// same.
+// Run sweeps at once and then every Interval, until ctx ends. It logs a sweep that fails and goes on.
 func (s *Sweeper) Run(ctx context.Context) {
 	for {
 		report, err := s.Sweep(ctx)
@@ -82,8 +81,8 @@ func (s *Sweeper) Run(ctx context.Context) {
 	}
 }
 
-// Sweep looks at every record, if it is this sweeper's turn: if not, the error is ErrNotOurTurn. After any error the
-// gauges are those of the sweep before, and the report tells how far this one came.
+// Sweep looks at every record if it is this sweeper's turn; if not, the error is ErrNotOurTurn. After any error the
+// gauges are still those of the previous sweep, and the report says how far this one came.
 func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	begun := time.Now()
 	turn := s.newTurn()
@@ -111,7 +110,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	return w.report, err
 }
 
-// log writes a sweep's one line.
+// log writes one line about a sweep.
 func (s *Sweeper) log(ctx context.Context, r Report, err error) {
 	switch {
 	case errors.Is(err, ErrNotOurTurn):
@@ -134,7 +133,7 @@ func (s *Sweeper) log(ctx context.Context, r Report, err error) {
 	}
 }
 
-// clock tells Redis' time without asking again.
+// clock returns Redis' time without asking Redis again.
 type clock struct {
 	redis time.Time
 	ours  time.Time

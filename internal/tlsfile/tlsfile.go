@@ -1,4 +1,4 @@
-// Package tlsfile reads what TLS needs from files, for the connections to Redis and to the backend.
+// Package tlsfile reads certificates and keys from files, for the connections to Redis and to the backend.
 package tlsfile
 
 import (
@@ -8,8 +8,9 @@ import (
 	"os"
 )
 
-// Load reads PEM files: ca has the authorities that a server's certificate may come from, in place of the system's;
-// cert and key are what is shown to a server that asks. "" leaves a part as Go has it.
+// Load returns a TLS configuration made of PEM files. ca holds the authorities that may have issued the server's
+// certificate, in place of the system's. cert and key are the certificate and key that are shown to a server that asks
+// for one. An empty path leaves Go's default.
 func Load(ca, cert, key string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {

@@ -1,4 +1,4 @@
-// Package tlstest gives tests certificates of an authority of their own.
+// Package tlstest issues certificates for tests.
 package tlstest
 
 import (
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Authority issues certificates, in a directory of the test's. Its own is Path("ca.crt").
+// Authority issues certificates into a directory of the test. Its own certificate is Path("ca.crt").
 type Authority struct {
 	t    testing.TB
 	dir  string
@@ -24,7 +24,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority returns one that nobody knows but who is told.
+// NewAuthority returns a new authority. A client or server trusts it only if it is given ca.crt.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, dir: t.TempDir()}
@@ -33,7 +33,7 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue writes name.crt and name.key, for a client as well as for a server at 127.0.0.1.
+// Issue writes name.crt and name.key. The certificate is valid for a client, and for a server at 127.0.0.1.
 func (a *Authority) Issue(name string) {
 	a.t.Helper()
 	a.issue(name, &x509.Certificate{
@@ -63,7 +63,7 @@ func (a *Authority) issue(name string, c *x509.Certificate) (*x509.Certificate, 
 	return issued, key
 }
 
-// Path is where a file of that name stands.
+// Path returns the path of the file with this name.
 func (a *Authority) Path(name string) string { return filepath.Join(a.dir, name) }
 
 func (a *Authority) write(name string, block *pem.Block) {

@@ -13,17 +13,17 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// breaker leaves a backend alone that fails again and again: for a pause nothing is sent, then one execution probes for
-// all, and its end opens or closes.
+// breaker spares a backend that fails again and again. It opens after most failures in a row: for a pause no request is
+// sent. Then one execution probes the backend, and its outcome opens the breaker again or closes it.
 type breaker struct {
 	circuit *gobreaker.CircuitBreaker[logic.Result]
 	log     *slog.Logger
 	onTrip  func(until time.Time)
-	most    int          // failures in a row that open it
-	until   atomic.Int64 // when it was opened last, and how long that lasts; Unix nanoseconds
+	most    int          // failures in a row that open the breaker
+	until   atomic.Int64 // when the last opening ends; Unix nanoseconds
 
 	mu      sync.Mutex // guards changes
-	changes []change   // that were not told yet: the circuit reports them under its own lock, no place for a log
+	changes []change   // not logged yet: the circuit reports a change under its own lock, where logging must not block
 }
 
 type change struct {
@@ -51,19 +51,19 @@ func newBreaker(failures int, pause time.Duration, log *slog.Logger, onTrip func
 	return b
 }
 
-// guard executes, if the breaker lets it.
+// guard executes unless the breaker refuses.
 func (b *breaker) guard(execute func() (logic.Result, error)) (logic.Result, error) {
 	result, err := b.circuit.Execute(execute)
 	b.tell()
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		wait, _ := b.admits()
-		err = leftAlone("the backend failed too often and is left alone for a while", wait)
+		err = leftAlone("circuit breaker open: the backend failed too often", wait)
 	}
 	return result, err
 }
 
-// admits reports whether guard would let an execution through, and if not, for how long, where that is known. While one
-// probes none begins: what it would claim could only fail.
+// admits reports whether guard would let an execution through. If not, wait is how long it will refuse, 0 if that is
+// not known. While one execution probes, no other is admitted: it would claim a webhook only to fail.
 func (b *breaker) admits() (wait time.Duration, ok bool) {
 	switch b.circuit.State() {
 	case gobreaker.StateOpen:
@@ -76,7 +76,8 @@ func (b *breaker) admits() (wait time.Duration, ok bool) {
 	}
 }
 
-// tell tells of what changed, once. A probe that failed is an execution that failed, and is logged as that.
+// tell logs each change once, and reports each opening to onTrip. A failed probe is not logged here, because its
+// execution is logged as failed.
 func (b *breaker) tell() {
 	b.mu.Lock()
 	changes := b.changes

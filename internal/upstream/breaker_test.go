@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// patient is a backend whose status can be changed, and one that counts.
+// patient is a backend whose status a test can change, and which counts requests.
 type patient struct {
 	status, requests atomic.Int64
 	hold             chan struct{} // if not nil: each request waits for it

@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// A backend whose address does not answer is told from one that is slow.
+	// dialTimeout is short, so that a backend that cannot be reached is told from one that is slow.
 	dialTimeout = 5 * time.Second
-	// More than executions at once, usually: a burst leaves connections for the next one.
+	// maxIdle exceeds the usual number of executions at once: after a burst, its connections serve the next burst.
 	maxIdle        = 512
 	maxHeaderBytes = 64 << 10
 )
 
-// newTransport returns the pool of connections. One that is not used for idle is closed; 0: none is kept. It should go
-// before the backend closes it: what becomes of a webhook that is just being written then is an outcome that nobody
-// knows.
+// newTransport returns the pool of connections. A connection is closed after it was unused for idle; if idle is 0, none
+// is kept. Choose idle shorter than the backend's own timeout: if the backend closes a connection while a webhook is
+// being written to it, the outcome of that webhook is unknown.
 func newTransport(c *tls.Config, idle time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	var http1 http.Protocols
-	http1.SetHTTP1(true) // HTTP/2 has rules of its own for sending again
+	http1.SetHTTP1(true) // HTTP/2 has its own rules for when a request is sent again
 	return &http.Transport{
-		Proxy: nil, // where webhooks go is what was configured, not what the environment says
+		Proxy: nil, // webhooks go where the settings say, whatever HTTP_PROXY is
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
@@ -37,7 +37,7 @@ func newTransport(c *tls.Config, idle time.Duration) *http.Transport {
 		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialTLS(ctx, dialer, c, network, address)
 		},
-		DisableCompression:     true, // it would undo gzip alone, and without a bound
+		DisableCompression:     true, // net/http would undo only gzip, and without a bound
 		DisableKeepAlives:      idle == 0,
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdle,
@@ -47,7 +47,7 @@ func newTransport(c *tls.Config, idle time.Duration) *http.Transport {
 	}
 }
 
-// dialTLS makes the handshake itself, so that what is counted is what the backend can read, without TLS' own messages.
+// dialTLS makes the TLS handshake itself, so that connection sees the bytes of the request and not those of TLS.
 func dialTLS(ctx context.Context, d *net.Dialer, c *tls.Config, network, address string) (net.Conn, error) {
 	if c == nil {
 		c = &tls.Config{}
@@ -74,19 +74,19 @@ func dialTLS(ctx context.Context, d *net.Dialer, c *tls.Config, network, address
 	return &connection{Conn: secured}, nil
 }
 
-// connection knows whether any of a request was written to it. One request at a time has it.
+// connection knows whether any byte of a request was written to it. It carries one request at a time.
 type connection struct {
 	net.Conn
 	mu     sync.Mutex // guards the three below
 	kept   bool       // it has carried a request before
 	wrote  bool       // the kernel has a byte of the request, or is being given one
-	sealed bool       // no more is written: somebody was told that nothing was
+	sealed bool       // Write refuses: untouched has reported what was written
 }
 
 var errNotWritten = errors.New("the connection was closed before the request")
 
-// Write writes as net.Conn does. Where an error comes with 0 bytes the kernel has taken none: the backend can't have
-// read any. What is in the kernel's buffer may have been read, whatever becomes of the connection.
+// Write writes as net.Conn does. If it returns 0 bytes with an error, the kernel has taken none, so that the backend
+// cannot have read any. A byte that the kernel has taken may have been read, whatever becomes of the connection.
 func (c *connection) Write(p []byte) (n int, err error) {
 	c.mu.Lock()
 	first, kept := !c.wrote, c.kept
@@ -109,15 +109,15 @@ func (c *connection) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// begin says that the next request has the connection.
+// begin starts the next request on this connection. kept says that the connection has carried one before.
 func (c *connection) begin(kept bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.kept, c.wrote = kept, false
 }
 
-// untouched reports whether nothing of the request was written, and sees to it that nothing is any more. stale: the
-// connection had been kept.
+// untouched reports whether no byte of the request was written, and makes later writes fail so that this stays true.
+// stale also says that the connection had been kept.
 func (c *connection) untouched() (untouched, stale bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -117,9 +117,9 @@ func TestAConnectionThatIsNotUsedIsClosedInTime(t *testing.T) {
 	equal(t, opened.Load(), int64(3))
 }
 
-// Webhooks come just when the backend closes the connection of the one before. Whatever is said of each must be true:
-// one that was certainly not executed has not reached the backend, and one that was not written takes another
-// connection.
+// Each webhook comes just when the backend closes the connection of the previous one. The outcome that the gateway
+// reports must be true: a webhook that was certainly not executed has not reached the backend, and one that was not
+// written takes another connection.
 func TestWebhooksThatMeetAClosingConnectionAreToldTheTruth(t *testing.T) {
 	t.Parallel()
 	const idle = 20 * time.Millisecond

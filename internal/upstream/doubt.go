@@ -14,16 +14,17 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// The pauses between two questions, beside what the backend names: the first one is of this length on average.
+// The pauses between two questions, in addition to the Retry-After of the backend. The first is firstPause long on
+// average.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
-	// maxFollowed is how far a Retry-After is followed: callers wait.
+	// maxFollowed bounds how long a Retry-After is obeyed here: callers are waiting.
 	maxFollowed = 5 * time.Second
 )
 
-// ask finds out what became of the attempts before, and waits for one that still goes on. The first question is put
-// after a pause. The webhook is not known to the backend if no attempt had an effect, nor will have.
+// ask asks the backend what became of the earlier attempts, and waits while one of them still runs. It asks for the
+// first time after the pause first. known is false if no attempt had an effect and none will have one.
 func (u *Upstream) ask(
 	ctx context.Context, w logic.Webhook, first time.Duration,
 ) (r logic.Result, known bool, err error) {
@@ -63,7 +64,8 @@ func (u *Upstream) ask(
 	}
 }
 
-// unasked is the failure of an attempt in doubt that ended with its question. However certain err is, the doubt stays.
+// unasked is the failure of an attempt in doubt that ended with its question. Even if the question certainly failed,
+// the doubt about the earlier attempt stays.
 func unasked(err error) error {
 	if !errors.Is(err, logic.ErrOutcomeUnknown) {
 		err = fmt.Errorf("%w; of the earlier attempt: %w", err, logic.ErrOutcomeUnknown)
@@ -75,8 +77,8 @@ func stillWorking(ctx context.Context) error {
 	return &failure{fmt.Errorf("the backend still works on it: %w: %w", context.Cause(ctx), logic.ErrOutcomeUnknown), well}
 }
 
-// atWork reports whether an answer to a POST says in so many words that the backend is at work on this key. Without a
-// status URL a 202 is a result like any other: the backend has accepted the webhook, and nobody can be asked for more.
+// atWork reports whether the answer to a POST states that the backend is at work on this key. Without a status URL a
+// 202 is an ordinary result: the backend has accepted the webhook, and cannot be asked for more.
 func (u *Upstream) atWork(response *http.Response, body []byte) bool {
 	switch response.StatusCode {
 	case http.StatusAccepted:
@@ -89,7 +91,7 @@ func (u *Upstream) atWork(response *http.Response, body []byte) bool {
 	return false
 }
 
-// await asks for the end of what the backend is at work on. It gives up at once if there is no status URL.
+// await waits for the outcome of the work that the backend has under way. Without a status URL it gives up at once.
 func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Response) (logic.Result, error) {
 	if u.StatusURL == "" {
 		return logic.Result{}, &failure{fmt.Errorf("the backend answered %d, it is at work on this webhook's key: %w",
@@ -109,7 +111,7 @@ func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Re
 }
 
 // doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on
-// the key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal: the backend is asked which.
+// the key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal. The backend is asked which.
 func (u *Upstream) doubtRefusal(
 	ctx context.Context, w logic.Webhook, response *http.Response, body []byte,
 ) (logic.Result, error) {
@@ -128,11 +130,11 @@ func (u *Upstream) doubtRefusal(
 	return u.result(w, response, body) // nothing is at work, and nothing was done
 }
 
-// unanswered is the failure of a question that was put after the webhook was posted. However certain it is that the
-// question failed, the backend may be at work.
+// unanswered is the failure of a question that was asked after the webhook was posted. Even if the question certainly
+// failed, the backend may be at work.
 func unanswered(ctx context.Context, what string, err error) error {
 	health := healthOf(err)
-	// a refusal of the question is none of the webhook
+	// %v of its text, not %w: that the backend refused the question does not mean that it refused the webhook
 	err = fmt.Errorf("%s: %s: %w", what, err.Error(), logic.ErrOutcomeUnknown)
 	if cause := context.Cause(ctx); cause != nil {
 		err = fmt.Errorf("%w: %w", err, cause)
@@ -140,16 +142,16 @@ func unanswered(ctx context.Context, what string, err error) error {
 	return &failure{err, health}
 }
 
-// question is idempotent: that net/http sends it again over a new connection does no harm.
+// question returns the request that asks. It is idempotent: net/http may send it again over a new connection.
 func (u *Upstream) question(w logic.Webhook) *http.Request {
 	target, err := statusURL(u.StatusURL, u.key(w))
 	if err != nil {
-		panic(err) // New has tried it, and keys have digits, letters and hyphens only
+		panic(err) // New has checked the template, and keys hold only digits, letters and hyphens
 	}
 	return u.request(http.MethodGet, target, w)
 }
 
-// noAnswer is the failure of an answer that leaves the question open.
+// noAnswer is the failure of a question whose answer leaves it open.
 func (u *Upstream) noAnswer(response *http.Response) error {
 	if status := response.StatusCode; final(status) {
 		return &failure{fmt.Errorf("the backend answered %d, which says neither what came of it "+
@@ -158,11 +160,11 @@ func (u *Upstream) noAnswer(response *http.Response) error {
 	return u.notFinal(response)
 }
 
-// processing reports whether a body is a JSON object with "status":"processing", in just these letters.
+// processing reports whether a body is a JSON object with "status":"processing", in exactly this spelling.
 func processing(response *http.Response, body []byte) bool {
 	text, err := utf8Of(response.Header.Get("Content-Type"), body)
 	if err != nil || !looksLikeJSON(text) {
-		return false // spares most others the parser
+		return false // most bodies never reach the parser
 	}
 	var fields map[string]json.RawMessage
 	var status string

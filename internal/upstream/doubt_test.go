@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// script is a backend that gives one answer after the other, the last one again and again.
+// script is a backend that gives its answers one after the other, and repeats the last.
 type script struct {
 	mu      sync.Mutex
 	answers []step
@@ -52,7 +52,7 @@ func (s *script) asked() []string {
 	return slices.Clone(s.methods)
 }
 
-// asking opens a forwarder that has somebody to ask.
+// asking opens a forwarder with a status URL.
 func asking(t *testing.T, steps ...step) (*testbed, *script) {
 	t.Helper()
 	s := &script{answers: steps}
@@ -289,7 +289,7 @@ func TestWithoutAStatusURLWhatWasAcceptedIsAResult(t *testing.T) {
 	equal(t, open(t, upstream.Options{URL: serve(t, s.serve)}).gives(webhook()).Status, 202)
 }
 
-// Whatever is known of the question, the webhook was posted, and the backend may be at work on it.
+// Whatever the question brought, the webhook was posted, and the backend may be at work on it.
 func TestAQuestionThatFailsAfterThePostLeavesTheOutcomeUnknown(t *testing.T) {
 	accepted := step{status: 202, body: `{"status":"processing"}`}
 	for name, last := range map[string]step{

@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// maxEncodings bounds the encodings of one body, one around the other.
+// maxEncodings bounds how many encodings one body may have on top of each other.
 const maxEncodings = 4
 
-// decode undoes what an answer declares in Content-Encoding, the last one first (RFC 9110, section 8.4). Backends
-// encode although the request says identity. What comes out of each step is bounded by MaxResultBytes.
+// decode undoes the encodings that an answer declares in Content-Encoding, the last one first (RFC 9110, section 8.4).
+// Some backends encode although the request asks for identity. The output of each step is bounded by MaxResultBytes.
 func (u *Upstream) decode(header http.Header, body []byte) ([]byte, error) {
 	names := encodings(header)
 	if len(names) > maxEncodings {
@@ -24,7 +24,7 @@ func (u *Upstream) decode(header http.Header, body []byte) ([]byte, error) {
 	}
 	for _, name := range slices.Backward(names) {
 		if len(body) == 0 {
-			return body, nil // servers name an encoding where there is nothing to encode, too
+			return body, nil // some servers declare an encoding for an empty body
 		}
 		reader, err := decoder(name, body)
 		if err != nil {
@@ -41,8 +41,8 @@ func (u *Upstream) decode(header http.Header, body []byte) ([]byte, error) {
 	return body, nil
 }
 
-// encodings returns the encodings that are declared, in the order in which they were applied. Names that are none,
-// which servers send for a body as it is, are left out.
+// encodings returns the declared encodings in the order in which they were applied. It leaves out names that some
+// servers send for a body without an encoding.
 func encodings(header http.Header) (names []string) {
 	for _, value := range header.Values("Content-Encoding") {
 		for name := range strings.SplitSeq(value, ",") {
@@ -58,7 +58,7 @@ func encodings(header http.Header) (names []string) {
 	return names
 }
 
-// decoder returns a reader of what body is without the encoding.
+// decoder returns a reader that undoes one encoding of body.
 func decoder(name string, body []byte) (io.Reader, error) {
 	in := bytes.NewReader(body)
 	switch name {
@@ -72,11 +72,11 @@ func decoder(name string, body []byte) (io.Reader, error) {
 		if r, err := zlib.NewReader(in); err == nil {
 			return r, nil
 		}
-		return flate.NewReader(bytes.NewReader(body)), nil // RFC 9110, section 8.4.1.2: some leave the zlib format out
+		return flate.NewReader(bytes.NewReader(body)), nil // some servers omit the zlib format (RFC 9110, section 8.4.1.2)
 	case "br", "zstd", "compress", "x-compress", "dcb", "dcz":
 		return nil, undecodable("it is encoded by %s, although the request accepts no encoding; "+
 			"only gzip and deflate are known", name)
-	default: // not named: a header's value
+	default: // the error does not name it: it is a value of a header
 		return nil, undecodable("it has an encoding that is not known, although the request accepts none")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// encoded is a text as a backend would send it.
+// encoded is a text in an encoding, as a backend would send it.
 func encoded(t *testing.T, text string, names ...string) string {
 	t.Helper()
 	for _, name := range names {
@@ -117,10 +117,10 @@ func TestAnEncodingThatCanNotBeUndoneIsNoSuccess(t *testing.T) {
 	}
 }
 
-// 60 kB that would be 60 MB, and 6 GB when they are unpacked twice.
+// 60 kB that unpack to 60 MB, and to 6 GB if they are unpacked twice.
 func TestABombIsReadNoFurtherThanAResultMayBe(t *testing.T) {
 	spaces := strings.Repeat(" ", 1<<20)
-	once := strings.Repeat(encoded(t, spaces, "gzip"), 60) // the text of gzip's members is one
+	once := strings.Repeat(encoded(t, spaces, "gzip"), 60) // a gzip text may consist of several members
 	for name, c := range map[string]struct{ declared, body string }{
 		"once":  {"gzip", once},
 		"twice": {"gzip, gzip", encoded(t, strings.Repeat(once, 100), "gzip")},

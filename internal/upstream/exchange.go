@@ -13,8 +13,8 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// send sends a request and returns the answer's head. Where the backend does not take the token any more, it sends
-// again, once, with a new one: a 401 says that nothing was done. Nothing else is ever sent twice.
+// send sends a request and returns the answer with its body unread. If the backend no longer accepts the access token
+// (401, so nothing was done), it sends the request once more with a new one. No other request is ever sent twice.
 func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*http.Response, error) {
 	if u.tokens == nil {
 		return u.exchange(ctx, request)
@@ -22,7 +22,7 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	for again := false; ; again = true {
 		token, err := u.tokens.get(ctx)
 		if err != nil {
-			return nil, &failure{fmt.Errorf("nothing was sent, for want of an access token: %w: %w", err, logic.ErrRefused),
+			return nil, &failure{fmt.Errorf("nothing was sent, no access token: %w: %w", err, logic.ErrRefused),
 				unrelated}
 		}
 		response, err := u.exchange(ctx, func() *http.Request {
@@ -38,14 +38,13 @@ func (u *Upstream) send(ctx context.Context, request func() *http.Request) (*htt
 	}
 }
 
-// maxStale is how many kept connections in a row may turn out to be closed before a request is given up.
+// maxStale bounds how many kept connections in a row may turn out to be closed before a request is given up.
 const maxStale = 8
 
-// errStale says that a kept connection was closed before anything of the request was written to it.
+// errStale says that a kept connection was closed before any byte of the request was written to it.
 var errStale = errors.New("a kept connection was closed")
 
-// exchange sends a request once. Where it is certain that nothing of it was written to a kept connection, it takes
-// another connection.
+// exchange sends a request once. It takes another connection only if certainly no byte was written to the kept one.
 func (u *Upstream) exchange(ctx context.Context, request func() *http.Request) (response *http.Response, err error) {
 	for range maxStale {
 		response, err = u.try(ctx, request())
@@ -56,14 +55,15 @@ func (u *Upstream) exchange(ctx context.Context, request func() *http.Request) (
 	return response, err
 }
 
-// try speaks to the transport itself: a client would follow redirects, and name the URL in its errors.
+// try makes one attempt over one connection. It uses the transport directly: an http.Client would follow redirects, and
+// would name the URL in its errors.
 func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, error) {
 	var valid atomic.Bool
 	var used atomic.Pointer[connection]
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { valid.Store(true) },
 		GotConn: func(got httptrace.GotConnInfo) {
-			c, _ := got.Conn.(*connection) // the transport dials no other
+			c, _ := got.Conn.(*connection) // the transport dials no other type
 			c.begin(got.Reused)
 			used.Store(c)
 		},
@@ -80,7 +80,7 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 	switch {
 	case ctx.Err() != nil:
 		return nil, cutOff(ctx, !untouched)
-	case !valid.Load(): // a caller's header, say: nothing that the backend could help
+	case !valid.Load(): // for example a malformed header of the caller: not the backend's fault
 		return nil, &failure{fmt.Errorf("the request can't be sent: %w", err), unrelated}
 	case c == nil:
 		return nil, &failure{fmt.Errorf("no connection to the backend, nothing was sent: %w: %w", err, logic.ErrRefused),
@@ -94,10 +94,10 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 	}
 }
 
-// unreadable is the failure of an exchange that broke off after it began. Errors of net/http may quote the answer: only
-// those that can't are told.
+// unreadable is the failure of an exchange that broke off after it had begun. Errors of net/http may quote the answer,
+// so only the text of those that do not is used.
 func unreadable(err error) error {
-	what := "it is no proper HTTP"
+	what := "it is not valid HTTP"
 	var network *net.OpError
 	switch {
 	case errors.As(err, &network):
@@ -108,11 +108,12 @@ func unreadable(err error) error {
 	return &failure{fmt.Errorf("the backend's answer can't be read: %s: %w", what, logic.ErrOutcomeUnknown), sick}
 }
 
-// maxDrained is what reading it costs less than a new connection.
+// maxDrained bounds how much of an unwanted body is read to keep its connection: reading that much is cheaper than
+// dialling.
 const maxDrained = 4 << 10
 
-// drain ends with an answer whose status says all, or nearly all. A short body is read, so that its connection is kept,
-// and returned; if it is cut short, the connection goes with it.
+// drain closes an answer whose body is not needed, or hardly. It first reads a body of known, short length, so that the
+// connection is kept, and returns it. Any other body takes its connection with it.
 func drain(response *http.Response) (body []byte) {
 	defer response.Body.Close()
 	if response.ContentLength > 0 && response.ContentLength <= maxDrained {

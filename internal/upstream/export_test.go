@@ -2,17 +2,17 @@ package upstream
 
 import "net"
 
-// Meaning is meaning, for the fuzz test.
+// Meaning exports meaning for the fuzz test.
 var Meaning = meaning
 
-// Connection is connection, for a test of what it knows.
+// Connection exports connection.
 type Connection = connection
 
-// NewConnection wraps c.
+// NewConnection returns a connection over c.
 func NewConnection(c net.Conn) *Connection { return &connection{Conn: c} }
 
-// Begin is begin.
+// Begin exports begin.
 func (c *connection) Begin(kept bool) { c.begin(kept) }
 
-// Untouched is untouched.
+// Untouched exports untouched.
 func (c *connection) Untouched() (untouched, stale bool) { return c.untouched() }

@@ -9,8 +9,8 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// failure is why an execution brought no result. Its text is for the log: it holds no body, no header's value, no token
-// and no URL.
+// failure is the reason why an execution brought no result. Its text goes into the log: it contains no body, no value
+// of a header, no token and no URL.
 type failure struct {
 	error
 	health health
@@ -18,16 +18,16 @@ type failure struct {
 
 func (f *failure) Unwrap() error { return f.error }
 
-// health is what a failure says of the backend.
+// health is what the outcome of an execution says about the backend. The circuit breaker counts it.
 type health uint8
 
 const (
-	sick      health = iota // it does not answer, or not as it should
-	well                    // it answers
-	unrelated               // nothing: the reason lies elsewhere
+	sick      health = iota // the backend does not answer, or not as it should
+	well                    // the backend answers
+	unrelated               // the outcome says nothing about the backend
 )
 
-// healthOf a backend after an execution that ended with err.
+// healthOf returns what an execution's error says about the backend.
 func healthOf(err error) health {
 	var f *failure
 	switch {
@@ -39,17 +39,17 @@ func healthOf(err error) health {
 	return unrelated
 }
 
-// final reports whether an answer is the webhook's result, for good.
+// final reports whether an answer with this status is the webhook's result, for good.
 func final(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false // it says itself that the same may be sent again
+		return false // these ask the client to send the same request again
 	}
 	return status/100 == 2 || status/100 == 4
 }
 
-// notFinal is the failure of an answer that is no result. Where it is 429 or 503 and says for how long, callers are
-// told so, and nothing is sent meanwhile.
+// notFinal is the failure of an answer that is not a result. If it is a 429 or 503 with a Retry-After, callers are told
+// how long to wait, and until then nothing is sent.
 func (u *Upstream) notFinal(response *http.Response) error {
 	err := notFinal(response.StatusCode)
 	switch response.StatusCode {
@@ -78,15 +78,16 @@ func notFinal(status int) error {
 		return &failure{fmt.Errorf("the backend answered %d, its own log may tell why: %w", status, logic.ErrOutcomeUnknown),
 			sick}
 	default:
-		return &failure{fmt.Errorf("the backend answered %d, which is no end of a request: %w", status,
+		return &failure{fmt.Errorf("the backend answered %d, which ends no request: %w", status,
 			logic.ErrOutcomeUnknown), sick}
 	}
 }
 
-// cutOff is the failure of an execution whose context ended.
+// cutOff is the failure of an execution whose context ended. sent says whether a part of the request may have been
+// sent.
 func cutOff(ctx context.Context, sent bool) error {
 	cause := context.Cause(ctx)
-	said := unrelated // a lost lease, a shutdown
+	said := unrelated // a lost lease or a shutdown is not the backend's fault
 	if errors.Is(cause, logic.ErrTimeout) || errors.Is(cause, context.DeadlineExceeded) {
 		said = sick
 	}

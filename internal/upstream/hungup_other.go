@@ -4,5 +4,5 @@ package upstream
 
 import "net"
 
-// hungUp is not known here.
+// hungUp always returns false: this system has no way to tell.
 func hungUp(net.Conn) bool { return false }

@@ -16,7 +16,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// TestAResultThatDeclaresTooMuchIsNotRead: the backend never sends what it has declared.
+// TestAResultThatDeclaresTooMuchIsNotRead has a backend that never sends the length that it declares.
 func TestAResultThatDeclaresTooMuchIsNotRead(t *testing.T) {
 	h := open(t, upstream.Options{URL: raw(t, func(c net.Conn, requests *bufio.Reader) {
 		if took(requests) {
@@ -59,7 +59,7 @@ func TestKeptHeadersAreBoundedTogether(t *testing.T) {
 	equal(t, h.gives(webhook()).Headers, []logic.Header{{Name: "X-A", Value: large}, {Name: "X-C", Value: "c"}})
 }
 
-// TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly: callers wait.
+// TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly: callers are waiting meanwhile.
 func TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly(t *testing.T) {
 	t.Parallel()
 	h, s := asking(t, step{status: 409, retryAfter: "3600"}, step{status: 200, body: `{"order":7}`})
@@ -71,7 +71,7 @@ func TestARetryAfterOfTheQuestionIsFollowedForSecondsOnly(t *testing.T) {
 	equal(t, s.asked(), []string{"GET", "GET"})
 }
 
-// TestOnlyARefusedTokenHasAWebhookSentAgain: a 403 is about the webhook, and may come after it has had its effect.
+// TestOnlyARefusedTokenHasAWebhookSentAgain: a 403 is about the webhook itself, and may come after the effect.
 func TestOnlyARefusedTokenHasAWebhookSentAgain(t *testing.T) {
 	for status, requests := range map[int]int64{401: 2, 403: 1, 404: 1} {
 		var b bank

@@ -17,8 +17,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// meaning is what a body says, for an envelope: JSON that can stand in it as it is, with the content type record.JSON,
-// or text. Both are UTF-8. Neither is rubbish: what can't be read is an error.
+// meaning returns what a body says, in a form that can stand in an envelope: JSON with the content type record.JSON, or
+// text. Both are UTF-8. A body that cannot be read as what it is declared is an error.
 func meaning(declared string, body []byte) (contentType string, said []byte, err error) {
 	text, err := utf8Of(declared, body)
 	if isJSON(declared) {
@@ -50,15 +50,16 @@ func meaning(declared string, body []byte) (contentType string, said []byte, err
 	return unknownType, text, nil
 }
 
-// mediaType is a content type without parameters, in lower case. Some proxies send one twice, with a comma between.
+// mediaType returns a content type without its parameters, in lower case. Some proxies send the type twice, separated
+// by a comma.
 func mediaType(contentType string) string {
 	media, _, _ := strings.Cut(contentType, ";")
 	media, _, _ = strings.Cut(media, ",")
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// isJSON reports whether a content type declares JSON (RFC 8259, section 11; RFC 6839, section 3.1), also by a name
-// that was in use before it had one.
+// isJSON reports whether a content type declares JSON (RFC 8259, section 11; RFC 6839, section 3.1). It also knows
+// names that were used before JSON had an official one.
 func isJSON(contentType string) bool {
 	switch media := mediaType(contentType); media {
 	case record.JSON, "text/json", "text/x-json", "application/x-json":
@@ -74,14 +75,14 @@ func looksLikeJSON(text []byte) bool {
 }
 
 var (
-	errUTF8    = errors.New("it is not UTF-8, and declares no other charset that is known")
-	errCharset = errors.New("it is not of the charset that it declares")
+	errUTF8    = errors.New("it is not UTF-8, and declares no other known charset")
+	errCharset = errors.New("it is not in the charset that it declares")
 	errBinary  = errors.New("it has bytes of 0")
 )
 
-// utf8Of returns a body's text as UTF-8, without a byte order mark. A mark says more than what is declared. JSON is
-// UTF-8 by RFC 8259, section 8.1: of another charset that is declared for it, or seen, only what is no UTF-8 is
-// believed.
+// utf8Of returns the text of a body as UTF-8, without a byte order mark. A byte order mark takes precedence over the
+// declared charset. JSON is UTF-8 by RFC 8259, section 8.1: another declared or detected charset counts only if the
+// body is not valid UTF-8.
 func utf8Of(declared string, body []byte) (text []byte, err error) {
 	if text, marked := bytes.CutPrefix(body, []byte("\ufeff")); marked {
 		return checkUTF8(text)
@@ -114,8 +115,8 @@ func checkUTF8(text []byte) ([]byte, error) {
 	return text, nil
 }
 
-// charset returns the charset that a content type declares, by the name that it has in the WHATWG's Encoding Standard;
-// "" if it declares none that is known.
+// charset returns the charset that a content type declares, by its name in the WHATWG's Encoding Standard. It is "" if
+// no known charset is declared.
 func charset(contentType string) string {
 	_, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -132,8 +133,8 @@ func charset(contentType string) string {
 	return name
 }
 
-// utf16Of returns the kind of UTF-16 that the first two bytes of a body show: by a mark, or because the text begins
-// with ASCII, as all JSON does. nil: they show none.
+// utf16Of returns the kind of UTF-16 that the first two bytes of a body show, or nil. They show it by a byte order mark
+// (then marked is true), or because the text begins with ASCII, as all JSON does.
 func utf16Of(body []byte) (e encoding.Encoding, marked bool) {
 	if len(body) < 2 {
 		return nil, false
@@ -151,10 +152,10 @@ func utf16Of(body []byte) (e encoding.Encoding, marked bool) {
 	return nil, false
 }
 
-// guards are what servers write before JSON, so that a page of another site can't run it as a script.
+// guards are prefixes that servers write before JSON, so that a page of another site can't run it as a script.
 var guards = [][]byte{[]byte(")]}',"), []byte(")]}'"), []byte("while(1);"), []byte("for(;;);")}
 
-// plainJSON returns JSON without the guard before it, and nothing for white space. It has checked it.
+// plainJSON checks a JSON text and returns it without such a prefix. It returns nothing for white space alone.
 func plainJSON(text []byte) ([]byte, error) {
 	bare := bytes.TrimLeft(text, " \t\r\n")
 	for _, guard := range guards {
@@ -173,12 +174,12 @@ func plainJSON(text []byte) ([]byte, error) {
 	return nil, explainJSON(text)
 }
 
-// explainJSON says why a text is no JSON, and where, without quoting it.
+// explainJSON says why a text is not JSON, and at which byte, without quoting the text.
 func explainJSON(text []byte) error {
 	var broken *stdjson.SyntaxError
 	err := stdjson.Unmarshal(text, new(stdjson.RawMessage))
 	if !errors.As(err, &broken) {
-		return errors.New("it is none")
+		return errors.New("it is not valid JSON")
 	}
 	at := text[max(0, min(int(broken.Offset)-1, len(text))):]
 	switch {

@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// utf16 is a text of ASCII and Latin-1 in UTF-16.
+// utf16 returns a text of ASCII and Latin-1 encoded in UTF-16.
 func utf16(text string, bigEndian bool) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -144,7 +144,7 @@ func TestATextThatGrowsPastTheLimitIsTooLarge(t *testing.T) {
 	h.fails(t.Context(), webhook(), unknown)
 }
 
-// Whatever a backend sends, its result is valid where it is called JSON.
+// Whatever a backend sends, a result whose type is record.JSON is valid JSON.
 func FuzzMeaning(f *testing.F) {
 	for _, body := range []string{`{}`, "\ufeff[]", ")]}'\n{}", "{\x00}\x00", "\xff\xfe{\x00}\x00", "NaN", "\x00{",
 		"\"\xe9\""} {

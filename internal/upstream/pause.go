@@ -13,14 +13,14 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// maxPauses is how many breaker's pauses long a backend's Retry-After is obeyed for all webhooks: one answer must not
-// stop them for longer, whatever it says.
+// maxPauses bounds how long a Retry-After of the backend stops all webhooks, in units of the breaker's pause: one
+// answer must not stop them for longer, whatever it says.
 const maxPauses = 6
 
-// pause is what a backend that answered 429 or 503 with a Retry-After is granted: nothing is sent until it is over.
+// pause is the time for which no request is sent, because the backend answered 429 or 503 with a Retry-After.
 type pause struct {
 	most   time.Duration
-	until  atomic.Int64 // by this process' clock, in nanoseconds since began
+	until  atomic.Int64 // nanoseconds since began, by this process' monotonic clock
 	began  time.Time
 	log    *slog.Logger
 	onTrip func(until time.Time)
@@ -48,10 +48,11 @@ func (p *pause) hold(after time.Duration) {
 	}
 }
 
-// left is how long the pause still lasts; 0 or less: it is over.
+// left returns how long the pause still lasts. The pause is over if that is 0 or less.
 func (p *pause) left() time.Duration { return time.Duration(p.until.Load()) - time.Since(p.began) }
 
-// leftAlone is the failure of an execution that was not tried, since the backend is left alone.
+// leftAlone is the failure of an execution that was not tried, for the reason why. If left is above 0, callers are told
+// to come back after it.
 func leftAlone(why string, left time.Duration) error {
 	err := fmt.Errorf("%s, nothing was sent: %w", why, logic.ErrRefused)
 	if left > 0 {
@@ -60,8 +61,8 @@ func leftAlone(why string, left time.Duration) error {
 	return err
 }
 
-// retryAfter returns how long the backend asks to be left alone, at most an hour; 0 if it does not, or in no form of
-// RFC 9110, section 10.2.3. A date counts from the answer's own, since clocks differ.
+// retryAfter returns the wait that an answer's Retry-After asks for, at most an hour. It is 0 if there is none in a
+// form of RFC 9110, section 10.2.3. A date is counted from the answer's own Date, since clocks differ.
 func retryAfter(response *http.Response) time.Duration {
 	const most = time.Hour
 	text := response.Header.Get("Retry-After")

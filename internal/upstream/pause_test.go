@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// resting is a backend that answers with a status and headers, and counts.
+// resting is a backend that always answers with this status and these headers, and counts requests.
 func resting(t *testing.T, status int, header http.Header, requests *atomic.Int64) string {
 	return serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)

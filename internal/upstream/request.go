@@ -12,11 +12,11 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// post makes the request that has the webhook executed.
+// post returns the request that makes the backend execute the webhook.
 //
-// It must not be sent twice. net/http sends a POST again whose kept connection was cut, also after the backend has
-// worked, if the header Idempotency-Key is set and the body can be had again. So GetBody is nil, and the body is no
-// http.NoBody even where it is empty.
+// It must not be sent twice. If the header Idempotency-Key is set and the body can be read again, net/http repeats a
+// POST whose kept connection was cut, even if the backend has worked by then. So GetBody is nil, and the body is never
+// http.NoBody, even if it is empty.
 func (u *Upstream) post(w logic.Webhook) *http.Request {
 	r := u.request(http.MethodPost, u.target, w)
 	r.Header.Set("Content-Type", "application/json")
@@ -26,17 +26,18 @@ func (u *Upstream) post(w logic.Webhook) *http.Request {
 	return r
 }
 
-// request makes what all requests for a webhook have in common. What the gateway writes itself comes last and stands.
+// request returns the part that all requests for a webhook share. The headers that the gateway itself writes are set
+// last, so that no other header replaces them.
 func (u *Upstream) request(method string, target *url.URL, w logic.Webhook) *http.Request {
 	header := http.Header{"User-Agent": {"oncegate"}}
 	add(header, w.Headers)
 	add(header, u.Headers)
-	header.Set("Accept-Encoding", "identity") // a result's readers may not know another
+	header.Set("Accept-Encoding", "identity") // callers may not understand any other
 	header.Set(u.KeyHeader, u.key(w))
 	return &http.Request{Method: method, URL: target, Header: header}
 }
 
-// key names a webhook to the backend: for all attempts the same, for every other webhook another one.
+// key returns the idempotency key of a webhook: the same for all its attempts, and different for every other webhook.
 func (u *Upstream) key(w logic.Webhook) string {
 	if u.UUID {
 		return w.Fingerprint.UUID()
@@ -44,7 +45,7 @@ func (u *Upstream) key(w logic.Webhook) string {
 	return w.Fingerprint.Hex()
 }
 
-// add puts headers in place of those that have the same names. Two of the headers may have one name.
+// add replaces the headers that have the same names. Several of the new headers may share a name.
 func add(header http.Header, headers []logic.Header) {
 	for _, h := range headers {
 		header.Del(h.Name)
@@ -54,7 +55,7 @@ func add(header http.Header, headers []logic.Header) {
 	}
 }
 
-// statusURL returns where it is asked what became of the webhook with a key.
+// statusURL returns the URL at which to ask what became of the webhook with this key.
 func statusURL(template, key string) (*url.URL, error) {
 	named := strings.ReplaceAll(template, fingerprint.Placeholder, key)
 	target, err := webURL(named)

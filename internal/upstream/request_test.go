@@ -82,7 +82,8 @@ func TestConnectionsAreKept(t *testing.T) {
 	equal(t, []string{<-from, <-from}, []string{first, first})
 }
 
-// A kept connection is cut after the backend has read the second request and worked. The first one has warmed it up.
+// The kept connection is cut after the backend has read the second request and worked. The first request only sets up
+// the connection.
 func TestAPostIsNeverSentAgainWhenItsKeptConnectionIsCut(t *testing.T) {
 	for name, body := range map[string][]byte{"with a body": []byte(`{"a":1}`), "with an empty body": nil} {
 		for how, linger := range map[string]int{"closed": -1, "reset": 0} {

@@ -17,15 +17,16 @@ import (
 
 const (
 	maxContentType = 256
-	maxKept        = 2 << 10 // names and values of all headers that are kept with one result
+	maxKept        = 2 << 10 // bytes of the names and values of all headers that are kept with one result
 
 	unknownType = "application/octet-stream"
-	// An answer declared as JSON that is none. Everywhere else record.JSON says that a body is valid JSON and can stand in
-	// an envelope as it is; this says the same to a client, but not that.
+	// brokenJSON is the content type of a body that is declared as JSON but is not valid. Everywhere else, record.JSON
+	// promises that a body is valid JSON and can stand in an envelope as it is. This one tells a client the same type, but
+	// does not promise that.
 	brokenJSON = record.JSON + "; charset=utf-8"
 )
 
-// read reads an answer's body whole, closes it, and undoes its encodings.
+// read reads the whole body of an answer, closes it, and undoes its encodings.
 func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, error) {
 	defer response.Body.Close()
 	limit := int64(u.MaxResultBytes)
@@ -51,8 +52,8 @@ func (u *Upstream) read(ctx context.Context, response *http.Response) ([]byte, e
 	return body, nil
 }
 
-// unusable is the failure of an answer that came whole and can't be a result. A refusal has done nothing, whatever it
-// says; of any other nobody knows.
+// unusable is the failure of an answer that came whole but cannot be a result. A 4xx says that nothing was done,
+// whatever its body is; for any other status the outcome is unknown.
 func unusable(response *http.Response, why error) error {
 	if response.StatusCode/100 == 4 {
 		return &failure{fmt.Errorf("the backend refused with %d, and its answer is of no use: %w", response.StatusCode, why),
@@ -61,7 +62,8 @@ func unusable(response *http.Response, why error) error {
 	return &failure{fmt.Errorf("the backend's answer is of no use: %w: %w", why, logic.ErrOutcomeUnknown), sick}
 }
 
-// cutUnnoticed reports whether a body ended with its connection, which is all that said so, in the middle of its JSON.
+// cutUnnoticed reports whether a body of JSON is cut short and only the end of the connection marked its end: then
+// net/http cannot notice the cut.
 func cutUnnoticed(response *http.Response, body []byte) bool {
 	declared := response.Header.Get("Content-Type")
 	if response.ContentLength >= 0 || len(response.TransferEncoding) > 0 || !response.Close || !isJSON(declared) {
@@ -75,8 +77,8 @@ func (u *Upstream) tooLarge() error {
 	return fmt.Errorf("it has more than %d bytes, raise MAX_RESULT_BYTES", u.MaxResultBytes)
 }
 
-// result makes one that a record can hold, of a body without its encodings. The backend has worked, so a header that
-// can't be kept is left out rather than all of it refused.
+// result makes a result that a record can hold from a body without encodings. The backend has worked, so a header that
+// cannot be kept is left out instead of failing the execution.
 func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte) (logic.Result, error) {
 	r := logic.Result{Status: response.StatusCode, Body: body}
 	declared := response.Header.Get("Content-Type")
@@ -97,7 +99,7 @@ func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte)
 	}
 	size := 0
 	for _, name := range u.kept {
-		// Two of one name mean the same as one with a comma.
+		// Several headers of one name mean the same as one with a comma-separated value.
 		value := strings.Join(response.Header.Values(name), ", ")
 		if value == "" || ofConnection(response.Header, name) {
 			continue
@@ -114,8 +116,8 @@ func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte)
 	return r, nil
 }
 
-// ofConnection reports whether an answer's Connection names a header: then it is for that connection alone (RFC 9110,
-// section 7.6.1). Where Connection says close as well, net/http does not show what else it says.
+// ofConnection reports whether the Connection header of an answer names this header. Such a header belongs to that
+// connection alone (RFC 9110, section 7.6.1). If Connection also says close, net/http hides the rest of it.
 func ofConnection(header http.Header, name string) bool {
 	for _, value := range header.Values("Connection") {
 		for option := range strings.SplitSeq(value, ",") {
@@ -132,8 +134,8 @@ func (u *Upstream) leaveOut(w logic.Webhook, name string) {
 		"header", name, "fingerprint", w.Fingerprint)
 }
 
-// passedType is the content type of a body that is passed through: what the backend said, but record.JSON only for what
-// is valid JSON.
+// passedType returns the content type of a body that is passed through: the backend's own, but record.JSON only if the
+// body is valid JSON.
 func passedType(declared string, body []byte) string {
 	switch {
 	case declared == "":
@@ -144,11 +146,11 @@ func passedType(declared string, body []byte) string {
 	return declared
 }
 
-// neverKept are headers that no result has. The first three are for one caller alone, and duplicates come from others;
-// the last one is untrue of a body that was decoded.
+// neverKept are headers that no result has. The first three are meant for one caller alone, and duplicates come from
+// other callers. The last one is untrue once the body is decoded.
 var neverKept = []string{"Set-Cookie", "Set-Cookie2", "Authorization", "Content-Encoding"}
 
-// keepable returns the names of headers that are kept with a result, each once.
+// keepable returns the names of the headers that are kept with a result, without repetitions.
 func keepable(names []string) (kept []string) {
 	for _, name := range names {
 		same := func(other string) bool { return strings.EqualFold(name, other) }

@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// serveTLS is a server with a certificate of an authority's that wants to see one of a client.
+// serveTLS is a server whose certificate an authority has issued, and which asks for a client certificate.
 func serveTLS(t *testing.T, a *tlstest.Authority, answer http.HandlerFunc) string {
 	t.Helper()
 	a.Issue("server")
@@ -36,7 +36,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// httpsWithoutTrust is a backend whose certificate comes from an authority that nobody knows.
+// httpsWithoutTrust is a backend whose certificate comes from an unknown authority.
 func httpsWithoutTrust(t *testing.T) string {
 	t.Helper()
 	return serveTLS(t, tlstest.NewAuthority(t), func(http.ResponseWriter, *http.Request) { t.Error("it was reached") })
@@ -61,7 +61,7 @@ func TestABackendAndItsTokensAreReachedWithAnAuthorityAndACertificateOfOnesOwn(t
 	c, err = tlsfile.Load(a.Path("ca.crt"), "", "")
 	must(t, err)
 	h = open(t, upstream.Options{URL: backend, TLS: c})
-	// TLS 1.3 tells of it when the connection stands already: maybe before the request is written, maybe after.
+	// In TLS 1.3 the server refuses after the handshake, and so before or after the request is written.
 	if _, err := h.Execute(t.Context(), webhook()); !errors.Is(err, unknown) && !errors.Is(err, refused) {
 		t.Errorf("without a certificate: %v", err)
 	}

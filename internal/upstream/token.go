@@ -17,31 +17,31 @@ import (
 
 const (
 	fetchTimeout = 10 * time.Second
-	// A token goes before its end: it must still be good when the backend looks at it.
+	// A token is replaced before it expires: it must still be valid when the backend checks it.
 	longestMargin = 30 * time.Second
 )
 
-// token is an access token as it is sent.
+// token is an access token in the form in which it is sent.
 type token struct {
 	authorization string
-	fresh         time.Time // until then it is used; zero: until the backend refuses it
+	fresh         time.Time // it is used until then; zero: until the backend refuses it
 }
 
 func (t *token) isFresh() bool { return t != nil && (t.fresh.IsZero() || time.Now().Before(t.fresh)) }
 
-// tokens holds the current token and fetches the next, one at a time for all who need it.
+// tokens holds the current token. It fetches the next one once for all executions that need it.
 type tokens struct {
 	config  *clientcredentials.Config
 	current atomic.Pointer[token]
 	fetches singleflight.Group
-	life    context.Context // carries the client that fetches; ends with close
+	life    context.Context // carries the HTTP client of fetches; close ends it
 	close   context.CancelFunc
 }
 
 func newTokens(c *clientcredentials.Config, transport http.RoundTripper) *tokens {
 	client := &http.Client{
 		Transport: transport,
-		// A redirect would have the secret sent to somebody else.
+		// A redirect would send the client secret to somebody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t := &tokens{config: c}
@@ -49,8 +49,8 @@ func newTokens(c *clientcredentials.Config, transport http.RoundTripper) *tokens
 	return t
 }
 
-// get returns the current token at once, or waits for the next until ctx ends. Fetching goes on without ctx: others
-// wait for it too.
+// get returns the current token, or waits for the next one until ctx ends. The fetch goes on after ctx, because other
+// executions wait for it too.
 func (t *tokens) get(ctx context.Context) (*token, error) {
 	if current := t.current.Load(); current.isFresh() {
 		return current, nil
@@ -66,12 +66,12 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 	}
 }
 
-// drop forgets a token that was refused, unless that has been done and another one stands there.
+// drop discards a token that the backend refused, unless it was already replaced.
 func (t *tokens) drop(refused *token) { t.current.CompareAndSwap(refused, nil) }
 
 func (t *tokens) fetch() (any, error) {
 	if current := t.current.Load(); current.isFresh() {
-		return current, nil // it came between the caller's look and this fetch
+		return current, nil // another fetch has just ended
 	}
 	ctx, cancel := context.WithTimeout(t.life, fetchTimeout)
 	defer cancel()
@@ -88,13 +88,13 @@ func (t *tokens) fetch() (any, error) {
 	return next, nil
 }
 
-// errorCodes are those of RFC 6749. Another text is not told: who knows what it quotes.
+// errorCodes are those of RFC 6749. Any other text of the endpoint is not logged: it may quote a secret.
 var errorCodes = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 	"access_denied", "server_error", "temporarily_unavailable",
 }
 
-// explainFetch words an error of oauth2 anew, which may hold the endpoint's URL and its answer's body.
+// explainFetch replaces an error of oauth2, whose text may contain the endpoint's URL and the body of its answer.
 func explainFetch(err error) error {
 	var refused *oauth2.RetrieveError
 	var call *url.Error
@@ -108,5 +108,5 @@ func explainFetch(err error) error {
 	case errors.As(err, &call):
 		return errors.New("the token's endpoint can't be reached, or does not speak HTTP")
 	}
-	return errors.New("the answer of the token's endpoint is none of OAuth 2.0 with an access_token")
+	return errors.New("the answer of the token's endpoint is not one of OAuth 2.0 with an access_token")
 }

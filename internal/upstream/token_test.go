@@ -18,7 +18,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// bank issues tokens, numbered, and is the backend that takes them.
+// bank issues numbered tokens, and is the backend that accepts them.
 type bank struct {
 	life            int           // expires_in; 0: not told
 	hold            chan struct{} // if not nil, each fetch waits for it
@@ -68,7 +68,7 @@ func credentials(url string) *clientcredentials.Config {
 		Scopes: []string{"hooks"}}
 }
 
-// all executes so many at once and returns how many failed.
+// all executes n webhooks at once and returns how many failed.
 func (h *testbed) all(n int) (failed int64) {
 	var count atomic.Int64
 	var running sync.WaitGroup

@@ -1,10 +1,11 @@
-// Package upstream is the logic that somebody else wrote: it forwards a webhook to a backend over HTTP and makes a
-// result of the answer. It stands behind the gate, where Echo stands otherwise.
+// Package upstream is the logic that forwards a webhook to a backend over HTTP and turns the answer into a result. It
+// runs behind the gate, in place of Echo.
 //
-// A webhook goes through the breaker (breaker.go). If an earlier attempt is in doubt the backend is asked for it first
-// (doubt.go), then the webhook is sent (request.go, exchange.go), with a token where one is needed (token.go), over one
-// pool of connections (connection.go). What comes back is decoded (encoding.go), read for what it means (meaning.go),
-// and becomes a result (result.go) or a failure (failure.go).
+// A webhook passes the pause that the backend may have asked for (pause.go) and the breaker (breaker.go). If an earlier
+// attempt is in doubt, the backend is first asked what became of it (doubt.go). Then the webhook is sent (request.go,
+// exchange.go), with an access token if one is configured (token.go), over one pool of connections (connection.go). The
+// answer is decoded (encoding.go) and its meaning read (meaning.go). It becomes a result (result.go) or a failure
+// (failure.go).
 package upstream
 
 import (
@@ -23,26 +24,26 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 )
 
-// Options say where the backend is and how it is spoken to.
+// Options say where the backend is and how to talk to it.
 type Options struct {
 	URL       string // http:// or https://
-	StatusURL string // where an attempt in doubt is asked for; "": it is not
-	KeyHeader string // carries the key; "" is Idempotency-Key
-	UUID      bool   // the key is a UUID made of the fingerprint, and not its 64 hex digits
+	StatusURL string // where to ask what became of an attempt in doubt; "": nowhere
+	KeyHeader string // name of the header with the key; "": Idempotency-Key
+	UUID      bool   // the key is a UUID derived from the fingerprint, instead of its 64 hex digits
 
-	Headers []logic.Header // of every request to the backend, none to the token's endpoint
+	Headers []logic.Header // sent with every request to the backend, but not to the token endpoint
 	Keep    []string       // names of the response headers that are kept with a result
 
 	Passthrough    bool // a result that is JSON keeps the backend's own content type
 	MaxResultBytes int  // above 0
 
-	BreakerFailures int           // so many in a row open the breaker; 0: none do
-	BreakerPause    time.Duration // how long it stays open then; a Retry-After of the backend's is obeyed for six of it
+	BreakerFailures int           // failures in a row that open the breaker; 0: there is no breaker
+	BreakerPause    time.Duration // how long it stays open; a Retry-After is obeyed for at most six times that
 
-	IdleTimeout time.Duration // how long a connection that is not used is kept; 0: not at all
+	IdleTimeout time.Duration // how long an unused connection is kept; 0: not at all
 
 	OAuth *clientcredentials.Config // nil: no token
-	TLS   *tls.Config               // of the backend and the token's endpoint; nil: Go's defaults
+	TLS   *tls.Config               // for the backend and the token endpoint; nil: Go's defaults
 
 	Log *slog.Logger // nil: none
 }
@@ -57,7 +58,7 @@ type Upstream struct {
 	breaker   *breaker // nil without a breaker
 	pause     *pause
 
-	setGauge func(field string, value int64) // set before the first Execute; nil: there is nobody to tell
+	setGauge func(field string, value int64) // set before the first Execute; nil: gauges are not written
 }
 
 // New checks the options. It sends nothing.
@@ -96,7 +97,7 @@ func New(o Options) (*Upstream, error) {
 	return u, nil
 }
 
-// webURL does not say what it was given: there may be a secret in it.
+// webURL parses an http or https URL. Its error does not quote the text, which may hold a secret.
 func webURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
@@ -105,10 +106,13 @@ func webURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Execute forwards w, or finds out that it need not. Errors wrap logic.ErrOutcomeUnknown where the backend may have
-// worked, logic.ErrRefused where nothing was done and a later try may do better, logic.ErrUnasked (together with
-// logic.ErrOutcomeUnknown) where an attempt in doubt was asked for and no clear answer came, and the cause of ctx where
-// it ended.
+// Execute forwards w, unless it finds out that an earlier attempt has done it. Its errors wrap
+//
+//   - logic.ErrOutcomeUnknown if the backend may have worked,
+//   - logic.ErrRefused if nothing was done and a later try may succeed,
+//   - logic.ErrUnasked, together with logic.ErrOutcomeUnknown, if the backend was asked what became of an attempt in
+//     doubt and gave no clear answer,
+//   - the cause of ctx if it ended.
 func (u *Upstream) Execute(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	return u.guard(func() (logic.Result, error) {
 		if w.InDoubt && u.StatusURL != "" {
@@ -135,8 +139,8 @@ func (u *Upstream) guard(execute func() (logic.Result, error)) (logic.Result, er
 	return u.breaker.guard(execute)
 }
 
-// forward sends w and makes a result of a final answer. Where the answer says that the backend is at work on this key,
-// now or perhaps, the end of that is waited for.
+// forward sends w and returns the result if the answer is final. If the answer says that the backend is, or may be, at
+// work on this key, forward waits for the outcome of that work.
 func (u *Upstream) forward(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 	response, err := u.send(ctx, func() *http.Request { return u.post(w) })
 	if err != nil {
@@ -161,8 +165,8 @@ func (u *Upstream) forward(ctx context.Context, w logic.Webhook) (logic.Result, 
 	return u.result(w, response, body)
 }
 
-// Admit reports whether an execution may be tried, and if not, for how long: not while the breaker is open, nor while
-// one probes for all, nor in a pause that the backend asked for.
+// Admit reports whether an execution may be tried. It may not while the breaker is open, while another execution probes
+// the backend, or during a pause that the backend asked for. wait is how long that lasts, 0 if it is not known.
 func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 	if u.breaker != nil {
 		wait, ok = u.breaker.admits()
@@ -175,7 +179,7 @@ func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 	return wait, ok
 }
 
-// Asks reports whether the backend is asked what became of an attempt in doubt, before anything is sent again.
+// Asks reports whether the backend is asked what became of an attempt in doubt before anything is sent again.
 func (u *Upstream) Asks() bool { return u.StatusURL != "" }
 
 // Gauges makes set hear of breaker_open_until (Unix seconds): when the breaker opens, also after a probe that failed,
@@ -188,7 +192,7 @@ func (u *Upstream) tripped(until time.Time) {
 	}
 }
 
-// Close ends what goes on in the background: idle connections, and the fetching of a token.
+// Close ends idle connections, and a fetch of a token that is under way.
 func (u *Upstream) Close() {
 	if u.tokens != nil {
 		u.tokens.close()

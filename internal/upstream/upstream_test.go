@@ -28,7 +28,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// secret stands wherever something stands that nobody may read in a log.
+// secret is put in every place whose content must not reach a log.
 const secret = "s3cret"
 
 const maxResultBytes = 1 << 16
@@ -40,7 +40,7 @@ var (
 	unasked = logic.ErrUnasked
 )
 
-// TestMain checks that tests leave nothing running.
+// TestMain checks that no test leaves a goroutine running.
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testbed is a forwarder under test, and what it logs.
+// testbed is a forwarder under test with its log.
 type testbed struct {
 	*upstream.Upstream
 	t   *testing.T
@@ -94,7 +94,7 @@ func doubtful() logic.Webhook {
 	return w
 }
 
-// gives executes and returns the result.
+// gives executes a webhook and returns the result.
 func (h *testbed) gives(w logic.Webhook) logic.Result {
 	h.t.Helper()
 	r, err := h.Execute(h.t.Context(), w)
@@ -107,7 +107,8 @@ func (h *testbed) gives(w logic.Webhook) logic.Result {
 	return r
 }
 
-// fails executes and returns the error's text. The error must be of these kinds and no other, and keep secrets.
+// fails executes a webhook and returns the text of its error. The error must be of exactly these kinds, and must show
+// no secret.
 func (h *testbed) fails(ctx context.Context, w logic.Webhook, kinds ...error) string {
 	h.t.Helper()
 	r, err := h.Execute(ctx, w)
@@ -135,7 +136,7 @@ func (h *testbed) admits() bool {
 	return ok
 }
 
-// cutOff is fails for an execution that goes on until its context ends: the error wraps why it did.
+// cutOff is like fails for an execution that runs until its context ends: the error must also wrap the cause.
 func (h *testbed) cutOff(ctx context.Context, w logic.Webhook, kinds ...error) {
 	h.t.Helper()
 	if text := h.fails(ctx, w, kinds...); ctx.Err() == nil {
@@ -161,7 +162,7 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// serve is a backend.
+// serve starts a backend.
 func serve(t *testing.T, answer http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(answer)
@@ -171,7 +172,7 @@ func serve(t *testing.T, answer http.HandlerFunc) string {
 	return s.URL
 }
 
-// raw is a backend of which each byte is chosen. Its connections end when serve returns.
+// raw starts a backend whose answers the test writes byte by byte. A connection ends when serve returns.
 func raw(t *testing.T, serve func(c net.Conn, requests *bufio.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -201,7 +202,7 @@ func raw(t *testing.T, serve func(c net.Conn, requests *bufio.Reader)) string {
 	return "http://" + l.Addr().String()
 }
 
-// took reports whether a whole request came.
+// took reports whether a whole request was read.
 func took(requests *bufio.Reader) bool {
 	r, err := http.ReadRequest(requests)
 	if err != nil {
@@ -211,7 +212,7 @@ func took(requests *bufio.Reader) bool {
 	return err == nil
 }
 
-// says is a backend that gives each request the same bytes, and closes.
+// says starts a backend that answers each request with the same bytes and closes the connection.
 func says(t *testing.T, answer string) string {
 	t.Helper()
 	return raw(t, func(c net.Conn, requests *bufio.Reader) {

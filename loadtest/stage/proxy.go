@@ -18,19 +18,19 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// ErrNoProxy says that there is no nginx.
+// ErrNoProxy says that nginx is not installed.
 var ErrNoProxy = errors.New("it takes the Debian package nginx")
 
-// proxy is an nginx before the replicas, which sends on what takes long or fails.
+// proxy is an nginx before the replicas that repeats slow or failed deliveries.
 type proxy struct {
 	process *proc.Process
-	log     string // the file that tells to whom each delivery was sent
+	log     string // path of the file that says to which replicas each delivery was sent
 }
 
 //go:embed nginx.conf
 var proxyConfig string
 
-// nginx is where it is: /usr/sbin is in few people's PATH.
+// nginx returns the path of nginx. It also looks in /usr/sbin, which is in few people's PATH.
 func nginx() (string, error) {
 	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -40,7 +40,7 @@ func nginx() (string, error) {
 	return "", ErrNoProxy
 }
 
-// HasProxy is nil where Proxy can start one.
+// HasProxy returns nil if Proxy can start an nginx.
 func HasProxy() error {
 	_, err := nginx()
 	return err
@@ -80,7 +80,7 @@ func (s *Stage) Proxy(ctx context.Context) (url string, err error) {
 	return "http://" + address, nil
 }
 
-// Tries counts what nginx sent to the replicas: the first tries and those that it repeated.
+// Tries returns how many deliveries nginx has sent to the replicas, repetitions included.
 func (s *Stage) Tries() (int64, error) {
 	file, err := os.Open(s.proxy.log)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Stage) Tries() (int64, error) {
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		for sent := range strings.SplitSeq(lines.Text(), ", ") {
-			if sent != "0" && sent != "-" { // bytes; a replica that was down got none
+			if sent != "0" && sent != "-" { // number of bytes; a dead replica got none
 				tries++
 			}
 		}
@@ -99,13 +99,13 @@ func (s *Stage) Tries() (int64, error) {
 	return tries, lines.Err()
 }
 
-// KillInTurn kills one replica after the other, as kill -9 does, and starts each again, until ctx ends. It returns how
-// often, with all of them up.
+// KillInTurn kills one replica after the other, as kill -9 does, and starts each again, until ctx ends. It returns the
+// number of kills, when all replicas are up again.
 func (s *Stage) KillInTurn(ctx context.Context, every time.Duration) (kills int, err error) {
 	for ; sleep.For(ctx, every) == nil; kills++ {
 		r := s.replicas[kills%len(s.replicas)]
 		r.process.Kill()
-		_ = sleep.For(ctx, every/4) // it stays away for a moment
+		_ = sleep.For(ctx, every/4) // the replica stays away for a moment
 		if err := s.start(context.WithoutCancel(ctx), r); err != nil {
 			return kills, fmt.Errorf("starting a killed replica again: %w", err)
 		}

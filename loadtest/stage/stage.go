@@ -1,5 +1,5 @@
-// Package stage starts what a load test plays on when it is given no target: Redis, two replicas, and an nginx before
-// them. All of it is on loopback, and ended with the stage.
+// Package stage starts what a load test needs if it is given no target: Redis, two replicas, and an nginx before them.
+// All of it runs on loopback and ends with the stage.
 package stage
 
 import (
@@ -14,29 +14,29 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// Stage is a Redis and the replicas on it.
+// Stage is a Redis with its replicas.
 type Stage struct {
 	dir      string
-	program  string // the gateway
+	program  string // path of the gateway's binary
 	redis    *proc.Process
 	redisURL string
 	replicas []*replica
 	proxy    *proxy
 }
 
-// replica is a gateway at an address that it keeps when it is started again.
+// replica is a gateway that keeps its address when it is started again.
 type replica struct {
 	address     string
 	environment []string
 
-	mu      sync.Mutex // a killed process makes way for another
+	mu      sync.Mutex // guards process, which is replaced after a kill
 	process *proc.Process
 }
 
 const gateway = "github.com/oncegate/oncegate"
 
-// Open builds the gateway and starts Redis and two replicas of it. Their settings are those of the environment, with
-// what is given here, as NAME=value, put first.
+// Open builds the gateway and starts Redis and two replicas of it. Their settings come from the environment; settings
+// given here, as NAME=value, take precedence.
 func Open(ctx context.Context, settings ...string) (*Stage, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("without --target it takes a redis-server: the Debian package redis-server")
@@ -108,7 +108,7 @@ func (s *Stage) run(ctx context.Context, command *exec.Cmd, ready func(context.C
 	return p, nil
 }
 
-// Targets are the URLs of a path on the replicas.
+// Targets returns the URLs of a path on all replicas.
 func (s *Stage) Targets(path string) []string {
 	var targets []string
 	for _, r := range s.replicas {
@@ -117,10 +117,10 @@ func (s *Stage) Targets(path string) []string {
 	return targets
 }
 
-// RedisURL is where the replicas keep their records.
+// RedisURL returns the URL of the Redis that holds the records.
 func (s *Stage) RedisURL() string { return s.redisURL }
 
-// Memory is what Redis and the replicas have in memory, in bytes; 0 where the system does not tell.
+// Memory returns the resident memory of Redis and of the replicas, in bytes; 0 if the system does not tell.
 func (s *Stage) Memory() map[string]int64 {
 	memory, _ := s.redis.Memory()
 	bytes := map[string]int64{"Redis": memory}
@@ -133,7 +133,7 @@ func (s *Stage) Memory() map[string]int64 {
 	return bytes
 }
 
-// Close ends all that was started.
+// Close ends everything that was started.
 func (s *Stage) Close() {
 	if s.proxy != nil {
 		s.proxy.process.Stop()

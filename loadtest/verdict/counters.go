@@ -14,35 +14,36 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// Counters are those of all replicas, from the metrics hash; in Redis Cluster the hashes of all buckets are added up.
+// Counters are the counters of all replicas, from the metrics hash. In Redis Cluster the hashes of all buckets are
+// added up.
 type Counters struct {
 	counts  map[string]int64
-	history string // Redis' own name for its line of data
+	history string // Redis' own name for its line of data (replication id)
 }
 
-// counted are the fields that rules ask for.
+// counted are the fields that the rules use.
 var counted = []string{
 	"total_requests", "duplicates", "replayed", "waited", "still_processing", "mismatches", "late_answers", "unavailable",
 	"executed", "takeovers", "stored", "failed", "lost_stores",
 }
 
-// Book is where the replicas count.
+// Book says where the replicas count.
 type Book struct {
 	Client rueidis.Client
 	Keys   redis.Keys
-	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they keep counts
+	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they hold counts back
 }
 
-// How long to wait for counters that go on moving.
+// Times for waiting until the counters do not change any more.
 const (
 	look   = 50 * time.Millisecond
-	margin = 400 * time.Millisecond // above Flush, for the way to Redis
-	// patience is longer than executions last (EXECUTION_TIMEOUT).
+	margin = 400 * time.Millisecond // added to Flush, for the way to Redis
+	// patience is longer than any execution (EXECUTION_TIMEOUT).
 	patience = 40 * time.Second
 )
 
-// Quiet reads the counters once nothing is executed and none has moved for longer than replicas keep them. since is
-// what stood there before the load, nil for none.
+// Quiet reads the counters once no execution is under way and no counter has changed for longer than replicas hold
+// counts back. since are the counters from before the load; nil: there are none.
 func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		errors.New("it goes on counting: does something else use this gateway?"))
@@ -62,7 +63,7 @@ func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
 		}
 		if sleep.For(ctx, look) != nil {
 			if still {
-				return now, nil // what was begun never ended: the rules will say so
+				return now, nil // an execution never ended: the rules will say so
 			}
 			return Counters{}, fmt.Errorf("%s: %w", b.Keys.Metrics(), context.Cause(ctx))
 		}
@@ -78,7 +79,7 @@ func (b Book) read(ctx context.Context) (Counters, error) {
 	for _, name := range counted {
 		text, ok := fields[name]
 		if !ok {
-			continue // nothing was counted there yet
+			continue // no counter was written there yet
 		}
 		if c.counts[name], err = strconv.ParseInt(text, 10, 64); err != nil {
 			return Counters{}, fmt.Errorf("%s, %s: %w", b.Keys.Metrics(), name, err)
@@ -87,7 +88,7 @@ func (b Book) read(ctx context.Context) (Counters, error) {
 	return c, nil
 }
 
-// since is what was counted after earlier.
+// since returns what was counted after earlier.
 func (c Counters) since(earlier Counters) Counters {
 	grown := Counters{counts: map[string]int64{}}
 	for _, name := range counted {
@@ -98,14 +99,15 @@ func (c Counters) since(earlier Counters) Counters {
 
 func (c Counters) of(name string) int64 { return c.counts[name] }
 
-// ended counts executions that will change nothing any more. One that was taken over ended with its replica.
+// ended returns the number of executions that will change no counter any more. An execution that was taken over has
+// ended with its replica.
 func (c Counters) ended() int64 {
 	return c.of("stored") + c.of("failed") + c.of("lost_stores") + c.of("takeovers")
 }
 
 func (c Counters) running() bool { return c.of("executed") > c.ended() }
 
-// Known says whether Redis has a record of a webhook.
+// Known reports whether Redis has a record of a webhook.
 func (b Book) Known(ctx context.Context, record string) (bool, error) {
 	known, err := b.Client.Do(ctx, b.Client.B().Exists().Key(record).Build()).AsBool()
 	if err != nil {

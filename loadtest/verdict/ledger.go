@@ -1,5 +1,5 @@
-// Package verdict says whether a gateway kept its promise under a load: from what every delivery was answered, and from
-// the counters of all replicas before and after. It knows nothing of how the load was made.
+// Package verdict says whether a gateway kept its promise under a load. It judges by the answers to all deliveries, and
+// by the counters of all replicas before and after the load. It does not know how the load was made.
 package verdict
 
 import (
@@ -12,18 +12,18 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// Answer is what came back for one delivery.
+// Answer is the answer to one delivery.
 type Answer struct {
-	Delivery    uint64                  // its number, for a person
-	Malformed   bool                    // what was sent is no webhook
-	Fingerprint fingerprint.Fingerprint // of what was sent, if it is one
-	Status      int                     // 0: no answer came, for the reason in Error
+	Delivery    uint64                  // number of the delivery, for messages
+	Malformed   bool                    // the body is not a webhook
+	Fingerprint fingerprint.Fingerprint // of the webhook; zero if the body is malformed
+	Status      int                     // 0: no answer came, and Error says why
 	Error       string
 	Header      http.Header
 	Body        []byte
 }
 
-// Outcome is what became of the delivery, in a word.
+// Outcome returns in one word what became of the delivery.
 func (a *Answer) Outcome() string {
 	outcome := a.Header.Get("Idempotency-Status")
 	switch {
@@ -35,24 +35,24 @@ func (a *Answer) Outcome() string {
 	return fmt.Sprint(a.Status)
 }
 
-// Ledger keeps of all answers what a verdict needs. It is not safe for concurrent use.
+// Ledger keeps those parts of all answers that a verdict needs. It is not safe for concurrent use.
 type Ledger struct {
 	webhooks  map[fingerprint.Fingerprint]*webhook
-	sent      int64            // well-formed
-	malformed int64            // sent
-	outcomes  map[string]int64 // of the well-formed
+	sent      int64            // number of well-formed webhooks that were sent
+	malformed int64            // number of malformed bodies that were sent
+	outcomes  map[string]int64 // number of well-formed webhooks by outcome
 
 	twice, differing, misnamed, unexpected, unanswered, taken examples
 }
 
-// webhook is what was answered for one fingerprint.
+// webhook holds the answers for one fingerprint.
 type webhook struct {
-	data     [sha256.Size]byte // of the first answer that had any
-	answered uint64            // the delivery that brought it; 0: none yet
-	executed uint64            // the delivery that was told so first
+	data     [sha256.Size]byte // digest of the data in the first answer that had any
+	answered uint64            // number of the delivery with that answer; 0: none yet
+	executed uint64            // number of the first delivery that was told "executed"; 0: none yet
 }
 
-// examples counts what should not be, and keeps the first of it.
+// examples counts answers that break a rule, and keeps the first of them.
 type examples struct {
 	count int64
 	first string
@@ -71,12 +71,12 @@ func (e *examples) add(format string, args ...any) {
 	}
 }
 
-// NewLedger is empty.
+// NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
 	return &Ledger{webhooks: map[fingerprint.Fingerprint]*webhook{}, outcomes: map[string]int64{}}
 }
 
-// Note enters one answer.
+// Note adds one answer.
 func (l *Ledger) Note(a Answer) {
 	if a.Malformed {
 		l.malformed++
@@ -97,7 +97,7 @@ func (l *Ledger) Note(a Answer) {
 		l.unanswered.add("delivery %d: %s", a.Delivery, a.Error)
 		return
 	case outcome == "processing":
-		return // it may come again
+		return // the caller may ask again
 	case a.Status >= http.StatusInternalServerError || outcome != "executed" && outcome != "replayed" &&
 		outcome != "waited":
 		l.unexpected.add("delivery %d of %s got %s", a.Delivery, a.Fingerprint, a.told())
@@ -129,7 +129,7 @@ func (a *Answer) told() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %.200s", a.Status, a.Body))
 }
 
-// data is the result in an envelope, or the body where results are passed through.
+// data returns the result in an envelope, or the whole body if results are passed through.
 func (a *Answer) data() []byte {
 	var envelope struct {
 		Data        json.RawMessage `json:"data"`

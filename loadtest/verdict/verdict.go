@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Case is what a verdict is given.
+// Case is what a verdict judges.
 type Case struct {
 	*Ledger
 	Before, After Counters
 
-	// Where something between the load and the replicas repeats deliveries and replicas are killed: how many came to
-	// them. A killed one takes its last counts with it, and what it executed is executed again. 0: none of this.
+	// Repeated is set if a proxy repeats deliveries and replicas are killed: then it is how many deliveries reached
+	// replicas. A killed replica loses its last counts, and its executions are executed again. 0: there is neither.
 	Repeated int64
 }
 
-// Finding says of one rule whether it held.
+// Finding says whether one rule held.
 type Finding struct {
 	Rule string
 	Held bool
-	Text string // what was found, with an example if it did not hold
+	Text string // what was found, with an example if the rule did not hold
 }
 
-// ErrUnreached is a verdict that cannot be reached: neither held nor violated.
+// ErrUnreached says that no verdict can be reached: the promise was neither kept nor broken.
 var ErrUnreached = errors.New("no verdict")
 
 // Judge applies all rules.
@@ -54,7 +54,7 @@ func finding(rule, held string, faults ...string) Finding {
 	return Finding{Rule: rule, Held: true, Text: held}
 }
 
-// executions: one for each fingerprint; where replicas are killed, one more for each that was taken over.
+// executions checks that each fingerprint was executed once, and if replicas are killed, once more for each takeover.
 func (c *Case) executions(grown Counters) Finding {
 	distinct, executed, takeovers := int64(len(c.webhooks)), grown.of("executed"), grown.of("takeovers")
 	allowed, besides := distinct, ""
@@ -81,7 +81,7 @@ func (c *Case) sameData() Finding {
 		c.differing.say("with other data"), c.misnamed.say("for another webhook"))
 }
 
-// sums: the counters add up among themselves and with what was sent and answered.
+// sums checks that the counters add up among themselves, and fit what was sent and answered.
 func (c *Case) sums(grown Counters) Finding {
 	of := grown.of
 	var faults []string

@@ -1,4 +1,4 @@
-// Bare answers every webhook with the same bytes and does nothing else: what HTTP alone costs on this machine.
+// Bare answers every webhook with the same bytes and does nothing else. It shows what HTTP alone costs on this machine.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Fiber is Fiber's own idempotency middleware on its own Redis storage, as its documentation shows it. It wants a key
-// of 36 characters in a header: a handler before it makes a UUID of the fingerprint.
+// Fiber uses Fiber's own idempotency middleware on its own Redis storage, as its documentation shows. The middleware
+// wants a key of 36 characters in a header, so a handler before it makes a UUID of the fingerprint.
 package main
 
 import (
@@ -48,7 +48,7 @@ func main() {
 	log.Fatal(app.Listen(os.Getenv("LISTEN"), fiber.ListenConfig{DisableStartupMessage: true}))
 }
 
-// name checks a webhook and gives it its key.
+// name checks a webhook and sets its key.
 func name(c fiber.Ctx) error {
 	hook, ok := webhook.Read(c.Body())
 	if !ok {

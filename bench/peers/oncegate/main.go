@@ -1,5 +1,6 @@
-// Oncegate without one of the things that make it fast, to show what that one brings: WITHOUT is grouping (each
-// operation is a script call of its own) or cache (every duplicate costs a round trip).
+// Oncegate runs the gateway without one of the features that make it fast, to show what that feature brings. WITHOUT
+// names it: grouping (then each operation is a script call of its own) or cache (then every duplicate costs a round
+// trip).
 package main
 
 import (

@@ -1,5 +1,4 @@
-// Package webhook is what the peers in Go have in common: which webhook a body is, and the logic that all contenders
-// run.
+// Package webhook holds what the contenders in Go share: the identity in a body, and the logic that all contenders run.
 package webhook
 
 import (
@@ -18,13 +17,13 @@ type Webhook struct {
 	Variables json.RawMessage `json:"variables"`
 }
 
-// Read decodes a body; ok is false where its identity is not whole.
+// Read decodes a body; ok is false if a part of its identity is missing.
 func Read(body []byte) (w Webhook, ok bool) {
 	err := json.Unmarshal(body, &w)
 	return w, err == nil && w.DialogID != "" && w.NodeID != "" && w.Sequence != ""
 }
 
-// Digits are the 64 hex digits that name it.
+// Digits returns the 64 hex digits of its fingerprint.
 func (w Webhook) Digits() string {
 	sum := sha256.Sum256([]byte(w.DialogID + ":" + w.NodeID + ":" + w.Sequence.String()))
 	return hex.EncodeToString(sum[:])
@@ -34,11 +33,11 @@ type result struct {
 	Processed bool            `json:"processed"`
 	DialogID  string          `json:"dialogId"`
 	NodeID    string          `json:"nodeId"`
-	Timestamp int64           `json:"timestamp"` // a random number in its place: each execution is told from every other
+	Timestamp int64           `json:"timestamp"` // a random number instead, so that executions differ
 	Updated   json.RawMessage `json:"variables_updated"`
 }
 
-// Execute is the logic, which takes as long as delay. It returns JSON.
+// Execute runs the logic, which takes as long as delay. It returns JSON.
 func (w Webhook) Execute(delay time.Duration) ([]byte, error) {
 	time.Sleep(delay)
 	return json.Marshal(result{true, w.DialogID, w.NodeID, 1e9 + rand.Int64N(9e9), w.Variables})
