@@ -1,7 +1,7 @@
-// Oncegate stands in front of a webhook's business logic: it runs once, and every duplicate gets the same answer.
+// Oncegate stands in front of a webhook's business logic: the logic runs once, and every duplicate gets the same answer.
 //
-// main reads the configuration, chooses the logic, and runs a gateway before it until a signal. README.md shows how to
-// use it, docs/design.md how it works.
+// main reads the configuration, chooses the logic, and runs a gateway before it until a signal comes. README.md shows
+// how to use it, docs/design.md how it works.
 package main
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/logs"
+	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/shutdown"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/upstream"
@@ -42,29 +43,37 @@ func main() {
 	}
 	ctx, signals := shutdown.Notify(drainDelay)
 
-	// net/http writes there by itself, and quotes what a backend sent.
+	// net/http logs there by itself, and quotes bytes that a backend sent.
 	log.SetOutput(io.Discard)
 	log := logs.New(line.Log, os.Stderr)
-	if line.Command != "health" { // which is asked every few seconds, and says one line
+	if line.Command != "health" { // it runs every few seconds and must print one line
 		warnOfEnvironment(log)
 	}
 	if line.Command != "serve" {
 		if err := command.Run(ctx, line, log, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			os.Exit(exitStatus(err))
 		}
 		return
 	}
-	// A signal before it listens ends it as well as any other: there is nothing to finish.
+	// A signal that comes before the gateway listens is no failure: there is nothing to finish.
 	if err := serve(ctx, signals, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 	log.Info("bye")
 }
 
-// warnOfEnvironment says which variables were probably meant for us, and which secrets lie open. It shows no value,
-// since that may be a secret.
+// exitStatus is 2 for a mistake in the configuration, which a restart does not mend, and 1 for every other error.
+func exitStatus(err error) int {
+	if errors.Is(err, seal.ErrKeyFile) {
+		return 2
+	}
+	return 1
+}
+
+// warnOfEnvironment warns of variables that look like misspelt settings, and of secrets in files that everybody may
+// read. It shows no value, since that may be a secret.
 func warnOfEnvironment(log *slog.Logger) {
 	misspelt, err := config.Misspellings(os.Environ())
 	if err != nil {
@@ -84,7 +93,7 @@ func warnOfEnvironment(log *slog.Logger) {
 	}
 }
 
-// serve runs the gateway until ctx ends, then drains it and lets what runs finish.
+// serve runs the gateway until ctx ends, then drains it and waits for running executions.
 func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log *slog.Logger) error {
 	chosen, closeLogic, err := chooseLogic(c, log)
 	if err != nil {
@@ -111,7 +120,8 @@ func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log
 	return gateway.Serve(serving, listener)
 }
 
-// chooseLogic returns the logic that the settings name, and what closes it: the backend of UPSTREAM_URL, or else echo.
+// chooseLogic returns the logic that the settings name, with a function that closes it: the backend of UPSTREAM_URL, or
+// echo if there is none.
 func chooseLogic(c *config.Config, log *slog.Logger) (chosen logic.Logic, closeLogic func(), err error) {
 	log.Info("starting", "version", version, "logic", logicName(c))
 	if c.Upstream.URL == "" {
@@ -127,7 +137,7 @@ func chooseLogic(c *config.Config, log *slog.Logger) (chosen logic.Logic, closeL
 	return backend, backend.Close, nil
 }
 
-// logicName tells which logic runs, without what may be secret in a URL.
+// logicName describes the logic for the log. Of a URL it shows only the host, since the rest may hold a secret.
 func logicName(c *config.Config) string {
 	if c.Upstream.URL == "" {
 		return "echo"
@@ -160,7 +170,7 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 	return upstream.New(o)
 }
 
-// invite says what to try.
+// invite prints a command to try.
 func invite(addr net.Addr, keyed bool) {
 	_, port, _ := net.SplitHostPort(addr.String())
 	key := ""

@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// CommandLine is what a person asked for: a command, and the settings that all commands share.
+// CommandLine is a parsed command line: a command with its arguments, and the settings that all commands share.
 type CommandLine struct {
 	Config
 
@@ -49,10 +49,10 @@ type Inspect struct {
 	Identity
 }
 
-// Validate refuses half an identity; kong calls it.
+// Validate refuses an identity that is not whole; kong calls it.
 func (i Inspect) Validate() error { return i.whole() }
 
-// Forget lets a webhook run again, or all that are doubtful and ended before a time.
+// Forget lets a webhook execute again, or all doubtful ones that ended before a time.
 type Forget struct {
 	Identity
 	Force    bool   `help:"Also while it runs: that run's result is dropped."`
@@ -61,7 +61,7 @@ type Forget struct {
 	Yes      bool   `help:"With --doubtful: do not ask."`
 }
 
-// Validate refuses a mixture of both; kong calls it.
+// Validate refuses a mixture of one webhook and all doubtful ones; kong calls it.
 func (f Forget) Validate() error {
 	switch {
 	case !f.Doubtful && (f.Before != Moment{} || f.Yes):
@@ -84,13 +84,13 @@ type Resolve struct {
 	ContentType string `default:"application/json" help:"Its content type."`
 }
 
-// Poisoned lists what is executed no more.
+// Poisoned lists the poisoned webhooks.
 type Poisoned struct{}
 
-// Doubtful lists what is executed no more.
+// Doubtful lists the doubtful webhooks.
 type Doubtful struct{}
 
-// Size works out what a load takes.
+// Size calculates what a load needs.
 type Size struct {
 	Rate       float64 `required:"" help:"Webhooks a second, all deliveries."`
 	Duplicates float64 `default:"0.02" help:"Share of them that are duplicates of a finished webhook, 0 to 1."`
@@ -100,22 +100,22 @@ type Size struct {
 	BackendTime time.Duration `default:"1s" help:"How long the backend takes for a webhook."`
 }
 
-// Identity is what makes a webhook this one and no other. An id that begins with a hyphen goes behind "--", together
-// with all that follows. A fingerprint, as answers carry it, stands in place of all three.
+// Identity names a webhook: by its three parts, or by its fingerprint, as answers carry it. An id that begins with a
+// hyphen must follow "--", which ends the flags.
 type Identity struct {
 	Dialog      string `arg:"" optional:"" help:"dialogId of the webhook."`
 	Node        string `arg:"" optional:"" help:"nodeId of the webhook."`
-	Sequence    *int64 `arg:"" optional:"" help:"sequence of the webhook, a whole number, also a negative one."`
+	Sequence    *int64 `placeholder:"N" help:"sequence of the webhook, a whole number; a negative one is given as --sequence=-5."`
 	Fingerprint string `placeholder:"HEX" help:"Fingerprint of the webhook, in place of its three parts."`
 }
 
-// whole refuses half an identity.
+// whole refuses an identity that lacks a part, and one that is given twice.
 func (i Identity) whole() error {
 	switch {
-	case i.Fingerprint == "" && i.Sequence == nil:
-		return errors.New("which webhook? want DIALOG NODE SEQUENCE, or --fingerprint")
+	case i.Fingerprint == "" && (i.Dialog == "" || i.Node == "" || i.Sequence == nil):
+		return errors.New("which webhook? want DIALOG NODE --sequence=N, or --fingerprint")
 	case i.Fingerprint != "" && i.given():
-		return errors.New("which webhook? want DIALOG NODE SEQUENCE or --fingerprint, not both")
+		return errors.New("which webhook? want DIALOG NODE --sequence=N or --fingerprint, not both")
 	}
 	return nil
 }
@@ -132,9 +132,9 @@ Try it, with two commands:
 Send the second one twice: "success" comes first, then "cached" with the same data.
 `
 
-// Parse reads the command line and, for settings that it does not name, the environment, and validates the settings.
-// An error is made of sentences for a person and shows no secret. --help and --version print and exit with 0, unless
-// the options (kong.Writers, kong.Exit) say otherwise.
+// Parse reads the command line, takes settings that it does not name from the environment, and validates them all. An
+// error consists of sentences for a person and shows no secret. --help and --version print and exit with 0, unless the
+// options (kong.Writers, kong.Exit) say otherwise.
 func Parse(args []string, getenv func(string) string, version string, options ...kong.Option) (*CommandLine, error) {
 	var line CommandLine
 	parser, err := kong.New(&line, slices.Concat([]kong.Option{
@@ -149,7 +149,7 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 	if err != nil {
 		return nil, fmt.Errorf("command line: %w", err)
 	}
-	parsed, err := parser.Parse(shieldSequence(parser.Model, args))
+	parsed, err := parser.Parse(args)
 	if err != nil {
 		return nil, inOurWords(err, args)
 	}
@@ -157,8 +157,8 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 	return &line, nil
 }
 
-// variable is the environment variable of a setting. Flags that belong to no group are not settings and have none: a
-// VERSION or FORCE in somebody's environment must mean nothing to us.
+// variable returns the environment variable of a flag. A flag outside of all groups is not a setting and has none: a
+// VERSION or FORCE in somebody's environment must have no effect.
 func variable(flag *kong.Flag) (name string, ok bool) {
 	if flag == nil || flag.Group == nil {
 		return "", false
@@ -199,35 +199,10 @@ func withVariable(value *kong.Value) string {
 	return value.Help
 }
 
-var negative = regexp.MustCompile(`^-[0-9]+$`)
-
-// shieldSequence moves a negative SEQUENCE behind a "--" at the end, since kong would read -5 as a short flag. It moves
-// only what stands third behind the command, so that no other argument can slip into its place.
-func shieldSequence(model *kong.Application, args []string) []string {
-	const before = 3 // the command, DIALOG and NODE
-	for i, met := 0, 0; i < len(args); i++ {
-		switch arg := args[i]; {
-		case arg == "--":
-			return args
-		case met == before && negative.MatchString(arg):
-			return slices.Concat(args[:i], args[i+1:], []string{"--", arg})
-		case arg == "-" || !strings.HasPrefix(arg, "-"):
-			met++
-		case takesValue(model, arg):
-			i++ // skip the value
-		}
-	}
-	return args
-}
-
-func takesValue(model *kong.Application, arg string) bool {
-	return slices.ContainsFunc(model.Flags, func(f *kong.Flag) bool { return arg == "--"+f.Name && !f.IsBool() })
-}
-
-// secretive matches text that may hold a secret where none belongs (oncegate REDIS_PASSWORD=…).
+// secretive matches text that may hold a secret in the wrong place (oncegate REDIS_PASSWORD=…).
 var secretive = regexp.MustCompile(`(?i)(password|secret|url|keys?|headers?)=|://`)
 
-// inOurWords drops kong's wrapping from a bad value, and hides secrets that kong repeats from the arguments.
+// inOurWords removes kong's words around the error of a bad value, and hides secrets of the arguments that kong repeats.
 func inOurWords(err error, args []string) error {
 	if bad, ok := errors.AsType[badValue](err); ok {
 		return bad

@@ -36,8 +36,8 @@ func TestTheHelpNamesEverySettingOnceAndNoOther(t *testing.T) {
 }
 
 func TestTheHelpOfACommandIsAboutThatCommand(t *testing.T) {
-	out := exits(t, []string{"forget", "--help", "d", "n", "-5"}, env{"LOCK_TTL": "nonsense"})
-	contains(t, out, "Usage: oncegate forget [<dialog> [<node> [<sequence>]]] [flags]", "--force", "--fingerprint")
+	out := exits(t, []string{"forget", "--help", "d", "n", "--sequence=-5"}, env{"LOCK_TTL": "nonsense"})
+	contains(t, out, "Usage: oncegate forget [<dialog> [<node>]] [flags]", "--sequence=N", "--force", "--fingerprint")
 	equal(t, strings.Contains(out, "Try it"), false)
 }
 
@@ -66,28 +66,35 @@ func TestCommands(t *testing.T) {
 		forget  config.Forget
 	}
 	for line, want := range map[string]arguments{
-		"":                              {command: "serve"},
-		"--listen :9000":                {command: "serve"},
-		"serve --listen :9000":          {command: "serve"},
-		"stats":                         {command: "stats"},
-		"stats --json":                  {command: "stats", stats: config.Stats{JSON: true}},
-		"--listen :9000 stats":          {command: "stats"},
-		"inspect d n 7":                 {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 7)}},
-		"inspect d n -5":                {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"inspect d n -5 --listen :9000": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"--listen :9000 inspect d n -5": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
-		"inspect --listen=:9 d n -12":   {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -12)}},
-		"inspect - n -5":                {command: "inspect", inspect: config.Inspect{Identity: identity("-", "n", -5)}},
-		"inspect -- -d -7 -5":           {command: "inspect", inspect: config.Inspect{Identity: identity("-d", "-7", -5)}},
-		"inspect d n 9223372036854775807": {command: "inspect",
-			inspect: config.Inspect{Identity: identity("d", "n", 1<<63-1)}},
-		"inspect d n -9223372036854775808": {
+		"":                          {command: "serve"},
+		"--listen :9000":            {command: "serve"},
+		"serve --listen :9000":      {command: "serve"},
+		"stats":                     {command: "stats"},
+		"stats --json":              {command: "stats", stats: config.Stats{JSON: true}},
+		"--listen :9000 stats":      {command: "stats"},
+		"inspect d n --sequence 7":  {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 7)}},
+		"inspect d n --sequence=-5": {command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)}},
+		"inspect d --sequence=-5 n --listen :9000": {
+			command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -5)},
+		},
+		"--listen :9000 inspect --sequence=0 d n": {
+			command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 0)},
+		},
+		"inspect - n --sequence=-12": {command: "inspect", inspect: config.Inspect{Identity: identity("-", "n", -12)}},
+		"inspect --sequence=-5 -- -d -7": {
+			command: "inspect", inspect: config.Inspect{Identity: identity("-d", "-7", -5)},
+		},
+		"inspect d n --sequence=9223372036854775807": {
+			command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", 1<<63-1)},
+		},
+		"inspect d n --sequence=-9223372036854775808": {
 			command: "inspect", inspect: config.Inspect{Identity: identity("d", "n", -1<<63)},
 		},
-		"forget d n -5 --force": {command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true}},
-		"forget --force d n -5": {command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true}},
+		"forget d n --sequence=-5 --force": {
+			command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true},
+		},
+		"forget d n --sequence 5":                                   {command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)}},
 		"size --rate 10000 --duplicates 0.5 --bytes 2KiB --cores 4": {command: "size"},
-		"forget d n 5": {command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)}},
 	} {
 		t.Run("oncegate "+line, func(t *testing.T) {
 			got := mustParse(t, strings.Fields(line), nil)
@@ -113,33 +120,36 @@ func TestTheDoubtfulAreForgottenBeforeAPointInTimeOrSoLongAgo(t *testing.T) {
 
 func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
-		"inspect":                             "want DIALOG NODE SEQUENCE, or --fingerprint",
-		"inspect d n":                         "want DIALOG NODE SEQUENCE, or --fingerprint",
-		"inspect --fingerprint ab d n 1":      "not both",
-		"inspect -7 n 3":                      "unknown flag -7",
-		"inspect d -7 3":                      "unknown flag -7",
-		"inspect d n -5 7":                    "unexpected argument -5",
-		"inspect d n 007":                     `SEQUENCE is "007": must be a whole number`,
-		"inspect d n -- -0":                   `SEQUENCE is "-0"`,
-		"inspect d n +7":                      `SEQUENCE is "+7"`,
-		"inspect d n 7.0":                     `SEQUENCE is "7.0"`,
-		"inspect d n 0x7":                     `SEQUENCE is "0x7"`,
-		"inspect d n x":                       `SEQUENCE is "x"`,
-		"forget d n 9223372036854775808":      `SEQUENCE is "9223372036854775808"`,
-		"forget --doubtful":                   "want --before",
-		"forget --doubtful --before -1h":      "--before needs a value",
-		"forget --doubtful --before=0s":       `BEFORE is "0s": must be a time such as`,
-		"forget --doubtful --before soon":     `BEFORE is "soon": must be a time such as`,
-		"forget --doubtful d n 1 --before 1h": "takes neither a webhook nor --force",
-		"forget --before 1h d n 1":            "belong to --doubtful",
-		"forget d n 1 --yes":                  "belong to --doubtful",
-		"resolve --status 200 --data -":       "<fingerprint>",
-		"stat":                                `did you mean "stats"`,
-		"--lok-ttl 5s":                        `did you mean "--lock-ttl"`,
-		"stats --force":                       "unknown flag --force",
-		"--listen -s3cret":                    "--listen needs a value (one that begins with a hyphen: --listen=VALUE)",
-		"--lock-ttl":                          "--lock-ttl needs a value",
-		"--redis-url --listen :9000":          "--redis-url needs a value",
+		"inspect":                "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect d n":            "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect d --sequence 1": "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect --sequence 1":   "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect --fingerprint ab d n --sequence 1":      "not both",
+		"inspect --fingerprint ab --sequence 1":          "not both",
+		"inspect -7 n --sequence 3":                      "unknown flag -7",
+		"inspect d n 7":                                  "unexpected argument 7",
+		"inspect d n --sequence -5":                      "--sequence needs a value (one that begins with a hyphen: --sequence=VALUE)",
+		"inspect d n --sequence 007":                     `SEQUENCE is "007": must be a whole number`,
+		"inspect d n --sequence=-0":                      `SEQUENCE is "-0"`,
+		"inspect d n --sequence +7":                      `SEQUENCE is "+7"`,
+		"inspect d n --sequence 7.0":                     `SEQUENCE is "7.0"`,
+		"inspect d n --sequence 0x7":                     `SEQUENCE is "0x7"`,
+		"inspect d n --sequence x":                       `SEQUENCE is "x"`,
+		"forget d n --sequence 9223372036854775808":      `SEQUENCE is "9223372036854775808"`,
+		"forget --doubtful":                              "want --before",
+		"forget --doubtful --before -1h":                 "--before needs a value",
+		"forget --doubtful --before=0s":                  `BEFORE is "0s": must be a time such as`,
+		"forget --doubtful --before soon":                `BEFORE is "soon": must be a time such as`,
+		"forget --doubtful d n --sequence 1 --before 1h": "takes neither a webhook nor --force",
+		"forget --before 1h d n --sequence 1":            "belong to --doubtful",
+		"forget d n --sequence 1 --yes":                  "belong to --doubtful",
+		"resolve --status 200 --data -":                  "<fingerprint>",
+		"stat":                                           `did you mean "stats"`,
+		"--lok-ttl 5s":                                   `did you mean "--lock-ttl"`,
+		"stats --force":                                  "unknown flag --force",
+		"--listen -s3cret":                               "--listen needs a value (one that begins with a hyphen: --listen=VALUE)",
+		"--lock-ttl":                                     "--lock-ttl needs a value",
+		"--redis-url --listen :9000":                     "--redis-url needs a value",
 	} {
 		t.Run("oncegate "+line, func(t *testing.T) { contains(t, refused(t, strings.Fields(line), nil), want) })
 	}

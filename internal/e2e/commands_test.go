@@ -56,28 +56,29 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 		go func() { _, _ = dies.send(sequence) }()
 	}
 	eventually(t, "all are executed", func() bool { return metrics(t, redis)["executed"] == 3. })
-	says(t, env, "", "state running next delivery waits for the outcome", "inspect", "d", "n", "0")
+	says(t, env, "", "state running next delivery waits for the outcome", "inspect", "d", "n", "--sequence=0")
 	dies.signal(syscall.SIGKILL)
 	eventually(t, "its leases end", func() bool {
-		said, _ := types(t, env, "", "inspect", "d", "n", "2")
+		said, _ := types(t, env, "", "inspect", "d", "n", "--sequence=2")
 		return strings.Contains(said, "crashed and not renewed")
 	})
 	says(t, env, "",
 		`next delivery 500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, "inspect",
-		"d", "n", "0")
+		"d", "n", "--sequence=0")
 	listed := says(t, env, "", "doubtful, as the first one", "doubtful")
 	if n := strings.Count(listed, "cognigy:fp:"); n != 3 {
 		t.Errorf("it lists %d:\n%s", n, listed)
 	}
-	refusesTo(t, env, "", 1, "it is being executed", "forget", "d", "n", "0") // a crashed execution never reported its end
+	// A crashed execution never reported its end.
+	refusesTo(t, env, "", 1, "it is being executed", "forget", "d", "n", "--sequence=0")
 	for sequence := range 3 {
 		if a, err := stands.send(sequence); err != nil || a.code != 500 || a.Status != "doubtful" {
 			t.Errorf("the next delivery gets %+v, %v", a, err)
 		}
 	}
-	says(t, env, "", "state doubtful: nobody knows whether it was done", "inspect", "d", "n", "1")
+	says(t, env, "", "state doubtful: nobody knows whether it was done", "inspect", "d", "n", "--sequence=1")
 
-	name := named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "0"))
+	name := named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "--sequence=0"))
 	refusesTo(t, env, "{", 1, "declared as application/json and is none", "resolve", name, "--status", "200",
 		"--data", "-")
 	says(t, env, `{"found":"out"}`, "Resolved: "+name, "resolve", name, "--status", "200", "--data", "-")
@@ -85,7 +86,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no seat"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	name = named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "1"))
+	name = named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "--sequence=1"))
 	says(t, env, "", "status 404 and these 7 bytes", "resolve", name, "--status=404", "--data="+file,
 		"--content-type=text/plain")
 	refusesTo(t, env, "{}", 1, "it has a result already, of status 404", "resolve", name, "--status", "200",
@@ -112,7 +113,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 			t.Errorf("webhook %d gets %+v, %v", sequence, a, err)
 		}
 	}
-	says(t, env, "", "before it attempt 1, by replica ", "inspect", "d", "n", "2")
+	says(t, env, "", "before it attempt 1, by replica ", "inspect", "d", "n", "--sequence=2")
 	if m := metrics(t, redis); m["doubtful"] != 3. || m["unavailable"] != 3. {
 		t.Errorf("counters %v", m)
 	}
@@ -129,8 +130,8 @@ func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 		t.Fatalf("answer %+v, %v", a, err)
 	}
 	says(t, env, "", "state outcome unknown: it took longer than EXECUTION_TIMEOUT, and the backend may have done it "+
-		"next delivery executes it as attempt 2, and so perhaps twice", "inspect", "d", "n", "1")
-	says(t, limited, "", `next delivery 500 "poisoned"`, "inspect", "d", "n", "1")
+		"next delivery executes it as attempt 2, and so perhaps twice", "inspect", "d", "n", "--sequence=1")
+	says(t, limited, "", `next delivery 500 "poisoned"`, "inspect", "d", "n", "--sequence=1")
 	says(t, env, "", "No webhook is poisoned. MAX_ATTEMPTS is 0 here.", "poisoned")
 	says(t, limited, "", "timeout poisoned, as the first one", "poisoned")
 	if a, err := r.send(1); err != nil || a.Status != "poisoned" {
@@ -140,7 +141,7 @@ func TestAPoisonedWebhookIsListedWithoutItsLimit(t *testing.T) {
 		says(t, settings, "", "timeout poisoned To have one executed again:", "poisoned")
 		says(t, settings, "",
 			`state poisoned: 1 execution failed or crashed, and it is not executed again next delivery 500 "poisoned"`,
-			"inspect", "d", "n", "1")
+			"inspect", "d", "n", "--sequence=1")
 	}
 }
 
@@ -165,9 +166,9 @@ func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	says(t, env, "", "No webhook is poisoned.", "poisoned")
 	says(t, env, "", "executed", "stats")
 	says(t, env, "", "1 webhook", "forget", "--doubtful", "--before=1ms", "--yes")
-	name := named.FindString(says(t, env, "", "forgotten by a person", "inspect", "d", "n", "1"))
+	name := named.FindString(says(t, env, "", "forgotten by a person", "inspect", "d", "n", "--sequence=1"))
 	says(t, env, "{}", "Resolved", "resolve", name, "--status=200", "--data=-")
-	says(t, env, "", "Forgotten", "forget", "d", "n", "1")
+	says(t, env, "", "Forgotten", "forget", "d", "n", "--sequence=1")
 	if denied := redistest.Do(t, admin, "ACL", "LOG"); denied != "[]" {
 		t.Errorf("they tried what they may not: %s", denied)
 	}

@@ -89,7 +89,7 @@ func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 				return metrics(t, c.url,
 					c.env...)["active_fingerprints"] == 1.
 			})
-			command := exec.Command(program, "forget", "--redis-url", c.url, "d", "n", "1")
+			command := exec.Command(program, "forget", "--redis-url", c.url, "d", "n", "--sequence=1")
 			command.Env = append(os.Environ(), c.env...)
 			if out, err := command.CombinedOutput(); err != nil {
 				t.Errorf("forget: %v: %s", err, out)

@@ -112,7 +112,7 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 					}
 				}
 				if out, err := exec.Command(program, "forget", "--key-prefix", prefix, "--redis-url", all, "d", "n",
-					"1").CombinedOutput(); err != nil {
+					"--sequence=1").CombinedOutput(); err != nil {
 					t.Fatalf("forget: %v: %s", err, out)
 				}
 				eventually(t, "what was forgotten executes again", func() bool {

@@ -423,7 +423,7 @@ func TestBadStartsSayWhy(t *testing.T) {
 		"a redis that is away": {[]string{"--redis-url", "redis://127.0.0.1:1", "--redis-retries", "0"}, 1,
 			"127.0.0.1:1"},
 		"stats without a redis": {[]string{"stats"}, 1, "REDIS_URL"},
-		"a file without keys":   {[]string{"--result-key-file", os.DevNull}, 1, "RESULT_KEY_FILE"},
+		"a file without keys":   {[]string{"--result-key-file", os.DevNull}, 2, "RESULT_KEY_FILE"},
 		"a port that is taken":  {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -463,7 +463,7 @@ func TestStatsOfAnotherPrefixFail(t *testing.T) {
 
 func TestACommandFindsNothing(t *testing.T) {
 	redis := redistest.Start(t).URL()
-	command := exec.Command(program, "inspect", "--redis-url", redis, "d", "n", "-5")
+	command := exec.Command(program, "inspect", "--redis-url", redis, "d", "n", "--sequence=-5")
 	out, _ := command.CombinedOutput()
 	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "no record") {
 		t.Errorf("exit status %d, it says %s", code, out)

@@ -23,9 +23,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // State is a record's first byte.
@@ -92,20 +89,6 @@ func ParseDigest(digits string) (d Digest, err error) {
 	}
 	return d, nil
 }
-
-// Result is what the logic returned and every duplicate gets.
-type Result struct {
-	Status      int    // HTTP status: 2xx, or 4xx for a final refusal
-	ContentType string // any text without control characters
-	Headers     []Header
-	Body        []byte
-
-	// Reconciled says that an earlier attempt had brought it and the backend was only asked: it is counted, not stored.
-	Reconciled bool
-}
-
-// Header is a header that is kept with a result, or handed on with a webhook.
-type Header struct{ Name, Value string }
 
 // Record is a parsed record. Fields that its state does not have are zero.
 type Record struct {
@@ -289,9 +272,6 @@ func (h *header) digest() (d Digest) {
 	return d
 }
 
-// JSON is the content type of nearly every result: naming it here spares the replay path an allocation.
-const JSON = "application/json"
-
 func (h *header) contentType() string {
 	field := h.field()
 	if string(field) == JSON {
@@ -316,95 +296,6 @@ func (h *header) headers() (headers []Header) {
 		}
 	}
 	return headers
-}
-
-// spaces separate fields, so that a field has none; the rest stays as a person reads it.
-var escaper = strings.NewReplacer("%", "%25", " ", "%20")
-
-// Kind returns what a done record says of a result behind its status: the content type and the headers.
-func (r Result) Kind() string {
-	if r.ContentType == JSON && len(r.Headers) == 0 { // nearly every result
-		return JSON
-	}
-	kind := []string{escaper.Replace(r.ContentType)}
-	for _, h := range r.Headers {
-		kind = append(kind, h.Name+":"+escaper.Replace(h.Value))
-	}
-	return strings.Join(kind, " ")
-}
-
-// ParseKind sets the content type and the headers from what Kind returned. Text that Kind does not return is
-// ErrForeign.
-func (r *Result) ParseKind(kind []byte) error {
-	h := header{rest: kind}
-	r.ContentType, r.Headers = h.contentType(), h.headers()
-	if h.err != nil {
-		return fmt.Errorf("%w: %w", ErrForeign, h.err)
-	}
-	return nil
-}
-
-// maxKind leaves room in a header line for all that stands before it.
-const maxKind = maxHeader - 512
-
-// isFinal says whether a result may have a status.
-func isFinal(status int) bool {
-	return 200 <= status && status <= 299 || 400 <= status && status <= 499
-}
-
-// Frames says whether a header, in lower case, is about one message's form or one connection. Accept-Encoding and
-// Content-Encoding are among them since a result is stored without its encodings.
-func Frames(lower string) bool {
-	switch lower {
-	case "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-		"keep-alive", "te",
-		"trailer", "transfer-encoding", "upgrade":
-		return true
-	}
-	return strings.HasPrefix(lower, "proxy-")
-}
-
-// NeverKept says whether a header, in lower case, must not be kept with a result: it is one caller's alone, tells of
-// the moment of one answer, or is written by the gateway.
-func NeverKept(lower string) bool {
-	switch lower {
-	case "age", "authorization", "date", "preference-applied", "retry-after", "set-cookie", "set-cookie2":
-		return true
-	}
-	return Frames(lower) || strings.HasPrefix(lower, "idempotency-")
-}
-
-// Check says what of a result can't be kept in a record.
-func (r Result) Check() error {
-	if err := r.checkFields(); err != nil {
-		return err
-	}
-	if kind := r.Kind(); len(kind) > maxKind {
-		return fmt.Errorf("a result's content type and headers have at most %d bytes, but these %d", maxKind, len(kind))
-	}
-	return nil
-}
-
-// checkFields says which status, content type or header no result has.
-func (r Result) checkFields() error {
-	odd := func(text string) bool {
-		return strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text)
-	}
-	switch {
-	case !isFinal(r.Status):
-		return fmt.Errorf("a result has a status of 2xx, or 4xx for a final refusal, but this has %d", r.Status)
-	case r.ContentType == "" || odd(r.ContentType):
-		return errors.New("a result has a content type without control characters")
-	}
-	for _, h := range r.Headers {
-		switch {
-		case !httpguts.ValidHeaderFieldName(h.Name) || strings.Contains(h.Name, "%") || odd(h.Value):
-			return errors.New("a result's header has a name (an HTTP token without %), and no control characters")
-		case NeverKept(strings.ToLower(h.Name)):
-			return fmt.Errorf("the header %s of a result can't be kept for other callers", h.Name)
-		}
-	}
-	return nil
 }
 
 // Append appends a record's bytes, the same that the script writes. Times are cut to milliseconds.

@@ -14,8 +14,8 @@ import (
 // Engine stands in front of a real Redis and answers chosen commands in its own words, as proxies and other engines do.
 // Every other command is passed on. It is closed with the test.
 type Engine struct {
-	listener net.Listener
-	target   string
+	addr   string
+	target string
 
 	mu     sync.Mutex
 	rules  []rule
@@ -36,36 +36,20 @@ const HangUp = ""
 // NewEngine starts an engine that passes everything on to the Redis at target.
 func NewEngine(t testing.TB, target string) *Engine {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("engine: %v", err)
-	}
-	e := &Engine{listener: l, target: target, conns: make(map[net.Conn]struct{})}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { e.serve(client) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
+	e := &Engine{target: target, conns: make(map[net.Conn]struct{})}
+	e.addr = listen(t, e.serve, func() {
 		e.mu.Lock()
+		defer e.mu.Unlock()
 		e.closed = true
 		for c := range e.conns {
 			_ = c.Close()
 		}
-		e.mu.Unlock()
-		running.Wait()
 	})
 	return e
 }
 
 // Addr returns host:port.
-func (e *Engine) Addr() string { return e.listener.Addr().String() }
+func (e *Engine) Addr() string { return e.addr }
 
 // URL returns a REDIS_URL for the engine.
 func (e *Engine) URL() string { return "redis://" + e.Addr() }

@@ -11,7 +11,7 @@ import (
 
 // Proxy is a TCP proxy before a Redis that can cut off one client. It is closed with the test.
 type Proxy struct {
-	listener net.Listener
+	addr string
 
 	mu      sync.Mutex
 	target  string
@@ -29,35 +29,17 @@ type Proxy struct {
 // NewProxy starts a proxy that passes everything on.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("proxy: %v", err)
-	}
-	p := &Proxy{listener: l, target: target, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{target: target, conns: make(map[net.Conn]struct{})}
 	p.passing = sync.NewCond(&p.mu)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { p.serve(client) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.mu.Lock()
-		p.closed = true
-		p.mu.Unlock()
+	p.addr = listen(t, p.serve, func() {
+		p.set(func() { p.closed = true })
 		p.Cut()
-		running.Wait()
 	})
 	return p
 }
 
 // URL returns a REDIS_URL for the proxy.
-func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
+func (p *Proxy) URL() string { return "redis://" + p.addr }
 
 // Cut closes all connections and refuses new ones.
 func (p *Proxy) Cut() {

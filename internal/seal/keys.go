@@ -39,7 +39,11 @@ const (
 
 var keyID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`) // record.MaxKeyID
 
+// ErrKeyFile says that RESULT_KEY_FILE does not name a usable file of keys. It is a mistake in the configuration.
+var ErrKeyFile = errors.New("not a file of keys")
+
 // Load reads the keys from a file, and warns if every user of the machine can read it. It returns nil for the path "".
+// The error is ErrKeyFile and says what is wrong.
 func Load(path string, log *slog.Logger) (*Keys, error) {
 	if path == "" {
 		return nil, nil //nolint:nilnil // nil Keys are no keys
@@ -53,7 +57,7 @@ func Load(path string, log *slog.Logger) (*Keys, error) {
 		if _, bad := parseSecret(path[strings.LastIndexByte(path, ' ')+1:]); bad == nil {
 			path = hidden // somebody gave the key in place of the path
 		}
-		return nil, fmt.Errorf("RESULT_KEY_FILE is %q: %w", path, err)
+		return nil, fmt.Errorf("RESULT_KEY_FILE is %q, %w: %w", path, ErrKeyFile, err)
 	}
 	if secretfile.Exposed(path) {
 		log.Warn("every user of this machine may read the keys of results: take that right away "+
