@@ -1,4 +1,4 @@
-// Oncegate stands in front of a webhook's business logic: the logic runs once, and every duplicate gets the same answer.
+// Oncegate stands in front of a webhook's business logic. The logic runs once; every duplicate gets the same answer.
 //
 // main reads the configuration, chooses the logic, and runs a gateway before it until a signal comes. README.md shows
 // how to use it, docs/design.md how it works.

@@ -202,7 +202,7 @@ func withVariable(value *kong.Value) string {
 // secretive matches text that may hold a secret in the wrong place (oncegate REDIS_PASSWORD=…).
 var secretive = regexp.MustCompile(`(?i)(password|secret|url|keys?|headers?)=|://`)
 
-// inOurWords removes kong's words around the error of a bad value, and hides secrets of the arguments that kong repeats.
+// inOurWords removes kong's words around the error of a bad value, and hides secrets in arguments that kong repeats.
 func inOurWords(err error, args []string) error {
 	if bad, ok := errors.AsType[badValue](err); ok {
 		return bad

@@ -49,8 +49,8 @@ func TestWhoWins(t *testing.T) {
 		equal(t, mustParse(t, nil, env{"LOCK_TTL": "", "LISTEN": ""}).Config, mustParse(t, nil, nil).Config)
 	})
 	t.Run("no variable sets what is not a setting", func(t *testing.T) {
-		line := mustParse(t, []string{"forget", "d", "n", "1"}, env{"FORCE": "true", "VERSION": "true", "HELP": "true",
-			"JSON": "true"})
+		line := mustParse(t, []string{"forget", "d", "n", "--sequence=1"},
+			env{"FORCE": "true", "VERSION": "true", "HELP": "true", "JSON": "true"})
 		equal(t, line.Forget.Force, false)
 	})
 }
@@ -93,7 +93,9 @@ func TestCommands(t *testing.T) {
 		"forget d n --sequence=-5 --force": {
 			command: "forget", forget: config.Forget{Identity: identity("d", "n", -5), Force: true},
 		},
-		"forget d n --sequence 5":                                   {command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)}},
+		"forget d n --sequence 5": {
+			command: "forget", forget: config.Forget{Identity: identity("d", "n", 5)},
+		},
 		"size --rate 10000 --duplicates 0.5 --bytes 2KiB --cores 4": {command: "size"},
 	} {
 		t.Run("oncegate "+line, func(t *testing.T) {
@@ -120,15 +122,15 @@ func TestTheDoubtfulAreForgottenBeforeAPointInTimeOrSoLongAgo(t *testing.T) {
 
 func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
-		"inspect":                "want DIALOG NODE --sequence=N, or --fingerprint",
-		"inspect d n":            "want DIALOG NODE --sequence=N, or --fingerprint",
-		"inspect d --sequence 1": "want DIALOG NODE --sequence=N, or --fingerprint",
-		"inspect --sequence 1":   "want DIALOG NODE --sequence=N, or --fingerprint",
-		"inspect --fingerprint ab d n --sequence 1":      "not both",
+		"inspect":                                        "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect d n":                                    "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect d --sequence 1":                         "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect --sequence 1":                           "want DIALOG NODE --sequence=N, or --fingerprint",
+		"inspect d n --fingerprint ab":                   "not both",
 		"inspect --fingerprint ab --sequence 1":          "not both",
 		"inspect -7 n --sequence 3":                      "unknown flag -7",
 		"inspect d n 7":                                  "unexpected argument 7",
-		"inspect d n --sequence -5":                      "--sequence needs a value (one that begins with a hyphen: --sequence=VALUE)",
+		"inspect d n --sequence -5":                      "one that begins with a hyphen: --sequence=VALUE",
 		"inspect d n --sequence 007":                     `SEQUENCE is "007": must be a whole number`,
 		"inspect d n --sequence=-0":                      `SEQUENCE is "-0"`,
 		"inspect d n --sequence +7":                      `SEQUENCE is "+7"`,

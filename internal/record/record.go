@@ -1,16 +1,16 @@
-// Package record knows the bytes that Redis holds for a fingerprint, both ways. The script (scripts/idempotency.lua)
-// writes the same form; nobody else does.
+// Package record converts records between their bytes in Redis and Go. Besides it, only the script
+// (scripts/idempotency.lua) writes this form.
 //
-// A record is one line of text and, where it is done, the result's bytes behind it:
+// A record is one line of text. If it is done, the bytes of the result follow:
 //
 //	P1 <attempt> <token> <deadline> <lease> <started> <digest> <doubt> <failures> <past>\n
 //	D1 <attempt> <token> <stored> <ends> <digest> <status> <past> <content type> [<header>:<value> …]\n<result>
 //	S1 <attempt> <token> <stored> <ends> <digest> <status> <past> <key id>\n<sealed result>
 //	F1 <attempt> <token> <failed> <reason> <started> <digest> <doubt> <failures> <verdict> <past>\n
 //
-// The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock, the
-// lease is a length in milliseconds. Doubt is 0 or 1. A failed record's digest and verdict, and every past, may be "-":
-// none. A reader ignores fields behind those that it knows; in a done record, those without a colon.
+// The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock; the
+// lease is a number of milliseconds. Doubt is 0 or 1. The digest and verdict of a failed record, and every past, may be
+// "-" for none. A reader ignores fields after those that it knows; in a done record it ignores those without a colon.
 package record
 
 import (
@@ -28,7 +28,7 @@ import (
 // State is a record's first byte.
 type State byte
 
-// The states of a record. A sealed record is a done one whose result only the owner of a key can read.
+// The states of a record. A sealed record is a done one whose result can be read only with its key.
 const (
 	InProgress State = 'P'
 	Done       State = 'D'
@@ -36,48 +36,49 @@ const (
 	Failed     State = 'F'
 )
 
-// Verdict is why a webhook is not executed again until a person decides: a failed record may have one.
+// Verdict says why a webhook is not executed again until a person decides. A failed record may have one.
 type Verdict string
 
 // The verdicts.
 const (
 	NoVerdict Verdict = ""
-	Poisoned  Verdict = "poisoned" // its executions failed as often as they may
-	Doubtful  Verdict = "doubtful" // an attempt may have had its effect, and nobody knows
+	Poisoned  Verdict = "poisoned" // its executions failed MAX_ATTEMPTS times
+	Doubtful  Verdict = "doubtful" // an attempt may have had its effect
 )
 
-// Expired is the reason of a failed record whose execution never told how it ended: its lease ran out.
+// Expired is the reason of a failed record whose execution never reported its end: its lease ran out.
 const Expired = "expired"
 
 const version = '1'
 
-// maxHeader bounds the header line: what is longer is not ours.
+// maxHeader bounds the line of a record in bytes, its newline included. A value with a longer line is foreign.
 const maxHeader = 4096
 
-// MaxKeyID bounds the bytes of a key's id in a sealed record.
+// MaxKeyID bounds the id of a key in a sealed record, in bytes.
 const MaxKeyID = 32
 
-// Person is the token of a record that a person left behind: a failed one (`oncegate forget`) or a done one
-// (`oncegate resolve`). No execution has it.
+// Person is the token of a record that a person left behind: a failed one (`oncegate forget`) or a done one (`oncegate
+// resolve`). No execution has this token.
 const Person = "-"
 
 // none stands for a field that a record does not have.
 const none = "-"
 
-// ErrForeign says that no version of ours wrote the value.
+// ErrForeign says that no version of Oncegate wrote the value.
 var ErrForeign = errors.New("not a record of oncegate")
 
-// Digest identifies a request body: the first 16 bytes of its SHA-256, or where results are sealed of an HMAC of these.
+// Digest identifies a request body. It is the first 16 bytes of the body's SHA-256 or, if results are sealed, of an
+// HMAC of these bytes.
 type Digest [16]byte
 
-// Hex returns the 32 digits that stand in a record.
+// Hex returns the 32 hex digits in which a record holds the digest.
 func (d Digest) Hex() string {
 	var digits [2 * len(d)]byte
 	hex.Encode(digits[:], d[:])
 	return string(digits[:])
 }
 
-// ParseDigest reads the 32 digits.
+// ParseDigest reads these 32 hex digits.
 func ParseDigest(digits string) (d Digest, err error) {
 	if len(digits) == hex.EncodedLen(len(d)) {
 		_, err = hex.Decode(d[:], []byte(digits))
@@ -93,41 +94,42 @@ func ParseDigest(digits string) (d Digest, err error) {
 // Record is a parsed record. Fields that its state does not have are zero.
 type Record struct {
 	State   State
-	Attempt int64  // 1 for the first execution; 0 only in a failed record whose claim was never answered
-	Token   string // of the execution that wrote it, or Person
+	Attempt int64  // 1 for the first execution; 0 only in the failed record of a claim that was never answered
+	Token   string // token of the execution that wrote the record, or Person
 
 	Deadline time.Time     // in progress: the lease holds until then
 	Lease    time.Duration // in progress: its length when it was written
 	Started  time.Time     // in progress, failed: when this attempt was claimed
 
-	Digest Digest // of the body of the request that is, or was, executed; zero in a failed record that has none
+	Digest Digest // of the body that is, or was, executed; zero in a failed record without one
 
 	Stored time.Time // done
-	Ends   time.Time // done: Redis drops the record then
+	Ends   time.Time // done: when Redis drops the record
 	Result Result    // done; Body aliases the parsed value. Sealed: the status, and the sealed bytes as the body
-	KeyID  string    // sealed: names the key
+	KeyID  string    // sealed: the id of the key that opens the result
 
-	Doubt    bool  // in progress: an attempt before it may have had its effect; failed: or this one
-	Failures int64 // in progress: of the attempts before it; failed: its own too; both since the last forget
+	Doubt    bool  // an earlier attempt may have had its effect; failed: or this attempt
+	Failures int64 // failures and crashes since the last forget; failed: this one included
 
 	FailedAt time.Time // failed
 	Reason   string    // failed: one word, no payload data
 	Verdict  Verdict   // failed
 
-	Past string // the attempts before this one, as Attempts reads them; "": none is known
+	Past string // the attempts before this one, in the form that Attempts reads; "": none is known
 }
 
-// HasResult reports whether the record is a done one, sealed or not.
+// HasResult reports whether the record is done, sealed or not.
 func (r *Record) HasResult() bool { return r.State == Done || r.State == Sealed }
 
-// Forgotten reports whether a person had this record forgotten.
+// Forgotten reports whether a person has made this webhook forgotten.
 func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
 
-// MaxValue is the length of the longest record that any version writes, in bytes: the largest result that a setting
-// allows (64 MiB), the line, and as much again for what sealing adds. The script has the same number.
+// MaxValue bounds the bytes of a record: the largest result that a setting allows (64 MiB), the line, and the same
+// again for what sealing adds. The script has the same number.
 const MaxValue = 64<<20 + 2*maxHeader
 
-// Parse reads a record. The result's body aliases value. What no version of ours wrote is ErrForeign.
+// Parse reads a record. The result's body aliases value. The error is ErrForeign if no version of Oncegate wrote the
+// value.
 func Parse(value []byte) (Record, error) {
 	line, _, found := bytes.Cut(value[:min(len(value), maxHeader)], []byte{'\n'})
 	if !found || len(value) > MaxValue || len(line) < 3 || line[1] != version || line[2] != ' ' {
@@ -146,7 +148,7 @@ func Parse(value []byte) (Record, error) {
 		r.Past = h.optional()
 		r.Result.ContentType, r.Result.Headers = h.contentType(), h.headers()
 		if h.err == nil {
-			h.err = r.Result.checkFields() // what was not checked was not written by us
+			h.err = r.Result.checkFields() // every result that we write was checked
 		}
 	case Sealed:
 		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
@@ -169,7 +171,7 @@ func Parse(value []byte) (Record, error) {
 	return r, nil
 }
 
-// header reads space-separated fields from the left and remembers the first that was not what it should be.
+// header reads the fields of a line from the left, separated by spaces, and remembers the first error.
 type header struct {
 	rest []byte
 	err  error
@@ -190,7 +192,7 @@ func (h *header) fail(what string) {
 	}
 }
 
-// maxInteger is where Lua's numbers stop counting exactly (2^53): the script writes smaller ones only.
+// maxInteger is the number from which Lua does not count exactly (2^53): the script writes only smaller ones.
 const maxInteger = 1 << 53
 
 func (h *header) integer() int64 {
@@ -210,7 +212,7 @@ func (h *header) integer() int64 {
 
 func (h *header) time() time.Time { return time.UnixMilli(h.integer()) }
 
-// maxLength is far above any lease, and a time.Duration holds it.
+// maxLength bounds a length of time. It is far above any lease, and fits into a time.Duration.
 const maxLength = 100 * 365 * 24 * time.Hour
 
 func (h *header) length() time.Duration {
@@ -224,7 +226,7 @@ func (h *header) length() time.Duration {
 
 func (h *header) text() string { return string(h.field()) }
 
-// optional reads a text that may be none: "".
+// optional reads a text, and returns "" if the field is "-".
 func (h *header) optional() string {
 	field := h.field()
 	if string(field) == none {
@@ -288,7 +290,7 @@ func (h *header) unescape(field []byte) string {
 	return text
 }
 
-// headers reads all that is left.
+// headers reads the rest of the line as headers.
 func (h *header) headers() (headers []Header) {
 	for len(h.rest) > 0 && h.err == nil {
 		if name, value, ok := bytes.Cut(h.field(), []byte{':'}); ok {
@@ -298,7 +300,7 @@ func (h *header) headers() (headers []Header) {
 	return headers
 }
 
-// Append appends a record's bytes, the same that the script writes. Times are cut to milliseconds.
+// Append appends a record's bytes, which are the same that the script writes. It cuts times to milliseconds.
 func Append(dst []byte, r Record) []byte {
 	dst = append(dst, byte(r.State), version)
 	dst = appendInteger(dst, r.Attempt)
@@ -337,8 +339,8 @@ func Append(dst []byte, r Record) []byte {
 	return append(dst, r.Result.Body...)
 }
 
-// Kind returns what a done record says of its result behind the past: the content type and the headers, or the id of
-// the key that opens it.
+// Kind returns what follows the past in the line of a done or sealed record: the content type and the headers, or the
+// id of the key.
 func (r *Record) Kind() string {
 	if r.State == Sealed {
 		return r.KeyID

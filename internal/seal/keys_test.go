@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -83,7 +84,7 @@ func TestAKeyFileIsARegularFileOfBoundedSize(t *testing.T) {
 		"a bad line":          {write("bad", "one x", 0o600), "line 1: ", ""},
 		"a pipe":              {pipe, "no regular file", ""},
 		"a folder":            {dir, "a directory", ""},
-		"absent":              {filepath.Join(dir, "absent"), "absent\": no such file", ""},
+		"absent":              {filepath.Join(dir, "absent"), "absent\", not a file of keys: no such file", ""},
 		"a large one":         {write("large", good+strings.Repeat("#\n", 32<<10), 0o600), "larger than 64KiB", ""},
 		"one long line":       {write("long", "#"+strings.Repeat("x", 64<<10-1), 0o600), "it has no key", ""},
 		"the key itself":      {secretOf("1"), `"[hidden]"`, ""},
@@ -94,7 +95,7 @@ func TestAKeyFileIsARegularFileOfBoundedSize(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var logged bytes.Buffer
 			_, err := seal.Load(c.path, slog.New(slog.NewTextHandler(&logged, nil)))
-			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			if errors.Is(err, seal.ErrKeyFile) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 			if (logged.Len() == 0) != (c.logs == "") || !strings.Contains(logged.String(), c.logs) {
