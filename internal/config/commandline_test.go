@@ -149,7 +149,7 @@ func TestACommandLineThatMakesNoSenseIsRefused(t *testing.T) {
 		"stat":                                           `did you mean "stats"`,
 		"--lok-ttl 5s":                                   `did you mean "--lock-ttl"`,
 		"stats --force":                                  "unknown flag --force",
-		"--listen -s3cret":                               "--listen needs a value (one that begins with a hyphen: --listen=VALUE)",
+		"--listen -s3cret":                               "needs a value (one that begins with a hyphen: --listen=VALUE)",
 		"--lock-ttl":                                     "--lock-ttl needs a value",
 		"--redis-url --listen :9000":                     "--redis-url needs a value",
 	} {
