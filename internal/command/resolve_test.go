@@ -115,7 +115,7 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 				"2xx, or 4xx for a final refusal, but this has 500",
 			},
 			"no JSON": {"doubtful", record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{")}, nil,
-				"declared as application/json and is none, 1 bytes"},
+				"declared as application/json but is not valid, 1 bytes"},
 			"a type with control characters": {
 				"doubtful", record.Result{Status: 200, ContentType: "a\nb"}, nil,
 				"content type without control characters",

@@ -79,7 +79,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	says(t, env, "", "state doubtful: nobody knows whether it was done", "inspect", "d", "n", "--sequence=1")
 
 	name := named.FindString(says(t, env, "", "doubtful", "inspect", "d", "n", "--sequence=0"))
-	refusesTo(t, env, "{", 1, "declared as application/json and is none", "resolve", name, "--status", "200",
+	refusesTo(t, env, "{", 1, "declared as application/json but is not valid", "resolve", name, "--status", "200",
 		"--data", "-")
 	says(t, env, `{"found":"out"}`, "Resolved: "+name, "resolve", name, "--status", "200", "--data", "-")
 	file := filepath.Join(t.TempDir(), "result")

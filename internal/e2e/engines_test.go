@@ -73,7 +73,7 @@ func TestARedisThatCanNotServeIsRefusedWithTheReason(t *testing.T) {
 func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 	s := redistest.Start(t)
 	admin := redistest.Client(t, s.Addr())
-	untracked := `level=WARN msg="this redis tells no changes.* reason=.*`
+	untracked := `level=WARN msg="this redis reports no changes.* reason=.*`
 	broken := `level=WARN msg="a sweep broke off".* error=".*NOPERM.*`
 	for name, c := range map[string]struct {
 		url  string
@@ -88,7 +88,7 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 		"HELLO":      {redistest.Start(t, "--rename-command", "HELLO", "").URL(), untracked + "RESP3"},
 		"RESP3":      {s.URL() + "?protocol=2", untracked + "RESP3"},
 		"INFO": {"redis://" + userWith(t, admin, "-info") + s.Addr(),
-			`level=WARN msg="redis tells nothing of its settings \(INFO\)`},
+			`level=WARN msg="redis does not show its settings \(INFO\)`},
 		"SCAN":     {"redis://" + userWith(t, admin, "-scan") + s.Addr(), broken + "'scan'"},
 		"GETRANGE": {"redis://" + userWith(t, admin, "-getrange") + s.Addr(), broken + "'getrange'"},
 		"PTTL":     {"redis://" + userWith(t, admin, "-pttl") + s.Addr(), broken + "'pttl'"},

@@ -200,9 +200,9 @@ func TestWithoutATokenNothingIsSentAndNothingIsTold(t *testing.T) {
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", record.JSON)
 			fmt.Fprint(w, secret)
-		}, "none of OAuth 2.0"},
+		}, "not one of OAuth 2.0"},
 		"no token": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "a=%s", secret) },
-			"none of OAuth 2.0"},
+			"not one of OAuth 2.0"},
 		"the connection ends": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "can't be reached"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
