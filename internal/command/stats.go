@@ -63,7 +63,7 @@ var groups = []group{
 		{1, "rejected", "refusals for good (4xx): stored or, with REJECTED_TTL=0, only told and failed"},
 		{0, "lost_leases", "of running ones, found out that a later one had begun"},
 	}},
-	{"Backend", breaker, nil},
+	{"Backend", backend, nil},
 	{"Redis", history, []row{
 		{0, "settlings", "first starts, failovers, restarts of Redis, FLUSHALL: new work waited for SETTLE"},
 		{0, "restored", "records put back after Redis had forgotten them"},
@@ -78,7 +78,7 @@ var groups = []group{
 }
 
 // besides holds the fields that no row shows: times, and what the script notes about Redis' history.
-var besides = []string{"swept_at", "breaker_open_until", "history", "met_at", "settled_at", "settle"}
+var besides = []string{"swept_at", "breaker_open_until", "pause_until", "history", "met_at", "settled_at", "settle"}
 
 func says(text string) func(map[string]string) string {
 	return func(map[string]string) string { return text }
@@ -93,24 +93,38 @@ func history(metrics map[string]string) string {
 		plain(metrics["history"]))
 }
 
-// breaker tells of the circuit breakers of all replicas: each writes when it opens, and again when a probe failed.
-func breaker(metrics map[string]string) string {
-	until, err := strconv.ParseInt(metrics["breaker_open_until"], 10, 64)
-	switch {
-	case err != nil:
-		return "no circuit breaker has opened"
-	case time.Now().Before(time.Unix(until, 0)):
-		return "CIRCUIT BREAKER OPEN: a replica sends it no requests until " + date(time.Unix(until, 0))
+// backend says whether replicas send requests to the backend. Every replica writes both times: one when its circuit
+// breaker opens or a probe fails, the other when the backend asks for a pause (Retry-After).
+func backend(metrics map[string]string) string {
+	text := breaker(metrics)
+	if until, ok := unixTime(metrics["pause_until"]); ok && time.Now().Before(until) {
+		text += "; IT ASKED FOR A PAUSE: a replica sends it no requests until " + date(until)
 	}
-	return "its circuit breaker is closed, and was last open until " + date(time.Unix(until, 0))
+	return text
+}
+
+func breaker(metrics map[string]string) string {
+	until, ok := unixTime(metrics["breaker_open_until"])
+	switch {
+	case !ok:
+		return "no circuit breaker has opened"
+	case time.Now().Before(until):
+		return "CIRCUIT BREAKER OPEN: a replica sends it no requests until " + date(until)
+	}
+	return "its circuit breaker is closed, and was last open until " + date(until)
+}
+
+func unixTime(text string) (t time.Time, ok bool) {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	return time.Unix(seconds, 0), err == nil
 }
 
 func sweptAt(metrics map[string]string) string {
-	at, err := strconv.ParseInt(metrics["swept_at"], 10, 64)
-	if err != nil {
+	at, ok := unixTime(metrics["swept_at"])
+	if !ok {
 		return "no sweep has ended yet"
 	}
-	return "swept at " + date(time.Unix(at, 0))
+	return "swept at " + date(at)
 }
 
 // ErrNoDeployment says that no gateway has ever counted anything under this KEY_PREFIX.

@@ -103,6 +103,20 @@ func TestStatsTellOfAnOpenBreaker(t *testing.T) {
 	})
 }
 
+func TestStatsTellOfAPauseThatTheBackendAskedFor(t *testing.T) {
+	onEach(t, func(e *engine) {
+		e.count(map[string]string{"pause_until": "99999999999"})
+		if text := e.stats(false); !strings.Contains(text, "Backend: no circuit breaker has opened; "+
+			"IT ASKED FOR A PAUSE: a replica sends it no requests until") {
+			t.Errorf("it prints\n%s", text)
+		}
+		e.count(map[string]string{"pause_until": "1785310000"})
+		if text := e.stats(false); !strings.Contains(text, "Backend: no circuit breaker has opened\n") {
+			t.Errorf("after the pause it prints\n%s", text)
+		}
+	})
+}
+
 func TestStatsAsJSONHasEveryNumberAsANumber(t *testing.T) {
 	onEach(t, func(e *engine) {
 		e.count(map[string]string{

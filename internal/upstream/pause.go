@@ -23,7 +23,7 @@ type pause struct {
 	until  atomic.Int64 // nanoseconds since began, by this process' monotonic clock
 	began  time.Time
 	log    *slog.Logger
-	onTrip func(until time.Time)
+	onHold func(until time.Time)
 }
 
 // hold begins or extends the pause.
@@ -42,7 +42,7 @@ func (p *pause) hold(after time.Duration) {
 				p.log.Warn("the backend asks for a pause (Retry-After): nothing is sent until it is over",
 					"until", p.began.Add(until))
 			}
-			p.onTrip(p.began.Add(until))
+			p.onHold(p.began.Add(until))
 			return
 		}
 	}

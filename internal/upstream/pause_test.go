@@ -81,7 +81,10 @@ func TestAfterThePauseTheBackendIsTriedAgain(t *testing.T) {
 		URL:          resting(t, 429, http.Header{"Retry-After": {"1"}}, &requests),
 		BreakerPause: 10 * time.Millisecond,
 	})
-	h.Gauges(func(string, int64) { trips.Add(1) })
+	h.Gauges(func(field string, _ int64) {
+		equal(t, field, "pause_until")
+		trips.Add(1)
+	})
 	h.fails(t.Context(), webhook(), refused)
 	eventually(t, "it may be tried again", h.admits)
 	h.fails(t.Context(), webhook(), refused)

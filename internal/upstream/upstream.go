@@ -87,12 +87,12 @@ func New(o Options) (*Upstream, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{Options: o, target: target, kept: keepable(o.Keep), transport: newTransport(o.TLS, o.IdleTimeout)}
-	u.pause = &pause{most: maxPauses * o.BreakerPause, began: time.Now(), log: o.Log, onTrip: u.tripped}
+	u.pause = &pause{most: maxPauses * o.BreakerPause, began: time.Now(), log: o.Log, onHold: u.until("pause_until")}
 	if o.OAuth != nil {
 		u.tokens = newTokens(o.OAuth, u.transport)
 	}
 	if o.BreakerFailures > 0 {
-		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, u.tripped)
+		u.breaker = newBreaker(o.BreakerFailures, o.BreakerPause, o.Log, u.until("breaker_open_until"))
 	}
 	return u, nil
 }
@@ -182,13 +182,16 @@ func (u *Upstream) Admit() (wait time.Duration, ok bool) {
 // Asks reports whether the backend is asked what became of an attempt in doubt before anything is sent again.
 func (u *Upstream) Asks() bool { return u.StatusURL != "" }
 
-// Gauges makes set hear of breaker_open_until (Unix seconds): when the breaker opens, also after a probe that failed,
-// and when the backend asks for a pause.
+// Gauges makes two gauges (Unix seconds) known to set. breaker_open_until is written when the breaker opens, also after
+// a probe that failed; pause_until when the backend asks for a pause.
 func (u *Upstream) Gauges(set func(field string, value int64)) { u.setGauge = set }
 
-func (u *Upstream) tripped(until time.Time) {
-	if u.setGauge != nil {
-		u.setGauge("breaker_open_until", until.Unix())
+// until returns a function that writes a gauge of this name.
+func (u *Upstream) until(field string) func(time.Time) {
+	return func(t time.Time) {
+		if u.setGauge != nil {
+			u.setGauge(field, t.Unix())
+		}
 	}
 }
 
