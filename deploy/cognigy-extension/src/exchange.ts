@@ -63,7 +63,6 @@ export function exchange(call: Call, ms: number): Promise<Answer | Silence> {
         }
       });
       response.on("error", lost);
-      response.on("aborted", lost);
       response.on("end", () => {
         const text = Buffer.concat(chunks).toString("utf8");
         end({ code: response.statusCode || 0, headers: response.headers, text });

@@ -193,12 +193,9 @@ function whole(text: unknown): number | null {
   return typeof text === "string" && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** Retry-After is a number of seconds or a date. */
+/** Retry-After is a number of seconds or a date. No gateway asks for more than an hour. */
 function seconds(header: string | undefined): number | null {
-  const number = whole(header);
-  if (number !== null || !header) {
-    return number;
-  }
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? null : Math.max(0, Math.ceil((date - Date.now()) / 1000));
+  const given = whole(header);
+  const number = given === null ? Math.ceil((Date.parse(header || "") - Date.now()) / 1000) : given;
+  return Number.isNaN(number) ? null : Math.min(Math.max(0, number), 3600);
 }

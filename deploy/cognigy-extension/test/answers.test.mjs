@@ -92,6 +92,10 @@ const answers = {
     [gateway.unavailable({ "Retry-After": "3600" })],
     { outcome: "error", status: "unavailable", calls: 1, detail: /not available.*Cache service.*Not before 3600 s/ },
   ],
+  "503 for ever": [
+    [gateway.unavailable({ "Retry-After": "999999999999999" })],
+    { outcome: "error", status: "unavailable", calls: 1, detail: /Not before 3600 s/ },
+  ],
   "503 until a date": [
     [gateway.unavailable({ "Retry-After": new Date(Date.now() + 3_600_000).toUTCString() })],
     { outcome: "error", status: "unavailable", calls: 1, detail: /Not before 3[56]\d\d s/ },
@@ -132,7 +136,7 @@ const answers = {
   ],
   "a success whose headers a proxy dropped": [
     [{ status: 200, body: { status: "cached", data, fingerprint } }],
-    { outcome: "done", status: "replayed", data, fingerprint },
+    { outcome: "done", status: "replayed", replayed: true, data, fingerprint },
   ],
   "processing whose headers a proxy dropped": [
     [
@@ -183,6 +187,10 @@ const answers = {
       }),
     ],
     { outcome: "done", data: { status: "cached", data: 1, fingerprint: fingerprint.replace("0", "1") } },
+  ],
+  "passed through: JSON like the envelope, with more in it": [
+    [gateway.passedThrough(200, "application/json", { status: "cached", data: 1, fingerprint, more: 2 })],
+    { outcome: "done", data: { status: "cached", data: 1, fingerprint, more: 2 } },
   ],
   "passed through: text": [[gateway.passedThrough(200, "text/plain", "42")], { outcome: "done", data: "42" }],
   "passed through: nothing": [[gateway.passedThrough(204, "text/plain", "")], { outcome: "done", data: null }],
@@ -281,6 +289,14 @@ describe("The nodes", { concurrency: true }, () => {
       const waits = requests.map(({ headers }) => Number(headers.prefer.replace("wait=", "")));
       assert.equal(waits[0], 10);
       assert.ok(waits.length > 1 && waits.every((wait, i) => i === 0 || wait < waits[i - 1]), waits.join());
+    });
+
+    test("no more than a call a second, however often it is asked to", async (t) => {
+      for (const hurried of ["0", "-1", undefined]) {
+        const { url, requests } = await serve(t, gateway.processing(409, hurried ? { "Retry-After": hurried } : {}));
+        await callOnce(url);
+        assert.ok(requests.length > 5 && requests.length <= 11, `${requests.length} calls in 12 s`);
+      }
     });
 
     test("a failure again, as often as it may", async (t) => {
@@ -613,7 +629,16 @@ describe("The nodes", { concurrency: true }, () => {
       assert.ok(JSON.stringify(session.context).length < 10_000);
     });
 
-    const foreign = [null, 7, "text", {}, [null], [{ step: "book" }], [{ step: "book", identity: {}, until: 9e15 }]];
+    const identity = { dialogId: "another", nodeId: "book", sequence: 1 };
+    const call = { step: "book", identity, variables: null, fingerprint: null, until: 9e15 };
+    const odd = [
+      { until: "9000000000000000" },
+      { identity: {} },
+      { identity: null },
+      { variables: {} },
+      { fingerprint: 7 },
+    ];
+    const foreign = [null, 7, "text", {}, [null], [{ step: "book" }], ...odd.map((one) => [{ ...call, ...one }])];
     for (const stored of foreign) {
       test(`what somebody else wrote there is no memory: ${JSON.stringify(stored)}`, async (t) => {
         const { url } = await serve(t, gateway.executed(data));
