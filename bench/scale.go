@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -84,8 +83,8 @@ func (b *Bench) preload(ctx context.Context, store *process.Redis, records int) 
 		return 0, err
 	}
 	data := string(load.Data(now.Unix()))
-	head := "D1 1 ABCDEFGHIJKLMNOPQRSTUVWXYZ " + strconv.FormatInt(now.UnixMilli(), 10) + " " +
-		strconv.FormatInt(now.Add(scaleTTL).UnixMilli(), 10) + " 0123456789abcdef0123456789abcdef 200 application/json\n"
+	head := fmt.Sprintf("D1 1 oncegate-7d9f8c6b5-x2k4z~DFJRGK2H~1a J5M7wq12-hi4nBTZlZPAAw %d %d 200 - -\n",
+		now.UnixMilli(), scaleTTL.Milliseconds())
 	writer := redis.NewClient(&redis.Options{Addr: store.Address})
 	for written := 0; written < records; {
 		pipeline := writer.Pipeline()

@@ -17,34 +17,50 @@ func TestWhatIsJustPastABoundIsForeign(t *testing.T) {
 	const (
 		two53   = 1 << 53
 		century = 100 * 365 * 24 * 60 * 60 * 1000
-		digits  = "00000000000000000000000000000000"
+		digits  = "AAAAAAAAAAAAAAAAAAAAAA"
 	)
 	far := time.Now().Add(time.Hour).UnixMilli()
-	progress := func(attempt, deadline, lease, started int64) string {
-		return fmt.Sprintf("P1 %d t %d %d %d %s 0 0 -\n", attempt, deadline, lease, started, digits)
+	progress := func(attempt, renewed, lease, started int64) string {
+		return fmt.Sprintf("P1 %d t %s %d %d %d 0 0 -\n", attempt, digits, renewed, lease, started)
+	}
+	done := func(stored, lives int64) string {
+		return fmt.Sprintf("D1 1 t %s %d %d 200 - text/plain\n{}", digits, stored, lives)
+	}
+	failed := func(failed, started int64) string {
+		return fmt.Sprintf("F1 1 t %s %d error %d 0 0 - -\n", digits, failed, started)
 	}
 	headOf := func(bytes int) string {
-		before, after := "P1 1 t ", fmt.Sprintf("%d 60000 1 %s 0 0 - ", far, digits)
-		return before + after + strings.Repeat("x", bytes-len(after)) + "\n"
+		before := progress(1, far, 60_000, 1)
+		return strings.TrimSuffix(before, "\n") + " " + strings.Repeat("x", bytes-len(before)-1) + "\n"
 	}
 	onEach(t, func(t *testing.T, e *engine) {
 		for _, c := range []struct {
 			bound        string
 			within, past string
+			found        scripts.Verdict
 		}{
-			{"an attempt", progress(two53-1, far, 60_000, 1), progress(two53, far, 60_000, 1)},
-			{"a deadline", progress(1, two53-1, 60_000, 1), progress(1, two53, 60_000, 1)},
-			{"a lease", progress(1, far, century, 1), progress(1, far, century+1, 1)},
-			{"a beginning", progress(1, far, 60_000, two53-1), progress(1, far, 60_000, two53)},
-			{"a line", headOf(4000), headOf(4200)},
+			{"an attempt", progress(two53-1, far, 60_000, 1), progress(two53, far, 60_000, 1), scripts.InProgress},
+			{"a renewal", progress(1, two53-1, 60_000, 1), progress(1, two53, 60_000, 1), scripts.InProgress},
+			{"a lease", progress(1, far, century, 1), progress(1, far, century+1, 1), scripts.InProgress},
+			{"a beginning", progress(1, far, 60_000, two53-1), progress(1, far, 60_000, two53), scripts.InProgress},
+			{"a line", headOf(4096), headOf(4097), scripts.InProgress},
+			{"a result's beginning", done(two53-1, 1), done(two53, 1), scripts.Done},
+			{"a result's life", done(1, century), done(1, century+1), scripts.Done},
+			{"a failure", failed(two53-1, 1), failed(two53, 1), scripts.Free},
 		} {
 			e.do("SET", key, c.within)
-			if a := e.run(lookOp(key, true)); a.Verdict != scripts.InProgress {
+			if a := e.run(lookOp(key, true)); a.Verdict != c.found {
 				t.Errorf("%s just within its bound: %+v", c.bound, a)
+			}
+			if _, err := record.Parse([]byte(c.within)); err != nil {
+				t.Errorf("%s just within its bound: %v", c.bound, err)
 			}
 			e.do("SET", key, c.past)
 			if a := e.run(lookOp(key, true)); a.Verdict != scripts.Foreign {
 				t.Errorf("%s just past its bound: %+v", c.bound, a)
+			}
+			if _, err := record.Parse([]byte(c.past)); err == nil {
+				t.Errorf("%s just past its bound is read", c.bound)
 			}
 		}
 	})
@@ -137,7 +153,7 @@ func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
 	e.run(failOp(key, 1, "ours", "unknown", false))
 	e.settle = time.Minute
 	found := record.Record{State: record.Done, Attempt: 1, Digest: digest, Result: result}
-	if a := e.run(scripts.Resolve(key, found, ttl)); a.Verdict != scripts.Settling || e.recordOf().State != record.Failed {
+	if a := e.run(scripts.Resolve(key, found)); a.Verdict != scripts.Settling || e.recordOf().State != record.Failed {
 		t.Errorf("%+v, and %+v stands", a, e.recordOf())
 	}
 }
@@ -146,20 +162,22 @@ func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
 func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 	e := onReal(t)
 	e.claim("done")
-	e.run(storeOp(key, 1, "done", digest, result, ttl))
+	e.run(storeOp(key, 1, "done", digest, result))
 	judged, failing := key+"judged", key+"failing"
 	e.run(claimOp(judged, "a", true, digest, false))
 	e.run(failOp(judged, 1, "a", "error", false))
 	e.run(claimOp(failing, "a", true, digest, false))
-	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
-		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL, MaxAttempts: 1,
+	e.maxAttempts = 1
+	call := scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, Classes: []scripts.Class{e.class()},
 		Acks: 1, Timeout: 300 * time.Millisecond,
 		Ops: []scripts.Op{
 			claimOp(key, "b", true, digest, false), claimOp(key+"new", "b", true, digest, false),
-			claimOp(judged, "b", true, digest, false), storeOp(key+"lost", 1, "b", digest, result, ttl),
+			claimOp(judged, "b", true, digest, false), storeOp(key+"lost", 1, "b", digest, result),
 			scripts.Forget(key, false), failOp(failing, 1, "a", "error", false),
 		},
-	})
+	}
+	reply, err := call.Run(context.Background(), e.client)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,10 +230,11 @@ func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
 func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
 	e := onReal(t)
 	e.do("SCRIPT", "FLUSH")
-	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
-		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, TTL: ttl, DoubtTTL: doubtTTL,
+	call := scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, Classes: []scripts.Class{e.class()},
 		Acks: 1, Timeout: 300 * time.Millisecond, Ops: []scripts.Op{failOp(key, 1, "t", "error", false)},
-	})
+	}
+	reply, err := call.Run(context.Background(), e.client)
 	if err != nil || reply.Answers[0].Verdict != scripts.Failed {
 		t.Errorf("%+v, error %v", reply, err)
 	}
@@ -225,7 +244,7 @@ func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
 func TestAHistoryThatCannotBeNotedReplaysNothing(t *testing.T) {
 	e := onReal(t)
 	e.claim("ours")
-	e.run(storeOp(key, 1, "ours", digest, result, ttl))
+	e.run(storeOp(key, 1, "ours", digest, result))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	e.settle = time.Second
 	if a := e.run(lookOp(key, true)); a.Verdict != scripts.Error {
@@ -256,7 +275,7 @@ func TestAValueThatIsLongerThanAnyRecordIsForeign(t *testing.T) {
 func TestATokenIsNotTakenForOneThatBeginsAlike(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.claim("ours-12")
-		a := e.run(storeOp(key, 1, "ours-1", digest, result, ttl))
+		a := e.run(storeOp(key, 1, "ours-1", digest, result))
 		if a.Verdict != scripts.Restored || e.metrics()["restored"] != "1" {
 			t.Errorf("%+v, counted %v", a, e.metrics())
 		}
@@ -266,7 +285,7 @@ func TestATokenIsNotTakenForOneThatBeginsAlike(t *testing.T) {
 func TestAStoreOfAFirstAttemptIsCounted(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		for range 3 {
-			e.call(scripts.Flush{}, claimOp(key, "a", true, digest, false), storeOp(key, 1, "a", digest, result, ttl))
+			e.call(scripts.Flush{}, claimOp(key, "a", true, digest, false), storeOp(key, 1, "a", digest, result))
 		}
 		if m := e.metrics(); m["executed"] != "1" || m["stored"] != "1" {
 			t.Errorf("counted %v", m)

@@ -25,12 +25,15 @@ func TestTheFirstFormIsUnderstoodForEver(t *testing.T) {
 			"done-again":     {Verdict: scripts.Done},
 			"done-text":      {Verdict: scripts.Done},
 			"done-headers":   {Verdict: scripts.Done},
-			"sealed":         {Verdict: scripts.Done},
-			"failed":         {Verdict: scripts.Claimed, Attempt: 4, Doubt: true, Before: "timeout"},
-			"failed-again":   {Verdict: scripts.Claimed, Attempt: 4, Before: "error", Failures: 2},
-			"expired":        {Verdict: scripts.Poisoned},
-			"abandoned":      {Verdict: scripts.Claimed, Attempt: 1, Before: "unanswered"},
-			"forgotten":      {Verdict: scripts.Claimed, Attempt: 5, Before: "forgotten"},
+			"done-dash":      {Verdict: scripts.Done},
+
+			"done-json-headers": {Verdict: scripts.Done},
+			"sealed":            {Verdict: scripts.Done},
+			"failed":            {Verdict: scripts.Claimed, Attempt: 4, Doubt: true, Before: "timeout"},
+			"failed-again":      {Verdict: scripts.Claimed, Attempt: 4, Before: "error", Failures: 2},
+			"expired":           {Verdict: scripts.Poisoned},
+			"abandoned":         {Verdict: scripts.Claimed, Attempt: 1, Before: "unanswered"},
+			"forgotten":         {Verdict: scripts.Claimed, Attempt: 5, Before: "forgotten"},
 		} {
 			value, err := os.ReadFile(filepath.Join(form1, name))
 			if err != nil {
@@ -45,7 +48,7 @@ func TestTheFirstFormIsUnderstoodForEver(t *testing.T) {
 				t.Errorf("%s: %+v, want %+v", name, got, want)
 			}
 		}
-		if files, err := filepath.Glob(filepath.Join(form1, "*")); err != nil || len(files) != 12 {
+		if files, err := filepath.Glob(filepath.Join(form1, "*")); err != nil || len(files) != 14 {
 			t.Errorf("%d golden files, %v", len(files), err)
 		}
 	})
@@ -57,7 +60,7 @@ func TestAnotherFormIsNamedAndLeftAsItIs(t *testing.T) {
 			e.do("SET", key, value, "PX", "500000")
 			for _, op := range []scripts.Op{
 				claimOp(key, "next", true, record.Digest{}, false), lookOp(key, true), failOp(key, 1, "next", "error", false),
-				storeOp(key, 1, "next", record.Digest{}, result, ttl), renewOp(key, 1, "next", record.Digest{}),
+				storeOp(key, 1, "next", record.Digest{}, result), renewOp(key, 1, "next", record.Digest{}),
 			} {
 				if got := e.run(op); got.Verdict != scripts.Foreign || got.Text != form {
 					t.Errorf("%q: %+v", value, got)

@@ -1,40 +1,52 @@
 -- The one script on the request path: a list of operations on records, done atomically, with all counters in the
 -- same call. docs/design.md has the table of operations and why they are safe; this head has the call.
 --
--- KEYS[1]    metrics hash: counters, and the history of this Redis (fields history, met_at, settled_at, settle)
+-- KEYS[1]    metrics hash: counters, and in its field history the history of this Redis
 -- KEYS[2]    number of the last counter flush of the calling process
 -- KEYS[3..]  the record of operation 1, 2, … (the same key may come again)
 --
 -- ARGV[1]    number of this call's form: 1
 -- ARGV[2]    SETTLE, ms; 0: no settling, and INFO is not asked for
 -- ARGV[3]    LOCK_TTL, ms: the lease that a claim or a renewal gets
--- ARGV[4]    RESULT_TTL, ms: how long a record lives from its last write
--- ARGV[5]    MAX_ATTEMPTS: a webhook whose executions failed that often is not executed any more; 0: no limit
--- ARGV[6]    IN_DOUBT: 1 for stop, 0 for execute
--- ARGV[7]    DOUBT_TTL, ms: how long verdicts live and, with stop, every record in progress or in doubt
--- ARGV[8]    number of the counter flush that rides on this call; 0: none
--- ARGV[9]    how many counters it has, then each as field, increment
--- then the operations, each a name and its arguments:
---   claim    token, first, digest, reject, ask
+-- ARGV[4]    number of the counter flush that rides on this call; 0: none
+-- ARGV[5]    number of classes; a class is the settings that its operations go by, in two arguments:
+--              RESULT_TTL, ms: how long a record lives from its last write
+--              "<IN_DOUBT><counters> <DOUBT_TTL> <REJECTED_TTL> <MAX_ATTEMPTS>"
+--              IN_DOUBT       1 for stop, 0 for execute
+--              counters       transitions are counted under this text and their name too; -: only under their name
+--              DOUBT_TTL      ms: how long verdicts live and, with stop, every record in progress or in doubt
+--              REJECTED_TTL   ms: how long a result with a status of 4xx lives
+--              MAX_ATTEMPTS   a webhook whose executions failed that often is not executed any more; 0: no limit
+-- then, with a flush, its counters: "field increment field increment …"
+-- then the operations. The first argument of each begins with its letter and the three digits of its class; the fields
+-- of a record in it have the spaces around them that they have there:
+--   claim    c<class><first><reject><ask> <token> <digest>␠
 --              first = 1: a request's first look, so that a result found is counted here
---              digest: of the body that would be executed
 --              reject = 1: no other body after an attempt in doubt
 --              ask = 1: the logic finds out what became of an attempt in doubt before it acts
---   look     first, ask                as claim, but nothing is claimed
---   renew    attempt, token, digest, doubt, failures     doubt and failures as the claim told them
---   store    attempt, token, TTL in ms, state, digest, status, kind, result
+--              digest: of the body that would be executed
+--   look     l<class><first><reject><ask>    as claim, but nothing is claimed
+--   renew    r<class> <attempt> <token> <digest> <doubt> <failures>   doubt and failures as the claim told them
+--   store    s<class><status><state> <attempt> <token> <digest>␠   and two more arguments: kind, result
 --              state: D, or S where the result is sealed
 --              kind: content type and headers, as fields of a record; of a sealed result the id of its key
---   restore  record                    a done or failed record, verbatim
---   fail     attempt, token, reason, digest, doubt, failures     as renew; attempt 0: a claim whose reply never came
---   forget   force, attempt            force = 1: also while it runs
---              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
---   resolve  attempt, TTL in ms, state, digest, status, kind, result
+--   resolve  v<class><status><state> <attempt> <digest>   and two more: kind, result
 --              a person found out what became of the attempt that stands
+--   restore  p<class>   and one more: a done or failed record, verbatim
+--   fail     f<class> <attempt> <token> <digest or -> <reason> <doubt> <failures>
+--              doubt and failures as renew; attempt 0: a claim whose reply never came
+--   forget   x<class> <force> <attempt>
+--              force = 1: also while it runs
+--              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
+--   announce a<class>   writes the time at a key of its own, so that who tracks that key learns of a forget
 --
--- Reply: { history ('' if none could be noted), ms it was met, ms now, ms left of settling, flush taken (1) or not (0),
--- transitions counted (1) or not (0: Redis is full), answer 1, answer 2, … }
+-- Reply: { history ('' if none could be noted) and the ms it was met, ms now, ms left of settling, 1 if the flush was
+-- taken + 2 if the transitions were counted (not where Redis is full), answer 1, answer 2, … }. Where every claim is
+-- answered 1 and every store 2, and there is nothing else, the answers are left out.
 -- Answers:
+--   1                            claimed: run attempt 1, the first one
+--   2                            stored
+--   3                            renewed
 --   { 'claimed', attempt, doubt, failures, before }
 --                                run it. doubt = 1: an earlier attempt may have had its effect. failures: of attempts
 --                                before it. before: how the last one ended, 'expired' after a takeover, '' if none did
@@ -46,7 +58,7 @@
 --   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
 --   { 'cancelled' }              this token was failed before
 --   { 'settling', ms left }      decide nothing yet
---   { 'renewed' }, { 'stored' }, { 'forgotten' }, { 'resolved' }
+--   { 'forgotten' }, { 'resolved' }, { 'announced' }
 --   { 'failed', record }         what stands now
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
 --   { 'refused', record }        another attempt stands, or the caller's own has a verdict; to a forget or a resolve:
@@ -66,73 +78,104 @@
 -- and puts back what the caller knows. Every operation may be repeated: under the same token it finds its own work,
 -- says so, and counts it once. A verdict stands at the attempt that it judges and under its token, so that only the
 -- owner of that token may still bring the result. Time is this Redis' own.
+--
+-- Why it is written this way. Redis runs the text anew for each call. To make a function, to format a number and to
+-- match a pattern each cost half of a command. So what nearly every call has, claims of webhooks that have no record
+-- and stores of attempts that are in progress still, is decided in the loop at the end, with none of these. All else
+-- is in define, which is called when the first operation needs it, and which gets what it needs as arguments: a
+-- function that closes over locals costs, each time it is made, as much as all of them.
 
-local call, try = redis.call, redis.pcall
-local KEYS, ARGV, format = KEYS, ARGV, string.format -- a global is looked up anew each time
+local call, try, type = redis.call, redis.pcall, type
+local KEYS, ARGV = KEYS, ARGV -- a global is looked up anew each time
+local byte, find, sub = string.byte, string.find, string.sub
 if ARGV[1] ~= '1' then return redis.error_reply('ERR oncegate: this script takes calls of form 1') end
 
-local METRICS, FLUSHED = KEYS[1], KEYS[2]
-local SETTLE, LEASE, TTL, MAX_ATTEMPTS = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local STOP, DOUBT_TTL = ARGV[6] == '1', ARGV[7]
-local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
-local MOST_HEAD = 4096 -- bytes of a record's line: a longer one is not ours
-local MOST_PAST = 352 -- bytes of it, so that what stands around it has room in the line
-local MOST_REPLICA = 40 -- bytes of a replica's name
-local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease is longer
-local DAY = 24 * 60 * 60 * 1000
-local PERSON = '-' -- the token of who forgets or resolves
-
--- Redis prints large numbers as 1.7e+12; every integer that leaves Lua as text goes through here.
-local function int(n)
-  return format('%.0f', n)
-end
+local METRICS = KEYS[1]
 
 local clock = call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local now_text = clock[1] .. sub('00000' .. clock[2], -6, -4) -- ms
 
--- Counters of transitions, written once at the end.
-local counts = {}
-local function count(field)
-  counts[field] = (counts[field] or 0) + 1
+-- The history that was met last, as "<id> <ms it was met>" with an id of 40 digits and 13 of the time. Behind these
+-- stands, until Redis has settled, " <ms of its end> <SETTLE>".
+local decides, noted, server = true, '', nil
+if ARGV[2] ~= '0' then
+  noted, server = call('HGET', METRICS, 'history') or '', call('INFO', 'replication')
+  decides = #noted == 54 and find(server, 'master_replid:' .. sub(noted, 1, 40), 1, true)
 end
 
--- A write that Redis refuses (full, read-only, too few replicas) is an answer of its operation, not of the call.
-local function refusal(reply)
-  if type(reply) == 'table' and reply.err then return { 'error', reply.err } end
-end
+-- define makes all operations. noted and server are what the metrics hash and INFO say of the history. counts gets the
+-- transitions that are to be counted.
+local function define(now_text, noted, server, counts)
+  local call, try, type = redis.call, redis.pcall, type
+  local KEYS, ARGV, format = KEYS, ARGV, string.format
+  local find, match, sub = string.find, string.match, string.sub
+  local METRICS, SETTLE, LEASE, now = KEYS[1], tonumber(ARGV[2]), ARGV[3], tonumber(now_text)
+  local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
+  local MOST_HEAD = 4096 -- bytes of a record's line, with its end: a longer one is not ours
+  local MOST_PAST = 352 -- bytes of it, so that what stands around it has room in the line
+  local MOST_REPLICA = 40 -- bytes of a replica's name
+  local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease and no result is longer
+  local DAY = 24 * 60 * 60 * 1000
+  local PERSON = '-' -- the token of who forgets or resolves
+  local STORED, RENEWED = 2, 3
 
--- ---------------------------------------------------------------------------------------------------- history ----
+  -- What the operation's class says.
+  local class, TTL, DOUBT_TTL, REJECTED_TTL, MAX_ATTEMPTS, STOP, COUNTERS
 
--- The history that was met last, and until when nothing new is decided. If the server has another history, that one is
--- noted, and settling begins.
-local history, met, settled, unsettled = '', 0, 0, nil
-if SETTLE > 0 then
-  local known = call('HMGET', METRICS, 'history', 'met_at', 'settled_at', 'settle')
-  local server = string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
-  if known[1] == server then
-    history, met, settled = known[1], tonumber(known[2]) or 0, tonumber(known[3]) or 0
-    -- A clock that was stepped back must not settle for ever: the bound is the writer's.
-    if settled > now + 5 * math.min(tonumber(known[4]) or 0, DAY) then settled = 0 end
-  else
-    unsettled = refusal(try('HSET', METRICS, 'history', server, 'met_at', int(now), 'settled_at', int(now + SETTLE),
-      'settle', int(SETTLE)))
-    if not unsettled then
-      history, met, settled = server, now, now + SETTLE
-      count('settlings')
+  local function enter(name)
+    local at = 6 + 2 * tonumber(name)
+    local stop, counters, doubt_ttl, rejected_ttl, most = match(ARGV[at + 1], '^([01])(%S+) (%d+) (%d+) (%d+)')
+    class, TTL, DOUBT_TTL, REJECTED_TTL, MAX_ATTEMPTS = name, ARGV[at], doubt_ttl, rejected_ttl, tonumber(most)
+    STOP, COUNTERS = stop == '1', counters ~= '-' and counters
+  end
+
+  -- Redis prints large numbers as 1.7e+12; every integer that leaves Lua as text goes through here.
+  local function int(n)
+    return format('%.0f', n)
+  end
+
+  local function count(name)
+    counts[name] = (counts[name] or 0) + 1
+    if COUNTERS then counts[COUNTERS .. name] = (counts[COUNTERS .. name] or 0) + 1 end
+  end
+
+  -- A write that Redis refuses (full, read-only, too few replicas) is an answer of its operation, not of the call.
+  local function refusal(reply)
+    if type(reply) == 'table' and reply.err then return { 'error', reply.err } end
+  end
+
+  -- --------------------------------------------------------------------------------------------------- history ----
+
+  -- Until settled nothing new is decided. If the server has another history than was noted, that one is noted, and
+  -- settling begins.
+  local history, met, settled, unsettled = '', 0, 0, nil
+  local function note(tail)
+    return refusal(try('HSET', METRICS, 'history', history .. tail))
+  end
+  local function note_settling()
+    return note(' ' .. int(settled) .. ' ' .. int(SETTLE))
+  end
+  if SETTLE > 0 then
+    local id = match(server, 'master_replid:(%w+)') or ''
+    local known, since, rest = match(noted, '^(%w+) (%d+)(.*)$')
+    if known == id then
+      history, met = known .. ' ' .. since, tonumber(since)
+      local ends, settle = match(rest, '^ (%d+) (%d+)$')
+      settled = tonumber(ends) or 0
+      -- A clock that was stepped back must not settle for ever: the bound is the writer's.
+      if settled > now + 5 * math.min(tonumber(settle) or 0, DAY) then settled = 0 end
+      if rest ~= '' and settled <= now then note('') end
+    else
+      history, met, settled = id .. ' ' .. now_text, now, now + SETTLE
+      unsettled = note_settling()
+      if unsettled then
+        history, settled = '', 0
+      else
+        count('settlings')
+      end
     end
   end
-end
 
-local now_text, lease_end = int(now), int(now + LEASE)
-local PROGRESS_TTL = STOP and DOUBT_TTL or TTL
-local first_lease = ' ' .. lease_end .. ' ' .. ARGV[3] .. ' ' .. now_text .. ' '
-
-local BEGUN, STORED = { 'claimed', 1, 0, 0, '' }, { 'stored' }
-
--- define makes the operations. Redis runs a script's text anew for each call, and to make some thirty functions costs
--- as much as a claim. Nearly all calls have only claims that find nothing and stores of a first attempt, which are
--- decided without them (at the end).
-local function define()
   -- settling returns the answer that claims, stores and forgets get while Redis settles, whatever stands at their
   -- keys. It returns nil otherwise.
   local function settling()
@@ -145,14 +188,15 @@ local function define()
     count('restored')
     if settled > now then
       settled = math.min(now + SETTLE, met + 5 * SETTLE)
-      try('HSET', METRICS, 'settled_at', int(settled))
+      note_settling()
     end
   end
 
-  -- ----------------------------------------------------------------------------------------------------- record ----
+  -- ---------------------------------------------------------------------------------------------------- record ----
 
+  -- A digest is 16 bytes as 22 characters of base64url, of whose last one two bits count.
   local function is_digest(text)
-    return text and #text == 32 and not string.find(text, '%X')
+    return #text == 22 and find(text, '^[%w_-]+[AQgw]$')
   end
 
   -- number returns what digits say, or nil where Lua would not count exactly.
@@ -161,32 +205,44 @@ local function define()
     return n and n < 2 ^ 53 and n or nil
   end
 
+  -- length returns what digits say of a length of time in ms, or nil where it is longer than any.
+  local function length(digits)
+    local n = number(digits)
+    return n and n <= CENTURY and n or nil
+  end
+
   -- parse returns a record's head, or nil where no version of ours wrote the value. A sealed result is a done one.
   local function parse(value)
-    local state, attempt, token, rest = string.match(value, '^([PDSF])1 (%d+) (%S+) ([^\n]*)\n')
-    if not state or #rest > MOST_HEAD or not number(attempt) then return nil end
+    local line = #value > MOST_HEAD and sub(value, 1, MOST_HEAD) or value
+    local state, attempt, token, digest, rest = match(line, '^([PDSF])1 (%d+) (%S+) (%S+) ([^\n]*)\n')
+    if not state or not number(attempt) then return nil end
     local r = { state = state, attempt = tonumber(attempt), token = token, value = value, failures = 0 }
+    if is_digest(digest) then
+      r.digest = digest
+    elseif state ~= 'F' or digest ~= '-' then -- a claim that was never answered, or a forget, may have none
+      return nil
+    end
     if state == 'P' then
-      local deadline, lease, started, digest, doubt, failures, past =
-        string.match(rest, '^(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%S+)')
-      if not deadline or not is_digest(digest) then return nil end
-      r.deadline, r.lease, r.started, r.digest = number(deadline), number(lease), started, digest
+      local renewed, lease, started, doubt, failures, past =
+        match(rest, '^(%d+) (%d+) (%d+) ([01]) (%d+) (%S+)')
+      if not renewed then return nil end
+      r.renewed, r.lease, r.started = number(renewed), length(lease), started
       r.doubt, r.failures, r.past = doubt, number(failures), past
-      if not (r.deadline and r.lease) or r.lease > CENTURY then return nil end
+      if not (r.renewed and r.lease) then return nil end
+      r.deadline = r.renewed + r.lease
     elseif state == 'F' then
-      local digest, failures, verdict
-      r.ended, r.reason, r.started, digest, r.doubt, failures, verdict, r.past =
-        string.match(rest, '^(%d+) (%S+) (%d+) (%S+) ([01]) (%d+) (%S+) (%S+)')
-      if not r.ended then return nil end
-      if is_digest(digest) then r.digest = digest end -- a claim that was never answered, or a forget, may have none
+      local failures, verdict
+      r.ended, r.reason, r.started, r.doubt, failures, verdict, r.past =
+        match(rest, '^(%d+) (%S+) (%d+) ([01]) (%d+) (%S+) (%S+)')
+      if not r.ended or not number(r.ended) then return nil end
       if verdict ~= '-' then r.verdict = verdict end -- it is the word of an answer
       if not (verdict == '-' or verdict == 'poisoned' or verdict == 'doubtful') then return nil end
       r.failures = number(failures)
     else
-      local stored, ends
-      stored, ends, r.digest, r.past = string.match(rest, '^(%d+) (%d+) (%S+) %d+ (%S+) ')
-      if not ends or not number(ends) then return nil end
-      r.state, r.started, r.ended, r.ends = 'D', stored, stored, number(ends)
+      local stored, lives
+      stored, lives, r.past = match(rest, '^(%d+) (%d+) %d+ (%S+) ')
+      if not stored or not number(stored) or not length(lives) then return nil end
+      r.state, r.started, r.ended, r.ends = 'D', stored, stored, stored + lives
     end
     if not (number(r.started) and r.failures) or #r.past > MOST_PAST then return nil end
     return r
@@ -195,7 +251,7 @@ local function define()
   local NOTHING = { state = 'nothing', attempt = 0, failures = 0, doubt = '0', past = '-' }
 
   local function foreign(value)
-    return { 'foreign', type(value) == 'string' and string.match(value, '^[PDSF](%d+) ') or '' }
+    return { 'foreign', type(value) == 'string' and match(value, '^[PDSF](%d+) ') or '' }
   end
 
   -- No record is longer: record.MaxValue in Go. What is must not go out in a reply.
@@ -206,7 +262,7 @@ local function define()
     local value = try('GET', key)
     if not value then return NOTHING end
     if type(value) == 'table' then
-      if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, foreign() end
+      if find(value.err, 'WRONGTYPE', 1, true) then return nil, foreign() end
       return nil, refusal(value)
     end
     local r = #value <= MAX_VALUE and parse(value)
@@ -222,30 +278,30 @@ local function define()
   -- four are kept.
   local function past_of(r, how, ended)
     if r.attempt == 0 then return r.past end
-    local replica = string.sub(string.match(r.token, '^(.-)~') or '-', 1, MOST_REPLICA)
+    local replica = sub(match(r.token, '^(.-)~') or '-', 1, MOST_REPLICA)
     local line = int(r.attempt) .. ',' .. r.started .. ',' .. ended .. ',' .. how .. ',' .. replica
     local past = r.past == '-' and line or r.past .. ';' .. line
-    if #past > MOST_PAST then past = string.match(string.sub(past, -MOST_PAST), ';(.*)$') or '-' end
-    return string.match(past, '([^;]*;[^;]*;[^;]*;[^;]*)$') or past
+    if #past > MOST_PAST then past = match(sub(past, -MOST_PAST), ';(.*)$') or '-' end
+    return match(past, '([^;]*;[^;]*;[^;]*;[^;]*)$') or past
   end
 
   -- write_progress leaves a record in progress: r's, which is one or gets to be one. Its digest, doubt ('0' or '1'),
-  -- failures (of attempts before it), past and started are in r.
-  local function write_progress(key, attempt, token, deadline, lease, r)
-    return write(key, PROGRESS_TTL, 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. deadline .. ' ' .. lease .. ' ' ..
-      r.started .. ' ' .. r.digest .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' .. r.past .. '\n')
+  -- failures (of attempts before it), past and started are in r. The lease is one in ms from renewed.
+  local function write_progress(key, attempt, token, renewed, lease, r)
+    return write(key, STOP and DOUBT_TTL or TTL, 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. r.digest .. ' ' ..
+      renewed .. ' ' .. lease .. ' ' .. r.started .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' .. r.past .. '\n')
   end
 
   -- write_lease leaves one with a new lease.
   local function write_lease(key, attempt, token, r)
-    return write_progress(key, attempt, token, lease_end, ARGV[3], r)
+    return write_progress(key, attempt, token, now_text, LEASE, r)
   end
 
   -- write_failed leaves a failed record and returns its value, or nil and why it could not. r has its started, digest,
   -- doubt, failures, verdict and past.
   local function write_failed(key, attempt, token, reason, r)
-    local value = 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. (r.ended or now_text) .. ' ' .. reason .. ' ' ..
-      (r.started or now_text) .. ' ' .. (r.digest or '-') .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' ..
+    local value = 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. (r.digest or '-') .. ' ' .. (r.ended or now_text) ..
+      ' ' .. reason .. ' ' .. (r.started or now_text) .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' ..
       (r.verdict or '-') .. ' ' .. r.past .. '\n'
     local refused = write(key, (r.verdict or STOP and r.doubt == '1') and DOUBT_TTL or TTL, value)
     if refused then return nil, refused end
@@ -310,17 +366,21 @@ local function define()
     end
     if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
       r.deadline = now + r.lease
-      local refused = write_progress(key, r.attempt, r.token, int(r.deadline), int(r.lease), r)
+      local refused = write_progress(key, r.attempt, r.token, now_text, int(r.lease), r)
       if refused then return refused end
     end
     return { 'progress', r.deadline - now, r.digest }, r
+  end
+
+  local function look_only(key, first, ask)
+    return (look(key, first, ask))
   end
 
   local function claimed(attempt, r, before)
     return { 'claimed', attempt, tonumber(r.doubt), r.failures, before }
   end
 
-  local function claim(key, token, first, digest, reject, ask)
+  local function claim(key, first, reject, ask, token, digest)
     local answer, r = look(key, first, ask, token)
     if not r then return answer end
 
@@ -353,7 +413,7 @@ local function define()
     if unknown then return unknown end
     if r.token == token then
       if r.state ~= 'P' then return { 'refused', r.value } end -- it has ended, or a verdict has been passed on it
-      return write_lease(key, math.max(r.attempt, attempt), token, r) or { 'renewed' }
+      return write_lease(key, math.max(r.attempt, attempt), token, r) or RENEWED
     end
     if r.attempt < attempt then
       local refused = write_lease(key, attempt, token,
@@ -375,14 +435,14 @@ local function define()
     return r.attempt <= attempt
   end
 
-  -- write_result leaves a done record.
-  local function write_result(key, state, attempt, token, ttl, digest, status, past, kind, result)
-    return write(key, ttl,
-      state .. '1 ' .. attempt .. ' ' .. token .. ' ' .. now_text .. ' ' .. int(now + ttl) .. ' ' ..
-      digest .. ' ' .. status .. ' ' .. past .. ' ' .. kind .. '\n' .. result)
+  -- write_result leaves a done record. A refusal for good does not live as long as other results.
+  local function write_result(key, state, attempt, token, digest, status, past, kind, result)
+    local lives = sub(status, 1, 1) == '4' and REJECTED_TTL or TTL
+    return write(key, lives, state .. '1 ' .. attempt .. ' ' .. token .. ' ' .. digest .. ' ' .. now_text .. ' ' ..
+      lives .. ' ' .. status .. ' ' .. past .. ' ' .. kind .. '\n' .. result)
   end
 
-  local function store(key, attempt, token, ttl, state, digest, status, kind, result)
+  local function store(key, status, state, attempt, token, digest, kind, result)
     local wait = settling()
     if wait then return wait end
     local r, unknown = read(key)
@@ -397,7 +457,7 @@ local function define()
       return { 'refused', r.value }
     end
     if ours and r.attempt > tonumber(attempt) then attempt = int(r.attempt) end -- a repeated claim came late
-    local refused = write_result(key, state, attempt, token, ttl, digest, status, ours and r.past or '-', kind, result)
+    local refused = write_result(key, state, attempt, token, digest, status, ours and r.past or '-', kind, result)
     if refused then return refused end
     count('stored')
     if ours then return STORED end
@@ -413,7 +473,7 @@ local function define()
     return r.state == 'P' or r.state == 'F' and known.verdict and not r.verdict
   end
 
-  local function restore(key, value)
+  local function restore(key, _, value)
     local known = parse(value)
     if not known or known.state == 'P' then return foreign(value) end
     local done = known.state == 'D'
@@ -446,7 +506,7 @@ local function define()
     ['lease-lost'] = true,
   }
 
-  local function fail(key, attempt, token, reason, digest, doubt, failures)
+  local function fail(key, attempt, token, digest, reason, doubt, failures)
     attempt = tonumber(attempt)
     local r, unknown = read(key)
     if unknown then
@@ -490,7 +550,7 @@ local function define()
     return value and { 'forgotten' } or refused
   end
 
-  local function resolve(key, attempt, ttl, state, digest, status, kind, result)
+  local function resolve(key, status, state, attempt, digest, kind, result)
     local wait = settling()
     if wait then return wait end
     local r, unknown = read(key)
@@ -501,80 +561,137 @@ local function define()
     local how, ended = r.reason, r.ended
     if r.state == 'P' then how, ended = 'expired', int(r.deadline) end
     local past = past_of(r, how, ended)
-    local refused = write_result(key, state, int(r.attempt + 1), PERSON, ttl, digest, status, past, kind, result)
+    local refused = write_result(key, state, int(r.attempt + 1), PERSON, digest, status, past, kind, result)
     return refused or { 'resolved' }
   end
 
-  return {
-    claim = { claim, 5 }, look = { look, 2 }, renew = { renew, 5 }, store = { store, 8 },
-    restore = { restore, 1 }, fail = { fail, 6 }, forget = { forget, 2 }, resolve = { resolve, 7 },
+  local function announce(key)
+    return refusal(try('SET', key, now_text, 'PX', DAY)) or { 'announced' }
+  end
+
+  -- Each operation, what its first argument has behind the class, and how many arguments follow.
+  local operations = {
+    c = { claim, '^(%d)(%d)(%d) (%S+) (%S+) $', 0 },
+    l = { look_only, '^(%d)%d(%d)$', 0 },
+    r = { renew, '^ (%d+) (%S+) (%S+) (%d) (%d+)$', 0 },
+    s = { store, '^(%d%d%d)(%u) (%d+) (%S+) (%S+) $', 2 },
+    v = { resolve, '^(%d%d%d)(%u) (%d+) (%S+)$', 2 },
+    p = { restore, '^$', 1 },
+    f = { fail, '^ (%d+) (%S+) (%S+) (%S+) (%d) (%d+)$', 0 },
+    x = { forget, '^ (%d) (%d+)$', 0 },
+    a = { announce, '^$', 0 },
   }
+
+  -- operate does the operation whose arguments begin at this one, and returns its answer and where the next one's do.
+  -- One that breaks off (a fault of ours) must not hide what those before it have done.
+  local function operate(key, at)
+    local letter, name, fields = match(ARGV[at] or '', '^(%l)(%d%d%d)(.*)$')
+    local operation = operations[letter or '']
+    if not operation then
+      return { 'error', 'ERR oncegate: no such operation: what comes behind it cannot be told apart' }, #ARGV + 1
+    end
+    local does, pattern, more = unpack(operation)
+    local ran, answer = pcall(function()
+      if name ~= class then enter(name) end
+      local given = { match(fields, pattern) }
+      if not given[1] then return { 'error', 'ERR oncegate: no such arguments: ' .. fields } end
+      for i = at + 1, at + more do given[#given + 1] = ARGV[i] end
+      return does(key, unpack(given))
+    end)
+    return ran and answer or { 'error', 'ERR oncegate: ' .. tostring(answer) }, at + 1 + more
+  end
+
+  -- history_now returns the history that is known by now, and for how long Redis settles.
+  local function history_now()
+    return history, math.max(settled - now, 0)
+  end
+
+  return operate, history_now
 end
 
 -- ------------------------------------------------------------------------------------------------------- call ----
 
-local arg = 9
+local arg = 6 + 2 * ARGV[5] -- of the next operation
 
 -- A flush is taken once: a repeated one has a number that was taken before.
-local taken = 0
-local flush, pairs_left = tonumber(ARGV[8]), tonumber(ARGV[9])
-if flush > 0 then
-  local last = try('GET', FLUSHED)
-  local fresh = flush > (type(last) == 'string' and tonumber(last) or 0) -- a foreign value there is no number of ours
-  if not refusal(try('SET', FLUSHED, int(flush), 'PX', int(DAY))) then
-    taken = 1
-    for i = 1, fresh and pairs_left or 0 do
-      try('HINCRBY', METRICS, ARGV[arg + 2 * i - 1], ARGV[arg + 2 * i])
+local flags = 2
+if ARGV[4] ~= '0' then
+  local last = try('GET', KEYS[2])
+  -- A foreign value there is no number of ours.
+  local fresh = tonumber(ARGV[4]) > (type(last) == 'string' and tonumber(last) or 0)
+  local reply = try('SET', KEYS[2], ARGV[4], 'PX', 24 * 60 * 60 * 1000)
+  if reply.ok then
+    flags = 3
+    for field, n in string.gmatch(fresh and ARGV[arg] or '', '(%S+) (%S+)') do
+      try('HINCRBY', METRICS, field, n)
     end
   end
-end
-arg = arg + 2 * pairs_left
-
-local operations
-
--- operate does any operation. One that breaks off (a fault of ours) must not hide what those before it have done.
-local function operate(key)
-  operations = operations or define()
-  local operation = operations[ARGV[arg + 1]]
-  if not operation then
-    arg = #ARGV
-    return { 'error', 'ERR oncegate: no operation of this name: what comes behind it cannot be told apart' }
-  end
-  local ran, answer = pcall(operation[1], key, unpack(ARGV, arg + 2, arg + 1 + operation[2]))
-  arg = arg + 1 + operation[2]
-  return ran and answer or { 'error', 'ERR oncegate: ' .. tostring(answer) }
+  arg = arg + 1
 end
 
-local decides = not unsettled and settled <= now
-local beginning, type = string.sub, type
-local answers, begun, stored = {}, 0, 0
+local operate, history_now, counts
+local history, left = noted, 0
+if not decides then -- it settles, or another history is met
+  counts = {}
+  operate, history_now = define(now_text, noted, server, counts)
+  history, left = history_now()
+  decides = history ~= '' and left == 0
+end
+
+local first_lease = now_text .. ' ' .. ARGV[3] .. ' ' .. now_text .. ' 0 0 -\n'
+local class, ttl, settings, stop, prefixed
+local answers, others, begun, stored = {}, false, 0, 0
 for i = 3, #KEYS do
-  local name, answer = ARGV[arg + 1], nil
-  if decides and name == 'claim' then -- of a webhook that has no record: one command leaves its first attempt
-    local reply = try('SET', KEYS[i], 'P1 1 ' .. ARGV[arg + 2] .. first_lease .. ARGV[arg + 4] .. ' 0 0 -\n',
-      'PX', PROGRESS_TTL, 'NX')
-    if reply and reply.ok then
-      begun, arg, answer = begun + 1, arg + 6, BEGUN
+  local head, answer = ARGV[arg] or '', nil
+  local letter, c1, c2, c3 = byte(head, 1, 4)
+  if decides and (letter == 99 or letter == 115) then -- c, s
+    local at = 2 * (100 * c1 + 10 * c2 + c3 - 111 * 48) + 6
+    if at ~= class then
+      class, ttl, settings = at, ARGV[at], ARGV[at + 1]
+      stop, prefixed = byte(settings, 1, 2)
     end
-  elseif decides and name == 'store' and ARGV[arg + 2] == '1' then -- of a first attempt that is in progress still
-    local token, ttl, state, digest, status, kind, result = unpack(ARGV, arg + 3, arg + 9)
-    local value, own = try('GET', KEYS[i]), 'P1 1 ' .. token .. ' '
-    if type(value) == 'string' and beginning(value, 1, #own) == own and tonumber(ttl) then
-      local reply = try('SET', KEYS[i], state .. '1 1 ' .. token .. ' ' .. now_text .. ' ' .. int(now + ttl) .. ' ' ..
-        digest .. ' ' .. status .. ' - ' .. kind .. '\n' .. result, 'PX', ttl)
+    local name
+    if letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
+      local reply = try('SET', KEYS[i], 'P1 1' .. sub(head, 8) .. first_lease,
+        'PX', stop == 48 and ttl or string.match(settings, ' (%d+)'), 'NX')
       if reply and reply.ok then
-        stored, arg, answer = stored + 1, arg + 9, STORED
+        begun, arg, answer, name = begun + 1, arg + 1, 1, 'executed'
+      end
+    else -- of an attempt that is in progress still, and the first one
+      local value, fields = try('GET', KEYS[i]), sub(head, 9)
+      if type(value) == 'string' and byte(value) == 80 and #value > #fields + 2 and #value <= 4096 and
+        find(value, fields, 3, true) == 3 and sub(value, -3) == ' -\n' then
+        local lives = byte(head, 5) == 52 and string.match(settings, ' %d+ (%d+)') or ttl
+        local reply = try('SET', KEYS[i], sub(head, 8, 8) .. '1' .. fields .. now_text .. ' ' .. lives .. ' ' ..
+          sub(head, 5, 7) .. ' - ' .. ARGV[arg + 1] .. '\n' .. ARGV[arg + 2], 'PX', lives)
+        if reply and reply.ok then
+          stored, arg, answer, name = stored + 1, arg + 3, 2, 'stored'
+        end
       end
     end
+    if name and prefixed ~= 45 then -- -
+      counts, name = counts or {}, string.match(settings, '^.(%S+)') .. name
+      counts[name] = (counts[name] or 0) + 1
+    end
   end
-  answers[i - 2] = answer or operate(KEYS[i])
+  if not answer then
+    if not operate then
+      counts = counts or {}
+      operate, history_now = define(now_text, noted, server, counts)
+    end
+    answer, arg = operate(KEYS[i], arg)
+    others = true
+  end
+  answers[i - 2] = answer
 end
-if begun > 0 then counts.executed = (counts.executed or 0) + begun end
-if stored > 0 then counts.stored = (counts.stored or 0) + stored end
 
-local counted = 1
-for field, n in pairs(counts) do
-  if refusal(try('HINCRBY', METRICS, field, n)) then counted = 0 end
+if begun > 0 and type(try('HINCRBY', METRICS, 'executed', begun)) == 'table' then flags = flags % 2 end
+if stored > 0 and type(try('HINCRBY', METRICS, 'stored', stored)) == 'table' then flags = flags % 2 end
+if counts then
+  for field, n in pairs(counts) do
+    if type(try('HINCRBY', METRICS, field, n)) == 'table' then flags = flags % 2 end
+  end
 end
-
-return { history, met, now, math.max(settled - now, 0), taken, counted, unpack(answers) }
+if history_now then history, left = history_now() end
+if others then return { history, now_text, left, flags, unpack(answers) } end
+return { history, now_text, left, flags }

@@ -1,8 +1,6 @@
 package scripts_test
 
 import (
-	"time"
-
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -25,9 +23,7 @@ func failOp(key string, attempt int64, token, reason string, doubt bool) scripts
 	return scripts.Fail(key, attempt, token, reason, digest, doubt, 0)
 }
 
-func storeOp(
-	key string, attempt int64, token string, digest record.Digest, r record.Result, ttl time.Duration,
-) scripts.Op {
+func storeOp(key string, attempt int64, token string, digest record.Digest, r record.Result) scripts.Op {
 	return scripts.Store(key, record.Record{State: record.Done, Attempt: attempt, Token: token, Digest: digest,
-		Result: r}, ttl)
+		Result: r})
 }

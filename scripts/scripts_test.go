@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ const (
 	lease = 60 * time.Second
 	ttl   = time.Hour
 
-	doubtTTL = 10 * ttl
+	rejectedTTL = time.Minute
+	doubtTTL    = 10 * ttl
 
 	key = "cognigy:fp:test"
 )
@@ -68,15 +70,22 @@ func (e *engine) setValue(r record.Record) {
 
 func (e *engine) call(flush scripts.Flush, ops ...scripts.Op) scripts.Reply {
 	e.Helper()
-	reply, err := scripts.Run(context.Background(), e.client, scripts.Call{
-		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test",
-		Settle: e.settle, Lease: lease, TTL: ttl, MaxAttempts: e.maxAttempts, StopInDoubt: e.stop,
-		DoubtTTL: doubtTTL, Flush: flush, Ops: ops,
-	})
+	call := scripts.Call{
+		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Settle: e.settle, Lease: lease,
+		Classes: []scripts.Class{e.class()}, Flush: flush, Ops: ops,
+	}
+	reply, err := call.Run(context.Background(), e.client)
 	if err != nil {
 		e.Fatalf("script: %v", err)
 	}
 	return reply
+}
+
+// class is the settings of a test.
+func (e *engine) class() scripts.Class {
+	return scripts.Class{
+		TTL: ttl, RejectedTTL: rejectedTTL, DoubtTTL: doubtTTL, MaxAttempts: e.maxAttempts, StopInDoubt: e.stop,
+	}
 }
 
 func (e *engine) run(op scripts.Op) scripts.Answer {
@@ -242,7 +251,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 			},
 		},
 		"store": {
-			func(time.Time) scripts.Op { return storeOp(key, 2, "ours", digest, result, ttl) },
+			func(time.Time) scripts.Op { return storeOp(key, 2, "ours", digest, result) },
 			map[string]cell{
 				"nothing": restored("D 2 ours", "restored:1 stored:1"),
 				"P ours":  {scripts.Stored, "D 2 ours", "stored:1"}, "P ours expired": {scripts.Stored, "D 2 ours", "stored:1"},
@@ -341,7 +350,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 		},
 		"resolve": {
 			func(time.Time) scripts.Op {
-				return scripts.Resolve(key, record.Record{State: record.Done, Attempt: 2, Digest: digest, Result: result}, ttl)
+				return scripts.Resolve(key, record.Record{State: record.Done, Attempt: 2, Digest: digest, Result: result})
 			},
 			resolves(),
 		},
@@ -618,14 +627,14 @@ func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 	})
 }
 
-func TestAResultLivesForTheTTLOfItsStore(t *testing.T) {
+func TestARefusalDoesNotLiveAsLongAsOtherResults(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.run(claimOp(key, "ours", true, digest, false))
 		refusal := record.Result{Status: 404, ContentType: "text/plain",
 			Headers: []record.Header{{Name: "X-Why", Value: "no seats: 100%"}}, Body: []byte("none")}
-		e.run(storeOp(key, 1, "ours", digest, refusal, time.Minute))
+		e.run(storeOp(key, 1, "ours", digest, refusal))
 		ms, _ := strconv.Atoi(e.do("PTTL", key))
-		if r := e.recordOf(); ms > 60_000 || r.Ends.Sub(r.Stored) != time.Minute ||
+		if r := e.recordOf(); ms > 60_000 || r.Ends.Sub(r.Stored) != rejectedTTL ||
 			fmt.Sprint(r.Result) != fmt.Sprint(refusal) {
 			t.Errorf("PTTL %d, record %+v", ms, r)
 		}
@@ -650,11 +659,12 @@ func TestRestoredRecordLivesUntilItsOwnEnd(t *testing.T) {
 func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 	operations := map[string]scripts.Op{
 		"claim": claimOp(key, "ours", true, digest, false), "renew": renewOp(key, 1, "ours", digest),
-		"store": storeOp(key, 1, "ours", digest, result, ttl), "fail": failOp(key, 0, "ours", "error", false),
+		"store": storeOp(key, 1, "ours", digest, result), "fail": failOp(key, 0, "ours", "error", false),
 		"forget": scripts.Forget(key, true), "look": lookOp(key, true),
 		"restore": scripts.Restore(key, record.Append(nil, record.Record{
 			State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: "error"})),
 	}
+	aDigest := strings.Repeat("A", record.DigestLength)
 	foreign := map[string][]string{
 		"a hash":                 {"HSET", key, "a", "b"},
 		"rubbish":                {"SET", key, "rubbish"},
@@ -664,11 +674,13 @@ func TestAForeignValueIsLeftAsItIsAndSpoilsNoNeighbour(t *testing.T) {
 		"no deadline":            {"SET", key, "P1 1 token\n"},
 		"an empty string":        {"SET", key, ""},
 		"an uncountable attempt": {"SET", key, "F1 9007199254740992 token 1 error\n"},
-		"a short digest":         {"SET", key, "P1 1 token 99999999999999 60000 1 abc\n"},
-		"no hex for a digest":    {"SET", key, "P1 1 token 99999999999999 60000 1 00000000000000000000000000000000z\n"},
-		"an endless lease": {"SET", key, "P1 1 token 99999999999999 99999999999999999 1 " +
-			"00000000000000000000000000000000\n"},
-		"binary": {"SET", key, "\x00\xff\n\n"},
+		"a short digest":         {"SET", key, "P1 1 token abc 99999999999999 60000 1 0 0 -\n"},
+		"a long digest":          {"SET", key, "P1 1 token AAAAAAAAAAAAAAAAAAAAAAA 99999999999999 60000 1 0 0 -\n"},
+		"a digest of other text": {"SET", key, "P1 1 token AAAAAAAAAA+AAAAAAAAAAA 99999999999999 60000 1 0 0 -\n"},
+		"a digest's other text":  {"SET", key, "P1 1 token AAAAAAAAAAAAAAAAAAAAAB 99999999999999 60000 1 0 0 -\n"},
+		"no digest":              {"SET", key, "P1 1 token - 99999999999999 60000 1 0 0 -\n"},
+		"an endless lease":       {"SET", key, "P1 1 token " + aDigest + " 99999999999999 99999999999999999 1 0 0 -\n"},
+		"binary":                 {"SET", key, "\x00\xff\n\n"},
 	}
 	onEach(t, func(t *testing.T, e *engine) {
 		for what, set := range foreign {
@@ -735,8 +747,8 @@ func TestAForeignFlushNumberIsNoneOfOurs(t *testing.T) {
 func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		reply := e.call(scripts.Flush{},
-			claimOp(key, "a", true, digest, false), claimOp(key, "b", true, digest, false), storeOp(key, 1, "a", digest, result,
-				ttl), claimOp(key, "b", true, digest, false))
+			claimOp(key, "a", true, digest, false), claimOp(key, "b", true, digest, false),
+			storeOp(key, 1, "a", digest, result), claimOp(key, "b", true, digest, false))
 		var got []scripts.Verdict
 		for _, a := range reply.Answers {
 			got = append(got, a.Verdict)
@@ -764,7 +776,7 @@ func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 				t.Errorf("attempt 2 was renewed over %d: %+v", stood, r)
 			}
 			running(stood)
-			e.run(storeOp(key, 2, "ours", digest, result, ttl))
+			e.run(storeOp(key, 2, "ours", digest, result))
 			if r := e.recordOf(); r.State != record.Done || r.Attempt != max(stood, 2) {
 				t.Errorf("attempt 2 was stored over %d: %+v", stood, r)
 			}
@@ -803,7 +815,7 @@ func TestSettling(t *testing.T) {
 		e.settle = settle
 		return e
 	}
-	store := storeOp(key, 1, "ours", digest, result, ttl)
+	store := storeOp(key, 1, "ours", digest, result)
 
 	t.Run("a first history is met by any call", func(t *testing.T) {
 		e := begin(t)
@@ -877,7 +889,7 @@ func TestSettling(t *testing.T) {
 	t.Run("a clock that was stepped back does not settle for ever", func(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
-		e.do("HSET", "cognigy:metrics", "settled_at", fmt.Sprint(e.now().Add(time.Hour).UnixMilli()))
+		e.setHistory(fmt.Sprint(e.now().UnixMilli(), " ", e.now().Add(time.Hour).UnixMilli(), " ", settle.Milliseconds()))
 		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
@@ -885,30 +897,64 @@ func TestSettling(t *testing.T) {
 	t.Run("a length that nobody wrote does not make it settle for ever", func(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
-		e.do("HSET", "cognigy:metrics", "settled_at", "99999999999999999", "settle", "99999999999999999")
+		e.setHistory(fmt.Sprint(e.now().UnixMilli(), " 99999999999999999 99999999999999999"))
 		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
-	t.Run("rubbish in the history's fields is no error", func(t *testing.T) {
+	t.Run("rubbish behind the history is no error", func(t *testing.T) {
 		e := begin(t)
 		e.call(scripts.Flush{})
-		e.do("HSET", "cognigy:metrics", "settled_at", "rubbish", "settle", "rubbish", "met_at", "")
+		e.setHistory(fmt.Sprint(e.now().UnixMilli(), " rubbish"))
 		if a := e.run(claimOp(key, "ours", true, digest, false)); a.Verdict != scripts.Claimed {
 			t.Errorf("answer %+v", a)
 		}
 	})
+	t.Run("rubbish for a history is none", func(t *testing.T) {
+		e := begin(t)
+		e.call(scripts.Flush{})
+		for _, rubbish := range []string{"", "rubbish", "x 1 2 3 4", strings.Repeat("x", 54)} {
+			e.do("HSET", "cognigy:metrics", "history", rubbish)
+			a := e.run(claimOp(key, "ours", true, digest, false))
+			if noted := e.metrics()["history"]; a.Verdict != scripts.Settling || !strings.HasPrefix(noted, e.replicationID()) {
+				t.Errorf("answer %+v, noted %q", a, noted)
+			}
+		}
+	})
+	t.Run("once it has settled, nothing of that is left", func(t *testing.T) {
+		e := begin(t)
+		first := e.call(scripts.Flush{})
+		var reply scripts.Reply
+		eventually(t, func() bool { reply = e.call(scripts.Flush{}); return reply.Settling == 0 })
+		want := fmt.Sprint(first.History.ID, " ", first.History.Met)
+		if noted := e.metrics()["history"]; noted != want || reply.History != first.History {
+			t.Errorf("noted is %q, want %q, and the reply says %+v", noted, want, reply.History)
+		}
+	})
+}
+
+// setHistory notes this Redis' own history with something behind its name.
+func (e *engine) setHistory(behind string) {
+	e.Helper()
+	e.do("HSET", "cognigy:metrics", "history", e.replicationID()+" "+behind)
+}
+
+func (e *engine) replicationID() string {
+	e.Helper()
+	_, id, _ := strings.Cut(e.do("INFO", "replication"), "master_replid:")
+	id, _, _ = strings.Cut(id, "\r\n")
+	return id
 }
 
 func TestAFullRedisAnswersEachOperationForItself(t *testing.T) {
 	e := onReal(t)
 	e.run(claimOp(key, "ours", true, digest, false))
-	e.run(storeOp(key, 1, "ours", digest, result, ttl))
+	e.run(storeOp(key, 1, "ours", digest, result))
 	e.do("CONFIG", "SET", "maxmemory", "1")
 	reply := e.call(scripts.Flush{Number: 1, Counters: []scripts.Increment{{Field: "waited", By: 1}}},
 		claimOp(key, "theirs", true, digest, false), claimOp(key+"2", "theirs", true, digest, false),
 		renewOp(key+"3", 1, "x", digest),
-		storeOp(key+"4", 1, "x", digest, result, ttl), failOp(key+"5", 1, "x", "error", false))
+		storeOp(key+"4", 1, "x", digest, result), failOp(key+"5", 1, "x", "error", false))
 	if a := reply.Answers[0]; a.Verdict != scripts.Done {
 		t.Errorf("a replay: %+v", a)
 	}

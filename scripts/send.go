@@ -16,12 +16,10 @@ var (
 )
 
 // send returns the script's reply and how many replicas have what it wrote, as many as were asked for where none were.
-func send(
-	ctx context.Context, client rueidis.Client, call Call, keys, args []string,
-) (rueidis.RedisMessage, int, error) {
-	if call.Acks == 0 || len(call.Ops) == 0 && call.Flush.Number == 0 {
-		message, err := script.Exec(ctx, client, keys, args).ToMessage()
-		return message, call.Acks, err
+func (c *Call) send(ctx context.Context, client rueidis.Client) (rueidis.RedisMessage, int, error) {
+	if c.Acks == 0 || len(c.Ops) == 0 && c.Flush.Number == 0 {
+		message, err := script.Exec(ctx, client, c.keys, c.args).ToMessage()
+		return message, c.Acks, err
 	}
 	// WAIT tells of what its own connection wrote. So all goes over one that is taken out of the pool, and writes
 	// something behind the script: then what the script only found is acknowledged too, whichever connection had written
@@ -34,14 +32,14 @@ func send(
 	}
 	b := client.B()
 	run := func(run rueidis.Completed) []rueidis.RedisResult {
-		mark := b.Set().Key(call.Flushed + ":acks").Value("1").Px(24 * time.Hour).Build()
-		wait := b.Wait().Numreplicas(int64(call.Acks)).Timeout(max((call.Timeout / 3).Milliseconds(), 1)).Build()
-		return do(ctx, run, mark, wait.SetSlot(keys[0]))
+		mark := b.Set().Key(c.Flushed + ":acks").Value("1").Px(24 * time.Hour).Build()
+		wait := b.Wait().Numreplicas(int64(c.Acks)).Timeout(max((c.Timeout / 3).Milliseconds(), 1)).Build()
+		return do(ctx, run, mark, wait.SetSlot(c.keys[0]))
 	}
-	count := int64(len(keys))
-	replies := run(b.Evalsha().Sha1(sha).Numkeys(count).Key(keys...).Arg(args...).Build())
+	count := int64(len(c.keys))
+	replies := run(b.Evalsha().Sha1(sha).Numkeys(count).Key(c.keys...).Arg(c.args...).Build())
 	if said, ok := rueidis.IsRedisErr(replies[0].Error()); ok && said.IsNoScript() {
-		replies = run(b.Eval().Script(source).Numkeys(count).Key(keys...).Arg(args...).Build())
+		replies = run(b.Eval().Script(source).Numkeys(count).Key(c.keys...).Arg(c.args...).Build())
 	}
 	message, err := replies[0].ToMessage()
 	if err != nil {
@@ -52,7 +50,7 @@ func send(
 	}
 	acked, err := replies[2].AsInt64()
 	if err != nil {
-		return message, 0, fmt.Errorf("waiting for %d replicas: %w", call.Acks, err)
+		return message, 0, fmt.Errorf("waiting for %d replicas: %w", c.Acks, err)
 	}
 	return message, int(acked), nil
 }

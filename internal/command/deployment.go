@@ -50,19 +50,23 @@ func (d Deployment) notFound(ctx context.Context, w Webhook) error {
 	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
 }
 
-// do runs one operation of the script on a webhook's record. While Redis settles it says so and waits, until ctx ends.
-// After an error it is unknown whether the operation was done; repeating it does no harm.
+// do runs an operation of the script on a webhook's record, and others behind it. While Redis settles it says so and
+// waits, until ctx ends. After an error it is unknown whether the operation was done; repeating it does no harm.
 func (d Deployment) do(
-	ctx context.Context, f fingerprint.Fingerprint, op scripts.Op, out io.Writer,
+	ctx context.Context, f fingerprint.Fingerprint, out io.Writer, op scripts.Op, behind ...scripts.Op,
 ) (scripts.Answer, error) {
 	bucket := d.Keys.Of(f)
 	call := scripts.Call{
 		Metrics: bucket.Metrics(), Flushed: bucket.Flush("command"), // a command never flushes counters
-		Settle: d.Settle, Lease: d.LockTTL, TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL, StopInDoubt: d.StopInDoubt,
-		MaxAttempts: d.MaxAttempts, Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: []scripts.Op{op},
+		Settle: d.Settle, Lease: d.LockTTL,
+		Classes: []scripts.Class{{
+			TTL: d.ResultTTL, RejectedTTL: d.RejectedTTL, DoubtTTL: d.DoubtTTL, MaxAttempts: d.MaxAttempts,
+			StopInDoubt: d.StopInDoubt,
+		}},
+		Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: append([]scripts.Op{op}, behind...),
 	}
 	for {
-		reply, err := scripts.Run(ctx, d.Client, call)
+		reply, err := call.Run(ctx, d.Client)
 		if err != nil {
 			return scripts.Answer{}, err
 		}

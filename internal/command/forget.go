@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -31,7 +32,7 @@ const (
 // harm.
 func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Writer) error {
 	f := w.fingerprint()
-	answer, err := d.do(ctx, f, scripts.Forget(d.Keys.Record(f), force), out)
+	answer, err := d.do(ctx, f, out, scripts.Forget(d.Keys.Record(f), force), d.announce(f))
 	if err != nil {
 		return fmt.Errorf("forgetting %v: %w", w, err)
 	}
@@ -49,6 +50,11 @@ func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Wr
 		return fmt.Errorf("%v is not forgotten: %w; %s", w, ErrRunning, whatForceMeans)
 	}
 	return unexpected(answer, w, "forgotten")
+}
+
+// announce tells the replicas that keep what they stored that something of a fingerprint's bucket was forgotten.
+func (d Deployment) announce(f fingerprint.Fingerprint) scripts.Op {
+	return scripts.Announce(d.Keys.Of(f).Forgets())
 }
 
 // unexpected returns the error for an answer that any operation may get.
@@ -94,7 +100,7 @@ func (d Deployment) ForgetDoubtful(
 	forgotten := 0
 	for _, m := range found {
 		w := Webhook{Fingerprint: &m.name}
-		answer, err := d.do(ctx, m.name, scripts.ForgetVerdict(d.Keys.Record(m.name), m.Attempt), out)
+		answer, err := d.do(ctx, m.name, out, scripts.ForgetVerdict(d.Keys.Record(m.name), m.Attempt), d.announce(m.name))
 		switch {
 		case err != nil:
 			return fmt.Errorf("after %d of %d were forgotten: %v: %w", forgotten, len(found), w, err)

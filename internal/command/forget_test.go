@@ -28,12 +28,14 @@ func (e *engine) claim() scripts.Answer { e.Helper(); return e.claimUnder(e.depl
 // claimUnder does the same under other settings.
 func (e *engine) claimUnder(d command.Deployment) scripts.Answer {
 	e.Helper()
-	reply, err := scripts.Run(e.Context(), e.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: d.LockTTL, TTL: d.ResultTTL,
-		DoubtTTL:    d.DoubtTTL,
-		MaxAttempts: d.MaxAttempts, StopInDoubt: d.StopInDoubt,
+	call := scripts.Call{
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: d.LockTTL,
+		Classes: []scripts.Class{{
+			TTL: d.ResultTTL, DoubtTTL: d.DoubtTTL, MaxAttempts: d.MaxAttempts, StopInDoubt: d.StopInDoubt,
+		}},
 		Ops: []scripts.Op{scripts.Claim(key, "next", scripts.Question{First: true, Asks: d.Asks})},
-	})
+	}
+	reply, err := call.Run(e.Context(), e.client)
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -294,10 +294,12 @@ func TestOnAClusterTheListsAndTheForgetReachAllPrimaries(t *testing.T) {
 		Body: []byte("{}")}, &out); err != nil {
 		t.Error(err)
 	}
-	if reply, err := scripts.Run(t.Context(), e.client, scripts.Call{
-		Metrics: d.Keys.Of(f).Metrics(), Flushed: d.Keys.Of(f).Flush("test"), Lease: lease, TTL: ttl,
-		Ops: []scripts.Op{scripts.Claim(d.Keys.Record(f), "next", scripts.Question{})},
-	}); err != nil || reply.Answers[0].Verdict != scripts.Done {
+	call := scripts.Call{
+		Metrics: d.Keys.Of(f).Metrics(), Flushed: d.Keys.Of(f).Flush("test"), Lease: lease,
+		Classes: []scripts.Class{{TTL: ttl}},
+		Ops:     []scripts.Op{scripts.Claim(d.Keys.Record(f), "next", scripts.Question{})},
+	}
+	if reply, err := call.Run(t.Context(), e.client); err != nil || reply.Answers[0].Verdict != scripts.Done {
 		t.Errorf("the next delivery is answered %+v, %v", reply, err)
 	}
 }

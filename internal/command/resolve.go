@@ -68,7 +68,7 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 	resolved := d.Seal.Seal(seal.Place{Prefix: d.Keys.Prefix(), Fingerprint: f}, record.Record{
 		State: record.Done, Attempt: r.Attempt, Token: record.Person, Digest: r.Digest, Result: result,
 	})
-	answer, err := d.do(ctx, f, scripts.Resolve(d.Keys.Record(f), resolved, ttl), out)
+	answer, err := d.do(ctx, f, out, scripts.Resolve(d.Keys.Record(f), resolved))
 	if err != nil {
 		return fmt.Errorf("resolving %v: %w", w, err)
 	}

@@ -30,9 +30,9 @@ const (
 	cpuReplay      = 14 * time.Microsecond // CPU of a replica for a duplicate from the client-side cache
 	redisFirstTime = 20 * time.Microsecond // time of Redis' thread for a claim and a store, grouped
 
-	recordOverhead = 310 // bytes that Redis needs in addition to a result: key, line, its own bookkeeping
+	recordOverhead = 285 // bytes that Redis needs in addition to a result: key, line, its own bookkeeping
 	allocation     = 1.1 // Redis' allocator rounds up to its size classes
-	wireFirstTime  = 450 // bytes between a replica and Redis for an executed webhook, both ways, without its result
+	wireFirstTime  = 345 // bytes between a replica and Redis for an executed webhook, both ways, without its result
 
 	waiterBytes = 44 << 10 // memory of a replica for a request that waits, with its connection
 

@@ -94,7 +94,8 @@ func (a *alone) called() (keys []string, sizes []int) {
 
 // says makes the script answer in its own form: this history, and no operation.
 func (a *alone) says(history string) {
-	a.engine.Says("EVALSHA", "*6\r\n$"+string(rune('0'+len(history)))+"\r\n"+history+"\r\n:1\r\n:1\r\n:0\r\n:1\r\n:1")
+	noted := history + " 1"
+	a.engine.Says("EVALSHA", "*4\r\n$"+string(rune('0'+len(noted)))+"\r\n"+noted+"\r\n$1\r\n1\r\n:0\r\n:3")
 }
 
 func (a *alone) key(f fingerprint.Fingerprint) string { return a.link.Keys.Record(f) }

@@ -339,7 +339,7 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 	o.WaitTimeout = time.Second
 	r := h.open(o)
 	before := h.calls()
-	h.setValue(1, "P1 1 tok 99999999999999 99999999999999999 1 27933bc2ad76fa18b89c14d99593c003 0 0 -\n")
+	h.setValue(1, "P1 1 tok J5M7wq12-hi4nBTZlZPAAw 99999999999999 99999999999999999 1 0 0 -\n")
 	h.expect(r.send(1), gate.Foreign, "")
 	if calls := h.calls() - before; calls > 100 {
 		t.Errorf("the script was called %d times", calls)

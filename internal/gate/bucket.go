@@ -39,8 +39,8 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	}
 	b.link = link.New(link.Options{
 		Settings: link.Settings{
-			LockTTL: o.LockTTL, ResultTTL: o.ResultTTL, DoubtTTL: o.DoubtTTL, Settle: o.Settle,
-			RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience, MetricsFlush: o.MetricsFlush,
+			LockTTL: o.LockTTL, ResultTTL: o.ResultTTL, RejectedTTL: o.RejectedTTL, DoubtTTL: o.DoubtTTL,
+			Settle: o.Settle, RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience, MetricsFlush: o.MetricsFlush,
 			MaxAttempts: o.MaxAttempts, ReplicasAck: o.ReplicasAck, StopInDoubt: o.StopInDoubt, Ungrouped: o.Ungrouped,
 		},
 		Client: g.client, Keys: keys, Process: g.process, Slots: g.slots, Log: b.log,

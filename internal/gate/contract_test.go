@@ -228,10 +228,14 @@ func TestADuplicateWithAnotherBodyIsCounted(t *testing.T) {
 // forget does what `oncegate forget` does.
 func (h *testbed) forget(n int, force bool) scripts.Verdict {
 	h.Helper()
-	reply, err := scripts.Run(context.Background(), h.client, scripts.Call{
-		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: time.Second, TTL: time.Minute,
-		Ops: []scripts.Op{scripts.Forget(keys.Record(h.request(n, "").Fingerprint), force)},
-	})
+	call := scripts.Call{
+		Metrics: keys.Metrics(), Flushed: keys.Buckets()[0].Flush("test"), Lease: time.Second,
+		Classes: []scripts.Class{{TTL: time.Minute}},
+		Ops: []scripts.Op{
+			scripts.Forget(keys.Record(h.request(n, "").Fingerprint), force), scripts.Announce(keys.Buckets()[0].Forgets()),
+		},
+	}
+	reply, err := call.Run(context.Background(), h.client)
 	if err != nil {
 		h.Fatalf("forget: %v", err)
 	}

@@ -214,7 +214,7 @@ func TestARefusalToWriteIsNoAnswer(t *testing.T) {
 	a.notes(named(1), 1)
 	a.link.SuspectLoss()
 	const refusal = "\r\n*2\r\n$5\r\nerror\r\n$8\r\nREADONLY"
-	a.engine.Says("EVALSHA", "*7\r\n$0\r\n\r\n:0\r\n:1\r\n:0\r\n:1\r\n:1"+refusal)
+	a.engine.Says("EVALSHA", "*5\r\n$0\r\n\r\n:1\r\n:0\r\n:3"+refusal)
 	if a.putBack(a.link.Epoch()) || a.journal.empty() {
 		t.Errorf("a restore is done, or forgotten: %v", a.journal.empty())
 	}

@@ -3,7 +3,6 @@ package gate_test
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +25,8 @@ func (h *testbed) forgetAndRefuse(settle time.Duration) {
 	now := time.Now().UnixMilli()
 	build := h.client.B()
 	for _, reply := range h.client.DoMulti(context.Background(), build.Multi().Build(), build.Flushall().Build(),
-		build.Arbitrary("HSET", keys.Metrics(), "history", id, "met_at", strconv.FormatInt(now, 10),
-			"settled_at", strconv.FormatInt(now+settle.Milliseconds(), 10), "settle", strconv.FormatInt(settle.Milliseconds(),
-				10)).Build(),
+		build.Arbitrary("HSET", keys.Metrics(), "history",
+			fmt.Sprint(id, " ", now, " ", now+settle.Milliseconds(), " ", settle.Milliseconds())).Build(),
 		build.Arbitrary("CONFIG", "SET", "min-replicas-to-write", "1").Build(), build.Exec().Build()) {
 		if err := reply.Error(); err != nil {
 			h.Fatal(err)

@@ -151,10 +151,10 @@ func newModel(t testing.TB, s scope, broken rules) *model {
 }
 
 func (m *model) first() state {
-	d := dataset{server: "h0", noted: noted{"h0", over, over, fmt.Sprint(proofSettle.Milliseconds())}}
+	d := dataset{server: replicationID(0), noted: noted{replicationID(0), over, over}}
 	s := state{data: m.datasets.number(d), copy: -1, left: m.left}
 	r := replica{}
-	r.history.ID, r.history.Met = "h0", proofTime.UnixMilli()
+	r.history.ID, r.history.Met = replicationID(0), proofTime.UnixMilli()
 	for i := range m.scope.replicas {
 		s.replicas[i] = s.replicas[i].with(m.replicas.number(r))
 	}
@@ -252,7 +252,7 @@ func (m *model) apply(data, c int32) done {
 		after, reply, settles := m.interpreter.run(before, asked)
 		a = done{data: m.datasets.number(after), reply: reply, settles: settles}
 		if asked.operation() == "fail" && strings.Contains(reply, "\r\nfailed\r\n") {
-			t, _ := tokenOf(asked.args()[head+2])
+			t, _ := tokenOf(strings.Fields(asked.args()[head])[2])
 			a.fails = t.bit()
 		}
 		if r := m.view(a.data).standing; before.record == "" && r.State == record.InProgress {
@@ -496,7 +496,7 @@ func (m *model) losses(s state, d *view, yield func(state, event)) {
 			promoted = m.datasets.all[s.copy]
 		}
 		promoted.losses = d.losses + 1
-		promoted.server = fmt.Sprintf("h%d", promoted.losses)
+		promoted.server = replicationID(promoted.losses)
 		t := s
 		t.copy, t.failed = -1, 0
 		t.data = m.datasets.number(promoted)
@@ -521,7 +521,7 @@ func (m *model) losses(s state, d *view, yield func(state, event)) {
 		t := s
 		t.left.flushes--
 		t.copy, t.failed = -1, 0 // it reaches redis' replica too
-		t.data = m.datasets.number(dataset{server: d.server, losses: d.losses + 1, noted: noted{settled: over}})
+		t.data = m.datasets.number(dataset{server: d.server, losses: d.losses + 1})
 		for i, k := range s.replicas[:m.scope.replicas] {
 			t.replicas[i] = m.signalled(k, m.of(k).flushed)
 		}

@@ -24,26 +24,28 @@ import (
 type dataset struct {
 	record string // "": none
 	noted  noted  // in the metrics hash
-	server string // its master_replid
+	server string // its master_replid: replicationID
 	losses int
 }
 
-// noted are the fields of the metrics hash that the script reads.
-type noted struct{ history, met, settled, settle string }
+// noted is what the script has noted of a history. settled is "" once nothing of the settling is left there.
+type noted struct{ history, met, settled string }
 
-func (n *noted) field(name string) *string {
-	switch name {
-	case "history":
-		return &n.history
-	case "met_at":
-		return &n.met
-	case "settled_at":
-		return &n.settled
-	case "settle":
-		return &n.settle
+// text is the field of the metrics hash, "" where there is none.
+func (n noted) text() string {
+	text := strings.TrimSpace(n.history + " " + n.met)
+	if n.settled != "" {
+		text += " " + n.settled + " " + unixMillis(time.UnixMilli(0).Add(proofSettle))
 	}
-	return new(string) // a counter
+	return text
 }
+
+func readNoted(text string) (n noted) {
+	words := append(strings.Fields(text), "")
+	return noted{words[0], words[1], words[2]}
+}
+
+func replicationID(n int) string { return fmt.Sprintf("%040d", n) }
 
 const (
 	proofLease  = time.Minute
@@ -82,9 +84,11 @@ func (d *dataset) tidy() {
 		}
 		d.record = tidyRecord(r, d.now())
 	}
-	if d.noted.settled > unixMillis(d.now()) { // as many digits
+	switch {
+	case d.noted.settled == "":
+	case d.noted.settled > unixMillis(d.now()): // as many digits
 		d.noted.settled = runs
-	} else {
+	default:
 		d.noted.settled = over
 	}
 }
@@ -178,17 +182,11 @@ func (in *interpreter) command(l *lua.LState) int {
 		l.Push(ok)
 	case "PEXPIRE": // a verdict that is met again lives on
 		l.Push(lua.LNumber(1))
-	case "HMGET":
-		values := in.state.NewTable()
-		for i := 3; i <= l.GetTop(); i++ {
-			values.Append(orFalse(*d.noted.field(arg(i))))
-		}
-		l.Push(values)
+	case "HGET": // the history
+		l.Push(orFalse(d.noted.text()))
 	case "HSET":
-		for i := 3; i < l.GetTop(); i += 2 {
-			in.settles = in.settles || arg(i) == "settled_at"
-			*d.noted.field(arg(i)) = arg(i + 1)
-		}
+		d.noted = readNoted(arg(4))
+		in.settles = in.settles || d.noted.settled != ""
 		l.Push(lua.LNumber(1))
 	case "HINCRBY": // counters decide nothing
 		l.Push(lua.LNumber(1))

@@ -140,7 +140,7 @@ func TestEveryInterleavingFindsWhatIsBroken(t *testing.T) {
 		{name: "nothing is restored", scope: two(budget{failovers: 1}),
 			text: "local known = parse(value)", becomes: "if true then return { 'stored' } end local known = parse(value)"},
 		{name: "settling is ignored", scope: two(budget{failovers: 1}),
-			text: "local decides = not unsettled and settled <= now", becomes: "local decides = not unsettled"},
+			text: "decides = history ~= '' and left == 0", becomes: "decides = history ~= ''"},
 		{name: "a claim of what stands ignores settling", scope: two(budget{failovers: 1, crashes: 1}),
 			text: "if settled > now then return { 'settling', settled - now } end", becomes: ""},
 		{name: "a claim that was given up leaves no tombstone", scope: two(budget{drops: 1}),

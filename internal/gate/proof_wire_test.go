@@ -36,7 +36,12 @@ func (c call) keys() []string { keys, _ := c.split(); return keys }
 func (c call) args() []string { _, args := c.split(); return args }
 
 // head is how many arguments stand before the operations, where no counters ride on the call.
-const head = 9
+const head = 7
+
+// operations are the names of operations by their letters.
+var operations = map[byte]string{
+	'c': "claim", 'l': "look", 'r': "renew", 's': "store", 'p': "restore", 'f': "fail", 'x': "forget",
+}
 
 // operation is the name of the only one, as a trace tells it.
 func (c call) operation() string {
@@ -47,7 +52,7 @@ func (c call) operation() string {
 	case len(args) == head:
 		return "heartbeat"
 	}
-	return args[head]
+	return operations[args[head][0]]
 }
 
 // wire is the connection of a real gate to a Redis that says what the proof wants.

@@ -52,14 +52,13 @@ func (f *flight) store() phase {
 
 // ending is the operation that ends an execution.
 func (e *execution) ending(b *bucket) scripts.Op {
-	ttl := b.ttl(e.end.Result)
 	switch {
 	case e.end.State == record.Failed:
 		return e.fail(e.end.Reason)
-	case ttl == 0:
+	case b.ttl(e.end.Result) == 0:
 		return e.fail(reasonRejected)
 	}
-	return scripts.Store(e.flight.key, e.kept, ttl)
+	return scripts.Store(e.flight.key, e.kept)
 }
 
 func (e *execution) fail(reason string) scripts.Op {

@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of a token's parts. 12 characters of base32 have 60 bits, which tell two processes of one name apart.
+// Bounds of a token's parts. 8 characters of base32 have 40 bits, which tell two processes of one name apart.
 const (
 	tokenReplica = 40
-	tokenRandom  = 12
+	tokenRandom  = 8
 )
 
 // tokens are the names of executions, unique over all processes: the replica's name, for people (record.Replica), a

@@ -37,13 +37,15 @@ func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, ErrNotSent)
 	}
 
-	reply, err = scripts.Run(ctx, l.Client, scripts.Call{
-		Metrics: l.Keys.Metrics(), Flushed: l.Keys.Flush(l.Process),
-		Settle: l.Settle, Lease: l.LockTTL, TTL: l.ResultTTL,
-		MaxAttempts: l.MaxAttempts, StopInDoubt: l.StopInDoubt, DoubtTTL: l.DoubtTTL, Acks: l.ReplicasAck,
-		Timeout: l.RedisTimeout,
-		Flush:   flush, Ops: ops,
-	})
+	call := scripts.Call{
+		Metrics: l.Keys.Metrics(), Flushed: l.Keys.Flush(l.Process), Settle: l.Settle, Lease: l.LockTTL,
+		Classes: []scripts.Class{{
+			TTL: l.ResultTTL, RejectedTTL: l.RejectedTTL, DoubtTTL: l.DoubtTTL, MaxAttempts: l.MaxAttempts,
+			StopInDoubt: l.StopInDoubt,
+		}},
+		Acks: l.ReplicasAck, Timeout: l.RedisTimeout, Flush: flush, Ops: ops,
+	}
+	reply, err = call.Run(ctx, l.Client)
 	if err != nil {
 		l.missed(err)
 		if notDone(err) {

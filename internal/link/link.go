@@ -22,6 +22,7 @@ import (
 type Settings struct {
 	LockTTL       time.Duration // the lease that a claim or a renewal gets
 	ResultTTL     time.Duration // how long a record lives from its last write
+	RejectedTTL   time.Duration // how long a result with a status of 4xx lives
 	DoubtTTL      time.Duration // how long verdicts live and, with StopInDoubt, every record in progress or in doubt
 	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
 	RedisTimeout  time.Duration // one round trip

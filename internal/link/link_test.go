@@ -78,7 +78,7 @@ func (l *line) hears(f func(command string)) {
 
 // says makes the script answer this, in Redis' own form, and tell a history.
 func (l *line) says(h scripts.History, answers ...[]any) {
-	reply := []any{h.ID, h.Met, time.Now().UnixMilli(), 0, 1, 1}
+	reply := []any{fmt.Sprint(h.ID, " ", h.Met), fmt.Sprint(time.Now().UnixMilli()), 0, 3}
 	for _, a := range answers {
 		reply = append(reply, a)
 	}

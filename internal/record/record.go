@@ -3,18 +3,21 @@
 //
 // A record is one line of text. If it is done, the bytes of the result follow:
 //
-//	P1 <attempt> <token> <deadline> <lease> <started> <digest> <doubt> <failures> <past>\n
-//	D1 <attempt> <token> <stored> <ends> <digest> <status> <past> <content type> [<header>:<value> …]\n<result>
-//	S1 <attempt> <token> <stored> <ends> <digest> <status> <past> <key id>\n<sealed result>
-//	F1 <attempt> <token> <failed> <reason> <started> <digest> <doubt> <failures> <verdict> <past>\n
+//	P1 <attempt> <token> <digest> <renewed> <lease> <started> <doubt> <failures> <past>\n
+//	D1 <attempt> <token> <digest> <stored> <lives> <status> <past> <content type> [<header>:<value> …]\n<result>
+//	S1 <attempt> <token> <digest> <stored> <lives> <status> <past> <key id>\n<sealed result>
+//	F1 <attempt> <token> <digest> <failed> <reason> <started> <doubt> <failures> <verdict> <past>\n
 //
-// The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock; the
-// lease is a number of milliseconds. Doubt is 0 or 1. The digest and verdict of a failed record, and every past, may be
-// "-" for none. A reader ignores fields after those that it knows; in a done record it ignores those without a colon.
+// The first byte is the state, the second the version of the form. Times are Unix milliseconds by Redis' own clock;
+// lease and lives are numbers of milliseconds, counted from renewed and from stored. A digest's 16 bytes are 22
+// characters of base64url. Doubt is 0 or 1. The digest and verdict of a failed record, and every past, may be "-" for
+// none; as a content type "-" stands for application/json. A reader ignores fields after those that it knows; in a done
+// record it ignores those without a colon.
 package record
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -71,24 +74,37 @@ var ErrForeign = errors.New("not a record of oncegate")
 // HMAC of these bytes.
 type Digest [16]byte
 
-// Hex returns the 32 hex digits in which a record holds the digest.
+// DigestLength is how many characters a digest has in a record.
+const DigestLength = 22
+
+// base64url has one text for 16 bytes: the last character's bits that stand for none are 0.
+var base64url = base64.RawURLEncoding.Strict()
+
+// AppendText appends the characters that stand in a record.
+func (d Digest) AppendText(dst []byte) []byte { return base64url.AppendEncode(dst, d[:]) }
+
+// Hex returns the 32 digits that people read.
 func (d Digest) Hex() string {
 	var digits [2 * len(d)]byte
 	hex.Encode(digits[:], d[:])
 	return string(digits[:])
 }
 
-// ParseDigest reads these 32 hex digits.
-func ParseDigest(digits string) (d Digest, err error) {
-	if len(digits) == hex.EncodedLen(len(d)) {
-		_, err = hex.Decode(d[:], []byte(digits))
-	} else {
-		err = hex.ErrLength
-	}
-	if err != nil {
-		return d, fmt.Errorf("digest %.40q: %w", digits, err)
+// ParseDigest reads the characters that stand in a record.
+func ParseDigest(text string) (d Digest, err error) {
+	if !d.decode([]byte(text)) {
+		return Digest{}, fmt.Errorf("digest %.40q: not %d characters of base64url", text, DigestLength)
 	}
 	return d, nil
+}
+
+// decode reports whether text is a digest. The decoder would ignore line ends in it, of which a field has none.
+func (d *Digest) decode(text []byte) bool {
+	if len(text) != DigestLength {
+		return false
+	}
+	n, err := base64url.Decode(d[:], text)
+	return err == nil && n == len(d)
 }
 
 // Record is a parsed record. Fields that its state does not have are zero.
@@ -98,7 +114,7 @@ type Record struct {
 	Token   string // token of the execution that wrote the record, or Person
 
 	Deadline time.Time     // in progress: the lease holds until then
-	Lease    time.Duration // in progress: its length when it was written
+	Lease    time.Duration // in progress: its length; it was written that long before Deadline
 	Started  time.Time     // in progress, failed: when this attempt was claimed
 
 	Digest Digest // of the body that is, or was, executed; zero in a failed record without one
@@ -139,11 +155,20 @@ func Parse(value []byte) (Record, error) {
 	h := header{rest: line[3:]}
 	r := Record{State: State(line[0]), Attempt: h.integer(), Token: h.text()}
 	switch r.State {
+	case InProgress, Done, Sealed:
+		r.Digest = h.digest()
+	case Failed:
+		r.Digest = h.optionalDigest()
+	}
+	switch r.State {
 	case InProgress:
-		r.Deadline, r.Lease, r.Started, r.Digest = h.time(), h.length(), h.time(), h.digest()
+		renewed := h.time()
+		r.Lease, r.Started = h.length(), h.time()
+		r.Deadline = renewed.Add(r.Lease)
 		r.Doubt, r.Failures, r.Past = h.flag(), h.integer(), h.optional()
 	case Done:
-		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
+		r.Stored = h.time()
+		r.Ends = r.Stored.Add(h.length())
 		r.Result = Result{Status: int(h.integer()), Body: body}
 		r.Past = h.optional()
 		r.Result.ContentType, r.Result.Headers = h.contentType(), h.headers()
@@ -151,7 +176,8 @@ func Parse(value []byte) (Record, error) {
 			h.err = r.Result.checkFields() // every result that we write was checked
 		}
 	case Sealed:
-		r.Stored, r.Ends, r.Digest = h.time(), h.time(), h.digest()
+		r.Stored = h.time()
+		r.Ends = r.Stored.Add(h.length())
 		r.Result = Result{Status: int(h.integer()), Body: body}
 		if r.Past, r.KeyID = h.optional(), h.text(); len(r.KeyID) > MaxKeyID {
 			h.fail("the key's id is too long")
@@ -160,7 +186,7 @@ func Parse(value []byte) (Record, error) {
 			h.fail("the status is none that a result has")
 		}
 	case Failed:
-		r.FailedAt, r.Reason, r.Started, r.Digest = h.time(), h.text(), h.time(), h.optionalDigest()
+		r.FailedAt, r.Reason, r.Started = h.time(), h.text(), h.time()
 		r.Doubt, r.Failures, r.Verdict, r.Past = h.flag(), h.integer(), h.verdict(), h.optional()
 	default:
 		return Record{}, ErrForeign
@@ -212,7 +238,7 @@ func (h *header) integer() int64 {
 
 func (h *header) time() time.Time { return time.UnixMilli(h.integer()) }
 
-// maxLength bounds a length of time. It is far above any lease, and fits into a time.Duration.
+// maxLength bounds a length of time. It is far above any lease and any TTL, and fits into a time.Duration.
 const maxLength = 100 * 365 * 24 * time.Hour
 
 func (h *header) length() time.Duration {
@@ -263,12 +289,7 @@ func (h *header) optionalDigest() Digest {
 }
 
 func (h *header) digest() (d Digest) {
-	field := h.field()
-	if len(field) != hex.EncodedLen(len(d)) {
-		h.fail("the digest is malformed")
-		return d
-	}
-	if _, err := hex.Decode(d[:], field); err != nil {
+	if !d.decode(h.field()) {
 		h.fail("the digest is malformed")
 	}
 	return d
@@ -276,7 +297,7 @@ func (h *header) digest() (d Digest) {
 
 func (h *header) contentType() string {
 	field := h.field()
-	if string(field) == JSON {
+	if string(field) == none {
 		return JSON
 	}
 	return h.unescape(field)
@@ -305,31 +326,29 @@ func Append(dst []byte, r Record) []byte {
 	dst = append(dst, byte(r.State), version)
 	dst = appendInteger(dst, r.Attempt)
 	dst = appendField(dst, r.Token)
+	if dst = append(dst, ' '); r.State == Failed && r.Digest == (Digest{}) {
+		dst = append(dst, none...)
+	} else {
+		dst = r.Digest.AppendText(dst)
+	}
 	switch r.State {
 	case InProgress:
-		dst = appendInteger(dst, r.Deadline.UnixMilli())
+		dst = appendTime(dst, r.Deadline.Add(-r.Lease.Truncate(time.Millisecond)))
 		dst = appendInteger(dst, r.Lease.Milliseconds())
-		dst = appendInteger(dst, r.Started.UnixMilli())
-		dst = appendField(dst, r.Digest.Hex())
+		dst = appendTime(dst, r.Started)
 		dst = appendFlag(dst, r.Doubt)
 		dst = appendInteger(dst, r.Failures)
 		dst = appendOptional(dst, r.Past)
 	case Done, Sealed:
-		dst = appendInteger(dst, r.Stored.UnixMilli())
-		dst = appendInteger(dst, r.Ends.UnixMilli())
-		dst = appendField(dst, r.Digest.Hex())
+		dst = appendTime(dst, r.Stored)
+		dst = appendInteger(dst, max(r.Ends.UnixMilli()-r.Stored.UnixMilli(), 0))
 		dst = appendInteger(dst, int64(r.Result.Status))
 		dst = appendOptional(dst, r.Past)
 		dst = appendField(dst, r.Kind())
 	case Failed:
-		digest := ""
-		if r.Digest != (Digest{}) {
-			digest = r.Digest.Hex()
-		}
-		dst = appendInteger(dst, r.FailedAt.UnixMilli())
+		dst = appendTime(dst, r.FailedAt)
 		dst = appendField(dst, r.Reason)
-		dst = appendInteger(dst, max(r.Started.UnixMilli(), 0))
-		dst = appendOptional(dst, digest)
+		dst = appendTime(dst, r.Started)
 		dst = appendFlag(dst, r.Doubt)
 		dst = appendInteger(dst, r.Failures)
 		dst = appendOptional(dst, string(r.Verdict))
@@ -363,5 +382,8 @@ func appendFlag(dst []byte, set bool) []byte {
 }
 
 func appendField(dst []byte, text string) []byte { return append(append(dst, ' '), text...) }
+
+// appendTime appends a time, and 0 for one that is before 1970: the zero time, where a record lacks one.
+func appendTime(dst []byte, t time.Time) []byte { return appendInteger(dst, max(t.UnixMilli(), 0)) }
 
 func appendInteger(dst []byte, n int64) []byte { return strconv.AppendInt(append(dst, ' '), n, 10) }

@@ -25,7 +25,7 @@ func done(contentType, body string, headers ...record.Header) record.Record {
 }
 
 const (
-	token = "gateway-7d9f8c6b5-x2k4z~DFJRGK2HLQ3Z~1a"
+	token = "gateway-7d9f8c6b5-x2k4z~DFJRGK2H~1a"
 	past  = "1,1700000000001,1700000000090,expired,gateway-7d9f8c6b5-x2k4z;2,1700000000095,1700000000100,timeout,-"
 )
 
@@ -53,7 +53,9 @@ func goldens() map[string]record.Record {
 		"done-text":  done("text/plain; charset=utf-8; note=100%", "any bytes: \x00\xff\n"),
 		"done-headers": done("text/plain", "moved", record.Header{Name: "Location", Value: "/bookings/7?a=100% b"},
 			record.Header{Name: "X-Empty"}),
-		"sealed": sealed,
+		"sealed":            sealed,
+		"done-dash":         done("-", "a content type that is a dash"),
+		"done-json-headers": done(record.JSON, "{}", record.Header{Name: "Location", Value: "/bookings/7"}),
 		"failed": {
 			State: record.Failed, Attempt: 3, Token: token, FailedAt: failed, Reason: "timeout", Started: began, Digest: digest,
 			Doubt: true,
@@ -124,10 +126,13 @@ func TestFieldsOfALaterVersionAreIgnored(t *testing.T) {
 }
 
 func TestForeignValuesAreToldApart(t *testing.T) {
-	const digits = "00000000000000000000000000000000"
+	const digits = "AAAAAAAAAAAAAAAAAAAAAA"
+	const own = token + " " + digits
 	progress := func(fields string) string { return "P1 " + fields + " 0 0 -\n" }
-	ended := func(fields string) string { return "D1 1 " + token + " 1 1 " + fields + "\n{}" }
-	failed := func(fields string) string { return "F1 1 " + token + " 1 error 1 " + fields + "\n" }
+	ended := func(digest, fields string) string { return "D1 1 " + token + " " + digest + " 1 1 " + fields + "\n{}" }
+	failed := func(digest, fields string) string {
+		return "F1 1 " + token + " " + digest + " 1 error 1 " + fields + "\n"
+	}
 	for name, value := range map[string]string{
 		"nothing":                      "",
 		"rubbish":                      "rubbish",
@@ -136,31 +141,35 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 		"a state alone":                "D",
 		"a head without fields":        "D1\n",
 		"a head and a space":           "D1 \n",
-		"an unknown state":             "X1 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
-		"a state in lower case":        "p1 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
-		"another version":              "P2 1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
-		"no space behind the head":     "P1-1 " + token + " 1 1 1 " + digits + " 0 0 -\n",
-		"no line end":                  "P1 1 " + token + " 1 1 1 " + digits + " 0 0 -",
-		"too few fields":               "P1 1 " + token + " 1 1 1 " + digits + "\n",
-		"an empty field":               progress("1  1 1 1 " + digits),
-		"a negative number":            progress("-1 " + token + " 1 1 1 " + digits),
-		"a number with a fraction":     progress("1.5 " + token + " 1 1 1 " + digits),
-		"a number as Lua prints it":    progress("1 " + token + " 1.7e+12 1 1 " + digits),
-		"a number beyond Lua's":        progress("1 " + token + " 90071992547409930 1 1 " + digits),
-		"a number beyond all":          progress("1 " + token + " " + strings.Repeat("9", 100) + " 1 1 " + digits),
-		"a doubt that is no flag":      "P1 1 " + token + " 1 1 1 " + digits + " 2 0 -\n",
-		"half an escaped header":       ended(digits + " 200 - a/b X:%2"),
-		"a short digest":               ended("ab 200 - application/json"),
-		"a digest that is no hex":      ended(strings.Repeat("g", 32) + " 200 - application/json"),
-		"no content type":              ended(digits + " 200 -"),
-		"half an escaped character":    ended(digits + " 200 - text%"),
-		"a sealed one with a long key": "S1 1 " + token + " 1 1 " + digits + " 200 - " + strings.Repeat("k", 33) + "\nbytes",
-		"a sealed one without a key":   "S1 1 " + token + " 1 1 " + digits + " 200 -\nbytes",
-		"a failure without a reason":   "F1 1 " + token + " 1\n",
-		"a failure without a past":     failed(digits + " 0 0 -"),
-		"an unknown verdict":           failed(digits + " 0 0 guilty -"),
-		"a failure's short digest":     failed("ab 0 0 - -"),
-		"a head without an end":        failed(digits + " 0 0 - " + strings.Repeat("x", 4096)),
+		"an unknown state":             "X1 1 " + own + " 1 1 1 0 0 -\n",
+		"a state in lower case":        "p1 1 " + own + " 1 1 1 0 0 -\n",
+		"another version":              "P2 1 " + own + " 1 1 1 0 0 -\n",
+		"no space behind the head":     "P1-1 " + own + " 1 1 1 0 0 -\n",
+		"no line end":                  "P1 1 " + own + " 1 1 1 0 0 -",
+		"too few fields":               "P1 1 " + own + " 1 1 1\n",
+		"an empty field":               progress("1  " + digits + " 1 1 1"),
+		"a negative number":            progress("-1 " + own + " 1 1 1"),
+		"a number with a fraction":     progress("1.5 " + own + " 1 1 1"),
+		"a number as Lua prints it":    progress("1 " + own + " 1.7e+12 1 1"),
+		"a number beyond Lua's":        progress("1 " + own + " 90071992547409930 1 1"),
+		"a number beyond all":          progress("1 " + own + " " + strings.Repeat("9", 100) + " 1 1"),
+		"a doubt that is no flag":      "P1 1 " + own + " 1 1 1 2 0 -\n",
+		"half an escaped header":       ended(digits, "200 - a/b X:%2"),
+		"a short digest":               ended("ab", "200 - -"),
+		"a long digest":                ended(digits+"A", "200 - -"),
+		"a digest of other characters": ended(strings.Repeat("A", 20)+"+A", "200 - -"),
+		"a digest with a line end":     ended(strings.Repeat("A", 21)+"\r", "200 - -"),
+		"another text of a digest":     ended(strings.Repeat("A", 21)+"B", "200 - -"),
+		"no digest":                    ended("-", "200 - -"),
+		"no content type":              ended(digits, "200 -"),
+		"half an escaped character":    ended(digits, "200 - text%"),
+		"a sealed one with a long key": "S1 1 " + own + " 1 1 200 - " + strings.Repeat("k", 33) + "\nbytes",
+		"a sealed one without a key":   "S1 1 " + own + " 1 1 200 -\nbytes",
+		"a failure without a reason":   "F1 1 " + own + " 1\n",
+		"a failure without a past":     failed(digits, "0 0 -"),
+		"an unknown verdict":           failed(digits, "0 0 guilty -"),
+		"a failure's short digest":     failed("ab", "0 0 - -"),
+		"a head without an end":        failed(digits, "0 0 - "+strings.Repeat("x", 4096)),
 	} {
 		r, err := record.Parse([]byte(value))
 		if !errors.Is(err, record.ErrForeign) || !reflect.DeepEqual(r, record.Record{}) {
@@ -171,7 +180,7 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 
 func TestNumbersHoldWhatLuaHoldsExactly(t *testing.T) {
 	const most = 1<<53 - 1
-	value := "P1 " + strconv.Itoa(most) + " token " + strconv.Itoa(most) + " 0 0 " + strings.Repeat("0", 32) + " 1 " +
+	value := "P1 " + strconv.Itoa(most) + " token AAAAAAAAAAAAAAAAAAAAAA " + strconv.Itoa(most) + " 0 0 1 " +
 		strconv.Itoa(most) + " -\n"
 	r, err := record.Parse([]byte(value))
 	if err != nil || r.Attempt != most || r.Deadline.UnixMilli() != most || string(record.Append(nil, r)) != value {
@@ -213,10 +222,11 @@ func FuzzParse(f *testing.F) {
 	for name := range goldens() {
 		f.Add(golden(f, name))
 	}
-	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 - a%20b%25%2520\n\n{}"))
-	f.Add([]byte("F1 007 t 01 reason 1 - 0 00 - 1,2,3,4,5 more\n{}"))
-	f.Add([]byte("P1 1 t 1 9007199254740992 1 00000000000000000000000000000000 1 3 -\n"))
-	f.Add([]byte("D1 1 t 1 1 00000000000000000000000000000000 200 x a :b X:y%20z later X:\n{}"))
+	f.Add([]byte("D1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 1 200 - a%20b%25%2520\n\n{}"))
+	f.Add([]byte("D1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 1 200 - %2D\n\n{}"))
+	f.Add([]byte("F1 007 t - 01 reason 1 0 00 - 1,2,3,4,5 more\n{}"))
+	f.Add([]byte("P1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 9007199254740992 1 1 3 -\n"))
+	f.Add([]byte("D1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 1 200 x a :b X:y%20z later X:\n{}"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		before := bytes.Clone(value)
 		r, err := record.Parse(value)
@@ -247,6 +257,8 @@ func FuzzParse(f *testing.F) {
 func FuzzAppend(f *testing.F) {
 	f.Add(int64(1), "text/plain; a=b%", []byte("{}\n"), int64(1700000000123), 200)
 	f.Add(int64(1<<53-1), "%%20 ", []byte(nil), int64(0), 404)
+	f.Add(int64(1), "-", []byte("x"), int64(0), 200)
+	f.Add(int64(1), record.JSON, []byte("{}"), int64(0), 200)
 	f.Fuzz(func(t *testing.T, attempt int64, contentType string, body []byte, millis int64, status int) {
 		const most = 1<<53 - 1
 		inRange := func(n int64) bool { return 0 <= n && n <= most }
@@ -254,7 +266,7 @@ func FuzzAppend(f *testing.F) {
 			t.Skip()
 		}
 		r := done(contentType, string(body))
-		r.Attempt, r.Stored, r.Result.Status = attempt, at(millis), status
+		r.Attempt, r.Stored, r.Ends, r.Result.Status = attempt, at(millis), at(millis+7), status
 		if r.Result.Check() != nil {
 			t.Skip() // the gate stores none
 		}

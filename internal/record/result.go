@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// JSON is the content type of nearly every result. As a constant it saves the replay path an allocation.
+// JSON is the content type of nearly every result: "-" stands for it in a record.
 const JSON = "application/json"
 
 // Result is what the logic returned, and what every duplicate gets.
@@ -34,13 +34,23 @@ var escaper = strings.NewReplacer("%", "%25", " ", "%20")
 // Kind returns the content type and the headers in the form of a done record.
 func (r Result) Kind() string {
 	if r.ContentType == JSON && len(r.Headers) == 0 { // nearly every result
-		return JSON
+		return none
 	}
-	kind := []string{escaper.Replace(r.ContentType)}
+	kind := []string{contentType(r.ContentType)}
 	for _, h := range r.Headers {
 		kind = append(kind, h.Name+":"+escaper.Replace(h.Value))
 	}
 	return strings.Join(kind, " ")
+}
+
+func contentType(text string) string {
+	switch text {
+	case JSON:
+		return none
+	case none:
+		return "%2D"
+	}
+	return escaper.Replace(text)
 }
 
 // ParseKind sets the content type and the headers from a text that Kind returned. For any other text it returns

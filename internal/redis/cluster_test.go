@@ -72,8 +72,8 @@ func TestMetricsOfAllBucketsAreAddedUp(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 1)
 	keys := redis.NewClusterKeys("cognigy", 8)
 	for i, b := range keys.Buckets() {
-		redistest.Do(t, cluster.Client(), "HSET", b.Metrics(), "executed", "2", "history", string(b), "met_at",
-			[]string{"1", "3", "2", "1", "0", "1", "1", "1"}[i])
+		redistest.Do(t, cluster.Client(), "HSET", b.Metrics(), "executed", "2", "history",
+			string(b)+" "+[]string{"1", "3", "2", "1", "0", "1", "1", "1"}[i])
 	}
 	redistest.Do(t, cluster.Client(), "HSET", keys.Metrics(), "detection_rate", "0.2500")
 	metrics, err := redis.Metrics(t.Context(), cluster.Client(), keys)

@@ -18,7 +18,7 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 		{"TIME"},
 		{"GET", key},
 		{"SET", key, "", "XX", "PX", "1"}, // XX: does nothing, since the key does not exist
-		{"HMGET", key, "f"},
+		{"HGET", key, "f"},
 		{"HSET", key, "f", "v", "no value"},
 		{"HINCRBY", key, "f", "no number"},
 	}

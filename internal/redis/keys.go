@@ -85,5 +85,8 @@ func (b Bucket) Record(f fingerprint.Fingerprint) string {
 // Metrics returns the key of this bucket's counters, a hash.
 func (b Bucket) Metrics() string { return string(b) + ":metrics" }
 
+// Forgets returns the key that a person's forget changes, so that replicas which track it learn of one.
+func (b Bucket) Forgets() string { return string(b) + ":forgets" }
+
 // Flush returns the key of the number of a process's last counter flush.
 func (b Bucket) Flush(process string) string { return string(b) + ":flush:" + process }

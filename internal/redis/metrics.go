@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 )
@@ -22,10 +24,11 @@ func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", buckets[i].Metrics(), err)
 		}
+		readHistory(metrics)
 		later := i == 0 || integer(metrics["met_at"]) > integer(total["met_at"])
 		for field, value := range metrics {
 			switch known, found := total[field]; {
-			case ofHistory[field]:
+			case slices.Contains(ofHistory, field):
 				if later {
 					total[field] = value
 				}
@@ -39,8 +42,18 @@ func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]
 	return total, nil
 }
 
-// ofHistory holds the fields with which the script remembers a bucket's history.
-var ofHistory = map[string]bool{"history": true, "met_at": true, "settled_at": true, "settle": true}
+// ofHistory names what the script remembers of a bucket's history, in the order of the field history: its id, when it
+// was met and, while Redis settles, until when and the SETTLE of the replica that set this.
+var ofHistory = []string{"history", "met_at", "settled_at", "settle"}
+
+// readHistory makes fields of what the script keeps in one.
+func readHistory(metrics map[string]string) {
+	for i, value := range strings.Fields(metrics[ofHistory[0]]) {
+		if i < len(ofHistory) {
+			metrics[ofHistory[i]] = value
+		}
+	}
+}
 
 func integer(text string) int64 {
 	n, _ := strconv.ParseInt(text, 10, 64)

@@ -232,8 +232,8 @@ func FuzzOpen(f *testing.F) {
 	sealed := record.Append(nil, k.Seal(place, done))
 	f.Add(sealed)
 	f.Add(sealed[:len(sealed)-1])
-	f.Add([]byte("S1 1 t 1 2 00000000000000000000000000000000 200 - one\n"))
-	f.Add([]byte("S1 1 t 1 2 00000000000000000000000000000000 200 - two\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))
+	f.Add([]byte("S1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 2 200 - one\n"))
+	f.Add([]byte("S1 1 t AAAAAAAAAAAAAAAAAAAAAA 1 2 200 - two\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		r, err := record.Parse(value)
 		if err != nil || r.State != record.Sealed {

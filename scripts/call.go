@@ -1,0 +1,163 @@
+// Package scripts holds the one Lua script on the request path and knows its call: keys and arguments on the way in,
+// answers on the way out. It decides nothing.
+package scripts
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/redis/rueidis"
+)
+
+//go:embed idempotency.lua
+var source string
+
+// Call is one call of the script: a list of operations that Redis does at once. It may be run again and again with
+// other operations, and keeps its memory for that; by one goroutine at a time.
+type Call struct {
+	Metrics string // key of the metrics hash
+	Flushed string // key of the calling process's flush number
+
+	Settle  time.Duration // 0: no settling
+	Lease   time.Duration // what a claim or a renewal gets
+	Classes []Class       // at most MaxClasses; an operation names its own by its place
+
+	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout,
+	// which is that of the whole call; 0: none.
+	Acks    int
+	Timeout time.Duration
+
+	Flush Flush
+	Ops   []Op
+
+	// The memory of its arguments, and of the answers.
+	text       []byte
+	written    int // bytes of text that are arguments
+	keys, args []string
+	answers    []Answer
+	told       string // the history of the last reply, as the script writes it
+	history    History
+}
+
+// Class is the settings that an operation goes by.
+type Class struct {
+	TTL         time.Duration // of a record, from its last write
+	RejectedTTL time.Duration // of a result with a status of 4xx
+	DoubtTTL    time.Duration // of verdicts and, with StopInDoubt, of every record in progress or in doubt
+	MaxAttempts int           // how often a webhook's executions may fail; 0: no limit
+	StopInDoubt bool          // an attempt whose predecessor is in doubt is not begun
+
+	// Counters is put before the names of transitions that are counted once more, beside the totals; "": they are not.
+	// It has no space, and does not begin with "-".
+	Counters string
+}
+
+// Bounds of a call.
+const (
+	MaxClasses    = 1000
+	MaxIncrements = 256
+)
+
+// Flush adds counters up in the metrics hash, once however often it is sent.
+type Flush struct {
+	Number   uint64      // grows by one with each flush of a process; 0: nothing to flush
+	Counters []Increment // at most MaxIncrements
+}
+
+// Increment is what one counter grows by.
+type Increment struct {
+	Field string // without spaces
+	By    int64
+}
+
+// form is the number of the call's form. Only a script that takes it must get it.
+const form = "1"
+
+// Run makes the call. The answers of the reply are memory of the Call, valid until it is run again; what they point to
+// may be kept. An error means that no answer is known: the operations may or may not have been done.
+func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
+	if len(c.Classes) > MaxClasses || len(c.Flush.Counters) > MaxIncrements {
+		return Reply{}, fmt.Errorf("script: %d classes and %d counters are more than %d and %d", len(c.Classes),
+			len(c.Flush.Counters), MaxClasses, MaxIncrements)
+	}
+	c.write()
+	message, acked, err := c.send(ctx, client)
+	var values []rueidis.RedisMessage
+	if err == nil {
+		values, err = message.ToArray()
+	}
+	if err != nil {
+		c.drop()
+		if len(c.Ops) == 0 { // a heartbeat, or counters alone
+			return Reply{}, fmt.Errorf("script: %w", err)
+		}
+		return Reply{}, fmt.Errorf("script on %d records: %w", len(c.Ops), err)
+	}
+	reply, err := c.read(values)
+	if acked < c.Acks {
+		reply.short(acked, c.Acks)
+	}
+	return reply, err
+}
+
+// drop gives the memory of the arguments up: a call that timed out may still have to be written to its connection.
+func (c *Call) drop() { c.text, c.keys, c.args = nil, nil, nil }
+
+// write makes the keys and arguments. They are slices of text: where it grows, those that were made before keep what
+// it was.
+func (c *Call) write() {
+	c.text, c.written, c.args = c.text[:0], 0, c.args[:0]
+	c.keys = append(c.keys[:0], c.Metrics, c.Flushed)
+	c.args = append(c.args, form)
+	c.number(c.Settle.Milliseconds())
+	c.number(c.Lease.Milliseconds())
+	c.number(int64(c.Flush.Number))
+	c.number(int64(len(c.Classes)))
+	for i := range c.Classes {
+		class := &c.Classes[i]
+		c.number(class.TTL.Milliseconds())
+		c.text = append(c.text, flag(class.StopInDoubt))
+		if class.Counters == "" {
+			c.text = append(c.text, '-')
+		}
+		c.text = append(append(c.text, class.Counters...), ' ')
+		c.text = append(strconv.AppendInt(c.text, class.DoubtTTL.Milliseconds(), 10), ' ')
+		c.text = append(strconv.AppendInt(c.text, class.RejectedTTL.Milliseconds(), 10), ' ')
+		c.number(int64(class.MaxAttempts))
+	}
+	if c.Flush.Number > 0 {
+		for _, counter := range c.Flush.Counters {
+			c.text = append(append(c.text, counter.Field...), ' ')
+			c.text = append(strconv.AppendInt(c.text, counter.By, 10), ' ')
+		}
+		c.argument()
+	}
+	for i := range c.Ops {
+		op := &c.Ops[i]
+		c.keys = append(c.keys, op.key)
+		c.text = op.appendHead(c.text)
+		c.argument()
+		switch op.letter {
+		case store, resolve:
+			c.args = append(c.args, op.text, op.bytes)
+		case restore:
+			c.args = append(c.args, op.bytes)
+		}
+	}
+}
+
+func (c *Call) number(n int64) {
+	c.text = strconv.AppendInt(c.text, n, 10)
+	c.argument()
+}
+
+// argument makes an argument of the text behind the last one.
+func (c *Call) argument() {
+	text := c.text[c.written:]
+	c.args = append(c.args, unsafe.String(unsafe.SliceData(text), len(text)))
+	c.written = len(c.text)
+}

@@ -1,0 +1,236 @@
+package scripts
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// Verdict is the first word of an answer.
+type Verdict string
+
+// The verdicts; the script's head says what each means.
+const (
+	Claimed    Verdict = "claimed"
+	Free       Verdict = "free"
+	Mismatch   Verdict = "mismatch"
+	Poisoned   Verdict = "poisoned"
+	Doubtful   Verdict = "doubtful"
+	InProgress Verdict = "progress"
+	Done       Verdict = "done"
+	Cancelled  Verdict = "cancelled"
+	Settling   Verdict = "settling"
+	Renewed    Verdict = "renewed"
+	Stored     Verdict = "stored"
+	Failed     Verdict = "failed"
+	Forgotten  Verdict = "forgotten"
+	Announced  Verdict = "announced"
+	Resolved   Verdict = "resolved"
+	Restored   Verdict = "restored"
+	Refused    Verdict = "refused"
+	Expired    Verdict = "expired"
+	Missing    Verdict = "missing"
+	Running    Verdict = "running"
+	Foreign    Verdict = "foreign"
+	Error      Verdict = "error"
+)
+
+// Answer is what the script says to one operation.
+type Answer struct {
+	Verdict  Verdict
+	Attempt  int64         // Claimed
+	Doubt    bool          // Claimed: an earlier attempt may have had its effect
+	Failures int64         // Claimed: of the attempts before it
+	Before   string        // Claimed: how the attempt before ended, "": there is none; Free: also "nothing" or "expired"
+	Left     time.Duration // InProgress: of the lease; Settling: of the settling
+	Digest   record.Digest // InProgress, Mismatch: of the body that is, or was, executed
+	Record   []byte        // Done, Refused, Failed, Poisoned, Doubtful: what stands; Done and empty: no room for it
+	Text     string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
+}
+
+// Reply is what the script says to a call.
+type Reply struct {
+	History  History
+	Now      time.Time     // by Redis' clock, to the millisecond
+	Settling time.Duration // left of it; 0: settled
+	Flushed  bool          // the flush was taken, now or before
+	Counted  bool          // the transitions were counted; false where Redis is full
+	// fewer replicas than Call.Acks have it: what was claimed, stored or found is answered as an Error
+	Short   bool
+	Answers []Answer // one an operation, in their order
+}
+
+// History names Redis' line of data. It changes when Redis may have forgotten: a promotion, a restart, FLUSHALL.
+// The zero History says nothing.
+type History struct {
+	ID  string
+	Met int64 // Unix ms
+}
+
+// head is how many values of a reply stand before the answers.
+const head = 4
+
+// What the flags of a reply say.
+const (
+	flushed = 1
+	counted = 2
+)
+
+// read makes a reply of what the script returned.
+func (c *Call) read(values []rueidis.RedisMessage) (Reply, error) {
+	if n := len(values) - head; n < 0 || n > 0 && n != len(c.Ops) {
+		return Reply{}, fmt.Errorf("script: %d values in its reply to %d operations", len(values), len(c.Ops))
+	}
+	r := reader{values: values}
+	reply := Reply{
+		History:  c.historyOf(r.text()),
+		Now:      time.UnixMilli(r.integer()),
+		Settling: r.length(),
+	}
+	flags := r.integer()
+	reply.Flushed, reply.Counted = flags&flushed != 0, flags&counted != 0
+	c.answers = c.answers[:0]
+	for i := range c.Ops {
+		a := c.Ops[i].common()
+		if len(values) > head {
+			a = r.answer()
+		}
+		c.answers = append(c.answers, a)
+	}
+	if reply.Answers = c.answers; r.err != nil {
+		return Reply{}, fmt.Errorf("script: its reply: %w", r.err)
+	}
+	return reply, nil
+}
+
+// common is the answer to an operation that a reply leaves out where all of them are such.
+func (o *Op) common() Answer {
+	if o.letter == claim {
+		return begun
+	}
+	return Answer{Verdict: Stored}
+}
+
+var begun = Answer{Verdict: Claimed, Attempt: 1}
+
+// historyOf reads "<id> <ms it was met>", which nearly always is that of the reply before.
+func (c *Call) historyOf(told string) History {
+	if told != c.told {
+		id, met, _ := strings.Cut(told, " ")
+		ms, _ := strconv.ParseInt(met, 10, 64) // the script has seen to it that it is one, or there is no history
+		c.told, c.history = strings.Clone(told), History{ID: strings.Clone(id), Met: ms}
+	}
+	return c.history
+}
+
+// reader takes values from the left and remembers the first that was not what it should be.
+type reader struct {
+	values []rueidis.RedisMessage
+	err    error
+}
+
+func (r *reader) next() *rueidis.RedisMessage {
+	if len(r.values) == 0 {
+		r.note(errors.New("it is too short"))
+		return &rueidis.RedisMessage{}
+	}
+	m := &r.values[0]
+	r.values = r.values[1:]
+	return m
+}
+
+func (r *reader) note(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *reader) text() string {
+	s, err := r.next().ToString()
+	if err != nil {
+		r.note(err)
+	}
+	return s
+}
+
+// bytes are the reply's own memory.
+func (r *reader) bytes() []byte {
+	b, err := r.next().AsBytes()
+	if err != nil {
+		r.note(err)
+	}
+	return b
+}
+
+func (r *reader) integer() int64 {
+	n, err := r.next().AsInt64()
+	if err != nil {
+		r.note(err)
+	}
+	return n
+}
+
+func (r *reader) length() time.Duration { return time.Duration(r.integer()) * time.Millisecond }
+
+func (r *reader) digest() (d record.Digest) {
+	d, err := record.ParseDigest(r.text())
+	if err != nil {
+		r.note(err)
+	}
+	return d
+}
+
+// number reads an answer that is a number.
+func (r *reader) number(message *rueidis.RedisMessage) Answer {
+	switch n, _ := message.AsInt64(); n {
+	case 1:
+		return begun
+	case 2:
+		return Answer{Verdict: Stored}
+	case 3:
+		return Answer{Verdict: Renewed}
+	default:
+		r.note(fmt.Errorf("%d is no answer", n))
+		return Answer{}
+	}
+}
+
+func (r *reader) answer() Answer {
+	message := r.next()
+	if message.IsInt64() {
+		return r.number(message)
+	}
+	values, err := message.ToArray()
+	if err != nil {
+		r.note(err)
+		return Answer{}
+	}
+	words := reader{values: values}
+	a := Answer{Verdict: Verdict(words.text())}
+	switch a.Verdict {
+	case Claimed:
+		a.Attempt, a.Doubt, a.Failures, a.Before = words.integer(), words.integer() == 1, words.integer(), words.text()
+	case Free:
+		a.Before = words.text()
+	case InProgress:
+		a.Left, a.Digest = words.length(), words.digest()
+	case Settling:
+		a.Left = words.length()
+	case Mismatch:
+		a.Digest = words.digest()
+	case Done, Refused, Failed, Poisoned, Doubtful:
+		a.Record = words.bytes()
+	case Error, Foreign:
+		a.Text = words.text()
+	}
+	if words.err != nil {
+		r.note(words.err)
+	}
+	return a
+}
