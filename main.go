@@ -109,7 +109,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log
 		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
 	}
 	if c.Redis.Embedded() {
-		invite(listener.Addr(), c.HTTP.InboundAPIKeys != "")
+		invite(listener.Addr(), c.HTTP)
 	}
 	serving, end := context.WithCancel(context.Background())
 	defer end()
@@ -171,14 +171,17 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 }
 
 // invite prints a command to try.
-func invite(addr net.Addr, keyed bool) {
+func invite(addr net.Addr, c config.HTTP) {
 	_, port, _ := net.SplitHostPort(addr.String())
-	key := ""
-	if keyed {
+	at, key := "localhost:"+port, ""
+	if c.TLSCert != "" {
+		at = "-k https://" + at
+	}
+	if c.InboundAPIKeys != "" {
 		key = " -H 'X-API-Key: <one of INBOUND_API_KEYS>'"
 	}
 	fmt.Printf(`Try it, twice:
-  curl -i localhost:%s/webhook/cognigy%s -H 'Content-Type: application/json' \
+  curl -i %s/webhook/cognigy%s -H 'Content-Type: application/json' \
     -d '{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":2}}'
-`, port, key)
+`, at, key)
 }

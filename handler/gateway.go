@@ -2,12 +2,14 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sweeper"
+	"github.com/oncegate/oncegate/internal/tlsfile"
 )
 
 // Config holds the settings of a gateway; docs/configuration.md lists them. Start from DefaultConfig.
@@ -38,6 +41,7 @@ type Gateway struct {
 	handler *Handler
 	server  *fasthttp.Server
 	sweeper *sweeper.Sweeper
+	secured *tls.Config // nil: plain HTTP
 }
 
 // Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l. ctx bounds the
@@ -77,6 +81,13 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		return nil, err
 	}
 	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
+	if c.HTTP.TLSCert != "" {
+		serving, err := tlsfile.NewServing(c.HTTP.TLSCert, c.HTTP.TLSKey, lookAtFiles, log)
+		if err != nil {
+			return nil, fmt.Errorf("TLS for callers (TLS_CERT, TLS_KEY): %w", err)
+		}
+		g.secured = serving.Config()
+	}
 	if g.store, err = redis.Open(ctx, c.Redis, g.gate.Invalidated, log); err != nil {
 		return nil, err
 	}
@@ -117,6 +128,9 @@ var reports = map[config.Executions]gate.Report{
 	config.ExecutionsUnusual: gate.ReportUnusual, config.ExecutionsAll: gate.ReportAll,
 	config.ExecutionsNone: gate.ReportNone,
 }
+
+// lookAtFiles is how often files are looked at whose changes come into force without a restart.
+const lookAtFiles = 5 * time.Second
 
 // processName returns "<host>/<process id>". It tells replicas apart in logs and records, even if several run on one
 // host. In a container the host is the name of the pod.
@@ -174,7 +188,13 @@ func (g *Gateway) take(l net.Listener) net.Listener {
 			"LimitNOFILE) or MAX_CONNECTIONS, or lower MAX_WAITERS and MAX_EXECUTIONS", "connections", most,
 			"MAX_WAITERS", waiters, "MAX_CONNECTIONS", g.config.HTTP.MaxConnections, "descriptors", all)
 	}
-	return &listener{Listener: l, most: most, open: g.server.GetOpenConnectionsCount, log: g.log}
+	taken := &listener{
+		Listener: l, most: most, open: g.server.GetOpenConnectionsCount, plain: g.secured == nil, log: g.log,
+	}
+	if g.secured == nil {
+		return taken
+	}
+	return tls.NewListener(taken, g.secured)
 }
 
 // unfinished returns an error that says what the server and the gate did not end in time, or nil.

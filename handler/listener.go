@@ -20,6 +20,7 @@ type listener struct {
 	net.Listener
 	most  int          // connections at once; 0: no bound
 	open  func() int32 // number of open connections
+	plain bool         // callers speak HTTP without TLS
 	log   *slog.Logger
 	short rarely // limits the message that no connection can be accepted
 	full  rarely // limits the message that connections are turned away
@@ -80,8 +81,10 @@ func (l *listener) turnAway(c net.Conn) {
 		l.log.Warn("the bound of connections is reached: further ones are answered 503; raise MAX_CONNECTIONS or the limit "+
 			"of descriptors (ulimit -n)", "connections", l.most)
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // its send buffer is empty: the write does not block
-	_, _ = io.WriteString(c, overloadedAnswer)
+	if l.plain { // a TLS handshake would cost what there is too little of
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // its send buffer is empty: the write does not block
+		_, _ = io.WriteString(c, overloadedAnswer)
+	}
 	_ = c.Close()
 }
 

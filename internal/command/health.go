@@ -2,27 +2,42 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/tlsfile"
 )
 
 // maxSaid bounds how many bytes of an answer are read and printed.
 const maxSaid = 512
 
 // Health asks a gateway whether it is ready, for at most as long as bound, and writes one line. An error says why it is
-// not ready. If url is "", it asks the gateway on this machine that listens on the address listen; if url has no path,
-// it asks /readyz.
-func Health(ctx context.Context, url, listen string, bound time.Duration, out io.Writer) error {
+// not ready. If url is "", it asks the gateway on this machine that has the settings c; if url has no path, it asks
+// /readyz.
+func Health(ctx context.Context, url string, c config.HTTP, bound time.Duration, out io.Writer) error {
+	var secured *tls.Config
 	if url == "" {
-		at, err := reachable(listen)
+		at, err := reachable(c.Listen)
 		if err != nil {
 			return err
 		}
 		url = "http://" + at + "/readyz"
+		if c.TLSCert != "" {
+			url = "https://" + at + "/readyz"
+			if secured, err = itself(c.TLSCert); err != nil {
+				return fmt.Errorf("health: %w", err)
+			}
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
@@ -38,7 +53,8 @@ func Health(ctx context.Context, url, listen string, bound time.Duration, out io
 		url = request.URL.String()
 	}
 	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // without a proxy: it must reach this very gateway
+		// without a proxy: it must reach this very gateway
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: secured},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	reply, err := client.Do(request)
@@ -74,4 +90,29 @@ func reachable(listen string) (address string, err error) {
 		host = "::1"
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// itself trusts the one that shows a certificate of this file, under the name that stands in it: the address that it is
+// asked at is no name of it.
+func itself(cert string) (*tls.Config, error) {
+	trusts, err := tlsfile.Load(cert, "", "")
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(cert)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text) // the first one is its own
+	shown, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", cert, err)
+	}
+	switch {
+	case len(shown.DNSNames) > 0:
+		trusts.ServerName = strings.Replace(shown.DNSNames[0], "*", "any", 1)
+	case len(shown.IPAddresses) > 0:
+		trusts.ServerName = shown.IPAddresses[0].String()
+	}
+	return trusts, nil
 }

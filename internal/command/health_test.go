@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -8,7 +9,11 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/tlstest"
 )
+
+func at(listen string) config.HTTP { return config.HTTP{Listen: listen} }
 
 func TestHealthAsksTheGatewayThatListensHere(t *testing.T) {
 	ready, asked := true, ""
@@ -23,7 +28,7 @@ func TestHealthAsksTheGatewayThatListensHere(t *testing.T) {
 	port := server.URL[strings.LastIndexByte(server.URL, ':'):]
 	for _, listen := range []string{port, "0.0.0.0" + port, "127.0.0.1" + port} {
 		var out strings.Builder
-		if err := command.Health(t.Context(), "", listen, time.Minute, &out); err != nil || asked != "GET /readyz" {
+		if err := command.Health(t.Context(), "", at(listen), time.Minute, &out); err != nil || asked != "GET /readyz" {
 			t.Errorf("%s: asked %s, %v", listen, asked, err)
 		}
 		if want := "ready: http://127.0.0.1" + port + "/readyz\n"; out.String() != want {
@@ -31,17 +36,17 @@ func TestHealthAsksTheGatewayThatListensHere(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := command.Health(t.Context(), server.URL+"/healthz", ":1", time.Minute, &out); err != nil ||
+	if err := command.Health(t.Context(), server.URL+"/healthz", at(":1"), time.Minute, &out); err != nil ||
 		asked != "GET /healthz" {
 		t.Errorf("a URL: asked %s, %v", asked, err)
 	}
 	for _, url := range []string{server.URL, server.URL + "/"} {
-		if err := command.Health(t.Context(), url, ":1", time.Minute, &out); err != nil || asked != "GET /readyz" {
+		if err := command.Health(t.Context(), url, at(":1"), time.Minute, &out); err != nil || asked != "GET /readyz" {
 			t.Errorf("a URL without a path: asked %s, %v", asked, err)
 		}
 	}
 	ready = false
-	err := command.Health(t.Context(), "", port, time.Minute, &out)
+	err := command.Health(t.Context(), "", at(port), time.Minute, &out)
 	if err == nil || !strings.Contains(err.Error(), "not ready") || !strings.Contains(err.Error(), "503") ||
 		!strings.Contains(err.Error(), "Shutting down") || strings.ContainsAny(err.Error(), "\n\x1b") ||
 		len(err.Error()) > 1024 {
@@ -63,10 +68,34 @@ func TestHealthSaysWhyItFails(t *testing.T) {
 		"no scheme":          {"localhost:8000", "", "http://"},
 	} {
 		begun := time.Now()
-		err := command.Health(t.Context(), c.url, c.listen, 200*time.Millisecond, new(strings.Builder))
+		err := command.Health(t.Context(), c.url, at(c.listen), 200*time.Millisecond, new(strings.Builder))
 		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") ||
 			time.Since(begun) > 5*time.Second {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHealthTrustsTheGatewaysOwnCertificateAlone(t *testing.T) {
+	authority := tlstest.NewAuthority(t)
+	authority.Issue("gateway")
+	authority.Issue("other")
+	pair, err := tls.LoadX509KeyPair(authority.Path("gateway.crt"), authority.Path("gateway.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	defer server.Close()
+	c := at(server.URL[strings.LastIndexByte(server.URL, ':'):])
+	for name, ready := range map[string]bool{"gateway": true, "other": false} {
+		c.TLSCert = authority.Path(name + ".crt")
+		var out strings.Builder
+		err := command.Health(t.Context(), "", c, time.Minute, &out)
+		if ready != (err == nil) || ready != strings.HasPrefix(out.String(), "ready: https://") {
+			t.Errorf("with the certificate %s: %q, %v", name, out.String(), err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -33,7 +34,10 @@ type call struct {
 var actions = map[string]action{
 	"health": {do: func(ctx context.Context, c call) error {
 		// /readyz itself waits for Redis; the 2 s are for HTTP.
-		return Health(ctx, c.Health.URL, c.HTTP.Listen, c.Redis.Timeout+2*time.Second, c.out)
+		return Health(ctx, c.Health.URL, c.HTTP, c.Redis.Timeout+2*time.Second, c.out)
+	}},
+	"check": {do: func(_ context.Context, c call) error {
+		return Check(&c.Config, cmp.Or(c.CommandLine.Check.File, c.File.Path), c.out)
 	}},
 	"size": {do: func(_ context.Context, c call) error { return PrintSize(load(c), c.out) }},
 	"stats": {redis: true, do: func(ctx context.Context, c call) error {

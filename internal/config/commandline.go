@@ -27,6 +27,7 @@ type CommandLine struct {
 	Doubtful Doubtful         `cmd:"" help:"List the webhooks that are not executed any more, since nobody knows whether they were done (IN_DOUBT=stop)."`
 	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, or of the doubtful ones, so that the next delivery runs it again."`
 	Resolve  Resolve          `cmd:"" help:"Give a webhook the result that a person found out."`
+	Check    Check            `cmd:"" help:"Check a file of settings, and print what is in force by it."`
 	Size     Size             `cmd:"" help:"Work out how many replicas and what Redis a load takes."`
 	Version  kong.VersionFlag `help:"Print the version."`
 }
@@ -90,6 +91,11 @@ type Poisoned struct{}
 // Doubtful lists the doubtful webhooks.
 type Doubtful struct{}
 
+// Check reads a file of settings.
+type Check struct {
+	File string `arg:"" optional:"" help:"The file; without it that of CONFIG."`
+}
+
 // Size calculates what a load needs.
 type Size struct {
 	Rate       float64 `required:"" help:"Webhooks a second, all deliveries."`
@@ -137,11 +143,12 @@ Send the second one twice: "success" comes first, then "cached" with the same da
 // options (kong.Writers, kong.Exit) say otherwise.
 func Parse(args []string, getenv func(string) string, version string, options ...kong.Option) (*CommandLine, error) {
 	var line CommandLine
+	sources := &sources{getenv: getenv}
 	parser, err := kong.New(&line, slices.Concat([]kong.Option{
 		kong.Name("oncegate"),
 		kong.Description(description),
 		kong.Vars{"version": "oncegate " + version},
-		kong.Resolvers(environment(getenv)),
+		kong.Resolvers(sources),
 		kong.ConfigureHelp(kong.HelpOptions{FlagsLast: true, WrapUpperBound: 100}),
 		kong.Help(help),
 		kong.ValueFormatter(withVariable),
@@ -151,9 +158,18 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return nil, inOurWords(err, args)
+		return nil, sources.locate(inOurWords(err, args))
+	}
+	if sources.file != nil {
+		if line.Tenants, err = sources.file.tenantsUnder(&line.Config); err != nil {
+			return nil, err
+		}
 	}
 	line.Command = parsed.Selected().Name
+	if (len(line.Tenants) > 0 || line.HTTP.Identity != "cognigy") && line.Command != "check" {
+		return nil, errors.New("tenants and identities other than cognigy are not served by this version yet: check alone " +
+			"reads them")
+	}
 	return &line, nil
 }
 
@@ -167,19 +183,6 @@ func variable(flag *kong.Flag) (name string, ok bool) {
 }
 
 func upperSnake(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
-
-func environment(getenv func(string) string) kong.ResolverFunc {
-	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		switch name, ok := variable(flag); {
-		case !ok:
-		case isSecret(flag) && getenv(name+fileSuffix) != "":
-			return secretFromFile(name, getenv)
-		case getenv(name) != "":
-			return getenv(name), nil
-		}
-		return nil, nil // absent
-	}
-}
 
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil || ctx.Selected() != nil {

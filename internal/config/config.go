@@ -17,6 +17,7 @@ const DialTimeout = time.Second
 // LOCK_TTL); the flag wins, and an empty variable counts as absent. A Secret may also stand in a file that a variable
 // names (REDIS_PASSWORD_FILE).
 type Config struct {
+	File      File      `embed:"" group:"Configuration"`
 	HTTP      HTTP      `embed:"" group:"HTTP"`
 	Execution Execution `embed:"" group:"Executions"`
 	Redis     Redis     `embed:"" group:"Redis (with neither URL nor host: an embedded store, for trying out only)"`
@@ -24,6 +25,15 @@ type Config struct {
 	Log       Log       `embed:"" group:"Logs"`
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
+
+	// Tenants share the gateway; they stand in a file. None: the settings above are those of all webhooks.
+	Tenants []Tenant `kong:"-"`
+}
+
+// File is where settings stand beside the command line and the environment.
+type File struct {
+	// Path is that of a file of settings in YAML, or empty.
+	Path string `name:"config" placeholder:"FILE" help:"File of settings, in YAML; the environment and flags win over it."`
 }
 
 // Default returns the defaults of all settings. A program changes the ones that it wants to, and then calls Validate.
@@ -42,20 +52,27 @@ type HTTP struct {
 	// MaxConnections is at most 262144; 0 means as many as the limit of descriptors allows.
 	MaxConnections int `default:"25000" help:"Connections at once; beyond, 503. Never more than the limit of descriptors leaves; 0: as many."`
 	// MaxBodyBytes bounds a webhook's body, 1 KiB to 64 MiB; a larger one is answered 413.
-	MaxBodyBytes Bytes `default:"1MiB" help:"Largest webhook body: bytes, or with KiB or MiB."`
+	MaxBodyBytes Bytes `default:"1MiB" tenant:"" help:"Largest webhook body: bytes, or with KiB or MiB."`
 	// BodyMemory, at least MaxBodyBytes and at most 64 GiB, bounds the memory of all bodies that are being read or whose
 	// callers wait.
 	BodyMemory Bytes `default:"256MiB" help:"Memory for all webhook bodies under way, beyond 8 KiB of each; beyond, 503."`
 	// ProcessingStatus is the status of the answer "still processing": 409, 202, 425 or 503.
-	ProcessingStatus int `default:"409" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
+	ProcessingStatus int `default:"409" tenant:"" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
 	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
-	ResponseMode ResponseMode `default:"envelope" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
+	ResponseMode ResponseMode `default:"envelope" tenant:"" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
+	// Identity is cognigy, header:NAME or json:PATH,PATH,…
+	Identity string `default:"cognigy" tenant:"" hidden:"" help:"What tells webhooks apart: cognigy (dialogId, nodeId and sequence), header:NAME, or json:PATH,PATH,… of the body."`
+	// TLSCert and TLSKey are paths of PEM files, given together or not at all.
+	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to callers, with those that it depends on; it is read again when it changes. Without it callers use plain HTTP."`
+	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
+	// TrustedProxies, separated by commas, are addresses or ranges of addresses (CIDR).
+	TrustedProxies string `hidden:"" placeholder:"RANGES" help:"Addresses of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas."`
 	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces. If it is empty, no key is asked
 	// for.
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
 	// ForwardHeaders, separated by commas, are names of request headers that the logic gets. A header that Upstream writes
 	// itself is refused.
-	ForwardHeaders string `default:"traceparent,tracestate" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
+	ForwardHeaders string `default:"traceparent,tracestate" tenant:"" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`
 	// DrainDelay, 0 to 10m, is how long the gateway goes on serving after a signal before it stops listening.
 	DrainDelay time.Duration `default:"0s" help:"At a signal, how long /readyz says no while webhooks are still served, so that a load balancer can go elsewhere."`
 	// ShutdownTimeout, above 0, is how long running executions have to finish and store. DrainNeeds returns how long they
@@ -70,40 +87,46 @@ func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") 
 func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
 // DrainNeeds returns how long a shutdown must wait to cut off no execution: until the last one has ended and is stored.
-func (c *Config) DrainNeeds() time.Duration { return c.Execution.Timeout + 2*c.Redis.Timeout }
+func (c *Config) DrainNeeds() time.Duration {
+	longest := c.Execution.Timeout
+	for _, t := range c.Tenants {
+		longest = max(longest, t.Execution.Timeout)
+	}
+	return longest + 2*c.Redis.Timeout
+}
 
 // Execution says how often the logic runs, for how long, and how long callers wait for it.
 type Execution struct {
 	// LockTTL, 100ms to 24h, is the lease: how long a claim holds without renewal. It is renewed at a third of it.
 	LockTTL time.Duration `default:"20s" help:"Lease of an execution, renewed while it runs. If a replica crashes, a webhook that it was running stays blocked this long."`
 	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
-	ResultTTL time.Duration `default:"1h" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
+	ResultTTL time.Duration `default:"1h" tenant:"" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
 	// RejectedTTL, 0 or at least twice LockTTL, is how long the record of a final refusal lives.
-	RejectedTTL time.Duration `default:"5m" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
+	RejectedTTL time.Duration `default:"5m" tenant:"" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
 	// InDoubt is execute or stop: what happens to a webhook whose last attempt may have had its effect.
-	InDoubt InDoubt `default:"execute" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
+	InDoubt InDoubt `default:"execute" tenant:"" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
 	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in
 	// doubt.
-	DoubtTTL time.Duration `default:"720h" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
+	DoubtTTL time.Duration `default:"720h" tenant:"" help:"How long poisoned and doubtful webhooks are remembered, from their last delivery on; at least RESULT_TTL."`
 	// Mismatch is serve or reject: the answer to a webhook whose identity was stored with another body.
-	Mismatch Mismatch `default:"serve" help:"The same identity with another body: serve the stored answer, or reject with 422."`
+	Mismatch Mismatch `default:"serve" tenant:"" help:"The same identity with another body: serve the stored answer, or reject with 422."`
 	// WaitTimeout, above 0 and at most 10m, is the time within which every caller gets an answer.
-	WaitTimeout time.Duration `default:"7s" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
+	WaitTimeout time.Duration `default:"7s" tenant:"" help:"Every caller is answered within it; keep it below the caller's own timeout (Cognigy: 8s)."`
 	// Timeout, above 0, is the deadline of the logic's context.
-	Timeout time.Duration `name:"execution-timeout" default:"30s" help:"Deadline of the logic."`
+	Timeout time.Duration `name:"execution-timeout" default:"30s" tenant:"" help:"Deadline of the logic."`
 	// MaxResultBytes bounds what the logic returns, 1 KiB to 64 MiB; more is a failure.
-	MaxResultBytes Bytes `default:"1MiB" help:"Largest result: bytes, or with KiB or MiB."`
+	MaxResultBytes Bytes `default:"1MiB" tenant:"" help:"Largest result: bytes, or with KiB or MiB."`
 	// ResultKeyFile is the path of a file of keys (docs/sealing.md), or empty.
-	ResultKeyFile string `placeholder:"FILE" help:"File of the keys under which results are sealed in Redis (docs/sealing.md); none: they stand there as they are."`
+	ResultKeyFile string `placeholder:"FILE" tenant:"" help:"File of the keys under which results are sealed in Redis (docs/sealing.md); none: they stand there as they are."`
 	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
 	// MaxAttempts is 0, for no limit, or more.
-	MaxAttempts int `default:"0" help:"How often a webhook's executions may fail or crash before it is executed no more (500, poisoned); 0: no limit."`
+	MaxAttempts int `default:"0" tenant:"" help:"How often a webhook's executions may fail or crash before it is executed no more (500, poisoned); 0: no limit."`
 	// MaxExecutions is 0, for no limit, or more.
-	MaxExecutions int `default:"5000" help:"Executions at once in this process; beyond, 503. 0: no limit."`
+	MaxExecutions int `default:"5000" tenant:"" help:"Executions at once in this process; beyond, 503. 0: no limit."`
 	// MaxWaiters is 0, for no limit, or more.
-	MaxWaiters int `default:"20000" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
+	MaxWaiters int `default:"20000" tenant:"" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
 	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
 	// JournalAge is above 0, at most ResultTTL, and at most RejectedTTL unless that is 0: the record of an older outcome

@@ -17,7 +17,9 @@ import (
 
 // setting is a valid value of a setting that is not its default.
 var setting = map[string]string{
-	"LISTEN": "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB",
+	"CONFIG": "testdata/comments.yaml", "TLS_CERT": "/run/tls/cert.pem",
+	"TLS_KEY": "/run/tls/key.pem",
+	"LISTEN":  "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB",
 	"PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
 	"SETTLE": "4s", "JOURNAL_BYTES": "1024MiB", "JOURNAL_AGE": "1m", "IN_DOUBT": "stop", "DOUBT_TTL": "800h",
@@ -71,6 +73,8 @@ func companions(name string) env {
 		return env{"REDIS_HOST": "localhost"}
 	case strings.HasPrefix(name, "UPSTREAM_"):
 		return maps.Clone(backend)
+	case strings.HasPrefix(name, "TLS_"):
+		return env{"TLS_CERT": "c", "TLS_KEY": "k"}
 	}
 	return env{}
 }
@@ -79,7 +83,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	want := config.Config{
 		HTTP: config.HTTP{Listen: ":8000", MaxConnections: 25000, MaxBodyBytes: config.MiB, BodyMemory: 256 * config.MiB,
 			ProcessingStatus: 409, ShutdownTimeout: 35 * time.Second,
-			ResponseMode: "envelope", ForwardHeaders: "traceparent,tracestate"},
+			ResponseMode: "envelope", Identity: "cognigy", ForwardHeaders: "traceparent,tracestate"},
 		Execution: config.Execution{
 			LockTTL: 20 * time.Second, ResultTTL: time.Hour, WaitTimeout: 7 * time.Second, Timeout: 30 * time.Second,
 			MaxResultBytes: config.MiB, Settle: 3 * time.Second, MaxExecutions: 5000, MaxWaiters: 20000,

@@ -8,8 +8,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// token matches the name of a header: an HTTP token without the percent sign, which a record's headers cannot hold.
-var token = regexp.MustCompile("^[A-Za-z0-9!#$&'*+.^_`|~-]+$")
+// headerToken matches the name of a header: an HTTP token without the percent sign, which a record's headers cannot
+// hold.
+var headerToken = regexp.MustCompile("^[A-Za-z0-9!#$&'*+.^_`|~-]+$")
 
 const writtenHere = "the gateway writes it itself, like all that frames a message or belongs to one connection, " +
 	"the key, and " +
@@ -18,7 +19,7 @@ const writtenHere = "the gateway writes it itself, like all that frames a messag
 // names checks that each name is a header's, and that the setting does not refuse it.
 func (p *problems) names(setting string, names []string, refuses func(lower string) bool, why string) {
 	for _, name := range names {
-		isName := token.MatchString(name)
+		isName := headerToken.MatchString(name)
 		p.unless(isName, "%s holds something that is no header's name (not shown, since it may be a secret): "+
 			"names are of letters, digits and hyphens, those of a list separated by commas", setting)
 		p.unless(!isName || !refuses(strings.ToLower(name)), "%s names %s: %s", setting, name, why)
@@ -40,5 +41,5 @@ func noKey(lower string) bool {
 func header(line string) (h record.Header, ok bool) {
 	name, value, found := strings.Cut(strings.TrimSpace(line), ":")
 	h = record.Header{Name: name, Value: strings.TrimSpace(value)}
-	return h, found && token.MatchString(name) && !strings.ContainsFunc(h.Value, unicode.IsControl)
+	return h, found && headerToken.MatchString(name) && !strings.ContainsFunc(h.Value, unicode.IsControl)
 }

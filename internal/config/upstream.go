@@ -15,37 +15,37 @@ const maxBreakerFailures = 10000
 // Upstream is the backend: an HTTP service that runs the logic.
 type Upstream struct {
 	// URL is http:// or https://, without user info and fragment. If it is empty, the logic is echo.
-	URL string `name:"upstream-url" placeholder:"URL" help:"Where webhooks are executed: http:// or https://."`
+	URL string `name:"upstream-url" placeholder:"URL" tenant:"" help:"Where webhooks are executed: http:// or https://."`
 	// StatusURL is asked for the outcome of an attempt in doubt. The key replaces {key}; if that is missing, the key is
 	// appended as the last segment of the path.
-	StatusURL string `name:"upstream-status-url" placeholder:"URL" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
+	StatusURL string `name:"upstream-status-url" placeholder:"URL" tenant:"" help:"Where it is asked what became of an attempt in doubt; the key replaces {key}, or comes behind the path."`
 	// KeyHeader is the name of a header that the gateway does not need otherwise.
-	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" help:"Request header that carries the key."`
+	KeyHeader string `name:"upstream-key-header" default:"Idempotency-Key" tenant:"" help:"Request header that carries the key."`
 	// KeyFormat is KeyHex or KeyUUID.
-	KeyFormat KeyFormat `name:"upstream-key-format" default:"hex" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
+	KeyFormat KeyFormat `name:"upstream-key-format" default:"hex" tenant:"" help:"hex: the key is the fingerprint's 64 hex digits; uuid: a UUID made of it."`
 	// Headers are lines "Name: value": request headers that the gateway does not write itself.
-	Headers Secret `name:"upstream-headers" placeholder:"SECRET" help:"Headers of each request, one \"Name: value\" a line."`
+	Headers Secret `name:"upstream-headers" placeholder:"SECRET" tenant:"" help:"Headers of each request, one \"Name: value\" a line."`
 	// ResponseHeaders, separated by commas, are names of response headers that are kept with a result. A header that
 	// belongs to one caller, one moment or one connection is refused.
-	ResponseHeaders string `name:"upstream-response-headers" default:"Location,Content-Language" help:"Response headers that are kept with a result, separated by commas; a comma alone: none."`
+	ResponseHeaders string `name:"upstream-response-headers" default:"Location,Content-Language" tenant:"" help:"Response headers that are kept with a result, separated by commas; a comma alone: none."`
 	// BreakerFailures, 0 to 10000, is how many failures in a row open the circuit breaker; 0 switches it off.
-	BreakerFailures int `name:"upstream-breaker-failures" default:"20" help:"After so many failures in a row the backend gets no requests for a while (circuit breaker); 0: never."`
+	BreakerFailures int `name:"upstream-breaker-failures" default:"20" tenant:"" help:"After so many failures in a row the backend gets no requests for a while (circuit breaker); 0: never."`
 	// BreakerPause, above 0 and at most 1h, is how long the breaker stays open.
-	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" help:"How long it gets none then."`
+	BreakerPause time.Duration `name:"upstream-breaker-pause" default:"10s" tenant:"" help:"How long it gets none then."`
 	// IdleTimeout, 0 to 10m, is how long an unused connection is kept; 0 keeps none.
-	IdleTimeout time.Duration `name:"upstream-idle-timeout" default:"1s" help:"How long an unused connection is kept: less than the backend keeps it; 0: not at all."`
+	IdleTimeout time.Duration `name:"upstream-idle-timeout" default:"1s" tenant:"" help:"How long an unused connection is kept: less than the backend keeps it; 0: not at all."`
 
 	// OAuthTokenURL, OAuthClientID and OAuthClientSecret are given together or not at all.
-	OAuthTokenURL     string `name:"upstream-oauth-token-url" placeholder:"URL" help:"Where an access token is got with client credentials (OAuth 2.0)."`
-	OAuthClientID     string `name:"upstream-oauth-client-id" placeholder:"ID" help:"Client id for it."`
-	OAuthClientSecret Secret `name:"upstream-oauth-client-secret" placeholder:"SECRET" help:"Client secret for it."`
+	OAuthTokenURL     string `name:"upstream-oauth-token-url" placeholder:"URL" tenant:"" help:"Where an access token is got with client credentials (OAuth 2.0)."`
+	OAuthClientID     string `name:"upstream-oauth-client-id" placeholder:"ID" tenant:"" help:"Client id for it."`
+	OAuthClientSecret Secret `name:"upstream-oauth-client-secret" placeholder:"SECRET" tenant:"" help:"Client secret for it."`
 	// OAuthScopes are separated by spaces or commas.
-	OAuthScopes string `name:"upstream-oauth-scopes" placeholder:"SCOPES" help:"Scopes of the token, separated by spaces or commas."`
+	OAuthScopes string `name:"upstream-oauth-scopes" placeholder:"SCOPES" tenant:"" help:"Scopes of the token, separated by spaces or commas."`
 
 	// TLSCA is the path of a PEM file, as are TLSCert and TLSKey, which are given together or not at all.
-	TLSCA   string `name:"upstream-tls-ca" placeholder:"FILE" help:"PEM file of the authorities that the backend's certificate may come from, in place of the system's."`
-	TLSCert string `name:"upstream-tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to the backend."`
-	TLSKey  string `name:"upstream-tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
+	TLSCA   string `name:"upstream-tls-ca" placeholder:"FILE" tenant:"" help:"PEM file of the authorities that the backend's certificate may come from, in place of the system's."`
+	TLSCert string `name:"upstream-tls-cert" placeholder:"FILE" tenant:"" help:"PEM file of the certificate that is shown to the backend."`
+	TLSKey  string `name:"upstream-tls-key" placeholder:"FILE" tenant:"" help:"PEM file of that certificate's key."`
 }
 
 // StaticHeaders returns the headers that every request carries. It leaves out lines that Validate refuses.

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/identity"
 )
 
 const (
@@ -32,16 +34,27 @@ func (c *Config) Validate() error {
 	if c.Redis.Host != "" {
 		c.Redis.Port = cmp.Or(c.Redis.Port, defaultRedisPort)
 	}
-	return errors.Join(slices.Concat(
+	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Log.problems(), c.Echo.problems())
+	if len(p) > 0 {
+		return errors.Join(p...) // a tenant's settings are made of them
+	}
+	for i := range c.Tenants {
+		for _, problem := range c.Tenants[i].problems(c) {
+			p = append(p, fmt.Errorf("tenant %s: %w", c.Tenants[i].Name, problem))
+		}
+	}
+	return errors.Join(append(p, c.doors(c.Tenants)...)...)
+}
+
+// problems are those of the settings that a tenant may have of its own, or that go together with these.
+func (c *Config) problems() problems {
+	return slices.Concat(
 		c.HTTP.problems(c.Upstream),
 		c.stopProblems(),
 		c.Execution.problems(c.Redis.Timeout),
 		c.Redis.problems(c.Execution),
-		c.Upkeep.problems(),
-		c.Log.problems(),
 		c.Upstream.problems(),
-		c.Echo.problems(),
-	)...)
+	)
 }
 
 // stopProblems checks what IN_DOUBT=stop needs. A shutdown that cuts executions off would leave webhooks in doubt at
@@ -91,6 +104,14 @@ func (h HTTP) problems(u Upstream) (p problems) {
 	p.unless(slices.Contains([]int{409, 202, 425, 503}, h.ProcessingStatus),
 		"PROCESSING_STATUS is %d: must be 409, 202, 425 or 503", h.ProcessingStatus)
 	oneOf(&p, "RESPONSE_MODE", h.ResponseMode, Envelope, Passthrough)
+	if _, err := identity.Parse(h.Identity); err != nil {
+		p.unless(false, "IDENTITY is %.200q: %w", h.Identity, err)
+	}
+	_, err := parseRanges(h.TrustedProxies)
+	p.unless(err == nil, "TRUSTED_PROXIES is %q: must be addresses or ranges such as 10.0.0.0/8 (%v)", h.TrustedProxies,
+		err)
+	p.unless(h.TrustedProxies == "", "TRUSTED_PROXIES is for tenants, which this version does not serve yet")
+	p.unless((h.TLSCert == "") == (h.TLSKey == ""), "TLS_CERT and TLS_KEY belong together: only one is given")
 	keys := h.APIKeys()
 	p.unless(h.InboundAPIKeys == "" || len(keys) > 0, "INBOUND_API_KEYS holds no key: leave it empty to let everybody in")
 	for i, key := range keys {
