@@ -666,6 +666,7 @@ describe("The nodes", { concurrency: true }, () => {
       ],
       "no gateway": [[{ status: 404, body: {} }], { outcome: "error", status: "misconfigured" }],
       "503, then done": [[gateway.unavailable(), gateway.replayed(data)], { outcome: "done", calls: 2 }],
+      "a hang": [[hang], { outcome: "error", status: "timeout", fingerprint, calls: 1 }],
     };
     for (const [name, [steps, wanted]] of Object.entries(found)) {
       test(name, async (t) => {
