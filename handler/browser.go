@@ -10,9 +10,15 @@ import (
 // passthrough mode it may be a web page: opened here, it could act with the credentials that the browser holds for this
 // origin.
 func sandbox(header *fasthttp.ResponseHeader) {
-	header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
-	header.SetCanonical([]byte("Content-Security-Policy"), []byte(csp))
+	header.SetCanonical(headerNoSniff, noSniff)
+	header.SetCanonical(headerPolicy, policy)
 }
+
+var (
+	headerNoSniff, noSniff = []byte("X-Content-Type-Options"), []byte("nosniff")
+	headerPolicy           = []byte("Content-Security-Policy")
+	policy                 = []byte(csp)
+)
 
 const csp = "default-src 'none'; frame-ancestors 'none'; sandbox"
 

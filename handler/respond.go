@@ -45,26 +45,37 @@ const maxRetryAfter = time.Hour
 // PROCESSING_STATUS.
 var outcomes = [...]struct {
 	code   int
-	header string // Idempotency-Status
+	header []byte // Idempotency-Status
 	status string // in the envelope; "" for a plain error
 	detail string
 	retry  bool
 }{
-	gate.Executed:    {code: 200, header: "executed", status: "success"},
-	gate.Replayed:    {code: 200, header: "replayed", status: "cached"},
-	gate.Waited:      {code: 200, header: "waited", status: "cached"},
-	gate.Processing:  {code: 0, header: "processing", status: "processing", detail: detailProcessing, retry: true},
-	gate.Failed:      {code: 500, header: "failed", detail: detailFailed},
+	gate.Executed:    {code: 200, header: []byte("executed"), status: "success"},
+	gate.Replayed:    {code: 200, header: []byte("replayed"), status: "cached"},
+	gate.Waited:      {code: 200, header: []byte("waited"), status: "cached"},
+	gate.Processing:  {code: 0, header: []byte("processing"), status: "processing", detail: detailProcessing, retry: true},
+	gate.Failed:      {code: 500, header: []byte("failed"), detail: detailFailed},
 	gate.Unavailable: {code: 503, detail: detailUnavailable, retry: true},
 	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
 	gate.Unreadable:  {code: 503, detail: detailUnreadable, retry: true},
 	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
 	gate.Overloaded:  {code: 503, detail: detailOverloaded, retry: true},
-	gate.Poisoned:    {code: 500, header: "poisoned", status: "poisoned", detail: detailPoisoned},
-	gate.Doubtful:    {code: 500, header: "doubtful", status: "doubtful", detail: detailDoubtful},
-	gate.Mismatched:  {code: 422, header: "mismatch", detail: detailMismatch},
+	gate.Poisoned:    {code: 500, header: []byte("poisoned"), status: "poisoned", detail: detailPoisoned},
+	gate.Doubtful:    {code: 500, header: []byte("doubtful"), status: "doubtful", detail: detailDoubtful},
+	gate.Mismatched:  {code: 422, header: []byte("mismatch"), detail: detailMismatch},
 	gate.Missing:     {code: 404, detail: detailMissing},
 }
+
+// The names of our headers as fasthttp writes them, so that it need not bring them into form for each answer.
+var (
+	headerStatus      = []byte("Idempotency-Status")
+	headerFingerprint = []byte("Idempotency-Fingerprint")
+	headerAttempt     = []byte("Idempotency-Attempt")
+	headerMismatch    = []byte("Idempotency-Mismatch")
+	headerReplayed    = []byte("Idempotency-Replayed")
+	headerAge         = []byte("Age")
+	yes               = []byte("true")
+)
 
 // respond writes the answer to a webhook, or to a question about one, that reached the gate.
 func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint, a gate.Answer) {
@@ -88,21 +99,21 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 	case o.retry:
 		header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
-	if o.header != "" {
-		header.Set("Idempotency-Status", o.header)
+	if o.header != nil {
+		header.SetCanonical(headerStatus, o.header)
 	}
 	var onStack [len(fingerprint.Prefix) + fingerprint.HexSize]byte
 	named := name.AppendHex(append(onStack[:0], fingerprint.Prefix...))
-	header.SetBytesV("Idempotency-Fingerprint", named)
+	header.SetCanonical(headerFingerprint, named)
 	if a.Attempt > 0 {
-		header.SetBytesV("Idempotency-Attempt", strconv.AppendInt(digits[:0], a.Attempt, 10))
+		header.SetCanonical(headerAttempt, strconv.AppendInt(digits[:0], a.Attempt, 10))
 	}
 	if a.Mismatch {
-		header.Set("Idempotency-Mismatch", "true")
+		header.SetCanonical(headerMismatch, yes)
 	}
 	if o.status == "cached" {
-		header.Set("Idempotency-Replayed", "true")
-		header.SetBytesV("Age", strconv.AppendInt(digits[:0], int64(a.Age/time.Second), 10))
+		header.SetCanonical(headerReplayed, yes)
+		header.SetCanonical(headerAge, strconv.AppendInt(digits[:0], int64(a.Age/time.Second), 10))
 	}
 	switch {
 	case o.status == "":

@@ -146,10 +146,15 @@ func (k *Keys) find(id string) *key {
 // Digest returns the digest that a record holds for a body: HMAC-SHA-256 of the plain digest, cut to its length, under
 // a secret that is never rotated. So somebody who reads Redis cannot confirm a guess of the body. Without keys it
 // returns the plain digest.
-func (k *Keys) Digest(plain record.Digest) (keyed record.Digest) {
+func (k *Keys) Digest(plain record.Digest) record.Digest {
 	if k == nil {
 		return plain
 	}
+	return k.keyed(plain)
+}
+
+// keyed stands apart so that without keys a digest stays on the stack.
+func (k *Keys) keyed(plain record.Digest) (keyed record.Digest) {
 	mac := hmac.New(sha256.New, k.digest)
 	mac.Write(plain[:])
 	copy(keyed[:], mac.Sum(nil))
