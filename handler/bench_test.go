@@ -1,10 +1,15 @@
 package handler_test
 
 import (
+	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler/logic"
 )
 
 // BenchmarkReplay measures the replay of a finished webhook, from the bytes of its request to those of its answer,
@@ -68,5 +73,44 @@ func (a *again) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	a.times--
+	return copy(p, a.request), nil
+}
+
+// BenchmarkFirstTime is a webhook that has not come before, from the bytes of its request to those of its answer, with
+// the echo logic and a real Redis, on 64 connections at once: all but the network.
+func BenchmarkFirstTime(b *testing.B) {
+	h := onReal(b)
+	h.setLogic(logic.Echo{}.Execute)
+	r := h.open(options())
+	b.ReportAllocs()
+	b.ResetTimer()
+	var sequence atomic.Int64
+	var connections sync.WaitGroup
+	for range 64 {
+		connections.Go(func() {
+			if err := r.server.ServeConn(&anew{sequence: &sequence, last: int64(b.N)}); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	connections.Wait()
+}
+
+// anew is a connection on which each request is another webhook, up to the last.
+type anew struct {
+	wire
+	sequence *atomic.Int64
+	last     int64
+	request  []byte
+}
+
+func (a *anew) Read(p []byte) (int, error) {
+	i := a.sequence.Add(1)
+	if i > a.last {
+		return 0, io.EOF
+	}
+	const head = "POST /webhook/cognigy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 124\r\n\r\n"
+	a.request = fmt.Appendf(a.request[:0],
+		head+`{"dialogId":"d-0001","nodeId":"n-0001","sequence":%9d,"variables":{"seats":2,"route":"HAM-MUC","name":"Ada Lovelace"}}`, i)
 	return copy(p, a.request), nil
 }

@@ -5,10 +5,9 @@ package handler
 
 import (
 	"bytes"
-	"context"
+
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler/logic"
@@ -29,14 +27,14 @@ import (
 // Handler answers HTTP requests.
 type Handler struct {
 	Options
-	gate      *gate.Gate
-	logic     logic.Logic
-	apiKeys   apiKeys
-	bodyCache bodyCache
-	bodies    bodies
-	full      rarely // limits the warning that bodies have no room
-	payloads  sync.Pool
-	draining  atomic.Bool
+	gate       *gate.Gate
+	logic      logic.Logic
+	apiKeys    apiKeys
+	bodyCache  bodyCache
+	bodies     bodies
+	full       rarely // limits the warning that bodies have no room
+	deliveries sync.Pool
+	draining   atomic.Bool
 }
 
 // Options are a handler's settings.
@@ -58,7 +56,6 @@ func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
 	return &Handler{
 		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes,
 			room: int64(o.BodyMemory)},
-		payloads: sync.Pool{New: func() any { return new(payload) }},
 	}
 }
 
@@ -204,72 +201,26 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 			return
 		}
 	}
-	p, _ := h.payloads.Get().(*payload) // the pool holds nothing else
-	defer h.payloads.Put(p)
-	if errs := p.decode(body); errs != nil {
+	d := h.delivery()
+	defer h.release(d)
+	if errs := d.decode(body); errs != nil {
 		h.gate.CountMalformed()
 		respondErrors(ctx, errs)
 		return
 	}
-	name := fingerprint.Of(p.dialogID, p.nodeID, p.sequence)
+	name := fingerprint.Of(d.dialogID, d.nodeID, d.sequence)
 	digest := h.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
 	answer, done := h.gate.Replay(name, digest)
 	if done {
 		h.bodyCache.add(cachedBody{sum, name, digest})
 	} else {
+		d.header, d.body, d.name = &ctx.Request.Header, body, name
 		answer = h.gate.Do(gate.Request{
-			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait,
-			Detach: func() (gate.Run, slog.LogValuer) { return h.detach(p, &ctx.Request.Header, body, name) },
+			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d,
 		})
 	}
 	h.respond(ctx, name, answer)
 	prefers.apply(&ctx.Response, answer.Outcome)
-}
-
-// detach copies a payload, because fasthttp reuses the memory of its request. It returns a function that runs the logic
-// on the copy, and the webhook's identity for logs.
-func (h *Handler) detach(
-	p *payload, header *fasthttp.RequestHeader, body []byte, name fingerprint.Fingerprint,
-) (gate.Run, slog.LogValuer) {
-	w := logic.Webhook{
-		DialogID: string(p.dialogID), NodeID: string(p.nodeID), Sequence: p.sequence,
-		Variables: bytes.Clone(p.variables), Body: bytes.Clone(body), Fingerprint: name,
-	}
-	for _, name := range h.ForwardHeaders {
-		if ofConnection(header, name) {
-			continue
-		}
-		for _, value := range header.PeekAll(name) {
-			w.Headers = append(w.Headers, logic.Header{Name: name, Value: string(value)})
-		}
-	}
-	return func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
-		w.Attempt, w.InDoubt = attempt, inDoubt
-		return checked(h.logic.Execute(ctx, w))
-	}, &w
-}
-
-// checked refuses a result that is declared as JSON but is not: it could not stand as data in an envelope. respond.go
-// quotes results of every other type.
-func checked(r logic.Result, err error) (logic.Result, error) {
-	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
-		return r, fmt.Errorf("the logic's result is declared as %s but is not valid, %d bytes: %w",
-			record.JSON, len(r.Body), logic.ErrOutcomeUnknown)
-	}
-	return r, err
-}
-
-// ofConnection reports whether the Connection header of a request names this header. Such a header belongs to this
-// connection alone and is not handed on (RFC 9110, section 7.6.1).
-func ofConnection(header *fasthttp.RequestHeader, name string) bool {
-	for _, value := range header.PeekAll(fasthttp.HeaderConnection) {
-		for option := range bytes.SplitSeq(value, []byte{','}) {
-			if strings.EqualFold(string(bytes.TrimSpace(option)), name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // respondUnread answers a webhook whose body could not be read. It closes the connection, so that the rest of the body

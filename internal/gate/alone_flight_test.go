@@ -1,10 +1,9 @@
 package gate
 
 import (
-	"context"
-	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,13 +23,22 @@ func clusterKeys(buckets int) redis.Keys { return redis.NewClusterKeys("cognigy"
 func newTracked(t testing.TB) *alone {
 	t.Helper()
 	server := redistest.Start(t)
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr()}, ForceSingleClient: true})
+	var g atomic.Pointer[Gate]
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr()}, ForceSingleClient: true, OnInvalidations: func(keys []rueidis.RedisMessage) {
+			if gate := g.Load(); gate != nil {
+				gate.Invalidated(keys)
+			}
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
 	a := &alone{bucket: bucketOf(client, nil), TB: t, direct: redistest.Client(t, server.Addr())}
-	a.gate.tracking = true
+	a.gate.tracking, a.gate.buckets = true, []*bucket{a.bucket}
+	a.gate.started.Store(true)
+	g.Store(a.gate)
 	return a
 }
 
@@ -85,8 +93,8 @@ func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
 		State: record.Done, Attempt: 1, Token: "another", Stored: now, Ends: now.Add(time.Hour),
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
-	if got := a.find(named(2)); got.Outcome != Replayed || a.journal.order.Len() != 1 {
-		t.Errorf("outcome %d of a result, %d entries", got.Outcome, a.journal.order.Len())
+	if got := a.find(named(2)); got.Outcome != Replayed || len(a.journal.byFingerprint) != 1 {
+		t.Errorf("outcome %d of a result, %d entries", got.Outcome, len(a.journal.byFingerprint))
 	}
 }
 
@@ -94,7 +102,7 @@ func TestAnExecutionWhoseEndWasRefusedLeavesTheJournal(t *testing.T) {
 	a := newAlone(t, nil)
 	e := a.executes(named(1), 0)
 	e.end = record.Record{State: record.Done, Attempt: 1, Token: "ours", Result: record.Result{Status: 200}}
-	e.kept = e.end
+	e.kept = &e.end
 	a.journalEnd(e, scripts.Answer{Verdict: scripts.Stored}, a.link.Epoch())
 	if a.journal.empty() {
 		t.Fatal("what was stored is not in the journal")
@@ -107,14 +115,14 @@ func TestAnExecutionWhoseEndWasRefusedLeavesTheJournal(t *testing.T) {
 
 func TestAnExecutionWhoseLeaseEndedInItsSleepIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := executions{running: make(map[*execution]struct{})}
+		var s executions
 		e := running(time.Minute)
 		s.add(e)
-		e.leaseTimer.Stop() // it slept with the machine
+		s.timer.Stop() // it slept with the machine
 		time.Sleep(time.Hour)
 		for range 2 { // its logic has not returned: its lease is renewed all the same
-			if due := s.due(20 * time.Second); e.ctx.Err() == nil || len(due) != 1 {
-				t.Errorf("cancelled %v, %d are due", e.ctx.Err(), len(due))
+			if due := s.due(20 * time.Second); e.lifetime.Err() == nil || len(due) != 1 {
+				t.Errorf("cancelled %v, %d are due", e.lifetime.Err(), len(due))
 			}
 		}
 	})
@@ -129,17 +137,15 @@ func TestAFlightThatWentOnIsNoLongerStalled(t *testing.T) {
 	if next := f.goOn(nil); next != claiming || f.token == "old" {
 		t.Errorf("phase %d under token %s", next, f.token)
 	}
-	select {
-	case <-f.stalled:
+	if f.stalled {
 		t.Error("who joins it now is told that it cannot store")
-	default:
 	}
 }
 
 func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 	b := newBucket(New(Options{LockTTL: time.Minute, ExecutionTimeout: time.Minute}), "cognigy")
 	defer b.gate.running.Wait()
-	w := Request{execute: func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, nil }}
+	w := Request{work: ran(record.Result{})}
 	begins := func(loss bool) (woken bool) {
 		claimed := link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed})
 		won := link.Won{Reply: link.Reply{Fact: claimed, Sent: time.Now()}}
@@ -244,7 +250,7 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 	a := newTracked(t)
 	for ends, want := range map[time.Duration]bool{time.Hour: true, -time.Millisecond: false} {
 		r := record.Record{State: record.Done, Attempt: 1, Token: "t", Ends: a.link.Now().Add(ends)}
-		a.gate.replayCache.keep(named(1), r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
+		a.gate.replayCache.keep(named(1), &r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
 		if _, _, ok := a.lookup(named(1)); ok != want {
 			t.Errorf("%v before its end: replayed %v", ends, ok)
 		}
@@ -258,11 +264,9 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 	var answers sync.WaitGroup
 	for range 3 {
 		answers.Go(func() {
-			got := a.do(Request{Fingerprint: named(1), Arrived: time.Now(), Detach: func() (Run, slog.LogValuer) {
-				return func(context.Context, int64, bool) (record.Result, error) {
-					return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}, nil
-				}, named(1)
-			}})
+			got := a.do(Request{Fingerprint: named(1), Arrived: time.Now(), Source: ran(record.Result{
+				Status: 200, ContentType: record.JSON, Body: []byte(`{}`),
+			})})
 			if got.Outcome != Executed && got.Outcome != Waited {
 				t.Errorf("outcome %d", got.Outcome)
 			}

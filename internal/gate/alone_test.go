@@ -117,7 +117,7 @@ func (a *alone) stands(f fingerprint.Fingerprint) record.Record {
 // notes puts a result into the journal, as one that Redis had before the last sign of loss.
 func (a *alone) notes(f fingerprint.Fingerprint, bytes int) {
 	now := time.Now()
-	a.journal.add(f, record.Record{
+	a.journal.add(f, &record.Record{
 		State: record.Done, Attempt: 1, Token: "noted", Stored: now, Ends: now.Add(time.Hour),
 		Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)},
 	}, a.link.Epoch())
@@ -127,10 +127,9 @@ func (a *alone) notes(f fingerprint.Fingerprint, bytes int) {
 func (b *bucket) executes(f fingerprint.Fingerprint, ago time.Duration) *execution {
 	e := &execution{
 		flight: newFlight(b, f, record.Digest{}), token: "ours", attempt: 1,
-		lease:     link.NewLease(time.Now().Add(-ago), time.Minute),
-		overtaken: make(chan []byte, 1), returned: make(chan struct{}),
+		lease: link.NewLease(time.Now().Add(-ago), time.Minute),
 	}
-	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e.lifetime.gate, e.lifetime.deadline = context.Background(), time.Now().Add(time.Hour)
 	b.executions.add(e)
 	return e
 }
@@ -141,3 +140,12 @@ func progressOf(token string, left time.Duration) record.Record {
 		State: record.InProgress, Attempt: 1, Token: token, Deadline: now.Add(left), Lease: time.Minute, Started: now,
 	}
 }
+
+// ran is a request whose logic gives a result at once.
+type ran record.Result
+
+func (r ran) Detach() Work { return r }
+
+func (r ran) Run(context.Context, int64, bool) (record.Result, error) { return record.Result(r), nil }
+
+func (ran) LogValue() slog.Value { return slog.StringValue("ran") }

@@ -19,19 +19,28 @@ type Request struct {
 	// WaitTimeout leaves: as long as that. It is 0 or more.
 	Wait *time.Duration
 
-	// Detach returns what executes it, and what a log calls it. It is called when that may be needed, for each try anew,
-	// and only while Do has not returned: what they need of the request must be copied then.
-	Detach func() (Run, slog.LogValuer)
+	Source Source
 
-	execute  Run
-	identity slog.LogValuer
+	work Work
 }
 
-// Run runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
-// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
-// (context.Cause: record.ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
-// record.ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
-type Run func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
+// Source is what a request came from.
+type Source interface {
+	// Detach returns the work of the request, with a copy of all that it needs of it: the request's memory is used again.
+	// It is called for each try anew, and only while Do has not returned.
+	Detach() Work
+}
+
+// Work is what a webhook asks for.
+type Work interface {
+	// Run runs the business logic. It runs at most once for a fingerprint at a time, in a goroutine of the gate's,
+	// maybe after the request that brought it has been answered. Its context ends with ExecutionTimeout, a lost lease
+	// (context.Cause: record.ErrLeaseLost) or a shutdown. An error leaves the webhook retryable; one that does not wrap
+	// record.ErrOutcomeUnknown is a failure for certain. inDoubt: what became of an attempt before this one is not known.
+	Run(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
+
+	slog.LogValuer // what a log calls the webhook
+}
 
 // Outcome says what became of a webhook.
 type Outcome uint8

@@ -277,7 +277,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 				for ran.Load() == 0 {
 					i := id.Add(1)
 					w := h.request(n, "two")
-					w.Detach = executes(func(context.Context, int64, bool) (record.Result, error) {
+					w.Source = executes(func(context.Context, int64, bool) (record.Result, error) {
 						ran.Add(1)
 						executed.Store(i, true)
 						return answer(`{}`), nil

@@ -53,7 +53,7 @@ func firstTime(b *testing.B, callers int, o gate.Options) {
 		calling.Go(func() {
 			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
 				w := h.request(int(i), "body")
-				w.Detach = executes(func(context.Context, int64, bool) (record.Result, error) { return result, nil })
+				w.Source = executes(func(context.Context, int64, bool) (record.Result, error) { return result, nil })
 				if a := r.Do(w); a.Outcome != gate.Executed {
 					b.Errorf("it was %s", name(a.Outcome))
 				}

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +27,7 @@ type bucket struct {
 	flights    flights
 	executions executions
 	journal    journal
+	forgets    forgets
 	keeper     *keeper
 }
 
@@ -46,11 +46,11 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 		Client: g.client, Keys: keys, Process: g.process, Slots: g.slots, Log: b.log,
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
-	b.executions.running = make(map[*execution]struct{})
-	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*list.Element)
+	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*entry)
 	if o.JournalBytes > 0 {
 		b.journal.room = max(o.JournalBytes/len(g.keys.Buckets()), o.MaxResultBytes+seal.Overhead+entryOverhead)
 	}
+	b.forgets.key = keys.Forgets()
 	b.keeper = newKeeper(b)
 	return b
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
@@ -9,15 +10,43 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// caller is one request that waits for a flight. The flight's lock guards it.
+// caller is one request that waits for a flight.
 type caller struct {
 	webhook  Request
-	stalled  <-chan struct{} // closed while an execution that has ended cannot be stored, because Redis is away
-	runs     <-chan struct{} // the flight's when it joined
-	told     Outcome         // what it was answered, while the claim for it was under way
-	executes bool            // a claim won for it: it is counted as an execution, once and for all
-	scripted bool            // the script has counted it as a replay
+	deadline time.Time // it is answered by then
+
+	wake  chan struct{} // something that may concern it has happened; holds one
+	timer *time.Timer   // of its own goroutine
+
+	// The flight's lock guards these.
+	enough   time.Time // its own Wait is over then; zero: that has not begun
+	told     Outcome   // what it was answered, while the claim for it was under way
+	executes bool      // a claim won for it: it is counted as an execution, once and for all
+	scripted bool      // the script has counted it as a replay
 	departed bool
+}
+
+var callers = sync.Pool{New: func() any {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &caller{wake: make(chan struct{}, 1), timer: timer}
+}}
+
+func newCaller(w Request, wait time.Duration) *caller {
+	c, _ := callers.Get().(*caller) // nothing else is in the pool
+	c.webhook, c.deadline = w, w.Arrived.Add(wait)
+	return c
+}
+
+// free lets a caller be used again. No flight may have it any more.
+func (c *caller) free() {
+	c.timer.Stop()
+	select {
+	case <-c.wake:
+	default:
+	}
+	*c = caller{wake: c.wake, timer: c.timer}
+	callers.Put(c)
 }
 
 // do joins the flight of a webhook's fingerprint, and waits until the flight has landed or its caller must be answered
@@ -28,90 +57,103 @@ func (b *bucket) do(w Request) Answer {
 		b.link.Counters.Add(link.Overloaded)
 		return Answer{Outcome: Overloaded}
 	}
-	c := &caller{webhook: w}
+	c := newCaller(w, b.gate.options.WaitTimeout)
 	f, refusal := b.flights.join(b, c)
 	if f == nil {
 		b.countCaller(nil, c, refusal)
+		c.free()
 		return Answer{Outcome: refusal}
 	}
 	defer b.gate.running.Done()
-	timer := time.NewTimer(b.gate.options.WaitTimeout - time.Since(w.Arrived))
-	defer timer.Stop()
-	var runs <-chan struct{}
-	var enough <-chan time.Time // its own Wait is over
-	if w.Wait != nil {
-		runs = c.runs
-	}
-	known := f.digestKnown
-	if !b.gate.options.RejectMismatch {
-		known = nil
-	}
 	for {
+		c.timer.Reset(time.Until(f.looksAgain(c)))
 		select {
-		case <-f.done:
-			return b.leave(f, c, Executed)
-		case <-c.stalled:
-			return b.leave(f, c, Unavailable)
-		case <-timer.C:
-			return b.leave(f, c, f.late())
-		case <-runs:
-			runs, enough = nil, time.After(*w.Wait)
-		case <-enough:
-			if runs = f.unanswered(); runs == nil {
-				return b.leave(f, c, Processing)
-			}
-			w.Wait = new(time.Duration) // it is over: only the claim's answer is missing
-		case <-known:
-			differs, undecided := f.differs(c)
-			if differs {
-				return b.leave(f, c, Mismatched)
-			}
-			known = undecided
+		case <-c.wake:
+		case <-c.timer.C:
+		}
+		if answer, over, leaves := b.askedBy(f, c); leaves {
+			if over {
+				c.free()
+			} // else the flight still has it
+			return answer
 		}
 	}
 }
 
-// late is what a caller is told after WaitTimeout. While no claim has been answered nobody knows of an execution.
-func (f *flight) late() Outcome {
-	if f.isKnown() {
-		return Processing
+// looksAgain is when a caller looks again if nothing wakes it.
+func (f *flight) looksAgain(c *caller) time.Time {
+	if c.webhook.Wait == nil {
+		return c.deadline
 	}
-	return Unavailable
-}
-
-// unanswered returns nil while an execution runs by the answer of the latest claim. Otherwise it returns what is closed
-// when a claim is answered so.
-func (f *flight) unanswered() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.runsUntil.IsZero() && time.Now().After(f.runsUntil) {
-		f.awaitAnswer()
+	if c.enough.IsZero() || !c.enough.After(time.Now()) || c.enough.After(c.deadline) {
+		return c.deadline
 	}
-	select {
-	case <-f.runs:
-		return nil
-	default:
-		return f.runs
+	return c.enough
+}
+
+// askedBy looks whether a caller is to be answered now. over: its flight has landed, and does not know it any more.
+func (b *bucket) askedBy(f *flight, c *caller) (answer Answer, over, leaves bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	early, leaves := f.leaves(c, time.Now())
+	if !leaves {
+		return answer, false, false
+	}
+	return b.leave(f, c, early), f.over, true
+}
+
+// leaves reports whether a caller is to be answered, and with what if the flight has not landed. The lock is held.
+func (f *flight) leaves(c *caller, now time.Time) (early Outcome, leaves bool) {
+	switch {
+	case f.over:
+		return 0, true
+	case f.stalled:
+		return Unavailable, true
+	case !now.Before(c.deadline):
+		if f.known {
+			return Processing, true
+		}
+		return Unavailable, true // while no claim has been answered nobody knows of an execution
+	case f.differs(c):
+		return Mismatched, true
+	}
+	if c.webhook.Wait == nil {
+		return 0, false
+	}
+	if f.isRunning(now) && c.enough.IsZero() {
+		c.enough = now.Add(*c.webhook.Wait)
+	}
+	// If its Wait is over and nothing runs by the latest answer, only the claim's answer is missing.
+	return Processing, !c.enough.IsZero() && !now.Before(c.enough) && f.isRunning(now)
+}
+
+// isRunning reports whether an execution runs by the answer to the latest claim. The lock is held.
+func (f *flight) isRunning(now time.Time) bool {
+	return f.runs && (f.runsUntil.IsZero() || !now.After(f.runsUntil))
+}
+
+// tell wakes the callers that something concerns. The lock is held.
+func (f *flight) tell(concerns func(*caller) bool) {
+	for _, c := range f.callers {
+		if concerns(c) {
+			select {
+			case c.wake <- struct{}{}:
+			default:
+			}
+		}
 	}
 }
 
-// awaitAnswer notes that only the next claim can tell whether an execution runs. The lock is held.
-func (f *flight) awaitAnswer() {
-	select {
-	case <-f.runs:
-		f.runs = make(chan struct{})
-	default:
-	}
-}
+// stays reports whether a caller still waits.
+func (c *caller) stays() bool { return !c.departed }
 
-// leave answers a caller and counts it. If the flight has not landed, the caller is told what early says.
+// leave answers a caller and counts it. If the flight has not landed, the caller is told what early says. The lock is
+// held.
 func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	c.departed = true
-	select {
-	case <-f.done:
-	default:
+	if !f.over {
 		// The answer to the claim under way decides what its leader is counted as (take, in claiming.go).
 		if c.told = early; c != f.leader {
 			b.countCaller(f, c, early)
@@ -122,14 +164,14 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 		f.drop()
 		return Answer{Outcome: early, Attempt: f.attempt, Mismatch: b.mismatches(f, c)}
 	}
-	l := f.landing
+	l := &f.landing
 	outcome := l.outcome
 	if outcome == Executed && !c.executes {
 		outcome = Waited
 	}
 	b.countCaller(f, c, outcome)
-	if l.record.State == record.Done {
-		return b.answer(f.fingerprint, outcome, &l.record, !b.gate.sameBody(l.record.Digest, c.webhook.Digest))
+	if l.record != nil {
+		return b.answer(f.fingerprint, outcome, l.record, !b.gate.sameBody(l.record.Digest, c.webhook.Digest))
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
@@ -149,12 +191,7 @@ func (b *bucket) answer(of fingerprint.Fingerprint, outcome Outcome, r *record.R
 // mismatches reports whether a caller has another body than the one that is, or was, executed, as far as that is known.
 // The flight's lock is held.
 func (b *bucket) mismatches(f *flight, c *caller) bool {
-	select {
-	case <-f.digestKnown:
-	default:
-		return false
-	}
-	if b.gate.sameBody(f.digest, c.webhook.Digest) {
+	if !f.digestKnown || b.gate.sameBody(f.digest, c.webhook.Digest) {
 		return false
 	}
 	b.remarkMismatch(f.fingerprint)
@@ -214,24 +251,18 @@ func (b *bucket) age(r *record.Record) time.Duration { return max(b.link.Now().S
 
 // setDigest notes whose body is executed. The lock is held.
 func (f *flight) setDigest(digest record.Digest) {
-	f.digest = digest
-	select {
-	case <-f.digestKnown:
-	default:
-		close(f.digestKnown)
-	}
+	f.digest, f.digestKnown = digest, true
 }
 
-// differs reports whether a caller has another body than the one that is executed; then it is gone, and nothing is
-// claimed for it any more. While a claim for it is under way that is not decided: the channel closes when it is.
-func (f *flight) differs(c *caller) (differs bool, undecided chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c == f.leader {
-		return false, f.answered
+// differs reports whether a caller is refused because it has another body than the one that is executed. Nothing is
+// claimed for it any more. While a claim for it is under way that is not decided. The lock is held.
+func (f *flight) differs(c *caller) bool {
+	b := f.bucket
+	if !b.gate.options.RejectMismatch || !f.digestKnown || c == f.leader {
+		return false
 	}
-	c.departed = !f.bucket.gate.sameBody(f.digest, c.webhook.Digest)
-	return c.departed, nil
+	c.departed = c.departed || !b.gate.sameBody(f.digest, c.webhook.Digest)
+	return c.departed
 }
 
 // isKnown reports whether the fingerprint was claimed.

@@ -28,12 +28,13 @@ func (f *flight) claim() phase {
 // claim would win.
 func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
+	f.mark = b.forgets.mark()
 	won, ok := b.link.Claim(b.gate.life, link.Claim{
 		Key: f.key, Token: f.token, LookOnly: !admitted,
 		Question: scripts.Question{
 			First: !f.looked, Digest: webhook.Digest, Reject: b.gate.options.RejectMismatch, Asks: b.gate.options.Asks,
 		},
-		SameBody: b.gate.sameBody,
+		SameBody: b.gate.isSameBody,
 	})
 	f.looked = true
 	if !ok && won.Sent {
@@ -54,7 +55,7 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	}
 	switch answer.Verdict {
 	case scripts.Claimed:
-		f.execution = b.begin(f, webhook, won, answer)
+		b.begin(f, webhook, won, answer)
 		return executing
 	case scripts.Done, scripts.Poisoned, scripts.Doubtful:
 		return f.landOnAnswer(won)
@@ -102,12 +103,10 @@ func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, curr
 	defer f.mu.Unlock()
 	leader := f.leader
 	f.leader = nil
-	close(f.answered)
 	if current && (answer.Verdict == scripts.Claimed || answer.Verdict == scripts.InProgress) {
-		if f.runsUntil = (time.Time{}); answer.Verdict == scripts.InProgress {
+		if f.runs, f.runsUntil = true, (time.Time{}); answer.Verdict == scripts.InProgress {
 			f.runsUntil = time.Now().Add(answer.Left)
 		}
-		close(f.runs)
 	}
 	switch {
 	case !current:
@@ -126,7 +125,12 @@ func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, curr
 	if current && answer.Verdict == scripts.Mismatch {
 		leader.departed = true // it will see that (differs); till then nothing is claimed for it again
 	}
+	f.tell(f.bucket.gate.heedsClaims)
 }
+
+// heedsClaims reports whether the answer to a claim may concern a caller before its flight has landed: its own Wait
+// counts from then, or its body may be another one.
+func (g *Gate) heedsClaims(c *caller) bool { return c.webhook.Wait != nil || g.options.RejectMismatch }
 
 // settle waits until Redis decides again.
 func (f *flight) settle() phase {

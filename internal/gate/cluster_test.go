@@ -40,7 +40,7 @@ type runs struct {
 // webhook is the n-th, whose execution takes so long and answers its number.
 func (r *runs) webhook(h *testbed, n int, takes time.Duration) gate.Request {
 	w := h.request(n, "body")
-	w.Detach = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
+	w.Source = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
 		r.mu.Lock()
 		if r.of == nil {
 			r.of = make(map[int]int)

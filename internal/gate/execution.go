@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -26,48 +25,89 @@ type execution struct {
 	inDoubt  bool  // an attempt before this one may have had its effect
 	failures int64 // of the attempts before this one
 	cause    string
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	lifetime lifetime // the logic's context
 
 	// The executions' lock guards these.
-	lease      link.Lease
-	leaseTimer *time.Timer // cancels it when the lease is over
+	lease          link.Lease
+	before, behind *execution // in the list of executions
+	listed         bool
 
-	lost      atomic.Bool // another attempt stands in Redis; set by the keeper
-	overtaken chan []byte // gets the record of that attempt; holds one
+	fate      atomic.Uint32 // who has it: below
+	successor []byte        // the record of the attempt that stands in Redis; set before fate becomes lost or overtaken
 
-	// Set by the logic's goroutine before returned is closed, and the flight's driver's from then on.
-	returned chan struct{}
-	result   record.Result
-	err      error
-	took     time.Duration
+	// The goroutine's that runs the logic, and the driver's once it stores.
+	result record.Result
+	err    error
+	took   time.Duration
 
-	end  record.Record // the driver's, once it stores
-	kept record.Record // the same as it is stored: its result may be sealed
+	end  record.Record  // the driver's, once it stores
+	kept *record.Record // the same as it is stored: its result may be sealed
 }
 
-// begin runs the logic under a lease that was won. The lease is renewed from before the logic starts until Redis knows
-// its end, however long that takes: an execution is given up only when it is known to have stopped.
-func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) *execution {
+// The fates of an execution. Only the driver that runs the logic takes it from runs to returned and to ended, and only
+// the keeper takes it to lost or overtaken: whoever comes second sees what the other has done.
+const (
+	fateRuns      uint32 = iota
+	fateReturned         // its end is to be stored
+	fateLost             // another attempt stands in Redis, and the logic still runs: the flight has another driver
+	fateOvertaken        // another attempt stands, and the logic had returned
+	fateEnded            // Redis and this replica are done with it
+)
+
+// begin gives a flight an execution under a lease that was won. The lease is renewed from before the logic starts until
+// Redis knows its end, however long that takes: an execution is given up only when it is known to have stopped.
+func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
 		cause: causeOf(answer), lease: b.link.Lease(won.Reply),
-		overtaken: make(chan []byte, 1), returned: make(chan struct{}),
 	}
-	e.ctx, e.cancel = context.WithCancelCause(b.gate.life)
+	e.lifetime.gate, e.lifetime.deadline = b.gate.life, time.Now().Add(b.gate.options.ExecutionTimeout)
+	f.execution = e // before the keeper knows it
 	b.executions.add(e)
 	if !b.link.Current(won.Epoch()) {
 		b.link.WakeKeeper() // a healing since the claim was sent has not seen this execution
 	}
-	b.gate.running.Go(func() { e.run(b.gate.options.ExecutionTimeout) })
-	return e
 }
 
-// run runs the logic in a goroutine of its own, and reports how it ended: also if it panics, or ends its goroutine.
-func (e *execution) run(timeout time.Duration) {
-	ctx, stop := context.WithTimeoutCause(e.ctx, timeout, record.ErrTimeout)
-	defer e.cancel(nil)
-	defer stop()
+// execute runs the logic. If the lease is lost meanwhile, the keeper hands the flight to a new driver, which goes on
+// from here as a duplicate, whenever the logic returns.
+func (f *flight) execute() phase {
+	b, e := f.bucket, f.execution
+	switch e.fate.Load() {
+	case fateLost:
+		return f.goOn(e.successor)
+	case fateRuns:
+		exits := true
+		defer func() {
+			if exits {
+				f.exited()
+			}
+		}()
+		e.run()
+		exits = false
+		if !e.fate.CompareAndSwap(fateRuns, fateReturned) {
+			b.seeOff(e)
+			return handedOver
+		}
+	}
+	e.conclude(b)
+	return storing
+}
+
+// exited hands the flight to a new driver, because the logic has ended this one's goroutine (runtime.Goexit).
+func (f *flight) exited() {
+	g, e := f.bucket.gate, f.execution
+	if e.fate.CompareAndSwap(fateRuns, fateReturned) {
+		g.running.Add(1)
+		g.drive(f)
+	} else {
+		g.running.Go(func() { f.bucket.seeOff(e) })
+	}
+}
+
+// run runs the logic, and notes how it ended: also if it panics, or ends its goroutine.
+func (e *execution) run() {
+	defer e.lifetime.finish()
 	began := time.Now()
 	e.err = errExited
 	defer func() {
@@ -75,27 +115,9 @@ func (e *execution) run(timeout time.Duration) {
 			e.err = &panicked{value, debug.Stack()}
 		}
 		e.took = time.Since(began)
-		e.err = withCause(ctx, e.err)
-		close(e.returned)
+		e.err = withCause(&e.lifetime, e.err)
 	}()
-	e.result, e.err = e.webhook.execute(ctx, e.attempt, e.inDoubt)
-}
-
-// execute waits until the logic returns, or the lease is lost.
-func (f *flight) execute() phase {
-	e := f.execution
-	select {
-	case value := <-e.overtaken:
-		return f.resume(value)
-	default:
-	}
-	select {
-	case value := <-e.overtaken:
-		return f.resume(value)
-	case <-e.returned:
-		e.conclude(f.bucket)
-		return storing
-	}
+	e.result, e.err = e.webhook.work.Run(&e.lifetime, e.attempt, e.inDoubt)
 }
 
 // conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so
@@ -116,9 +138,10 @@ func (e *execution) conclude(b *bucket) {
 	if e.err != nil {
 		e.end.State, e.end.Result, e.end.Reason = record.Failed, record.Result{}, reason(e.err)
 	}
-	e.kept = e.end
-	if e.err == nil && b.ttl(e.end.Result) > 0 {
-		e.kept = b.gate.options.Seal.Seal(b.place(e.flight.fingerprint), e.end)
+	e.kept = &e.end
+	if b.gate.options.Seal != nil && e.err == nil && b.ttl(&e.end.Result) > 0 {
+		sealed := b.gate.options.Seal.Seal(b.place(e.flight.fingerprint), e.end)
+		e.kept = &sealed
 	}
 }
 
@@ -163,8 +186,11 @@ type cancelled struct {
 func (c *cancelled) Unwrap() error { return c.error }
 
 // withCause notes why the logic's context had ended, if it had.
-func withCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
+func withCause(l *lifetime, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause := l.cause(); cause != nil {
 		return &cancelled{err, cause}
 	}
 	return err

@@ -11,7 +11,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// A flight goes through phases. One goroutine drives it, and only that driver moves it on:
+// A flight goes through phases. One goroutine at a time drives it, and only that driver moves it on. The driver also runs
+// the logic. If the lease is lost while the logic runs, the keeper hands the flight to another driver (leaseLost), and
+// the first one stays with the execution (seeOff):
 //
 //	from      | to        | when
 //	claiming  | claiming  | what Redis said is outdated, or the leader has another body than the one in doubt
@@ -24,8 +26,8 @@ import (
 //	watching  | landed    | the outcome came through the client-side cache
 //	settling  | claiming  | the time that Redis named is over
 //	executing | storing   | the logic has returned
-//	executing | claiming  | the lease was lost: another attempt stands in Redis
-//	executing | landed    | the lease was lost, because a person had the webhook forgotten
+//	executing | claiming  | the lease was lost: another attempt stands in Redis (the keeper's new driver)
+//	executing | landed    | the lease was lost, because a person had the webhook forgotten (the same)
 //	storing   | storing   | Redis has not said yet that it has the end
 //	storing   | claiming  | the lease was lost, or the end was refused: another attempt stands
 //	storing   | landed    | Redis has the end, and the journal has it too; or the gate closes
@@ -40,6 +42,7 @@ const (
 	executing
 	storing
 	landed
+	handedOver // no phase: another driver has the flight
 )
 
 // steps has what the driver does in each phase. A step returns the next phase.
@@ -59,8 +62,6 @@ type flight struct {
 	fingerprint fingerprint.Fingerprint
 	key         string
 	first       record.Digest // of the body that began it
-	wake        chan struct{} // holds one: the record has changed, or may have
-	done        chan struct{} // closed when it has landed
 
 	// The driver's own.
 	phase     phase
@@ -69,52 +70,62 @@ type flight struct {
 	left      time.Duration   // settling: how long; watching: what the other's lease had left
 	leaseEnds time.Time       // watching: when that lease ends, as far as is known
 	asksAgain time.Time       // watching: when it claims in any case
+	mark      uint64          // of the bucket's forgets, from before the latest claim or store
 	execution *execution      // executing, storing
 	pauses    backoff.Backoff // storing
 
 	mu sync.Mutex // guards what follows
 
 	callers     []*caller     // in order of arrival; may still hold callers that have departed
+	one         [1]*caller    // their memory, while there is one
 	departed    int           // how many of them have
 	leader      *caller       // for whom a claim is under way
-	answered    chan struct{} // closed when that claim is answered
-	runs        chan struct{} // closed by a claim's answer that an execution runs; a new one for the next claim
+	runs        bool          // by the answer to the latest claim an execution runs
 	runsUntil   time.Time     // that answer is over then: the lease of another replica; zero: it runs here
 	known       bool          // the fingerprint was claimed: a request that joins now is a duplicate
 	attempt     int64         // of the execution that it runs or waits for; 0: not known
-	digest      record.Digest // of the body that is executed, once digestKnown is closed
-	digestKnown chan struct{}
+	digest      record.Digest // of the body that is executed, if digestKnown
+	digestKnown bool
 	mixed       bool          // a request with another body than the first has joined
-	stalled     chan struct{} // closed while an execution that has ended cannot be stored
-	landing     landing       // set before done is closed
+	stalled     bool          // an execution has ended and cannot be stored
+	over        bool          // it has landed
+	landing     landing       // set when it is over
+	wake        chan struct{} // wakes a driver that waits; made by the first that does; holds one
 }
 
 func newFlight(b *bucket, f fingerprint.Fingerprint, first record.Digest) *flight {
+	var onStack [192]byte
+	key := b.link.Keys.AppendRecord(onStack[:0], f)
+	names := string(b.gate.tokens.append(key)) // one piece of memory for both
 	return &flight{
-		bucket: b, fingerprint: f, key: b.link.Keys.Record(f), first: first, pauses: link.Pauses(),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), digestKnown: make(chan struct{}),
-		stalled: make(chan struct{}),
-		runs:    make(chan struct{}),
+		bucket: b, fingerprint: f, first: first, pauses: link.Pauses(), key: names[:len(key)], token: names[len(key):],
 	}
 }
 
-// drive moves the flight on until it has landed.
+// drive moves the flight on until it has landed, or another driver has it.
 func (f *flight) drive() {
-	f.token = f.bucket.gate.tokens.next()
-	for f.phase != landed {
-		f.step()
+	for f.step() {
 	}
 }
 
-func (f *flight) step() { f.phase = steps[f.phase](f) }
+// step takes the flight to its next phase. It returns false when there is no other step for this driver, which must not
+// touch the flight any more.
+func (f *flight) step() bool {
+	next := steps[f.phase](f)
+	if next == handedOver {
+		return false
+	}
+	f.phase = next
+	return next != landed
+}
 
 // landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found (its result opened),
 // Processing if a person had it forgotten, or an outcome without a record.
 type landing struct {
 	outcome Outcome
 	attempt int64
-	record  record.Record
-	after   time.Duration // Failed, Refused: how long to wait before asking again; 0 if that is not known
+	record  *record.Record // must not be changed; nil: none
+	after   time.Duration  // Failed, Refused: how long to wait before asking again; 0 if that is not known
 }
 
 // land ends the flight: all its callers get what it found, and the next request begins anew.
@@ -122,9 +133,9 @@ func (f *flight) land(l landing) phase {
 	f.bucket.flights.remove(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.landing = l
+	f.landing, f.over = l, true
+	f.tell((*caller).stays)
 	f.callers = nil
-	close(f.done)
 	return landed
 }
 
@@ -136,7 +147,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	var sealed error
 	r, ok := fact.After(func(r record.Record, e link.Epoch) {
 		if opened, sealed = b.open(f.fingerprint, r); sealed == nil {
-			b.journal.add(f.fingerprint, r, e) // as it stands in Redis
+			b.journal.add(f.fingerprint, &r, e) // as it stands in Redis
 		}
 	})
 	if !ok {
@@ -145,7 +156,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	if sealed != nil {
 		return f.land(landing{outcome: unopenedAs(sealed), attempt: r.Attempt}), true
 	}
-	l := landing{outcome: Replayed, attempt: r.Attempt, record: opened}
+	l := landing{outcome: Replayed, attempt: r.Attempt, record: &opened}
 	switch {
 	case r.Verdict != record.NoVerdict:
 		b.remarkVerdict(f.fingerprint, &r)
@@ -153,7 +164,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	case r.Forgotten():
 		l = landing{outcome: Processing, attempt: r.Attempt}
 	default:
-		b.gate.replayCache.add(f.fingerprint)
+		b.gate.replayCache.keepUntracked(f.fingerprint, &opened, fact.Epoch(), f.mark)
 		if f.isKnown() {
 			l.outcome = Waited
 		}
@@ -193,7 +204,14 @@ func foreign(form string) error {
 		record.ErrForeign, form)
 }
 
-// wait sleeps until the flight's record may have changed (true), d is over, or the gate closes.
+// listen makes that notify is heard from now on, and forgets what it has told before.
+func (f *flight) listen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake = make(chan struct{}, 1)
+}
+
+// wait sleeps until notify is called (true), d is over, or the gate closes. What notify told since listen counts.
 func (f *flight) wait(d time.Duration) (changed bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -206,10 +224,12 @@ func (f *flight) wait(d time.Duration) (changed bool) {
 	return false
 }
 
-// notify tells the driver that the record may have changed.
+// notify tells the driver that the record may have changed, or that the lease was lost.
 func (f *flight) notify() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	select {
-	case f.wake <- struct{}{}:
+	case f.wake <- struct{}{}: // never of a channel that is not made yet
 	default:
 	}
 }

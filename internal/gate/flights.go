@@ -18,46 +18,65 @@ type flights struct {
 // reason if the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that
 // hung up keep their places, so that aborted requests of one webhook would lock all others out.
 func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
+	f, begins, refusal := s.find(b, c)
+	if begins {
+		b.gate.drive(f)
+	}
+	return f, refusal
+}
+
+func (s *flights) find(b *bucket, c *caller) (f *flight, begins bool, refusal Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f = s.byFingerprint[c.webhook.Fingerprint]
 	if f == nil {
 		if s.closed {
-			return nil, Unavailable
+			return nil, false, Unavailable
 		}
-		f = newFlight(b, c.webhook.Fingerprint, c.webhook.Digest)
+		f, begins = newFlight(b, c.webhook.Fingerprint, c.webhook.Digest), true
+		f.callers = f.one[:0]
 		s.byFingerprint[f.fingerprint] = f
-		b.gate.running.Go(f.drive)
+		b.gate.running.Add(1) // until it is driven to its end
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	most := b.gate.options.MaxWaiters
 	if waiting := len(f.callers) - f.departed; most > 0 && waiting >= max(most/2, 1) {
-		return nil, Overloaded
+		return nil, false, Overloaded
 	}
-	c.stalled, c.runs = f.stalled, f.runs
 	b.gate.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
 	f.mixed = f.mixed || c.webhook.Digest != f.first
-	return f, 0
+	if !begins { // what it did not hear
+		f.tell(func(other *caller) bool { return other == c })
+	}
+	return f, begins, 0
 }
 
 // pickLeader picks the caller that the next claim is made for, and whose webhook is executed: the one that has waited
 // longest. If no caller is waiting, it removes the flight and returns false.
 func (s *flights) pickLeader(f *flight) (w Request, ok bool) {
-	s.mu.Lock()
+	if w, ok = f.lead(); ok {
+		return w, true
+	}
+	s.mu.Lock() // lets nobody join
 	defer s.mu.Unlock()
+	if w, ok = f.lead(); !ok {
+		delete(s.byFingerprint, f.fingerprint)
+	}
+	return w, ok
+}
+
+func (f *flight) lead() (w Request, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	waits := slices.IndexFunc(f.callers, func(c *caller) bool { return !c.departed })
+	waits := slices.IndexFunc(f.callers, (*caller).stays)
 	if waits < 0 {
-		delete(s.byFingerprint, f.fingerprint)
 		return w, false
 	}
-	f.leader, f.answered = f.callers[waits], make(chan struct{})
-	f.awaitAnswer()
+	f.leader, f.runs = f.callers[waits], false
 	w = f.leader.webhook
-	w.execute, w.identity = w.Detach() // its caller, which departs under this lock, is still there
+	w.work = w.Source.Detach() // its caller, which departs under this lock, is still there
 	return w, true
 }
 

@@ -94,7 +94,11 @@ type Gate struct {
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc
-	running sync.WaitGroup // flights, and callers until they are counted
+	running sync.WaitGroup // drivers of flights, and callers until they are counted
+	workers workers
+	drive   func(*flight) // gives a flight a driver, for which running was counted up
+
+	isSameBody func(found, own record.Digest) bool // sameBody, made once
 }
 
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
@@ -102,6 +106,7 @@ func New(o Options) *Gate {
 	g := &Gate{options: o, process: rand.Text(), slots: link.NewSlots()}
 	g.tokens.prefix = tokenPrefix(o.Replica, g.process)
 	g.life, g.end = context.WithCancelCause(context.Background())
+	g.workers.driven, g.drive, g.isSameBody = g.running.Done, g.workers.drive, g.sameBody
 	return g
 }
 
@@ -189,6 +194,7 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 	if keys == nil {
 		for _, b := range g.buckets { // whose connection it was is not told
 			b.link.SuspectLoss()
+			b.forgets.changed()
 		}
 		return
 	}
@@ -200,6 +206,12 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 		if f, ok := g.keys.Fingerprint(key); ok {
 			g.replayCache.drop(f)
 			g.bucket(f).flights.notify(f)
+			continue
+		}
+		for _, b := range g.buckets {
+			if key == b.forgets.key {
+				b.forgets.changed()
+			}
 		}
 	}
 }
@@ -249,6 +261,7 @@ func (g *Gate) Close(ctx context.Context) error {
 		err = cutOff(executing)
 		_ = wait(last, &g.running)
 	}
+	g.workers.end()
 	return errors.Join(err, g.each(func(b *bucket) error {
 		b.keeper.close()
 		b.link.FailAbandoned()

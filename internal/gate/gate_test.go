@@ -141,7 +141,7 @@ func (h *testbed) request(n int, body string) gate.Request {
 		Fingerprint: fingerprint.Of([]byte("dialog"), []byte("node"), int64(n)),
 		Digest:      digestOf(body),
 		Arrived:     time.Now(),
-		Detach: executes(func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+		Source: executes(func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 			execution := h.executions.Add(1)
 			h.inDoubt.Store(inDoubt)
 			if logic := h.logic.Load(); logic != nil {
@@ -152,9 +152,16 @@ func (h *testbed) request(n int, body string) gate.Request {
 	}
 }
 
-func executes(e gate.Run) func() (gate.Run, slog.LogValuer) {
-	return func() (gate.Run, slog.LogValuer) { return e, identity{} }
+// executes is a request that runs a function.
+type executes func(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error)
+
+func (f executes) Detach() gate.Work { return f }
+
+func (f executes) Run(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+	return f(ctx, attempt, inDoubt)
 }
+
+func (executes) LogValue() slog.Value { return identity{}.LogValue() }
 
 // identity is what a log calls a webhook of the testbed.
 type identity struct{}

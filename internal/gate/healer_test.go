@@ -114,6 +114,7 @@ func TestAtASignOfLossWaitingFlightsLookAgain(t *testing.T) {
 	a := newAlone(t, nil)
 	f := newFlight(a.bucket, named(1), record.Digest{})
 	a.flights.byFingerprint[named(1)] = f
+	f.listen()
 	a.keeper.healer.heal()
 	select {
 	case <-f.wake:
@@ -154,8 +155,8 @@ func TestARenewalThatMeetsTheVerdictOnItCancelsNothing(t *testing.T) {
 		State: record.Failed, Attempt: 1, Token: "ours", FailedAt: time.Now(), Reason: record.Expired, Doubt: true,
 		Failures: 1, Verdict: record.Poisoned,
 	})
-	if !a.renew(0) || e.lost.Load() || e.ctx.Err() != nil || e.lease.Age() >= time.Second {
-		t.Errorf("lost %v, cancelled %v, the lease is %v old", e.lost.Load(), e.ctx.Err(), e.lease.Age())
+	if !a.renew(0) || e.fate.Load() != fateRuns || e.lifetime.Err() != nil || e.lease.Age() >= time.Second {
+		t.Errorf("fate %d, cancelled %v, the lease is %v old", e.fate.Load(), e.lifetime.Err(), e.lease.Age())
 	}
 }
 
@@ -163,7 +164,6 @@ func TestTheFailOfALostExecutionIsRepeated(t *testing.T) {
 	a := newAlone(t, nil)
 	e := a.executes(named(1), 0)
 	a.put(named(1), progressOf("ours", time.Minute))
-	close(e.returned)
 	a.engine.Says("EVALSHA", "-READONLY You can't write against a read only replica.")
 	a.hears(func() {
 		if calls, _ := a.called(); len(calls) == 2 {
@@ -234,8 +234,13 @@ func TestALostLeaseCancelsItsExecutionAtOnce(t *testing.T) {
 	later := progressOf("another", time.Minute)
 	later.Attempt = 2
 	a.put(named(1), later)
-	if !a.renew(0) || !errors.Is(context.Cause(e.ctx), record.ErrLeaseLost) || !e.lost.Load() || len(e.overtaken) != 1 {
-		t.Errorf("cause %v, lost %v, told %d times", context.Cause(e.ctx), e.lost.Load(), len(e.overtaken))
+	var driven []*flight
+	a.gate.drive = func(f *flight) { driven = append(driven, f); a.gate.running.Done() }
+	if !a.renew(0) || !errors.Is(context.Cause(&e.lifetime), record.ErrLeaseLost) || e.fate.Load() != fateLost {
+		t.Errorf("cause %v, fate %d", context.Cause(&e.lifetime), e.fate.Load())
+	}
+	if r, err := record.Parse(e.successor); err != nil || r.Attempt != 2 || !slices.Equal(driven, []*flight{e.flight}) {
+		t.Errorf("told %q, %d new drivers", e.successor, len(driven))
 	}
 	if a.renew(0); len(a.executions.due(0)) != 0 {
 		t.Error("it is renewed still")

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -17,8 +16,8 @@ type journal struct {
 	room int // bytes
 
 	mu            sync.Mutex
-	order         list.List // of *entry; the last one was answered last
-	byFingerprint map[fingerprint.Fingerprint]*list.Element
+	last, first   *entry // answered; the list is linked from one to the next that was answered later
+	byFingerprint map[fingerprint.Fingerprint]*entry
 	bytes         int
 }
 
@@ -28,6 +27,8 @@ type entry struct {
 	record      record.Record
 	answered    time.Time
 	epoch       link.Epoch
+
+	earlier, later *entry
 }
 
 // entryOverhead is about what an entry takes beside its result.
@@ -37,23 +38,29 @@ func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
 // add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if
 // the new one is of an earlier attempt, or of the same attempt before its end.
-func (j *journal) add(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch) {
-	e := &entry{f, r, time.Now(), epoch}
+func (j *journal) add(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch) {
+	e := &entry{fingerprint: f, record: *r, answered: time.Now(), epoch: epoch}
 	if e.size() > j.room {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if known := j.byFingerprint[f]; known != nil {
-		if older(&r, &of(known).record) {
+		if older(r, &known.record) {
 			return
 		}
 		j.remove(known)
 	}
-	j.byFingerprint[f] = j.order.PushBack(e)
+	j.byFingerprint[f] = e
+	if e.earlier = j.last; e.earlier == nil {
+		j.first = e
+	} else {
+		e.earlier.later = e
+	}
+	j.last = e
 	j.bytes += e.size()
 	for j.bytes > j.room {
-		j.remove(j.order.Front())
+		j.remove(j.first)
 	}
 }
 
@@ -91,19 +98,24 @@ func finality(r *record.Record) int {
 func (j *journal) drop(f fingerprint.Fingerprint, token string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if known := j.byFingerprint[f]; known != nil && of(known).record.Token == token {
+	if known := j.byFingerprint[f]; known != nil && known.record.Token == token {
 		j.remove(known)
 	}
 }
 
-func of(element *list.Element) *entry {
-	e, _ := element.Value.(*entry) // nothing else is in the list
-	return e
-}
-
-func (j *journal) remove(element *list.Element) {
-	e := of(element)
-	j.order.Remove(element)
+// remove takes an entry out. The lock is held.
+func (j *journal) remove(e *entry) {
+	if e.earlier == nil {
+		j.first = e.later
+	} else {
+		e.earlier.later = e.later
+	}
+	if e.later == nil {
+		j.last = e.earlier
+	} else {
+		e.later.earlier = e.earlier
+	}
+	e.earlier, e.later = nil, nil
 	delete(j.byFingerprint, e.fingerprint)
 	j.bytes -= e.size()
 }
@@ -112,8 +124,8 @@ func (j *journal) remove(element *list.Element) {
 func (j *journal) expire(before time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for front := j.order.Front(); front != nil && of(front).answered.Before(before); front = j.order.Front() {
-		j.remove(front)
+	for j.first != nil && j.first.answered.Before(before) {
+		j.remove(j.first)
 	}
 }
 
@@ -121,8 +133,8 @@ func (j *journal) expire(before time.Time) {
 func (j *journal) unconfirmed(epoch link.Epoch) (entries []*entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for element := j.order.Back(); element != nil; element = element.Prev() {
-		if e := of(element); e.epoch < epoch {
+	for e := j.last; e != nil; e = e.earlier {
+		if e.epoch < epoch {
 			entries = append(entries, e)
 		}
 	}
@@ -140,13 +152,13 @@ func (j *journal) confirm(e *entry, epoch link.Epoch) {
 func (j *journal) confirmAll(epoch link.Epoch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for element := j.order.Back(); element != nil; element = element.Prev() {
-		of(element).epoch = max(of(element).epoch, epoch)
+	for e := j.first; e != nil; e = e.later {
+		e.epoch = max(e.epoch, epoch)
 	}
 }
 
 func (j *journal) empty() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.order.Len() == 0
+	return j.first == nil
 }

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"container/list"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -13,13 +12,13 @@ import (
 )
 
 func newJournal(room int) *journal {
-	return &journal{room: room, byFingerprint: make(map[fingerprint.Fingerprint]*list.Element)}
+	return &journal{room: room, byFingerprint: make(map[fingerprint.Fingerprint]*entry)}
 }
 
 func named(n int) fingerprint.Fingerprint { return fingerprint.Of([]byte("d"), []byte("n"), int64(n)) }
 
-func outcome(token string, bytes int) record.Record {
-	return record.Record{State: record.Done, Token: token, Result: record.Result{Body: make([]byte, bytes)}}
+func outcome(token string, bytes int) *record.Record {
+	return &record.Record{State: record.Done, Token: token, Result: record.Result{Body: make([]byte, bytes)}}
 }
 
 // tokens are those of what is behind, in their order.
@@ -78,9 +77,9 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 		{"a first failure after the result has ended", done(3, 10, 100), failed(1, 101, ""), true},
 	} {
 		j := newJournal(1 << 20)
-		j.add(named(1), c.known, 0)
-		j.add(named(1), c.comes, 1)
-		if got := of(j.order.Back()); j.order.Len() != 1 || (got.epoch == 1) != c.replaced {
+		j.add(named(1), &c.known, 0)
+		j.add(named(1), &c.comes, 1)
+		if got := j.last; len(j.byFingerprint) != 1 || j.first != got || (got.epoch == 1) != c.replaced {
 			t.Errorf("%s: replaced %v", c.name, got.epoch == 1)
 		}
 	}
@@ -91,8 +90,8 @@ func TestTheJournalIsBoundedInBytes(t *testing.T) {
 	for n := range 100 {
 		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
 		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
-		if j.bytes > j.room || len(j.byFingerprint) != j.order.Len() {
-			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, j.order.Len(), len(j.byFingerprint))
+		if j.bytes > j.room || len(j.byFingerprint) != len(j.unconfirmed(1)) {
+			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, len(j.unconfirmed(1)), len(j.byFingerprint))
 		}
 	}
 	if got := j.tokens(1); got != "9876543210" {

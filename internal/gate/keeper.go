@@ -61,6 +61,8 @@ func (k *keeper) run(ctx context.Context) {
 				healed = k.healer.heal()
 			}
 		}
+		b.gate.workers.trim(time.Now().Add(-idleFor))
+		b.forgets.track(b)
 		b.heartbeat(k.tick())
 		b.link.FailAbandoned()
 	}
@@ -129,14 +131,23 @@ func (b *bucket) renewed(e *execution, reply link.Reply) (ok bool) {
 
 // leaseLost tells an execution's flight that another attempt stands in Redis. The logic is cancelled.
 func (b *bucket) leaseLost(e *execution, value []byte) {
-	if !e.lost.CompareAndSwap(false, true) {
+	e.successor = value // nobody else writes it, or reads it before fate says so
+	g := b.gate
+	g.running.Add(1) // for another driver
+	switch {
+	case e.fate.CompareAndSwap(fateRuns, fateLost):
+		e.lifetime.cancel(record.ErrLeaseLost)
+		g.drive(e.flight)
+	case e.fate.CompareAndSwap(fateReturned, fateOvertaken):
+		g.running.Done()
+		e.flight.notify()
+	default:
+		g.running.Done()
 		return
 	}
 	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
 		"not accepted",
 		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)
-	e.cancel(record.ErrLeaseLost)
-	e.overtaken <- value
 }
 
 // heartbeat makes the call that is due if nothing else has called for nearly a quarter of Settle, while something runs

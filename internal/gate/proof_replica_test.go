@@ -172,7 +172,7 @@ func (d *driver) wake(r replica, m message) *bucket {
 			noted -= 2
 		}
 		known, _ := record.Parse([]byte(r.journal))
-		b.journal.add(d.name, known, noted)
+		b.journal.add(d.name, &known, noted)
 	}
 	d.answer = exchange{}
 	if m.reply != "" {
@@ -189,33 +189,50 @@ func (d *driver) wake(r replica, m message) *bucket {
 func (d *driver) flight(b *bucket, r replica) *flight {
 	f := newFlight(b, d.name, proofDigest)
 	f.token, f.phase, f.looked = r.token.String(), r.phase, true
-	f.callers = []*caller{{webhook: Request{Fingerprint: d.name, Digest: proofDigest,
-		Detach: func() (Run, slog.LogValuer) {
-			return func(context.Context, int64, bool) (record.Result, error) { return record.Result{}, errExited }, nil
-		}}}}
+	webhook := Request{Fingerprint: d.name, Digest: proofDigest, Source: proofLogic{r, f.token}}
+	f.callers = []*caller{{webhook: webhook}}
 	b.flights.byFingerprint[d.name] = f
+	if !r.holdsLease() {
+		return f
+	}
+	webhook.work = webhook.Source.Detach()
 	e := &execution{
-		flight: f, webhook: f.callers[0].webhook, token: f.token, attempt: r.attempt, inDoubt: r.doubt, failures: r.failed,
-		lease: link.NewLease(time.Now(), proofLease), overtaken: make(chan []byte, 1), returned: make(chan struct{}),
-		result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(f.token)},
+		flight: f, webhook: webhook, token: f.token, attempt: r.attempt, inDoubt: r.doubt, failures: r.failed,
+		lease: link.NewLease(time.Now(), proofLease),
 	}
-	if r.fails {
-		e.err = errProof
-	}
-	if r.unsure {
-		e.err = record.ErrOutcomeUnknown
-	}
-	e.ctx, e.cancel = context.WithCancelCause(context.Background())
-	if r.holdsLease() {
-		f.execution = e
-		b.executions.add(e)
-	}
+	e.lifetime.gate, e.lifetime.deadline = context.Background(), time.Now().Add(time.Hour)
+	f.execution = e
+	b.executions.add(e)
 	if r.in(storing) || r.stands == answering {
-		close(e.returned)
+		e.run()
+		e.fate.Store(fateReturned)
 		e.conclude(b)
 	}
 	return f
 }
+
+// proofLogic is the logic of a replica's execution: its result is its token.
+type proofLogic struct {
+	replica replica
+	token   string
+}
+
+// Detach returns it as it is.
+func (l proofLogic) Detach() Work { return l }
+
+// Run returns at once: when it does is a move of the proof's.
+func (l proofLogic) Run(context.Context, int64, bool) (record.Result, error) {
+	switch {
+	case l.replica.unsure:
+		return record.Result{}, record.ErrOutcomeUnknown
+	case l.replica.fails:
+		return record.Result{}, errProof
+	}
+	return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(l.token)}, nil
+}
+
+// LogValue is its token.
+func (l proofLogic) LogValue() slog.Value { return slog.StringValue(l.token) }
 
 var errProof = errors.New("the logic fails")
 
@@ -249,8 +266,8 @@ func (d *driver) note(b *bucket, r *replica) {
 	}
 	r.journal, r.behind = "", false
 	if known := b.journal.byFingerprint[d.name]; known != nil {
-		r.journal = tidyRecord(of(known).record, proofTime)
-		r.behind = of(known).epoch < beliefs.Epoch
+		r.journal = tidyRecord(known.record, proofTime)
+		r.behind = known.epoch < beliefs.Epoch
 	}
 }
 
@@ -394,7 +411,7 @@ func (d *driver) landed(m *move, f *flight, b *bucket) {
 	case Poisoned, Doubtful:
 		m.name, m.judged = "tells a verdict", true
 		if d.judgeBeforeJournal {
-			b.journal.drop(d.name, of(b.journal.byFingerprint[d.name]).record.Token)
+			b.journal.drop(d.name, b.journal.byFingerprint[d.name].record.Token)
 		}
 	case Processing:
 		m.name, m.leaves = "tells that it was forgotten, 409", true
@@ -440,7 +457,6 @@ func (d *driver) end(r replica) record.Record {
 func (d *driver) returns(r replica) replica {
 	b := d.wake(r, message{})
 	f := d.flight(b, r)
-	close(f.execution.returned)
 	d.step(f)
 	r.phase = f.phase
 	return d.ends(r)
@@ -602,16 +618,17 @@ func (d *driver) kept(r replica) move {
 	m := move{name: "takes the reply to its " + sent.call.operation(), next: r}
 	raised := b.link.Epoch() > proofEpoch
 	d.note(b, &m.next)
-	if e != nil && e.lost.Load() {
+	if e != nil && (e.fate.Load() == fateLost || e.fate.Load() == fateOvertaken) {
 		m.name = "learns that it has lost its lease, and goes on as a duplicate"
 		m.stops = r.in(executing)
 		if r.flight.call != "" && r.flight.reply == "" {
 			m.late = append(m.late, r.flight.call)
 		}
 		m.late = append(m.late, d.sends(func() {
-			d.step(f)
+			d.step(f) // of the new driver, where the logic still runs
 			if r.in(executing) {
-				close(e.returned)
+				e.run()
+				b.seeOff(e)
 			}
 			d.gate.running.Wait()
 		}))

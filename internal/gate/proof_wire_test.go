@@ -104,6 +104,7 @@ func newWire(t testing.TB, of scope) *wire {
 	}
 	t.Cleanup(func() { client.Close(); s.Close() })
 	w.gate.client, w.gate.keys, w.gate.process, w.gate.tracking = client, redis.NewKeys("cognigy"), "proof", true
+	w.gate.drive = func(*flight) { w.gate.running.Done() } // the proof drives the flights
 	w.alive = w.gate.life
 	var end context.CancelFunc
 	w.over, end = context.WithCancel(context.Background())

@@ -57,7 +57,7 @@ func (b *bucket) found(f fingerprint.Fingerprint, key string, reply link.Reply) 
 	fact, bad := recordIn(reply.Fact)
 	r, current := fact.After(func(r record.Record, e link.Epoch) {
 		if r.Verdict != record.NoVerdict {
-			b.journal.add(f, r, e)
+			b.journal.add(f, &r, e)
 		}
 	})
 	switch {
@@ -82,7 +82,7 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 	if !b.gate.tracking || !b.link.CacheTrusted() {
 		return r, false, false
 	}
-	if kept := cache.record(f, b.link.Epoch()); kept != nil {
+	if kept := cache.record(f, b.link.Epoch(), b.forgets.mark()); kept != nil {
 		return *kept, true, b.link.Now().Before(kept.Ends)
 	}
 	if !cache.has(f) {
@@ -102,12 +102,12 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 			return
 		}
 		if opened, err = b.open(f, r); err == nil && !hit {
-			b.journal.add(f, r, e)
+			b.journal.add(f, &r, e)
 		}
 	})
 	if !ok || err != nil || !b.link.CacheTrusted() || !r.HasResult() || !b.link.Now().Before(r.Ends) {
 		return record.Record{}, false, false
 	}
-	cache.keep(f, opened, fact.Epoch(), changes)
+	cache.keep(f, &opened, fact.Epoch(), changes)
 	return opened, hit, true
 }

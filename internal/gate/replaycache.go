@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/link"
@@ -27,11 +28,18 @@ type slot struct {
 	kept    atomic.Pointer[cachedRecord]
 }
 
-// cachedRecord is one that the client-side cache held in an epoch.
+// cachedRecord is one that stood in Redis in an epoch.
 type cachedRecord struct {
 	fingerprint fingerprint.Fingerprint
-	record      record.Record
+	record      *record.Record // must not be changed
 	epoch       link.Epoch
+	untracked   untracked
+}
+
+// untracked bounds how long a record answers that Redis does not track for this replica; zero: it does.
+type untracked struct {
+	mark  uint64    // of the bucket's forgets, from before the record was stored or asked for
+	until time.Time // it answers
 }
 
 // Bounds of what is kept beside the client-side cache. A record shares that cache's memory until the cache lets it go.
@@ -56,22 +64,39 @@ func (s *replayCache) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag
 // forget leaves a fingerprint to the script.
 func (s *replayCache) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareAndSwap(tag(f), 0) }
 
-// record returns what is kept, if its epoch is still current; it must not be changed.
-func (s *replayCache) record(f fingerprint.Fingerprint, epoch link.Epoch) *record.Record {
+// record returns what is kept, if its epoch is still current and nobody can have had it forgotten unheard; it must not
+// be changed.
+func (s *replayCache) record(f fingerprint.Fingerprint, epoch link.Epoch, mark uint64) *record.Record {
 	k := s.slot(f).kept.Load()
-	if k == nil || k.fingerprint != f || k.epoch != epoch {
+	switch {
+	case k == nil || k.fingerprint != f || k.epoch != epoch:
+		return nil
+	case k.untracked.mark != 0 && (k.untracked.mark != mark || time.Now().After(k.untracked.until)):
 		return nil
 	}
-	return &k.record
+	return k.record
 }
 
 // changes must be asked for before the cache is read whose record is then kept.
 func (s *replayCache) changes(f fingerprint.Fingerprint) uint32 { return s.slot(f).changed.Load() }
 
-// keep takes a record in. If it has changed since changes was called, it is dropped again: whichever of keep and drop
-// comes second sees the other.
-func (s *replayCache) keep(f fingerprint.Fingerprint, r record.Record, epoch link.Epoch, changes uint32) {
-	k := &cachedRecord{f, r, epoch}
+// keepUntracked takes a record in that this replica has stored, or was told by the script, under a mark that was taken
+// before.
+func (s *replayCache) keepUntracked(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, mark uint64) {
+	if s.add(f); mark == 0 {
+		return
+	}
+	k := &cachedRecord{f, r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
+	if k.size() <= maxKeptOne {
+		s.replace(s.slot(f), k)
+		s.bound()
+	}
+}
+
+// keep takes a record in that Redis tracks. If it has changed since changes was called, it is dropped again: whichever
+// of keep and drop comes second sees the other.
+func (s *replayCache) keep(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32) {
+	k := &cachedRecord{f, r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
 		return
 	}
@@ -80,6 +105,11 @@ func (s *replayCache) keep(f fingerprint.Fingerprint, r record.Record, epoch lin
 	if slot.changed.Load() != changes {
 		s.replace(slot, nil)
 	}
+	s.bound()
+}
+
+// bound empties slots until what is kept has room.
+func (s *replayCache) bound() {
 	for s.bytes.Load() > maxKept {
 		s.replace(&s.slots[s.hand.Add(1)%uint32(len(s.slots))], nil)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
@@ -16,19 +18,19 @@ func numbered(n int) (f fingerprint.Fingerprint) {
 	return f
 }
 
-func doneWith(bytes int) record.Record {
-	return record.Record{State: record.Done, Attempt: 1, Result: record.Result{Body: make([]byte, bytes)}}
+func doneWith(bytes int) *record.Record {
+	return &record.Record{State: record.Done, Attempt: 1, Result: record.Result{Body: make([]byte, bytes)}}
 }
 
 func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
 	var s replayCache
 	one := numbered(1)
 	s.keep(one, doneWith(1), 7, s.changes(one))
-	if s.record(one, 7) == nil || s.record(one, 8) != nil || s.record(numbered(1+1<<16), 7) != nil {
+	if s.record(one, 7, 0) == nil || s.record(one, 8, 0) != nil || s.record(numbered(1+1<<16), 7, 0) != nil {
 		t.Error("it is not found, or found after a signal, or under another name")
 	}
 	s.drop(one)
-	if s.record(one, 7) != nil || s.bytes.Load() != 0 {
+	if s.record(one, 7, 0) != nil || s.bytes.Load() != 0 {
 		t.Errorf("it is found after a change, %d bytes are kept", s.bytes.Load())
 	}
 }
@@ -39,7 +41,7 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 	changes := s.changes(one)
 	s.drop(one) // between the look into the cache and keep
 	s.keep(one, doneWith(1), 7, changes)
-	if s.record(one, 7) != nil || s.bytes.Load() != 0 {
+	if s.record(one, 7, 0) != nil || s.bytes.Load() != 0 {
 		t.Error("a stale record is kept")
 	}
 }
@@ -47,7 +49,7 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	var s replayCache
 	s.keep(numbered(0), doneWith(maxKeptOne), 1, 0)
-	if s.record(numbered(0), 1) != nil {
+	if s.record(numbered(0), 1, 0) != nil {
 		t.Error("one that is too large is kept")
 	}
 	for n := range 3 * maxKept / (32 << 10) {
@@ -76,8 +78,37 @@ func TestKeepingAndDroppingAtOnceLeavesNothingStale(t *testing.T) {
 		both.Go(func() { s.keep(one, doneWith(1), 7, changes) })
 		both.Go(func() { s.drop(one) })
 		both.Wait()
-		if s.record(one, 7) != nil {
+		if s.record(one, 7, 0) != nil {
 			t.Fatal("a stale record is kept")
 		}
+	}
+}
+
+func TestWhatIsKeptUntrackedAnswersForAShortTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s replayCache
+		one := numbered(1)
+		s.keepUntracked(one, doneWith(1), 7, 3)
+		time.Sleep(untrackedFor)
+		if s.record(one, 7, 3) == nil {
+			t.Error("it is not found")
+		}
+		time.Sleep(time.Nanosecond)
+		if s.record(one, 7, 3) != nil || !s.has(one) {
+			t.Error("it is still found, or nobody looks for it in Redis then")
+		}
+	})
+}
+
+func TestWhatIsKeptUntrackedIsNotFoundAfterAForget(t *testing.T) {
+	var s replayCache
+	one := numbered(1)
+	s.keepUntracked(one, doneWith(1), 7, 3)
+	if s.record(one, 7, 4) != nil || s.record(one, 7, 0) != nil || s.record(one, 8, 3) != nil {
+		t.Error("it is found after a forget, while one may be missed, or after a signal")
+	}
+	s.keepUntracked(numbered(2), doneWith(1), 7, 0)
+	if s.record(numbered(2), 7, 0) != nil || !s.has(numbered(2)) {
+		t.Error("what was stored while a forget may be missed is kept, or not looked for")
 	}
 }

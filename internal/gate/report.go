@@ -49,7 +49,7 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 		return
 	}
 	attributes := append(make([]slog.Attr, 0, 16),
-		slog.String("outcome", outcome), slog.Any("", e.webhook.identity),
+		slog.String("outcome", outcome), slog.Any("", e.webhook.work),
 		slog.Any("fingerprint", e.flight.fingerprint),
 		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", e.took))
 	if options.Replica != "" {

@@ -14,11 +14,10 @@ import (
 // After RedisPatience without a verdict the callers are let go; their retries find the result.
 func (f *flight) store() phase {
 	b, e := f.bucket, f.execution
-	select {
-	case value := <-e.overtaken:
-		return f.resume(value)
-	default:
+	if e.fate.Load() == fateOvertaken {
+		return f.resume()
 	}
+	f.mark = b.forgets.mark()
 	reply := b.link.Do(e.ending(b))
 	pause := f.pauses.Next()
 	if reply.Err == nil {
@@ -30,22 +29,18 @@ func (f *flight) store() phase {
 			pause = answer.Left
 		case answer.Verdict == scripts.Error:
 		default:
-			return f.conclude(answer)
+			return f.conclude(answer, reply.Epoch())
 		}
 	}
 	if b.link.InTroubleFor(b.gate.options.RedisPatience) {
 		f.stall()
 	}
 	if b.gate.life.Err() != nil {
-		return f.conclude(scripts.Answer{Verdict: scripts.Error})
+		return f.conclude(scripts.Answer{Verdict: scripts.Error}, reply.Epoch())
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case value := <-e.overtaken:
-		return f.resume(value)
-	case <-timer.C:
-	case <-b.gate.life.Done():
+	f.listen()
+	if e.fate.Load() != fateOvertaken { // else that was told before
+		f.wait(pause)
 	}
 	return storing
 }
@@ -55,10 +50,10 @@ func (e *execution) ending(b *bucket) scripts.Op {
 	switch {
 	case e.end.State == record.Failed:
 		return e.fail(e.end.Reason)
-	case b.ttl(e.end.Result) == 0:
+	case b.ttl(&e.end.Result) == 0:
 		return e.fail(reasonRejected)
 	}
-	return scripts.Store(e.flight.key, e.kept)
+	return scripts.Store(e.flight.key, *e.kept)
 }
 
 func (e *execution) fail(reason string) scripts.Op {
@@ -67,7 +62,7 @@ func (e *execution) fail(reason string) scripts.Op {
 
 // ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick;
 // 0: it is not kept at all.
-func (b *bucket) ttl(r record.Result) time.Duration {
+func (b *bucket) ttl(r *record.Result) time.Duration {
 	if r.Status >= 400 {
 		return b.gate.options.RejectedTTL
 	}
@@ -77,12 +72,12 @@ func (b *bucket) ttl(r record.Result) time.Duration {
 // journalEnd enters how an execution ended into the journal.
 func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
 	now := b.link.Now()
-	e.end.Stored, e.end.Ends = now, now.Add(b.ttl(e.end.Result))
+	e.end.Stored, e.end.Ends = now, now.Add(b.ttl(&e.end.Result))
 	e.kept.Stored, e.kept.Ends = e.end.Stored, e.end.Ends
 	switch a.Verdict {
 	case scripts.Failed: // the script knows more of the record than its execution does
 		if r, err := record.Parse(a.Record); err == nil {
-			b.journal.add(e.flight.fingerprint, r, epoch)
+			b.journal.add(e.flight.fingerprint, &r, epoch)
 		}
 	case scripts.Stored, scripts.Restored:
 		b.journal.add(e.flight.fingerprint, e.kept, epoch)
@@ -92,21 +87,21 @@ func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
 }
 
 // conclude lands on what Redis said to the end of the execution, or goes on as a duplicate if another attempt stands.
-func (f *flight) conclude(answer scripts.Answer) phase {
+func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	b, e := f.bucket, f.execution
 	b.executions.remove(e)
 	b.gate.executing.Add(-1)
-	lost := e.lost.Load()
-	b.report(e, lost, answer.Verdict)
-	if lost {
-		return f.goOn(<-e.overtaken)
+	late := e.fate.Swap(fateEnded) == fateOvertaken
+	b.report(e, late, answer.Verdict)
+	if late {
+		return f.goOn(e.successor)
 	}
 	l := landing{attempt: e.attempt}
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
-		b.gate.replayCache.add(f.fingerprint)
-		b.countResult(e.end.Result)
-		l.outcome, l.record = Executed, e.end
+		b.gate.replayCache.keepUntracked(f.fingerprint, &e.end, epoch, f.mark)
+		b.countResult(&e.end.Result)
+		l.outcome, l.record = Executed, &e.end
 	case scripts.Failed:
 		l = e.failure(b)
 	case scripts.Refused:
@@ -122,8 +117,8 @@ func (f *flight) conclude(answer scripts.Answer) phase {
 // failure is what the callers of an execution get that ended without a result, or with one that is not kept.
 func (e *execution) failure(b *bucket) landing {
 	if e.end.State == record.Done { // a refusal for good that is told and not kept
-		b.countResult(e.end.Result)
-		return landing{outcome: Executed, attempt: e.attempt, record: e.end}
+		b.countResult(&e.end.Result)
+		return landing{outcome: Executed, attempt: e.attempt, record: &e.end}
 	}
 	l := landing{outcome: Failed, attempt: e.attempt, after: record.WaitOf(e.err)}
 	switch {
@@ -136,7 +131,7 @@ func (e *execution) failure(b *bucket) landing {
 }
 
 // countResult counts what is worth knowing of a result.
-func (b *bucket) countResult(r record.Result) {
+func (b *bucket) countResult(r *record.Result) {
 	if r.Reconciled {
 		b.link.Counters.Add(link.Reconciled)
 	}
@@ -145,12 +140,11 @@ func (b *bucket) countResult(r record.Result) {
 	}
 }
 
-// resume leaves the execution to itself, which has lost its lease, and goes on as a duplicate of what stands in Redis,
-// whenever the logic returns.
-func (f *flight) resume(value []byte) phase {
+// resume leaves the execution to itself, which has lost its lease, and goes on as a duplicate of what stands in Redis.
+func (f *flight) resume() phase {
 	b, e := f.bucket, f.execution
 	b.gate.running.Go(func() { b.seeOff(e) })
-	return f.goOn(value)
+	return f.goOn(e.successor)
 }
 
 // goOn goes on without an execution. What a person had forgotten is not run again by itself.
@@ -166,10 +160,9 @@ func (f *flight) goOn(value []byte) phase {
 	return claiming
 }
 
-// seeOff waits until the logic of an execution that has lost its lease returns, and fails it: nothing of it may be
-// stored, also if Redis forgets which attempt overtook it.
+// seeOff fails an execution that has lost its lease and whose logic has returned: nothing of it may be stored, also if
+// Redis forgets which attempt overtook it.
 func (b *bucket) seeOff(e *execution) {
-	<-e.returned
 	again := link.Pauses()
 	verdict := scripts.Error
 	for verdict == scripts.Error {
@@ -191,15 +184,12 @@ func (b *bucket) seeOff(e *execution) {
 func (f *flight) stall() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	select {
-	case <-f.stalled:
-	default:
-		close(f.stalled)
-	}
+	f.stalled = true
+	f.tell((*caller).stays)
 }
 
 func (f *flight) unstall() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stalled = make(chan struct{})
+	f.stalled = false
 }

@@ -27,4 +27,9 @@ func tokenPrefix(replica, process string) string {
 	return replica[:min(len(replica), tokenReplica)] + "~" + process[:tokenRandom] + "~"
 }
 
-func (t *tokens) next() string { return t.prefix + strconv.FormatUint(t.last.Add(1), 36) }
+func (t *tokens) next() string { return string(t.append(nil)) }
+
+// append appends the next one.
+func (t *tokens) append(dst []byte) []byte {
+	return strconv.AppendUint(append(dst, t.prefix...), t.last.Add(1), 36)
+}

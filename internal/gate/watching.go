@@ -21,13 +21,11 @@ const (
 func (f *flight) watch() phase {
 	b := f.bucket
 	if !b.gate.tracking {
+		f.listen()
 		f.wait(min(f.left, lookUntracked))
 		return claiming
 	}
-	select {
-	case <-f.wake:
-	default:
-	}
+	f.listen()
 	fact, _, err := b.link.Get(f.key)
 	r, current := fact.Now()
 	switch {

@@ -59,7 +59,7 @@ func (l *Link) FailAbandoned() {
 		for i, c := range claims {
 			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", record.Digest{}, false, 0)
 		}
-		reply, err := l.call(ops)
+		reply, err := l.send(&scripts.Call{Ops: ops}, l.due())
 		if err != nil {
 			l.abandoned.add(claims...)
 			return

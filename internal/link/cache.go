@@ -3,6 +3,9 @@ package link
 import (
 	"context"
 	"errors"
+	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/record"
 )
@@ -25,6 +28,17 @@ func (l *Link) Get(key string) (f Fact[record.Record], hit bool, err error) {
 		f.value, err = record.Parse(value)
 	}
 	return f, reply.IsCacheHit(), err
+}
+
+// Track makes this connection track a key that is no record.
+func (l *Link) Track(key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)
+	defer cancel()
+	err := l.Client.DoCache(ctx, l.Client.B().Get().Key(key).Cache().ToStaticTTL(), time.Hour).Error()
+	if rueidis.IsRedisNil(err) { // a key that is missing is tracked as well
+		return nil
+	}
+	return err
 }
 
 // Look is Get for a record that is likely to be there. It returns ErrBusy rather than wait behind too many others.

@@ -18,13 +18,12 @@ import (
 // ErrNotSent says that Redis can't have done anything of a call.
 var ErrNotSent = errors.New("not sent")
 
-// call makes one call of the script, with the operations given and the counters that are due. Its answers are in the
-// order of the operations. An error means that no answer is known; ErrNotSent that nothing was done either.
-func (l *Link) call(ops []scripts.Op) (scripts.Reply, error) {
-	return l.send(ops, l.Counters.take(l.MetricsFlush, false))
-}
+// due is the flush of counters that should ride on the next call.
+func (l *Link) due() scripts.Flush { return l.Counters.take(l.MetricsFlush, false) }
 
-func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply, err error) {
+// send makes one call of the script, whose operations are set, with a flush. Its answers are in the order of the
+// operations. An error means that no answer is known; ErrNotSent that nothing was done either.
+func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Reply, err error) {
 	defer func() { l.Counters.done(flush, err == nil && reply.Flushed) }()
 
 	// Not the caller's context: what was begun is seen through, within one round trip.
@@ -37,14 +36,8 @@ func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 		return reply, fmt.Errorf("%d script calls under way: %w", maxInFlight, ErrNotSent)
 	}
 
-	call := scripts.Call{
-		Metrics: l.Keys.Metrics(), Flushed: l.Keys.Flush(l.Process), Settle: l.Settle, Lease: l.LockTTL,
-		Classes: []scripts.Class{{
-			TTL: l.ResultTTL, RejectedTTL: l.RejectedTTL, DoubtTTL: l.DoubtTTL, MaxAttempts: l.MaxAttempts,
-			StopInDoubt: l.StopInDoubt,
-		}},
-		Acks: l.ReplicasAck, Timeout: l.RedisTimeout, Flush: flush, Ops: ops,
-	}
+	call.Metrics, call.Flushed, call.Settle, call.Lease = l.metrics, l.flushed, l.Settle, l.LockTTL
+	call.Classes, call.Acks, call.Timeout, call.Flush = l.classes, l.ReplicasAck, l.RedisTimeout, flush
 	reply, err = call.Run(ctx, l.Client)
 	if err != nil {
 		l.missed(err)
@@ -59,7 +52,7 @@ func (l *Link) send(ops []scripts.Op, flush scripts.Flush) (reply scripts.Reply,
 
 // Probe makes a call that writes, and returns why it had no answer.
 func (l *Link) Probe() error {
-	_, err := l.send(nil, l.Counters.take(l.MetricsFlush, true))
+	_, err := l.send(new(scripts.Call), l.Counters.take(l.MetricsFlush, true))
 	return err
 }
 
@@ -71,7 +64,7 @@ func (l *Link) Touch(busy bool, quiet time.Duration) {
 	flush := l.Counters.take(l.MetricsFlush, inTrouble)
 	beat := busy && l.Settle > 0 && time.Since(time.Unix(0, l.lastCall.Load())) >= quiet
 	if flush.Number > 0 || inTrouble || beat {
-		_, _ = l.send(nil, flush) // send notes what Redis does
+		_, _ = l.send(new(scripts.Call), flush) // send notes what Redis does
 	}
 }
 

@@ -161,7 +161,7 @@ func (l *Link) FlushAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*l.RedisTimeout)
 	defer cancel()
 	for {
-		_, err := l.send(nil, l.Counters.take(0, false))
+		_, err := l.send(new(scripts.Call), l.Counters.take(0, false))
 		if l.Counters.empty() {
 			return nil
 		}

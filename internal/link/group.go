@@ -35,16 +35,43 @@ type group struct {
 // ticket is an operation on its way.
 type ticket struct {
 	op   scripts.Op
-	came time.Time
-	turn chan []*ticket // gets the group whose call is to be made; closed: another one has made the call
+	turn chan *batch // holds one: the batch whose call is to be made; nil: another one has made the call
 
-	reply Reply
+	reply Reply // Sent is when it came
+}
+
+// batch is a group on its way. The first ticket is that of the goroutine which makes the call.
+type batch struct {
+	tickets []*ticket
+	call    scripts.Call
+}
+
+// What a call took is used again: a webhook's two operations should leave no garbage behind.
+var (
+	tickets = sync.Pool{New: func() any { return &ticket{turn: make(chan *batch, 1)} }}
+	batches = sync.Pool{New: func() any { return new(batch) }}
+)
+
+// batchOf returns a batch of these tickets.
+func batchOf(of ...*ticket) *batch {
+	b, _ := batches.Get().(*batch) // nothing else is in the pool
+	b.tickets = append(b.tickets, of...)
+	return b
+}
+
+// free lets a batch be used again.
+func (b *batch) free() {
+	clear(b.tickets)
+	clear(b.call.Ops)
+	b.tickets, b.call.Ops = b.tickets[:0], b.call.Ops[:0]
+	batches.Put(b)
 }
 
 // Do sends one operation, in one call of the script with others. Its answer is its own, an error that of the call.
 func (l *Link) Do(op scripts.Op) Reply {
-	t := &ticket{op: op}
-	t.reply.epoch, t.reply.link, t.reply.Sent = l.Epoch(), l, time.Now()
+	t, _ := tickets.Get().(*ticket) // nothing else is in the pool
+	t.op = op
+	t.reply = Reply{Fact: Fact[scripts.Answer]{epoch: l.Epoch(), link: l}, Sent: time.Now()}
 	mine := l.group.begin(t)
 	if mine == nil {
 		mine = <-t.turn
@@ -52,43 +79,45 @@ func (l *Link) Do(op scripts.Op) Reply {
 	if mine != nil {
 		l.commit(mine)
 	}
-	return t.reply
+	reply := t.reply
+	t.op, t.reply = scripts.Op{}, Reply{}
+	tickets.Put(t)
+	return reply
 }
 
-// begin returns the ticket as a group of its own if it can go out at once.
-func (g *group) begin(t *ticket) []*ticket {
+// begin returns the ticket as a batch of its own if it can go out at once.
+func (g *group) begin(t *ticket) *batch {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.inFlight < g.eager {
 		g.inFlight++
-		return []*ticket{t}
+		return batchOf(t)
 	}
-	t.came, t.turn = t.reply.Sent, make(chan []*ticket, 1)
 	g.waiting = append(g.waiting, t)
 	return nil
 }
 
-// commit makes the call of a group, lets the next one go, and hands out what came back. The first ticket is the
+// commit makes the call of a batch, lets the next one go, and hands out what came back. The first ticket is the
 // caller's own.
-func (l *Link) commit(tickets []*ticket) {
-	ops := make([]scripts.Op, len(tickets))
-	for i, t := range tickets {
-		ops[i] = t.op
+func (l *Link) commit(b *batch) {
+	for _, t := range b.tickets {
+		b.call.Ops = append(b.call.Ops, t.op)
 	}
-	reply, err := l.call(ops)
-	late := l.group.next(len(tickets), err == nil, l.RedisTimeout)
-	for i, t := range tickets {
+	reply, err := l.send(&b.call, l.due())
+	late := l.group.next(len(b.tickets), err == nil, l.RedisTimeout)
+	for i, t := range b.tickets {
 		t.reply.Counted, t.reply.Err = reply.Counted, err
 		if err == nil {
 			t.reply.value = reply.Answers[i]
 		}
 		if i > 0 {
-			close(t.turn)
+			t.turn <- nil // from here on it is its caller's
 		}
 	}
+	b.free()
 	for _, t := range late {
 		t.reply.Err = errNoTurn
-		close(t.turn)
+		t.turn <- nil
 	}
 }
 
@@ -104,9 +133,10 @@ func (g *group) next(n int, answered bool, patience time.Duration) (late []*tick
 		g.limit = min(max(2*g.limit, 1), MaxGroup)
 	} else {
 		g.limit = max(g.limit/2, 1)
-		for len(g.waiting) > 0 && time.Since(g.waiting[0].came) > patience {
-			late, g.waiting = append(late, g.waiting[0]), g.waiting[1:]
+		for len(g.waiting) > len(late) && time.Since(g.waiting[len(late)].reply.Sent) > patience {
+			late = append(late, g.waiting[len(late)])
 		}
+		g.shift(len(late))
 	}
 	if len(g.waiting) == 0 || g.inFlight >= g.eager {
 		return late // the next call is made when the one under way is back
@@ -117,18 +147,25 @@ func (g *group) next(n int, answered bool, patience time.Duration) (late []*tick
 			break
 		}
 	}
-	tickets := g.waiting[:size:size]
-	g.waiting = g.waiting[size:]
+	b := batchOf(g.waiting[:size]...)
+	g.shift(size)
 	g.inFlight += size
-	tickets[0].turn <- tickets
+	b.tickets[0].turn <- b
 	return late
+}
+
+// shift takes the first n out of those that wait. The lock is held.
+func (g *group) shift(n int) {
+	left := copy(g.waiting, g.waiting[n:])
+	clear(g.waiting[left:])
+	g.waiting = g.waiting[:left]
 }
 
 // Batch sends up to MaxGroup operations in one call of their own: renewals and restores, which the keeper sends. An
 // error is that of the call.
 func (l *Link) Batch(ops []scripts.Op) ([]Reply, scripts.History, error) {
 	epoch, sent := l.Epoch(), time.Now()
-	reply, err := l.call(ops)
+	reply, err := l.send(&scripts.Call{Ops: ops}, l.due())
 	if err != nil {
 		return nil, scripts.History{}, err
 	}

@@ -13,7 +13,7 @@ import (
 func crowd(g *group, n, bytes int) {
 	for range n {
 		g.waiting = append(g.waiting, &ticket{
-			op: scripts.Restore("k", make([]byte, bytes)), came: time.Now(), turn: make(chan []*ticket, 1),
+			op: scripts.Restore("k", make([]byte, bytes)), turn: make(chan *batch, 1), reply: Reply{Sent: time.Now()},
 		})
 	}
 }
@@ -24,8 +24,8 @@ func (g *group) goes(answered bool) int {
 	first := g.waiting[0]
 	g.next(under, answered, time.Hour)
 	select {
-	case tickets := <-first.turn:
-		return len(tickets)
+	case b := <-first.turn:
+		return len(b.tickets)
 	default:
 		return 0
 	}
@@ -68,7 +68,7 @@ func TestWhatWaitedTooLongBehindASilentRedisIsTold(t *testing.T) {
 	g := group{eager: eager, inFlight: 1}
 	crowd(&g, 5, 1)
 	for _, early := range g.waiting[:3] {
-		early.came = early.came.Add(-time.Hour)
+		early.reply.Sent = early.reply.Sent.Add(-time.Hour)
 	}
 	if late := g.next(1, true, time.Minute); len(late) != 0 {
 		t.Errorf("Redis answers, and %d are told that it does not", len(late))
@@ -94,9 +94,9 @@ func TestEachOperationOfAGroupGetsItsOwnAnswer(t *testing.T) {
 	l := dial(t, nil)
 	var tickets []*ticket
 	for _, op := range []scripts.Op{claimOf("a", "t"), scripts.Look("b", scripts.Question{}), claimOf("a", "u")} {
-		tickets = append(tickets, &ticket{op: op, turn: make(chan []*ticket, 1)})
+		tickets = append(tickets, &ticket{op: op, turn: make(chan *batch, 1)})
 	}
-	l.commit(tickets)
+	l.commit(batchOf(tickets...))
 	var got []string
 	for _, ticket := range tickets {
 		got = append(got, string(ticket.reply.value.Verdict))

@@ -25,5 +25,8 @@ func (l Lease) Age() time.Duration {
 	return max(now.Sub(l.sent), now.Round(0).Sub(l.sent.Round(0)))
 }
 
+// End is when it ends by this process' own clock, if the machine does not sleep.
+func (l Lease) End() time.Time { return l.sent.Add(l.length) }
+
 // Over reports whether it has ended.
 func (l Lease) Over() bool { return l.Left() <= 0 }

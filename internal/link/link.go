@@ -47,7 +47,10 @@ type Options struct {
 
 // Link is safe for use by any number of goroutines.
 type Link struct {
-	Options // fixed at construction
+	// Fixed at construction.
+	Options
+	metrics, flushed string // keys
+	classes          []scripts.Class
 
 	Counters Counters
 
@@ -62,7 +65,10 @@ type Link struct {
 
 // New returns a link that has not called yet.
 func New(o Options) *Link {
-	l := &Link{Options: o}
+	l := &Link{Options: o, metrics: o.Keys.Metrics(), flushed: o.Keys.Flush(o.Process), classes: []scripts.Class{{
+		TTL: o.ResultTTL, RejectedTTL: o.RejectedTTL, DoubtTTL: o.DoubtTTL, MaxAttempts: o.MaxAttempts,
+		StopInDoubt: o.StopInDoubt,
+	}}}
 	l.epochs.losses = make(chan struct{}, 1)
 	l.group.eager = eager
 	if o.Ungrouped {
@@ -96,6 +102,6 @@ func Pauses() backoff.Backoff {
 
 // Handshake makes the first call. It returns the history that Redis tells, and how long it still settles.
 func (l *Link) Handshake() (scripts.History, time.Duration, error) {
-	reply, err := l.call(nil)
+	reply, err := l.send(new(scripts.Call), l.due())
 	return reply.History, reply.Settling, err
 }

@@ -203,7 +203,8 @@ func TestACallIsBoundedByItsTimeout(t *testing.T) {
 }
 
 func TestAtMost512CallsAndLooksAreUnderWay(t *testing.T) {
-	l := dial(t, func(o *Options) { o.RedisTimeout = 50 * time.Millisecond })
+	l := dial(t, nil)
+	l.RedisTimeout = 50 * time.Millisecond
 	for n := range 512 {
 		select {
 		case l.Slots.calls <- struct{}{}:

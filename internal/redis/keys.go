@@ -78,8 +78,12 @@ func (k Keys) Probe() string { return k.prefix + ":probe" }
 // Record returns the key of the record of a fingerprint in this bucket.
 func (b Bucket) Record(f fingerprint.Fingerprint) string {
 	var onStack [128]byte
-	key := append(onStack[:0], b...)
-	return string(f.AppendHex(append(key, ":fp:"...)))
+	return string(b.AppendRecord(onStack[:0], f))
+}
+
+// AppendRecord appends the key of the record of a fingerprint in this bucket.
+func (b Bucket) AppendRecord(dst []byte, f fingerprint.Fingerprint) []byte {
+	return f.AppendHex(append(append(dst, b...), ":fp:"...))
 }
 
 // Metrics returns the key of this bucket's counters, a hash.

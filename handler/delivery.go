@@ -1,0 +1,109 @@
+package handler
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"unsafe"
+
+	"github.com/goccy/go-json"
+	"github.com/valyala/fasthttp"
+
+	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// delivery is a request whose webhook may have to be executed.
+type delivery struct {
+	payload
+
+	handler *Handler
+	header  *fasthttp.RequestHeader
+	body    []byte
+	name    fingerprint.Fingerprint
+}
+
+// delivery returns one of this handler.
+func (h *Handler) delivery() *delivery {
+	d, ok := h.deliveries.Get().(*delivery)
+	if !ok {
+		d = new(delivery)
+	}
+	d.handler = h
+	return d
+}
+
+// release lets a delivery be used again, and lets go of its request.
+func (h *Handler) release(d *delivery) {
+	*d = delivery{payload: payload{scratch: d.scratch}}
+	h.deliveries.Put(d)
+}
+
+// Detach copies what the logic gets, because fasthttp uses the memory of its request again.
+func (d *delivery) Detach() gate.Work {
+	copies := make([]byte, 0, len(d.dialogID)+len(d.nodeID)+len(d.variables)+len(d.body))
+	part := func(of []byte) []byte {
+		from := len(copies)
+		copies = append(copies, of...)
+		return copies[from:len(copies):len(copies)]
+	}
+	e := &execution{handler: d.handler, webhook: logic.Webhook{
+		DialogID: textOf(part(d.dialogID)), NodeID: textOf(part(d.nodeID)), Sequence: d.sequence,
+		Variables: part(d.variables), Body: part(d.body), Fingerprint: d.name,
+	}}
+	for _, name := range d.handler.ForwardHeaders {
+		if ofConnection(d.header, name) {
+			continue
+		}
+		for _, value := range d.header.PeekAll(name) {
+			e.webhook.Headers = append(e.webhook.Headers, logic.Header{Name: name, Value: string(value)})
+		}
+	}
+	return e
+}
+
+// textOf is a text in memory that nobody writes to any more.
+func textOf(memory []byte) string { return unsafe.String(unsafe.SliceData(memory), len(memory)) }
+
+// execution is what a delivery leaves for the logic.
+type execution struct {
+	handler *Handler
+	webhook logic.Webhook
+}
+
+// Run runs the logic on it.
+func (e *execution) Run(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
+	w := e.webhook
+	w.Attempt, w.InDoubt = attempt, inDoubt
+	return checked(e.handler.logic.Execute(ctx, w))
+}
+
+// LogValue is the webhook's name in logs.
+func (e *execution) LogValue() slog.Value { return e.webhook.LogValue() }
+
+// checked refuses a result that is declared as JSON but is not: it could not stand as data in an envelope. respond.go
+// quotes results of every other type.
+func checked(r logic.Result, err error) (logic.Result, error) {
+	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {
+		return r, fmt.Errorf("the logic's result is declared as %s but is not valid, %d bytes: %w",
+			record.JSON, len(r.Body), logic.ErrOutcomeUnknown)
+	}
+	return r, err
+}
+
+// ofConnection reports whether the Connection header of a request names this header. Such a header belongs to this
+// connection alone and is not handed on (RFC 9110, section 7.6.1).
+func ofConnection(header *fasthttp.RequestHeader, name string) bool {
+	for _, value := range header.PeekAll(fasthttp.HeaderConnection) {
+		for option := range bytes.SplitSeq(value, []byte{','}) {
+			if strings.EqualFold(string(bytes.TrimSpace(option)), name) {
+				return true
+			}
+		}
+	}
+	return false
+}

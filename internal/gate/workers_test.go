@@ -1,0 +1,75 @@
+package gate
+
+import (
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/record"
+)
+
+// aimless is a flight that lands at once, because nobody waits for it.
+func aimless(b *bucket) *flight { return newFlight(b, named(1), record.Digest{}) }
+
+func TestADriverIsKeptForTheNextFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(New(Options{}), "cognigy")
+		s := &b.gate.workers
+		for n := range 3 {
+			b.gate.running.Add(1)
+			b.gate.drive(aimless(b))
+			synctest.Wait()
+			if len(s.idle) != 1 {
+				t.Errorf("after %d flights %d drivers are idle", n+1, len(s.idle))
+			}
+		}
+		b.gate.running.Wait()
+		s.end()
+	})
+}
+
+func TestADriverThatIsIdleForLongEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(New(Options{}), "cognigy")
+		s := &b.gate.workers
+		before := runtime.NumGoroutine()
+		drive := func() {
+			b.gate.running.Add(1)
+			b.gate.drive(aimless(b))
+			synctest.Wait()
+		}
+		drive()
+		time.Sleep(idleFor)
+		s.trim(time.Now().Add(-idleFor))
+		if len(s.idle) != 1 {
+			t.Fatal("it has ended before its time")
+		}
+		time.Sleep(time.Nanosecond)
+		s.trim(time.Now().Add(-idleFor))
+		synctest.Wait()
+		if len(s.idle) != 0 || runtime.NumGoroutine() != before {
+			t.Errorf("%d are idle, %d goroutines more than before", len(s.idle), runtime.NumGoroutine()-before)
+		}
+
+		drive()
+		s.end()
+		synctest.Wait()
+		drive() // one that comes after the end is not kept
+		if len(s.idle) != 0 || runtime.NumGoroutine() != before {
+			t.Errorf("after the end %d are idle, %d goroutines more", len(s.idle), runtime.NumGoroutine()-before)
+		}
+	})
+}
+
+func TestOnlySoManyDriversAreKept(t *testing.T) {
+	var s workers
+	for range maxIdle {
+		if !s.rest(&worker{}) {
+			t.Fatal("one of them is not kept")
+		}
+	}
+	if s.rest(&worker{}) {
+		t.Error("one more is kept")
+	}
+}
