@@ -44,7 +44,7 @@ var (
 		Rounds: 2, Time: 200 * time.Millisecond, Bound: 5 * time.Minute, Rest: time.Minute, Fingerprints: 100,
 		Cells: []Cell{
 			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512}, {load.Retries, 64},
-			{load.FirstTime, 4}, {load.FirstTime, 64}, {load.FirstTime, 512},
+			{load.FirstTime, 1}, {load.FirstTime, 4}, {load.FirstTime, 16}, {load.FirstTime, 64}, {load.FirstTime, 512},
 		},
 		Records: []int{1_000, 100_000}, ScaleTime: time.Second,
 	}
@@ -53,7 +53,7 @@ var (
 		Cells: []Cell{
 			{load.Storm, 4}, {load.Storm, 64}, {load.Storm, 512},
 			{load.Retries, 4}, {load.Retries, 64}, {load.Retries, 512},
-			{load.FirstTime, 4}, {load.FirstTime, 64}, {load.FirstTime, 512},
+			{load.FirstTime, 1}, {load.FirstTime, 4}, {load.FirstTime, 16}, {load.FirstTime, 64}, {load.FirstTime, 512},
 		},
 		Records: []int{1_000, 100_000, 1_000_000}, ScaleTime: 3 * time.Second,
 	}

@@ -30,7 +30,7 @@ func nginxPackages(context.Context, string) error {
 	}
 	if _, err := nginxPath(); err != nil || missing {
 		return errors.New("it takes the Debian packages nginx, libnginx-mod-http-lua, lua-nginx-redis, lua-nginx-string " +
-			"and lua-cjson")
+			"and lua-cjson, which ./install.sh brings")
 	}
 	return nil
 }

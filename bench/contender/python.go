@@ -23,7 +23,8 @@ func interpreter(ctx context.Context) (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("it takes the Debian packages python3-fastapi, python3-uvicorn and python3-redis")
+	return "", errors.New("it takes the Debian packages python3-fastapi, python3-uvicorn and python3-redis, which "+
+		"./install.sh brings")
 }
 
 func pythonPackages(ctx context.Context, _ string) error {
