@@ -23,7 +23,7 @@ func interpreter(ctx context.Context) (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("it takes the Debian packages python3-fastapi, python3-uvicorn and python3-redis, which "+
+	return "", errors.New("it takes the Debian packages python3-fastapi, python3-uvicorn and python3-redis, which " +
 		"./install.sh brings")
 }
 
