@@ -15,9 +15,10 @@ const (
 	MaxGroupBytes = 1 << 20 // of arguments; one operation alone may have more
 )
 
-// eager is how many operations may be in flight before the next one queues: few callers lose more by waiting for each
-// other than a call costs.
-const eager = 4
+// eager is how many operations may be in flight before the next one queues. A second one waits for half a call on
+// average; that costs it less than calls of their own cost all of them: with 16, 64 and 512 callers one in flight
+// carries 1.3 to 1.4 times the webhooks that four do, and with 4 callers no fewer.
+const eager = 1
 
 // group gathers operations while a call is under way, and sends them together in the next one, as a database commits
 // its log. Alone, an operation goes out at once, in the goroutine that brought it. A group has no goroutine and no
