@@ -109,8 +109,10 @@ func (a *anew) Read(p []byte) (int, error) {
 	if i > a.last {
 		return 0, io.EOF
 	}
-	const head = "POST /webhook/cognigy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 124\r\n\r\n"
+	const head = "POST /webhook/cognigy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
+		"Content-Length: 124\r\n\r\n"
+	const variables = `{"seats":2,"route":"HAM-MUC","name":"Ada Lovelace"}`
 	a.request = fmt.Appendf(a.request[:0],
-		head+`{"dialogId":"d-0001","nodeId":"n-0001","sequence":%9d,"variables":{"seats":2,"route":"HAM-MUC","name":"Ada Lovelace"}}`, i)
+		head+`{"dialogId":"d-0001","nodeId":"n-0001","sequence":%9d,"variables":`+variables+`}`, i)
 	return copy(p, a.request), nil
 }

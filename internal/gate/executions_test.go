@@ -86,7 +86,10 @@ func TestTheShortestLeaseIsOverFirst(t *testing.T) {
 		for _, c := range []struct {
 			after           time.Duration
 			long, shortOver bool
-		}{{59 * time.Second, false, false}, {time.Second, false, true}, {58 * time.Minute, false, true}, {time.Minute, true, true}} {
+		}{
+			{59 * time.Second, false, false}, {time.Second, false, true}, {58 * time.Minute, false, true},
+			{time.Minute, true, true},
+		} {
 			time.Sleep(c.after)
 			synctest.Wait()
 			if (long.lifetime.Err() != nil) != c.long || (short.lifetime.Err() != nil) != c.shortOver {

@@ -11,9 +11,9 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// A flight goes through phases. One goroutine at a time drives it, and only that driver moves it on. The driver also runs
-// the logic. If the lease is lost while the logic runs, the keeper hands the flight to another driver (leaseLost), and
-// the first one stays with the execution (seeOff):
+// A flight goes through phases. One goroutine at a time drives it, and only that driver moves it on. The driver also
+// runs the logic. If the lease is lost while the logic runs, the keeper hands the flight to another driver (leaseLost),
+// and the first one stays with the execution (seeOff):
 //
 //	from      | to        | when
 //	claiming  | claiming  | what Redis said is outdated, or the leader has another body than the one in doubt

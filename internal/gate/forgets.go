@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// untrackedFor is how long a result answers duplicates that Redis does not track for this replica. What somebody deletes
-// in Redis by hand is replayed for no longer.
+// untrackedFor is how long a result answers duplicates that Redis does not track for this replica. What somebody
+// deletes in Redis by hand is replayed for no longer.
 const untrackedFor = 5 * time.Second
 
 // forgets tells whether a person may have had a webhook of a bucket forgotten. The results that a replica has just
@@ -19,8 +19,8 @@ type forgets struct {
 	tracked atomic.Uint64 // 1 + changes, while Redis tracks the key; 0: it does not
 }
 
-// mark is taken before a result is stored or asked for, and compared when it answers: if it is another one, a forget may
-// lie between. 0: nothing may answer.
+// mark is taken before a result is stored or asked for, and compared when it answers: if it is another one, a forget
+// may lie between. 0: nothing may answer.
 func (s *forgets) mark() uint64 { return s.tracked.Load() }
 
 // changed notes a forget, or that one may be missed from now on.

@@ -8,8 +8,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// lifetime is the context of an execution's logic. It ends with ExecutionTimeout, when the lease is lost, with the gate,
-// and when the logic has returned. Much logic never asks for it: only then is a context made, with its timer.
+// lifetime is the context of an execution's logic. It ends with ExecutionTimeout, when the lease is lost, with the
+// gate, and when the logic has returned. A context, with its timer, is made only if the logic asks for it.
 type lifetime struct {
 	// Fixed at construction.
 	gate     context.Context
