@@ -84,6 +84,11 @@ func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
 		return Reply{}, fmt.Errorf("script: %d classes and %d counters are more than %d and %d", len(c.Classes),
 			len(c.Flush.Counters), MaxClasses, MaxIncrements)
 	}
+	for i := range c.Ops {
+		if class := c.Ops[i].Class; class < 0 || class >= len(c.Classes) {
+			return Reply{}, fmt.Errorf("script: operation %d is of class %d of %d", i, class, len(c.Classes))
+		}
+	}
 	c.write()
 	message, acked, err := c.send(ctx, client)
 	var values []rueidis.RedisMessage

@@ -173,6 +173,8 @@ func TestACallHasBounds(t *testing.T) {
 	e := onReal(t)
 	for what, call := range map[string]scripts.Call{
 		"classes":  {Classes: make([]scripts.Class, scripts.MaxClasses+1)},
+		"class -1": {Classes: make([]scripts.Class, 1), Ops: []scripts.Op{of(-1, lookOp(key, true))}},
+		"class 1":  {Classes: make([]scripts.Class, 1), Ops: []scripts.Op{of(1, lookOp(key, true))}},
 		"counters": {Flush: scripts.Flush{Number: 1, Counters: make([]scripts.Increment, scripts.MaxIncrements+1)}},
 	} {
 		call.Metrics, call.Flushed = "cognigy:metrics", "cognigy:flush:test"

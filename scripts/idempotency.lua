@@ -124,6 +124,7 @@ local function define(now_text, noted, server, counts)
 
   local function enter(name)
     local at = 6 + 2 * tonumber(name)
+    if at >= 6 + 2 * ARGV[5] then error('no class ' .. name) end
     local stop, counters, doubt_ttl, rejected_ttl, most = match(ARGV[at + 1], '^([01])(%S+) (%d+) (%d+) (%d+)')
     class, TTL, DOUBT_TTL, REJECTED_TTL, MAX_ATTEMPTS = name, ARGV[at], doubt_ttl, rejected_ttl, tonumber(most)
     STOP, COUNTERS = stop == '1', counters ~= '-' and counters
@@ -611,7 +612,8 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- call ----
 
-local arg = 6 + 2 * ARGV[5] -- of the next operation
+local behind_classes = 6 + 2 * ARGV[5]
+local arg = behind_classes -- of the next operation
 
 -- A flush is taken once: a repeated one has a number that was taken before.
 local flags = 2
@@ -644,20 +646,20 @@ local answers, others, begun, stored = {}, false, 0, 0
 for i = 3, #KEYS do
   local head, answer = ARGV[arg] or '', nil
   local letter, c1, c2, c3 = byte(head, 1, 4)
-  if decides and (letter == 99 or letter == 115) then -- c, s
+  if decides and c3 and (letter == 99 or letter == 115) then -- c, s
     local at = 2 * (100 * c1 + 10 * c2 + c3 - 111 * 48) + 6
     if at ~= class then
-      class, ttl, settings = at, ARGV[at], ARGV[at + 1]
+      class, ttl, settings = at, ARGV[at], at < behind_classes and ARGV[at + 1] or ''
       stop, prefixed = byte(settings, 1, 2)
     end
     local name
-    if letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
+    if stop and letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
       local reply = try('SET', KEYS[i], 'P1 1' .. sub(head, 8) .. first_lease,
         'PX', stop == 48 and ttl or string.match(settings, ' (%d+)'), 'NX')
       if reply and reply.ok then
         begun, arg, answer, name = begun + 1, arg + 1, 1, 'executed'
       end
-    else -- of an attempt that is in progress still, and the first one
+    elseif stop then -- of an attempt that is in progress still, and the first one
       local value, fields = try('GET', KEYS[i]), sub(head, 9)
       if type(value) == 'string' and byte(value) == 80 and #value > #fields + 2 and #value <= 4096 and
         find(value, fields, 3, true) == 3 and sub(value, -3) == ' -\n' then

@@ -405,14 +405,18 @@ func TestAnOperationThatBreaksOffHidesNothing(t *testing.T) {
 		if want := "[claimed foreign restored claimed]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, want %s", got, want)
 		}
-		// A digest that is missing breaks the store off, and a name that nobody knows hides what comes behind it.
+		// A digest that is missing, or a class, breaks off what it belongs to, and a letter that nobody knows hides what
+		// comes behind it.
 		digits := string(digest.AppendText(nil))
 		source := readScript(t)
-		call := e.client.B().Eval().Script(source).Numkeys(5).
-			Key("cognigy:metrics", "cognigy:flush:test", key+"5", key+"6", key+"7").
+		call := e.client.B().Eval().Script(source).Numkeys(8).
+			Key("cognigy:metrics", "cognigy:flush:test", key+"5", key+"6", key+"7", key+"8", key+"9", key+"10").
 			Arg("1", "0", "60000", "0", "1", "3600000", "0- 3600000 60000 0").
 			Arg("c000100 a "+digits+" ").
 			Arg("s000200D 1 b", "text/plain", "x").
+			Arg("c001100 a "+digits+" ").
+			Arg("f999 1 a "+digits+" error 0 0").
+			Arg("c").
 			Arg("dance").Build()
 		values, err := e.client.Do(context.Background(), call).ToArray()
 		if err != nil {
@@ -428,7 +432,7 @@ func TestAnOperationThatBreaksOffHidesNothing(t *testing.T) {
 			word, _ := answer[0].ToString()
 			words = append(words, word)
 		}
-		if want := `[{"Value":1,"Type":"int64"} error error]`; fmt.Sprint(words) != want {
+		if want := `[{"Value":1,"Type":"int64"} error error error error error]`; fmt.Sprint(words) != want {
 			t.Errorf("%v, want %s", words, want)
 		}
 	})
