@@ -83,7 +83,7 @@ func (b *Bench) preload(ctx context.Context, store *process.Redis, records int) 
 		return 0, err
 	}
 	data := string(load.Data(now.Unix()))
-	head := fmt.Sprintf("D1 1 oncegate-7d9f8c6b5-x2k4z~DFJRGK2H~1a J5M7wq12-hi4nBTZlZPAAw %d %d 200 - -\n",
+	head := fmt.Sprintf("D1 1 gateway-1/7~BPRDOZUB~1b J5M7wq12-hi4nBTZlZPAAw %d %d 200 - -\n",
 		now.UnixMilli(), scaleTTL.Milliseconds())
 	writer := redis.NewClient(&redis.Options{Addr: store.Address})
 	for written := 0; written < records; {

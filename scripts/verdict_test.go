@@ -414,8 +414,8 @@ func TestAnOperationThatBreaksOffHidesNothing(t *testing.T) {
 			Arg("1", "0", "60000", "0", "1", "3600000", "0- 3600000 60000 0").
 			Arg("c000100 a "+digits+" ").
 			Arg("s000200D 1 b", "text/plain", "x").
-			Arg("c001100 a "+digits+" ").
-			Arg("f999 1 a "+digits+" error 0 0").
+			Arg("c001100 a " + digits + " ").
+			Arg("f999 1 a " + digits + " error 0 0").
 			Arg("c").
 			Arg("dance").Build()
 		values, err := e.client.Do(context.Background(), call).ToArray()
