@@ -143,8 +143,8 @@ const node = createNodeDescriptor({
       type: "select",
       label: { default: "Once per", deDE: "Einmal je" },
       description: {
-        default: "Two runs of the step with the same one are the same call",
-        deDE: "Zwei Läufe des Schritts mit demselben sind derselbe Aufruf",
+        default: "What makes two runs of the step one and the same call",
+        deDE: "Was zwei Läufe des Schritts zu ein und demselben Aufruf macht",
       },
       defaultValue: "message",
       params: {
@@ -202,8 +202,8 @@ const node = createNodeDescriptor({
       type: "slider",
       label: { default: "Wait at most (seconds)", deDE: "Höchstens warten (Sekunden)" },
       description: {
-        default: "Repeats are in it; after that the flow goes on with Still Processing or Error",
-        deDE: "Mit allen Wiederholungen; danach geht der Flow mit Noch in Arbeit oder Fehler weiter",
+        default: "All repeats included; then the flow goes on with Still Processing or Error",
+        deDE: "Samt allen Wiederholungen; danach geht der Flow mit „Noch in Arbeit“ oder „Fehler“ weiter",
       },
       defaultValue: 12,
       params: { min: 2, max: mostSeconds, step: 1 },
