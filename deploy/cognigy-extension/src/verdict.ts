@@ -160,6 +160,9 @@ function isJSON({ headers, text }: Answer): boolean {
 }
 
 function remarkOf({ code, headers }: Answer, json: unknown, status: Status): string {
+  if (headers["idempotency-status"] && status !== "unexpected") {
+    return ""; // the status says it
+  }
   if (code >= 300 && code < 400 && status === "misconfigured") {
     return `HTTP ${code}, a redirect${headers.location ? ` to ${headers.location}` : ""}`;
   }

@@ -50,7 +50,7 @@ const answers = {
   "processing for long": [[gateway.processing()], { outcome: "processing", status: "processing", fingerprint }],
   "processing, and no haste": [
     [gateway.processing(409, { "Retry-After": "60" })],
-    { outcome: "processing", calls: 1, detail: /Not before 60 s/ },
+    { outcome: "processing", calls: 1, detail: /^It is still being processed[^()]*Not before 60 s are over\.$/ },
   ],
   "processing, then nothing": [
     [gateway.processing(), hang],
@@ -164,7 +164,7 @@ const answers = {
   ],
   "executed, with 500": [
     [{ status: 500, headers: { "Idempotency-Status": "executed" }, body: {} }],
-    { outcome: "error", status: "unexpected" },
+    { outcome: "error", status: "unexpected", detail: /HTTP 500/ },
   ],
   "JSON that is none": [
     [{ status: 200, headers: { "Idempotency-Status": "executed" }, body: '{"status":"success","da' }],
