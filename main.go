@@ -95,12 +95,8 @@ func warnOfEnvironment(log *slog.Logger) {
 
 // serve runs the gateway until ctx ends, then drains it and waits for running executions.
 func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log *slog.Logger) error {
-	chosen, closeLogic, err := chooseLogic(c, log)
-	if err != nil {
-		return err
-	}
-	defer closeLogic()
-	gateway, err := handler.Open(ctx, *c, chosen, log)
+	log.Info("starting", "version", version, "logic", logicNames(c))
+	gateway, err := handler.OpenFor(ctx, *c, chooser{c, log}.choose, log)
 	if err != nil {
 		return err
 	}
@@ -120,25 +116,36 @@ func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log
 	return gateway.Serve(serving, listener)
 }
 
-// chooseLogic returns the logic that the settings name, with a function that closes it: the backend of UPSTREAM_URL, or
-// echo if there is none.
-func chooseLogic(c *config.Config, log *slog.Logger) (chosen logic.Logic, closeLogic func(), err error) {
-	log.Info("starting", "version", version, "logic", logicName(c))
-	if c.Upstream.URL == "" {
-		if !c.Redis.Embedded() {
+// chooser chooses the logic of tenants.
+type chooser struct {
+	config *config.Config
+	log    *slog.Logger
+}
+
+// choose returns the logic that a tenant's settings name, and what ends it: the backend of UPSTREAM_URL, or else echo.
+func (c chooser) choose(t *config.Tenant) (chosen logic.Logic, end func(), err error) {
+	log := c.log
+	if t.Name != "" {
+		log = log.With("tenant", t.Name)
+	}
+	if t.Upstream.URL == "" {
+		if !c.config.Redis.Embedded() {
 			log.Warn("THE LOGIC IS ECHO, for trying out: webhooks are answered and nothing is done; set UPSTREAM_URL")
 		}
-		return logic.Echo{Delay: c.Echo.Delay}, func() {}, nil
+		return logic.Echo{Delay: c.config.Echo.Delay}, func() {}, nil
 	}
-	backend, err := newBackend(c, log)
+	backend, err := newBackend(t, log)
 	if err != nil {
 		return nil, nil, err
 	}
 	return backend, backend.Close, nil
 }
 
-// logicName describes the logic for the log. Of a URL it shows only the host, since the rest may hold a secret.
-func logicName(c *config.Config) string {
+// logicNames tells which logic runs, without what may be secret in a URL.
+func logicNames(c *config.Config) string {
+	if len(c.Tenants) > 0 {
+		return fmt.Sprintf("that of %d tenants", len(c.Tenants))
+	}
 	if c.Upstream.URL == "" {
 		return "echo"
 	}
@@ -149,9 +156,9 @@ func logicName(c *config.Config) string {
 	return "backend " + u.Host
 }
 
-// newBackend returns the logic that forwards webhooks to the configured backend.
-func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) {
-	u := c.Upstream
+// newBackend returns the logic that forwards webhooks to a tenant's backend.
+func newBackend(t *config.Tenant, log *slog.Logger) (*upstream.Upstream, error) {
+	u := t.Upstream
 	secured, err := tlsfile.Load(u.TLSCA, u.TLSCert, u.TLSKey)
 	if err != nil {
 		return nil, fmt.Errorf("TLS to the backend (UPSTREAM_TLS_…): %w", err)
@@ -159,7 +166,7 @@ func newBackend(c *config.Config, log *slog.Logger) (*upstream.Upstream, error) 
 	o := upstream.Options{
 		URL: u.URL, StatusURL: u.StatusURL, KeyHeader: u.KeyHeader, UUID: u.KeyFormat == config.KeyUUID,
 		Headers: u.StaticHeaders(), Keep: u.KeptHeaders(),
-		Passthrough: c.HTTP.ResponseMode == config.Passthrough, MaxResultBytes: int(c.Execution.MaxResultBytes),
+		Passthrough: t.HTTP.ResponseMode == config.Passthrough, MaxResultBytes: int(t.Execution.MaxResultBytes),
 		BreakerFailures: u.BreakerFailures, BreakerPause: u.BreakerPause, IdleTimeout: u.IdleTimeout, TLS: secured, Log: log,
 	}
 	if u.OAuthTokenURL != "" {

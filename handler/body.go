@@ -16,7 +16,6 @@ import (
 // server lets it read only 8 KiB ahead (StreamRequestBody). The rest is read here, after the key was checked, and
 // memory grows with the bytes that have come.
 type bodies struct {
-	most  int          // bytes of one body
 	room  int64        // bytes of all bodies together, without the free ones of each; 0: no bound
 	taken atomic.Int64 // bytes of the room in use
 	pool  sync.Pool
@@ -36,9 +35,9 @@ const freeBytes = 8 << 10
 // errNoRoom says that the bodies under way have used up the room.
 var errNoRoom = errors.New("no room for another body")
 
-// read reads a request's body to its end. Its errors are those of the connection, io.ErrUnexpectedEOF,
-// fasthttp.ErrBodyTooLarge and errNoRoom; after any of them the connection must be closed.
-func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
+// read reads a request's body, of at most so many bytes, to its end. Its errors are those of the connection,
+// io.ErrUnexpectedEOF, fasthttp.ErrBodyTooLarge and errNoRoom; after any of them the connection must be closed.
+func (b *bodies) read(ctx *fasthttp.RequestCtx, most int) (*body, error) {
 	read, _ := b.pool.Get().(*body)
 	if read == nil {
 		read = new(body)
@@ -49,7 +48,7 @@ func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
 		read.text = append(read.text, ctx.PostBody()...)
 		return read, nil
 	}
-	if err := b.fill(read, stream, ctx.Request.Header.ContentLength()); err != nil {
+	if err := b.fill(read, stream, ctx.Request.Header.ContentLength(), most); err != nil {
 		b.release(read)
 		return nil, err
 	}
@@ -57,18 +56,18 @@ func (b *bodies) read(ctx *fasthttp.RequestCtx) (*body, error) {
 }
 
 // fill reads a body of the announced length; -1 means that it comes in chunks.
-func (b *bodies) fill(read *body, stream io.Reader, announced int) error {
+func (b *bodies) fill(read *body, stream io.Reader, announced, most int) error {
 	limit := announced
 	if announced < 0 {
-		limit = b.most + 1 // one more than allowed shows that the body is too large
+		limit = most + 1 // one more than allowed shows that the body is too large
 	}
 	read.late = announced < 0 || announced > freeBytes
-	if announced > b.most {
+	if announced > most {
 		return fasthttp.ErrBodyTooLarge
 	}
 	for {
 		switch n := len(read.text); {
-		case n > b.most:
+		case n > most:
 			return fasthttp.ErrBodyTooLarge
 		case n == announced:
 			return nil
@@ -81,7 +80,7 @@ func (b *bodies) fill(read *body, stream io.Reader, announced int) error {
 		read.text = read.text[:len(read.text)+n]
 		switch {
 		case err == nil:
-		case err == io.EOF && (announced < 0 && len(read.text) <= b.most || announced == len(read.text)):
+		case err == io.EOF && (announced < 0 && len(read.text) <= most || announced == len(read.text)):
 			return nil
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF

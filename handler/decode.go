@@ -20,6 +20,8 @@ type payload struct {
 	sequence         int64
 	variables        []byte // the object's JSON text as it stands in the body
 
+	parts [][]byte // of another identity, as its fingerprint is made of them
+
 	// scratch holds texts whose escapes were resolved. The next decode reuses it, so that a pooled payload allocates
 	// nothing.
 	scratch []byte

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -21,25 +22,26 @@ import (
 type delivery struct {
 	payload
 
-	handler *Handler
-	header  *fasthttp.RequestHeader
-	body    []byte
-	name    fingerprint.Fingerprint
+	tenant *tenant
+	header *fasthttp.RequestHeader
+	body   []byte
+	name   fingerprint.Fingerprint
 }
 
-// delivery returns one of this handler.
-func (h *Handler) delivery() *delivery {
+// delivery returns one of a tenant.
+func (h *Handler) delivery(t *tenant) *delivery {
 	d, ok := h.deliveries.Get().(*delivery)
 	if !ok {
 		d = new(delivery)
 	}
-	d.handler = h
+	d.tenant = t
 	return d
 }
 
 // release lets a delivery be used again, and lets go of its request.
 func (h *Handler) release(d *delivery) {
-	*d = delivery{payload: payload{scratch: d.scratch}}
+	clear(d.parts)
+	*d = delivery{payload: payload{scratch: d.scratch, parts: d.parts[:0]}}
 	h.deliveries.Put(d)
 }
 
@@ -51,11 +53,18 @@ func (d *delivery) Detach() gate.Work {
 		copies = append(copies, of...)
 		return copies[from:len(copies):len(copies)]
 	}
-	e := &execution{handler: d.handler, webhook: logic.Webhook{
-		DialogID: textOf(part(d.dialogID)), NodeID: textOf(part(d.nodeID)), Sequence: d.sequence,
-		Variables: part(d.variables), Body: part(d.body), Fingerprint: d.name,
+	e := &execution{logic: d.tenant.logic, webhook: logic.Webhook{
+		Tenant: d.tenant.Tenant, Body: part(d.body), Fingerprint: d.name,
 	}}
-	for _, name := range d.handler.ForwardHeaders {
+	switch id := &d.tenant.Identity; {
+	case id.Cognigy():
+		e.webhook.DialogID, e.webhook.NodeID = textOf(part(d.dialogID)), textOf(part(d.nodeID))
+		e.webhook.Sequence, e.webhook.Variables = d.sequence, part(d.variables)
+	case id.Header != "": // the body may be of any type
+		e.webhook.ContentType = cmp.Or(string(d.header.ContentType()), "application/octet-stream")
+		e.webhook.ContentEncoding = string(d.header.ContentEncoding())
+	}
+	for _, name := range d.tenant.ForwardHeaders {
 		if ofConnection(d.header, name) {
 			continue
 		}
@@ -71,7 +80,7 @@ func textOf(memory []byte) string { return unsafe.String(unsafe.SliceData(memory
 
 // execution is what a delivery leaves for the logic.
 type execution struct {
-	handler *Handler
+	logic   logic.Logic
 	webhook logic.Webhook
 }
 
@@ -79,7 +88,7 @@ type execution struct {
 func (e *execution) Run(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 	w := e.webhook
 	w.Attempt, w.InDoubt = attempt, inDoubt
-	return checked(e.handler.logic.Execute(ctx, w))
+	return checked(e.logic.Execute(ctx, w))
 }
 
 // LogValue is the webhook's name in logs.

@@ -17,7 +17,6 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sweeper"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 )
@@ -31,11 +30,18 @@ type Secret = config.Secret
 // DefaultConfig returns the defaults. They name no Redis, so the store is embedded, for trying out.
 func DefaultConfig() Config { return config.Default() }
 
+// Tenant is one of those that share a gateway, with the settings that are in force for it.
+type Tenant = config.Tenant
+
+// Choose returns the logic of a tenant's webhooks, and what ends it: that is called when no execution has it any more.
+type Choose func(t *Tenant) (l logic.Logic, end func(), err error)
+
 // Gateway is everything that serves webhooks: the connection to Redis, the gate before the logic, and the HTTP server
 // before the gate.
 type Gateway struct {
 	config  *Config
 	log     *slog.Logger
+	choose  Choose
 	store   *redis.Store
 	gate    *gate.Gate
 	handler *Handler
@@ -44,9 +50,14 @@ type Gateway struct {
 	secured *tls.Config // nil: plain HTTP
 }
 
-// Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l. ctx bounds the
-// start. The caller ends the gateway with Serve or Close.
+// Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l, whichever
+// tenant they belong to. ctx bounds the start. The caller ends the gateway with Serve or Close.
 func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gateway, error) {
+	return OpenFor(ctx, c, func(*Tenant) (logic.Logic, func(), error) { return l, func() {}, nil }, log)
+}
+
+// OpenFor is Open with a logic for each tenant.
+func OpenFor(ctx context.Context, c Config, choose Choose, log *slog.Logger) (*Gateway, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -55,32 +66,17 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		settle = 0 // no other process can have written to this store
 	}
 	options := gate.Options{
-		LockTTL: c.Execution.LockTTL, ResultTTL: c.Execution.ResultTTL, RejectedTTL: c.Execution.RejectedTTL,
-		DoubtTTL: c.Execution.DoubtTTL, StopInDoubt: c.Execution.InDoubt == config.InDoubtStop,
-		WaitTimeout: c.Execution.WaitTimeout, ExecutionTimeout: c.Execution.Timeout,
-		MaxResultBytes: int(c.Execution.MaxResultBytes), RejectMismatch: c.Execution.Mismatch == config.MismatchReject,
-		Settle:       settle,
+		Rules:   rules(&Tenant{Execution: c.Execution}, nil, nil),
+		LockTTL: c.Execution.LockTTL, Settle: settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
-		MaxAttempts: c.Execution.MaxAttempts, MaxExecutions: c.Execution.MaxExecutions, MaxWaiters: c.Execution.MaxWaiters,
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience,
 		MetricsFlush: c.Upkeep.MetricsFlush,
 		Report:       reports[c.Log.Executions], Replica: processName(), Log: log,
 	}
-	if asker, ok := l.(logic.Asker); ok {
-		options.Asks = asker.Asks()
+	for _, t := range c.Tenants {
+		options.MaxResultBytes = max(options.MaxResultBytes, int(t.Execution.MaxResultBytes)) // the journal has room for it
 	}
-	if options.StopInDoubt && !options.Asks {
-		log.Warn("IN_DOUBT=stop, and the logic cannot ask what became of an attempt in doubt: " +
-			"each waits for a person (oncegate doubtful); set UPSTREAM_STATUS_URL if the backend has one")
-	}
-	if admitter, ok := l.(logic.Admitter); ok {
-		options.Admit = admitter.Admit
-	}
-	var err error
-	if options.Seal, err = seal.Load(c.Execution.ResultKeyFile, log); err != nil {
-		return nil, err
-	}
-	g := &Gateway{config: &c, log: log, gate: gate.New(options)}
+	g := &Gateway{config: &c, log: log, choose: choose, gate: gate.New(options)}
 	if c.HTTP.TLSCert != "" {
 		serving, err := tlsfile.NewServing(c.HTTP.TLSCert, c.HTTP.TLSKey, lookAtFiles, log)
 		if err != nil {
@@ -88,40 +84,57 @@ func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gate
 		}
 		g.secured = serving.Config()
 	}
+	var err error
 	if g.store, err = redis.Open(ctx, c.Redis, g.gate.Invalidated, log); err != nil {
 		return nil, err
 	}
-	if err := g.gate.Start(ctx, g.store); err != nil {
+	if err := g.begin(ctx); err != nil {
 		g.store.Close()
 		return nil, err
 	}
+	return g, nil
+}
+
+// begin starts the gate of an open store, and what stands before and beside it.
+func (g *Gateway) begin(ctx context.Context) error {
+	c := g.config
+	if err := g.gate.Start(ctx, g.store); err != nil {
+		return err
+	}
+	tenants, err := g.tenants(c, nil)
+	if err != nil {
+		return errors.Join(err, g.gate.Close(ctx))
+	}
+	g.warn()
+	g.handler = &Handler{
+		Options: Options{MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: g.log},
+		gate:    g.gate, bodies: bodies{room: int64(c.HTTP.BodyMemory)},
+	}
+	g.handler.door.Store(newDoor(c.HTTP.Proxies(), tenants...))
+	g.server = NewServer(g.handler, g.log)
+	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
+		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
+		DoubtTTL:         c.Execution.DoubtTTL,
+		ExecutionTimeout: c.Execution.Timeout, Log: g.log,
+	})
+	return nil
+}
+
+// warn says what a person should know of the settings.
+func (g *Gateway) warn() {
+	c := g.config
 	if c.Execution.Settle == 0 && !g.store.Embedded {
-		log.Warn("SETTLE IS 0: webhooks may execute again after a failover, a restart of Redis or FLUSHALL")
+		g.log.Warn("SETTLE IS 0: webhooks may execute again after a failover, a restart of Redis or FLUSHALL")
 	}
 	if c.HTTP.ShutdownTimeout < c.DrainNeeds() {
-		log.Warn("A SHUTDOWN MAY CUT EXECUTIONS OFF, and the next delivery executes them again: set SHUTDOWN_TIMEOUT to "+
+		g.log.Warn("A SHUTDOWN MAY CUT EXECUTIONS OFF, and the next delivery executes them again: set SHUTDOWN_TIMEOUT to "+
 			"EXECUTION_TIMEOUT and twice REDIS_TIMEOUT, or more", "SHUTDOWN_TIMEOUT", c.HTTP.ShutdownTimeout,
 			"at_least", c.DrainNeeds())
 	}
 	if g.store.Embedded {
-		log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; " +
+		g.log.Warn("THE STORE IS EMBEDDED, for trying out: it serves this process alone and forgets all when it ends; " +
 			"set REDIS_URL")
 	}
-	if gauger, ok := l.(logic.Gauger); ok {
-		gauger.Gauges(g.gate.Gauge)
-	}
-	g.handler = New(g.gate, l, Options{
-		ProcessingStatus: c.HTTP.ProcessingStatus, Passthrough: c.HTTP.ResponseMode == config.Passthrough,
-		APIKeys: c.HTTP.APIKeys(), ForwardHeaders: c.HTTP.Forwarded(), Seal: options.Seal,
-		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: log,
-	})
-	g.server = NewServer(g.handler, log)
-	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
-		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
-		DoubtTTL:         c.Execution.DoubtTTL,
-		ExecutionTimeout: c.Execution.Timeout, Log: log,
-	})
-	return g, nil
 }
 
 var reports = map[config.Executions]gate.Report{
@@ -181,8 +194,8 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 // take bounds the connections of a listener. It warns if that bound is below MAX_WAITERS: then fewer callers can be
 // connected than may wait.
 func (g *Gateway) take(l net.Listener) net.Listener {
-	most := places(g.config.HTTP.MaxConnections, g.config.Execution.MaxExecutions)
-	if waiters := g.config.Execution.MaxWaiters; most > 0 && most < waiters {
+	most := places(g.config.HTTP.MaxConnections, g.executions())
+	if waiters := g.waiters(); most > 0 && most < waiters {
 		all, _ := descriptors()
 		g.log.Warn("FEWER CALLERS CAN BE CONNECTED THAN MAY WAIT (MAX_WAITERS): raise the limit of descriptors (ulimit -n, "+
 			"LimitNOFILE) or MAX_CONNECTIONS, or lower MAX_WAITERS and MAX_EXECUTIONS", "connections", most,
@@ -222,7 +235,8 @@ func (g *Gateway) Close() error {
 func (g *Gateway) greet(addr net.Addr) {
 	g.log.Info("listening", "address", addr.String(), "redis", g.store.Address)
 	at, ok := addr.(*net.TCPAddr)
-	if len(g.handler.APIKeys) == 0 && (!ok || !at.IP.IsLoopback()) {
+	all := g.config.All()
+	if len(g.config.Tenants) == 0 && all[0].Open && (!ok || !at.IP.IsLoopback()) {
 		g.log.Warn("ANYBODY WHO REACHES THIS ADDRESS CAN SEND WEBHOOKS AND READ RESULTS: set INBOUND_API_KEYS, or listen "+
 			"on loopback",
 			"address", addr.String())

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -20,16 +21,18 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/identity"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/seal"
+	"github.com/oncegate/oncegate/internal/signature"
 )
 
 // Handler answers HTTP requests.
 type Handler struct {
 	Options
 	gate       *gate.Gate
-	logic      logic.Logic
-	apiKeys    apiKeys
+	door       atomic.Pointer[door]
 	bodyCache  bodyCache
 	bodies     bodies
 	full       rarely // limits the warning that bodies have no room
@@ -37,14 +40,19 @@ type Handler struct {
 	draining   atomic.Bool
 }
 
-// Options are a handler's settings.
+// Options are a handler's settings, and those of a tenant's webhooks.
 type Options struct {
-	ProcessingStatus int      // of the answer "still processing": 409, 202, 425 or 503
-	Passthrough      bool     // a result is the answer itself, without an envelope
-	APIKeys          []string // callers must show one of them; empty: no key is asked for
-	ForwardHeaders   []string // names of the request headers that the logic gets
-	MaxBodyBytes     int      // bound of one body
-	BodyMemory       int      // bytes for all bodies under way, not counting the first 8 KiB of each; 0: no bound
+	Tenant           string              // its name; "": there are none
+	Identity         identity.Identity   // what tells webhooks apart
+	Signature        *signature.Verifier // nil: requests need none
+	Allow            []netip.Prefix      // where callers may come from; nil: from anywhere
+	ProcessingStatus int                 // answers who waited in vain: 409, 202, 425 or 503
+	Passthrough      bool                // results are answered as they are, not in an envelope
+	APIKeys          []string            // one of them opens; none: it is open to all
+	ForwardHeaders   []string            // of a request, that the logic gets
+	MaxBodyBytes     int                 // of one request
+	BodyMemory       int                 // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
+	Proxies          []netip.Prefix      // whose X-Forwarded-For is believed
 
 	Seal *seal.Keys // the gate's keys, which also key the digests of bodies; nil: digests are plain
 
@@ -53,13 +61,15 @@ type Options struct {
 
 // New returns a handler before a gate that has been started.
 func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
-	return &Handler{
-		Options: o, gate: g, logic: l, apiKeys: newAPIKeys(o.APIKeys), bodies: bodies{most: o.MaxBodyBytes,
-			room: int64(o.BodyMemory)},
-	}
+	h := &Handler{Options: o, gate: g, bodies: bodies{room: int64(o.BodyMemory)}}
+	h.admit(newTenant(o, nil, l))
+	return h
 }
 
-// Drain makes /readyz answer 503 and closes each connection with its next answer: the program is about to stop.
+// admit puts a door in the place of the one that is there: from the next request on these tenants come in.
+func (h *Handler) admit(tenants ...*tenant) { h.door.Store(newDoor(h.Proxies, tenants...)) }
+
+// Drain makes /readyz say no, and closes each connection with its next answer: the program is about to stop.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
 // Serve answers one request.
@@ -80,16 +90,11 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetConnectionClose()
 	}
 	if problem != "" {
-		h.gate.CountMalformed()
+		h.count(nil, link.Malformed)
 		respondDetail(ctx, fasthttp.StatusBadRequest, problem)
 		return
 	}
 	switch path := canonicalPath(ctx); string(path) {
-	case webhookPath:
-		if allow(ctx, fasthttp.MethodPost) && sameOrigin(ctx) && h.identified(ctx) && h.decodable(ctx) {
-			h.webhook(ctx)
-			return // webhook has read the body: nothing is left for letFinish
-		}
 	case "/healthz":
 		if allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) {
 			respond(ctx, fasthttp.StatusOK, `{"status":"alive"}`)
@@ -99,18 +104,34 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 			h.ready(ctx)
 		}
 	default:
-		named, ok := bytes.CutPrefix(path, []byte(webhookPath+"/"))
-		switch {
-		case !ok || len(named) == 0 || bytes.IndexByte(named, '/') >= 0:
-			respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to "+webhookPath)
-		case allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead) && sameOrigin(ctx) && h.identified(ctx):
-			h.find(ctx, string(named))
+		if h.serve(ctx, routeOf(path)) {
+			return // the body has been read
 		}
 	}
 	letFinish(ctx)
 }
 
-const webhookPath = "/webhook/cognigy"
+// serve answers what is asked of webhooks. read: it has read the body.
+func (h *Handler) serve(ctx *fasthttp.RequestCtx, r route) (read bool) {
+	switch {
+	case !r.known:
+		respondDetail(ctx, fasthttp.StatusNotFound, "Not found: webhooks go to "+webhookPath)
+		return false
+	case r.named == nil && !allow(ctx, fasthttp.MethodPost),
+		r.named != nil && !allow(ctx, fasthttp.MethodGet, fasthttp.MethodHead), !sameOrigin(ctx):
+		return false
+	}
+	t, ok := h.comesIn(ctx, r)
+	switch {
+	case !ok:
+	case r.named != nil:
+		h.find(ctx, t, string(r.named))
+	case t.Identity.Header != "" || decodable(ctx):
+		h.webhook(ctx, t)
+		return true
+	}
+	return false
+}
 
 // canonicalPath returns the path of a request's target exactly as it was sent. A path that becomes ours only after it
 // is normalised (//webhook, /x/.., %2f) counts as another path: a proxy before us may have rules for our path that
@@ -127,30 +148,19 @@ func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 	return ctx.URI().PathOriginal() // the target is a whole URL
 }
 
-// identified reports whether the request shows a valid key. If not, it answers 401.
-func (h *Handler) identified(ctx *fasthttp.RequestCtx) bool {
-	if h.apiKeys.admits(&ctx.Request.Header) {
-		return true
-	}
-	h.gate.CountUnauthorized()
-	ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="oncegate", Basic realm="oncegate"`)
-	respondDetail(ctx, fasthttp.StatusUnauthorized, "An API key is missing or wrong")
-	return false
-}
-
-// colon restores the colons of a fingerprint that went through JavaScript's encodeURIComponent.
+// colon undoes what JavaScript's encodeURIComponent makes of a fingerprint as answers carry it.
 var colon = strings.NewReplacer("%3A", ":", "%3a", ":")
 
-// find answers what has become of a webhook. It executes nothing and counts nothing.
-func (h *Handler) find(ctx *fasthttp.RequestCtx, named string) {
+// find answers with what has become of a webhook. It executes nothing and counts nothing.
+func (h *Handler) find(ctx *fasthttp.RequestCtx, t *tenant, named string) {
 	name, err := fingerprint.Parse(colon.Replace(named))
 	if err != nil {
 		respondDetail(ctx, fasthttp.StatusBadRequest, "A fingerprint is 64 hex digits, with or without cognigy:fp: "+
 			"before them")
 		return
 	}
-	answer := h.gate.Find(name)
-	h.respond(ctx, name, answer)
+	answer := h.gate.Find(t.gate, name)
+	t.respond(ctx, name, answer)
 	if answer.Outcome == gate.Processing {
 		// 202 whatever PROCESSING_STATUS is: this request only asked, and was answered
 		ctx.Response.SetStatusCode(fasthttp.StatusAccepted)
@@ -175,15 +185,16 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 	respond(ctx, fasthttp.StatusOK, `{"status":"ready"}`)
 }
 
-func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
-	read, err := h.bodies.read(ctx)
+func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
+	read, err := h.bodies.read(ctx, t.MaxBodyBytes)
 	if err != nil {
-		h.respondUnread(ctx, err)
+		h.respondUnread(ctx, t, err)
 		return
 	}
 	defer h.bodies.release(read)
-	if len(ctx.Request.Header.PeekTrailerKeys()) > 0 { // fasthttp knows them only after the body
-		h.gate.CountMalformed()
+	header := &ctx.Request.Header
+	if len(header.PeekTrailerKeys()) > 0 { // they come behind the body
+		h.count(t, link.Malformed)
 		respondDetail(ctx, fasthttp.StatusBadRequest, detailTrailers)
 		return
 	}
@@ -191,45 +202,63 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx) {
 	if read.late {
 		arrived = time.Now()
 	}
-	body := bytes.TrimPrefix(read.text, byteOrderMark)
+	if t.Signature != nil && t.Signature.Verify(once(header), read.text, time.Now()) != nil {
+		h.count(t, link.Unsigned)
+		respondDetail(ctx, fasthttp.StatusUnauthorized, "The signature is missing or wrong")
+		return
+	}
+	body, inBody := read.text, t.Identity.Header == ""
+	if inBody {
+		body = bytes.TrimPrefix(body, byteOrderMark)
+	}
 	sum := sha256.Sum256(body)
-	prefers := preferred(&ctx.Request.Header, h.gate.WaitTimeout())
-	if known := h.bodyCache.find(&sum); known != nil {
-		if answer, done := h.gate.Replay(known.name, known.digest); done {
-			h.respond(ctx, known.name, answer)
+	prefers := preferred(header, h.gate.Known(t.gate).WaitTimeout)
+	if known := h.bodyCache.find(t, &sum); known != nil && inBody {
+		if answer, done := h.gate.Replay(t.gate, known.name, known.digest); done {
+			t.respond(ctx, known.name, answer)
 			prefers.apply(&ctx.Response, answer.Outcome)
 			return
 		}
 	}
-	d := h.delivery()
+	d := h.delivery(t)
 	defer h.release(d)
-	if errs := d.decode(body); errs != nil {
-		h.gate.CountMalformed()
+	name, errs := d.identify(header, body)
+	if errs != nil {
+		h.count(t, link.Malformed)
 		respondErrors(ctx, errs)
 		return
 	}
-	name := fingerprint.Of(d.dialogID, d.nodeID, d.sequence)
-	digest := h.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
-	answer, done := h.gate.Replay(name, digest)
-	if done {
-		h.bodyCache.add(cachedBody{sum, name, digest})
-	} else {
-		d.header, d.body, d.name = &ctx.Request.Header, body, name
+	digest := t.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
+	answer, done := h.gate.Replay(t.gate, name, digest)
+	switch {
+	case !done:
+		d.header, d.body, d.name = header, body, name
 		answer = h.gate.Do(gate.Request{
-			Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d,
+			Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d,
 		})
+	case inBody:
+		h.bodyCache.add(cachedBody{t, sum, name, digest})
 	}
-	h.respond(ctx, name, answer)
+	t.respond(ctx, name, answer)
 	prefers.apply(&ctx.Response, answer.Outcome)
 }
 
-// respondUnread answers a webhook whose body could not be read. It closes the connection, so that the rest of the body
-// is not read as the next request.
-func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
+// once returns the value of a header that stands there once.
+func once(header *fasthttp.RequestHeader) func(name string) string {
+	return func(name string) string {
+		if values := header.PeekAll(name); len(values) == 1 {
+			return string(values[0])
+		}
+		return ""
+	}
+}
+
+// respondUnread answers a webhook whose body could not be read. What of it is on its way is not read as a request.
+func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, t *tenant, err error) {
 	ctx.SetConnectionClose()
 	if !errors.Is(err, errNoRoom) {
 		if status, _ := unreadable(err); status == fasthttp.StatusBadRequest {
-			h.gate.CountMalformed()
+			h.count(t, link.Malformed)
 		}
 		respondUnreadable(ctx, err)
 		return
@@ -242,8 +271,8 @@ func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, err error) {
 	respondRetry(ctx, detailOverloaded)
 }
 
-// decodable reports whether the headers let a body be JSON. If not, it answers 415.
-func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
+// decodable answers 415 to a body that is not JSON by its headers.
+func decodable(ctx *fasthttp.RequestCtx) bool {
 	problem := bodyProblem(&ctx.Request.Header)
 	if problem == "" {
 		return true
@@ -255,7 +284,7 @@ func (h *Handler) decodable(ctx *fasthttp.RequestCtx) bool {
 // bodyProblem returns a sentence if the headers declare a body that cannot be read as JSON. A body without a content
 // type, or of any type other than a form, is read as JSON: flows and tools often send text/plain.
 func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
-	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, identity) {
+	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, noEncoding) {
 		return "A body with a Content-Encoding is not read: send plain JSON"
 	}
 	kind, _, _ := bytes.Cut(header.ContentType(), []byte{';'})
@@ -271,7 +300,7 @@ func bodyProblem(header *fasthttp.RequestHeader) (problem string) {
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 var (
-	identity       = []byte("identity") // means that there is no encoding (RFC 9110, section 8.4.1)
+	noEncoding     = []byte("identity") // the name of no encoding (RFC 9110, section 8.4.1)
 	formURLEncoded = []byte("application/x-www-form-urlencoded")
 	formMultipart  = []byte("multipart/form-data")
 )

@@ -72,7 +72,7 @@ func passes(err error) bool {
 const overloadedBody = `{"detail":"` + detailOverloaded + `"}`
 
 var overloadedAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n" +
-	"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: " + csp + "\r\nConnection: close\r\n" +
+	"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: " + string(policy) + "\r\nConnection: close\r\n" +
 	"Content-Length: " + strconv.Itoa(len(overloadedBody)) + "\r\n\r\n" + overloadedBody
 
 // turnAway answers 503 to a connection beyond the bound and closes it, without reading the request.

@@ -24,9 +24,9 @@ const (
 		"does not have"
 	detailProcessing = "This webhook is being processed: ask again"
 	detailRefused    = "Upstream unavailable: nothing was executed, ask again"
-	detailMismatch   = "Another body came before with this dialogId, nodeId and sequence: it is a different webhook, or " +
-		"was changed"
+	detailMismatch   = "Another body came before with this identity: it is a different webhook, or was changed"
 	detailOverloaded = "Overloaded: nothing was executed, ask again"
+	detailLimited    = "As many executions were begun as may be (executions_per_second): nothing was executed, ask again"
 	detailPoisoned   = "Its executions failed or crashed MAX_ATTEMPTS times: it is not executed any more, " +
 		"until a person " +
 		"decides (oncegate poisoned)"
@@ -59,11 +59,14 @@ var outcomes = [...]struct {
 	gate.Foreign:     {code: 503, detail: detailForeign, retry: true},
 	gate.Unreadable:  {code: 503, detail: detailUnreadable, retry: true},
 	gate.Refused:     {code: 503, detail: detailRefused, retry: true},
-	gate.Overloaded:  {code: 503, detail: detailOverloaded, retry: true},
-	gate.Poisoned:    {code: 500, header: []byte("poisoned"), status: "poisoned", detail: detailPoisoned},
-	gate.Doubtful:    {code: 500, header: []byte("doubtful"), status: "doubtful", detail: detailDoubtful},
-	gate.Mismatched:  {code: 422, header: []byte("mismatch"), detail: detailMismatch},
-	gate.Missing:     {code: 404, detail: detailMissing},
+	gate.Limited: {
+		code: 429, header: []byte("limited"), status: "limited", detail: detailLimited, retry: true,
+	},
+	gate.Overloaded: {code: 503, detail: detailOverloaded, retry: true},
+	gate.Poisoned:   {code: 500, header: []byte("poisoned"), status: "poisoned", detail: detailPoisoned},
+	gate.Doubtful:   {code: 500, header: []byte("doubtful"), status: "doubtful", detail: detailDoubtful},
+	gate.Mismatched: {code: 422, header: []byte("mismatch"), detail: detailMismatch},
+	gate.Missing:    {code: 404, detail: detailMissing},
 }
 
 // The names of our headers as fasthttp writes them, so that it need not bring them into form for each answer.
@@ -77,16 +80,16 @@ var (
 	yes               = []byte("true")
 )
 
-// respond writes the answer to a webhook, or to a question about one, that reached the gate.
-func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint, a gate.Answer) {
+// respond words the answer of a webhook that reached the gate.
+func (t *tenant) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint, a gate.Answer) {
 	o := outcomes[a.Outcome]
 	header := &ctx.Response.Header
 	ctx.Response.SetStatusCode(o.code)
 	if o.code == 0 {
-		ctx.Response.SetStatusCode(h.ProcessingStatus)
+		ctx.Response.SetStatusCode(t.ProcessingStatus)
 	}
 	header.SetContentType(record.JSON)
-	if h.Passthrough {
+	if t.Passthrough {
 		for _, kept := range a.Result.Headers { // first, so that ours stand
 			header.Add(kept.Name, kept.Value)
 		}
@@ -120,7 +123,7 @@ func (h *Handler) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint
 		appendError(ctx, o.detail, named, a.Outcome == gate.Failed)
 	case o.code != http.StatusOK:
 		appendEnvelope(ctx, o.status, nullJSON, named, o.detail)
-	case h.Passthrough:
+	case t.Passthrough:
 		passOn(&ctx.Response, &a.Result)
 	case a.Result.Status >= http.StatusBadRequest:
 		ctx.Response.SetStatusCode(a.Result.Status)

@@ -187,7 +187,7 @@ func TestTooMuchAtOnceIs503(t *testing.T) {
 
 func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
 	const other = `{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":3}}`
-	const refused = `{"detail":"Another body came before with this dialogId, nodeId and sequence: it is a different ` +
+	const refused = `{"detail":"Another body came before with this identity: it is a different ` +
 		`webhook, or was changed"}`
 	h := onReal(t)
 	o := options()

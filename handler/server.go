@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,11 +48,21 @@ func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 // handler runs: on a kept connection the deadline is still that of the previous answer, and may have passed.
 func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
 
-// announced keeps fasthttp from waiting for the first 8 KiB of a body that will be refused for its length. One byte is
-// the smallest amount that fasthttp can be told to read ahead.
+// announced keeps fasthttp from waiting for 8 KiB of a body that is refused, for its length or for whom it comes from:
+// one byte is the least that it can be told to read ahead.
 func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
-	if header.ContentLength() > h.MaxBodyBytes {
+	length := header.ContentLength()
+	path, _, _ := bytes.Cut(header.RequestURI(), []byte{'?'})
+	r := routeOf(path)
+	if length == 0 || !r.known {
+		return c
+	}
+	t, why := h.door.Load().enter(r, header)
+	switch {
+	case why != admitted, length > t.MaxBodyBytes:
 		c.MaxRequestBodySize = 1
+	case t.MaxBodyBytes != h.MaxBodyBytes:
+		c.MaxRequestBodySize = t.MaxBodyBytes
 	}
 	return c
 }
@@ -59,7 +70,16 @@ func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestC
 // proceed answers a client that asks before it sends its body (Expect: 100-continue).
 func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	allowWrite(ctx.Conn())
-	if ctx.Request.Header.ContentLength() > h.MaxBodyBytes {
+	r := routeOf(canonicalPath(ctx))
+	if !r.known {
+		return fasthttp.StatusContinue // it gets its answer behind the body
+	}
+	t, ok := h.comesIn(ctx, r)
+	if !ok {
+		sandbox(&ctx.Response.Header)
+		return ctx.Response.StatusCode()
+	}
+	if ctx.Request.Header.ContentLength() > t.MaxBodyBytes {
 		respondUnreadable(ctx, fasthttp.ErrBodyTooLarge)
 		return fasthttp.StatusRequestEntityTooLarge
 	}

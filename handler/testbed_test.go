@@ -57,6 +57,7 @@ type replica struct {
 	testbed *testbed
 	server  *fasthttp.Server
 	addr    string
+	gateway *handler.Gateway // nil: it has none
 }
 
 var keys = redis.NewKeys("cognigy")
@@ -64,10 +65,12 @@ var keys = redis.NewKeys("cognigy")
 // options returns timeouts that are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
-		WaitTimeout:      10 * time.Second,
-		ExecutionTimeout: 30 * time.Second, RedisTimeout: 2 * time.Second, RedisPatience: 5 * time.Second,
-		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
+		Rules: gate.Rules{
+			ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
+			ExecutionTimeout: 30 * time.Second, MaxResultBytes: 1 << 20,
+		},
+		LockTTL: 2 * time.Second, RedisTimeout: 2 * time.Second, RedisPatience: 5 * time.Second,
+		MetricsFlush: 50 * time.Millisecond,
 	}
 }
 

@@ -3,9 +3,11 @@
 package scripts
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 	"unsafe"
@@ -25,6 +27,7 @@ type Call struct {
 	Settle  time.Duration // 0: no settling
 	Lease   time.Duration // what a claim or a renewal gets
 	Classes []Class       // at most MaxClasses; an operation names its own by its place
+	Class   *Class        // in place of Classes: of the operations that name none (Op.In)
 
 	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout,
 	// which is that of the whole call; 0: none.
@@ -38,6 +41,7 @@ type Call struct {
 	text       []byte
 	written    int // bytes of text that are arguments
 	keys, args []string
+	in         []*Class // what Classes are copies of
 	answers    []Answer
 	told       string // the history of the last reply, as the script writes it
 	history    History
@@ -50,6 +54,12 @@ type Class struct {
 	DoubtTTL    time.Duration // of verdicts and, with StopInDoubt, of every record in progress or in doubt
 	MaxAttempts int           // how often a webhook's executions may fail; 0: no limit
 	StopInDoubt bool          // an attempt whose predecessor is in doubt is not begun
+
+	// Tokens is the key where it stands how many executions may begin: one more each Every, and at most Burst after a
+	// rest. A claim that begins one takes a token; "": they need none.
+	Tokens string
+	Every  time.Duration
+	Burst  int
 
 	// Counters is put before the names of transitions that are counted once more, beside the totals; "": they are not.
 	// It has no space, and does not begin with "-".
@@ -80,6 +90,9 @@ const form = "1"
 // Run makes the call. The answers of the reply are memory of the Call, valid until it is run again; what they point to
 // may be kept. An error means that no answer is known: the operations may or may not have been done.
 func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
+	if c.Class != nil {
+		c.classify()
+	}
 	if len(c.Classes) > MaxClasses || len(c.Flush.Counters) > MaxIncrements {
 		return Reply{}, fmt.Errorf("script: %d classes and %d counters are more than %d and %d", len(c.Classes),
 			len(c.Flush.Counters), MaxClasses, MaxIncrements)
@@ -107,6 +120,19 @@ func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
 		reply.short(acked, c.Acks)
 	}
 	return reply, err
+}
+
+// classify makes the list of the classes that operations go by.
+func (c *Call) classify() {
+	c.Classes, c.in = c.Classes[:0], c.in[:0]
+	for i := range c.Ops {
+		op := &c.Ops[i]
+		in := cmp.Or(op.in, c.Class)
+		if op.Class = slices.Index(c.in, in); op.Class < 0 {
+			op.Class = len(c.in)
+			c.in, c.Classes = append(c.in, in), append(c.Classes, *in)
+		}
+	}
 }
 
 // drop gives the memory of the arguments up: a call that timed out may still have to be written to its connection.

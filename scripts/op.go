@@ -10,9 +10,9 @@ import (
 
 // Op is one operation on one record, made by the functions below.
 type Op struct {
-	Class int // which of the call's classes it goes by
-
-	letter byte // as the script names it
+	Class  int    // which of the call's classes it goes by
+	in     *Class // in place of its number
+	letter byte   // as the script names it
 	key    string
 
 	question Question
@@ -102,6 +102,12 @@ func ForgetVerdict(key string, attempt int64) Op {
 
 // Announce writes to a key that all replicas track, so that they learn that something may have been forgotten.
 func Announce(key string) Op { return Op{letter: announce, key: key} }
+
+// In returns the operation with the class that it goes by; nil: the call's.
+func (o Op) In(c *Class) Op {
+	o.in = c
+	return o
+}
 
 // Size is about how many bytes its arguments have.
 func (o *Op) Size() int { return maxHead + len(o.token) + len(o.text) + len(o.bytes) }

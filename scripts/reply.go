@@ -38,6 +38,7 @@ const (
 	Missing    Verdict = "missing"
 	Running    Verdict = "running"
 	Foreign    Verdict = "foreign"
+	Limited    Verdict = "limited"
 	Error      Verdict = "error"
 )
 
@@ -48,7 +49,7 @@ type Answer struct {
 	Doubt    bool          // Claimed: an earlier attempt may have had its effect
 	Failures int64         // Claimed: of the attempts before it
 	Before   string        // Claimed: how the attempt before ended, "": there is none; Free: also "nothing" or "expired"
-	Left     time.Duration // InProgress: of the lease; Settling: of the settling
+	Left     time.Duration // InProgress: of the lease; Settling: of the settling; Limited: until an execution may begin
 	Digest   record.Digest // InProgress, Mismatch: of the body that is, or was, executed
 	Record   []byte        // Done, Refused, Failed, Poisoned, Doubtful: what stands; Done and empty: no room for it
 	Text     string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
@@ -220,7 +221,7 @@ func (r *reader) answer() Answer {
 		a.Before = words.text()
 	case InProgress:
 		a.Left, a.Digest = words.length(), words.digest()
-	case Settling:
+	case Settling, Limited:
 		a.Left = words.length()
 	case Mismatch:
 		a.Digest = words.digest()

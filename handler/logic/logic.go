@@ -36,10 +36,17 @@ func (f Func) Execute(ctx context.Context, w Webhook) (Result, error) { return f
 // Webhook is what a flow sent. It belongs to the logic: the gateway does not change or reuse it, even after Execute has
 // returned.
 type Webhook struct {
+	Tenant string // whose it is; "": the gateway has no tenants
+
+	// Where IDENTITY is cognigy. With another identity they are empty, and Variables is nil.
 	DialogID, NodeID string
 	Sequence         int64
 	Variables        []byte // JSON text of an object
-	Body             []byte // the whole body, including fields that Oncegate does not know
+
+	Body []byte // the whole body, with fields that Oncegate does not know
+
+	// How the body came, where IDENTITY is a header. With another identity they are empty, and the body is JSON.
+	ContentType, ContentEncoding string
 
 	Headers []Header // the request headers that FORWARD_HEADERS names
 
@@ -53,6 +60,9 @@ type Webhook struct {
 
 // LogValue returns the webhook's identity. It keeps the payload out of the log.
 func (w Webhook) LogValue() slog.Value {
+	if w.Variables == nil { // another identity is payload
+		return slog.GroupValue()
+	}
 	return slog.GroupValue(slog.String("dialog", w.DialogID), slog.String("node", w.NodeID),
 		slog.Int64("sequence", w.Sequence))
 }

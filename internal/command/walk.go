@@ -78,7 +78,7 @@ func (d Deployment) walkOver(
 				return err
 			}
 			r, err := record.Parse(head)
-			name, ours := d.Keys.Fingerprint(entry.Elements[i])
+			_, name, ours := d.Keys.Parse(entry.Elements[i])
 			if m := (met{name, r, now}); err == nil && ours && wanted(m) {
 				found[name] = m
 			}

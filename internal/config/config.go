@@ -4,6 +4,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -61,12 +62,12 @@ type HTTP struct {
 	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
 	ResponseMode ResponseMode `default:"envelope" tenant:"" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
 	// Identity is cognigy, header:NAME or json:PATH,PATH,…
-	Identity string `default:"cognigy" tenant:"" hidden:"" help:"What tells webhooks apart: cognigy (dialogId, nodeId and sequence), header:NAME, or json:PATH,PATH,… of the body."`
+	Identity string `default:"cognigy" tenant:"" help:"What tells webhooks apart: cognigy (dialogId, nodeId and sequence), header:NAME, or json:PATH,PATH,… of the body."`
 	// TLSCert and TLSKey are paths of PEM files, given together or not at all.
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to callers, with those that it depends on; it is read again when it changes. Without it callers use plain HTTP."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
 	// TrustedProxies, separated by commas, are addresses or ranges of addresses (CIDR).
-	TrustedProxies string `hidden:"" placeholder:"RANGES" help:"Addresses of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas."`
+	TrustedProxies string `placeholder:"RANGES" help:"Addresses of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas."`
 	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces. If it is empty, no key is asked
 	// for.
 	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
@@ -83,7 +84,10 @@ type HTTP struct {
 // APIKeys returns the keys, each in the form in which callers show it.
 func (h HTTP) APIKeys() []string { return list(string(h.InboundAPIKeys), ",\n") }
 
-// Forwarded returns the names of the headers that are handed on, in the case in which they were written.
+// Proxies returns the addresses whose X-Forwarded-For is believed. It leaves out what Validate refuses.
+func (h HTTP) Proxies() []netip.Prefix { proxies, _ := parseRanges(h.TrustedProxies); return proxies }
+
+// Forwarded returns the names of the headers that are handed on, as they were written.
 func (h HTTP) Forwarded() []string { return list(h.ForwardHeaders, ",") }
 
 // DrainNeeds returns how long a shutdown must wait to cut off no execution: until the last one has ended and is stored.

@@ -17,9 +17,10 @@ import (
 
 // setting is a valid value of a setting that is not its default.
 var setting = map[string]string{
-	"CONFIG": "testdata/comments.yaml", "TLS_CERT": "/run/tls/cert.pem",
-	"TLS_KEY": "/run/tls/key.pem",
-	"LISTEN":  "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB",
+	"CONFIG": "testdata/comments.yaml", "IDENTITY": "header:x-id", "TRUSTED_PROXIES": "10.0.0.0/8,::1",
+	"TLS_CERT": "/run/tls/cert.pem",
+	"TLS_KEY":  "/run/tls/key.pem",
+	"LISTEN":   "127.0.0.1:9000", "MAX_CONNECTIONS": "0", "MAX_BODY_BYTES": "64KiB", "BODY_MEMORY": "1024MiB",
 	"PROCESSING_STATUS": "425", "SHUTDOWN_TIMEOUT": "5s", "DRAIN_DELAY": "1s",
 	"LOCK_TTL": "10s", "RESULT_TTL": "24h", "WAIT_TIMEOUT": "14s", "EXECUTION_TIMEOUT": "1m", "MAX_RESULT_BYTES": "2048",
 	"SETTLE": "4s", "JOURNAL_BYTES": "1024MiB", "JOURNAL_AGE": "1m", "IN_DOUBT": "stop", "DOUBT_TTL": "800h",

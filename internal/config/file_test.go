@@ -15,8 +15,7 @@ import (
 // configured parses a file of settings, which is there for the test.
 func configured(t *testing.T, text string, environment env, args ...string) *config.CommandLine {
 	t.Helper()
-	line := mustParse(t, append([]string{"check", "--config", file(t, text)}, args...), environment)
-	line.Command = "serve"
+	line := mustParse(t, append([]string{"--config", file(t, text)}, args...), environment)
 	line.File.Path = ""
 	return line
 }
@@ -95,8 +94,6 @@ tenants:
     allow: [203.0.113.0/24, "2001:db8::1"]
     signature: {form: timestamped, header: X-Signature, secret: [0123456789abcdef, fedcba9876543210]}
     identity: header:Idempotency-Key
-    executions_per_second: 50
-    burst: 100
     result_ttl: 24h
     upstream: {url: https://acme.example, key_format: uuid}
 `, env{"RESULT_TTL": "3h", "MAX_WAITERS": "5"})
@@ -115,8 +112,6 @@ tenants:
 	t.Run("what it sets stands, whatever the environment says", func(t *testing.T) {
 		equal(t, acme.Execution.ResultTTL, 24*time.Hour)
 		equal(t, acme.HTTP.Identity, "header:Idempotency-Key")
-		equal(t, acme.ExecutionsPerSecond, 50)
-		equal(t, acme.Burst, 100)
 	})
 	t.Run("of a backend it inherits all or nothing", func(t *testing.T) {
 		want := config.Default().Upstream

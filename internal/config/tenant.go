@@ -64,6 +64,14 @@ func (d Door) Verifier() *signature.Verifier {
 	return v
 }
 
+// Explain names the tenant in an error of it.
+func (t *Tenant) Explain(err error) error {
+	if t.Name == "" {
+		return err
+	}
+	return fmt.Errorf("tenant %s: %w", t.Name, err)
+}
+
 // All returns the tenants, in the order of their names. Without any it is one that has no name, to whom all settings
 // belong.
 func (c *Config) All() []Tenant {
@@ -205,6 +213,7 @@ func (d Door) problems() (p problems) {
 	p.unless(d.Open || len(keys) > 0 || signed, "it has neither api_keys nor a signature: everybody could send its "+
 		"webhooks; if that is meant, say open: true")
 	p.unless(!d.Open || len(keys) == 0 && !signed, "OPEN is true, and it has api_keys or a signature: keep one")
+	p.unless(d.ExecutionsPerSecond == 0 && d.Burst == 0, "EXECUTIONS_PER_SECOND is not in force in this version yet")
 	p.unless(0 <= d.ExecutionsPerSecond && d.ExecutionsPerSecond <= maxRate,
 		"EXECUTIONS_PER_SECOND is %d: must be 0 (no limit) to %d", d.ExecutionsPerSecond, maxRate)
 	p.unless(0 <= d.Burst && d.Burst <= maxRate, "BURST is %d: must be 0 (as many as in a second) to %d", d.Burst, maxRate)

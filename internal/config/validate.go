@@ -110,7 +110,6 @@ func (h HTTP) problems(u Upstream) (p problems) {
 	_, err := parseRanges(h.TrustedProxies)
 	p.unless(err == nil, "TRUSTED_PROXIES is %q: must be addresses or ranges such as 10.0.0.0/8 (%v)", h.TrustedProxies,
 		err)
-	p.unless(h.TrustedProxies == "", "TRUSTED_PROXIES is for tenants, which this version does not serve yet")
 	p.unless((h.TLSCert == "") == (h.TLSKey == ""), "TLS_CERT and TLS_KEY belong together: only one is given")
 	keys := h.APIKeys()
 	p.unless(h.InboundAPIKeys == "" || len(keys) > 0, "INBOUND_API_KEYS holds no key: leave it empty to let everybody in")
@@ -190,6 +189,8 @@ func (r Redis) problems(e Execution) (p problems) {
 	p.unless((r.TLSCert == "") == (r.TLSKey == ""), "REDIS_TLS_CERT and REDIS_TLS_KEY belong together: only one is given")
 	p.unless(r.DB >= 0, "REDIS_DB is %d: must be 0 or more", r.DB)
 	p.unless(keyPrefix.MatchString(r.KeyPrefix), "KEY_PREFIX is %q: must be 1 to 64 of A-Z a-z 0-9 _ . : -", r.KeyPrefix)
+	p.unless(!strings.Contains(r.KeyPrefix+":", ":t:"), "KEY_PREFIX is %q: must not have :t: in it or :t at its end, "+
+		"which stand before a tenant's name", r.KeyPrefix)
 	p.unless(r.ReplicasAck >= 0 && (r.ReplicasAck == 0 || !r.Embedded()),
 		"REPLICAS_ACK is %d: must be 0 or more, and 0 for the embedded store", r.ReplicasAck)
 	p.unless(r.Buckets >= 1 && r.Buckets <= 256, "BUCKETS is %d: must be 1 to 256", r.Buckets)

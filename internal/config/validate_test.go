@@ -216,9 +216,10 @@ func TestRules(t *testing.T) {
 		{
 			"a key prefix is short and plain",
 			[]env{{"KEY_PREFIX": "a b"}, {"KEY_PREFIX": "{a}"}, {"KEY_PREFIX": "a*"}, {"KEY_PREFIX": strings.Repeat("a", 65)},
-				{"KEY_PREFIX": "a\n"}},
+				{"KEY_PREFIX": "a\n"}, {"KEY_PREFIX": "a:t:b"}, {"KEY_PREFIX": "a:t"}},
 			"KEY_PREFIX is ",
-			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"}},
+			[]env{{"KEY_PREFIX": "a"}, {"KEY_PREFIX": strings.Repeat("a", 64)}, {"KEY_PREFIX": "A-Z_0.9:x"},
+				{"KEY_PREFIX": "a:tt"}},
 		},
 		{
 			"limits are counts",

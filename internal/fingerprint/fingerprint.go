@@ -38,6 +38,24 @@ func Of(dialogID, nodeID []byte, sequence int64) Fingerprint {
 	return sha256.Sum256(text)
 }
 
+// OfTenant returns the fingerprint of an identity that is a tenant's, or of another kind than Of's. The identity's name
+// says which parts of a request they are. Its text begins with a backslash and a letter, which no escaped text has, so
+// that no two tenants, and no two kinds of an identity, share one (docs/design.md, "Fingerprint").
+func OfTenant(tenant, identity string, parts ...[]byte) Fingerprint {
+	var onStack [512]byte
+	text := onStack[:0]
+	if tenant != "" {
+		text = appendEscaped(append(text, `\t:`...), []byte(tenant))
+	} else {
+		text = append(text, `\i`...)
+	}
+	text = appendEscaped(append(text, ':'), []byte(identity))
+	for _, part := range parts {
+		text = appendEscaped(append(text, ':'), part)
+	}
+	return sha256.Sum256(text)
+}
+
 func appendEscaped(dst, id []byte) []byte {
 	for _, c := range id {
 		if c == '\\' || c == ':' {

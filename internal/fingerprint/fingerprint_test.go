@@ -2,6 +2,7 @@ package fingerprint_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math"
 	"strconv"
 	"strings"
@@ -124,6 +125,41 @@ func FuzzOf(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzOfTenant holds that no two tenants, identities or lists of parts have one fingerprint, nor one with Of.
+func FuzzOfTenant(f *testing.F) {
+	f.Add("acme", "cognigy", []byte("a"), []byte("b"), "acme", "cognigy", []byte("a:b"), []byte(""))
+	f.Add("acme", "header:x", []byte("a"), []byte(""), "", "acme:header:x", []byte("a"), []byte(""))
+	f.Add("a", "b", []byte(`\`), []byte(`:`), "a", "b", []byte(`\:`), []byte(``))
+	f.Add("", "json:id", []byte("number"), []byte("7"), "", "json:id", []byte("string"), []byte("7"))
+	f.Fuzz(func(t *testing.T, t1, i1 string, a1, b1 []byte, t2, i2 string, a2, b2 []byte) {
+		one, two := fingerprint.OfTenant(t1, i1, a1, b1), fingerprint.OfTenant(t2, i2, a2, b2)
+		same := t1 == t2 && i1 == i2 && bytes.Equal(a1, a2) && bytes.Equal(b1, b2)
+		if (one == two) != same {
+			t.Errorf("%q %q %q %q is %s, %q %q %q %q is %s", t1, i1, a1, b1, one, t2, i2, a2, b2, two)
+		}
+		if one == fingerprint.OfTenant(t1, i1, append(append(bytes.Clone(a1), ':'), b1...)) {
+			t.Errorf("%q %q %q %q is one with fewer parts", t1, i1, a1, b1)
+		}
+		if one == fingerprint.Of([]byte(t1), []byte(i1), 7) || one == fingerprint.Of(a1, b1, 7) {
+			t.Errorf("%q %q %q %q is a flow's", t1, i1, a1, b1)
+		}
+	})
+}
+
+func TestKnownValuesOfTenants(t *testing.T) {
+	seven := []byte("7")
+	for text, got := range map[string]fingerprint.Fingerprint{
+		`\t:acme:cognigy:a\:b:c:7`: fingerprint.OfTenant("acme", "cognigy", []byte("a:b"), []byte("c"), []byte("7")),
+		`\t:acme:header\:x-id:k`:   fingerprint.OfTenant("acme", "header:x-id", []byte("k")),
+		`\i:json\:id,a.b:number:7:string:7`: fingerprint.OfTenant("", "json:id,a.b", []byte("number"), seven,
+			[]byte("string"), seven),
+	} {
+		if want := fingerprint.Fingerprint(sha256.Sum256([]byte(text))); got != want {
+			t.Errorf("of %s: %v, want %v", text, got, want)
+		}
+	}
 }
 
 type identity struct {

@@ -50,7 +50,7 @@ func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
 	a.gate.replayCache.add(named(1))
-	if _, hit, ok := a.lookup(named(1)); hit || !ok {
+	if _, hit, ok := a.lookup(a.nameless(), named(1)); hit || !ok {
 		t.Fatalf("at first: hit %v, found %v", hit, ok)
 	}
 	if a.journal.empty() {
@@ -58,7 +58,7 @@ func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
 	}
 	a.journal.drop(named(1), "another")
 	a.gate.replayCache.drop(named(1)) // so that the cache behind it is asked
-	if _, hit, ok := a.lookup(named(1)); !hit || !ok {
+	if _, hit, ok := a.lookup(a.nameless(), named(1)); !hit || !ok {
 		t.Fatalf("then: hit %v, found %v", hit, ok)
 	}
 	if !a.journal.empty() {
@@ -73,7 +73,7 @@ func TestOnlyAResultIsReplayedFromTheCache(t *testing.T) {
 	} {
 		a.put(named(n), r)
 		a.gate.replayCache.add(named(n))
-		if found, _, ok := a.lookup(named(n)); ok {
+		if found, _, ok := a.lookup(a.nameless(), named(n)); ok {
 			t.Errorf("%+v is replayed", found)
 		}
 	}
@@ -85,7 +85,7 @@ func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
 		State: record.Failed, Attempt: 1, Token: "another", FailedAt: time.Now(), Reason: record.Expired, Doubt: true,
 		Failures: 1, Verdict: record.Poisoned,
 	})
-	if got := a.find(named(1)); got.Outcome != Poisoned || a.journal.empty() {
+	if got := a.find(a.nameless(), named(1)); got.Outcome != Poisoned || a.journal.empty() {
 		t.Errorf("outcome %d, in the journal: %v", got.Outcome, !a.journal.empty())
 	}
 	now := time.Now()
@@ -93,7 +93,7 @@ func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
 		State: record.Done, Attempt: 1, Token: "another", Stored: now, Ends: now.Add(time.Hour),
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
-	if got := a.find(named(2)); got.Outcome != Replayed || len(a.journal.byFingerprint) != 1 {
+	if got := a.find(a.nameless(), named(2)); got.Outcome != Replayed || len(a.journal.byFingerprint) != 1 {
 		t.Errorf("outcome %d of a result, %d entries", got.Outcome, len(a.journal.byFingerprint))
 	}
 }
@@ -130,7 +130,7 @@ func TestAnExecutionWhoseLeaseEndedInItsSleepIsCancelled(t *testing.T) {
 
 func TestAFlightThatWentOnIsNoLongerStalled(t *testing.T) {
 	b := newBucket(New(Options{}), "cognigy")
-	f := newFlight(b, named(1), record.Digest{})
+	f := newFlight(b, b.asks(named(1), record.Digest{}))
 	f.token = "old"
 	f.stall()
 	f.stall()
@@ -143,9 +143,9 @@ func TestAFlightThatWentOnIsNoLongerStalled(t *testing.T) {
 }
 
 func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
-	b := newBucket(New(Options{LockTTL: time.Minute, ExecutionTimeout: time.Minute}), "cognigy")
+	b := newBucket(New(Options{LockTTL: time.Minute, Rules: Rules{ExecutionTimeout: time.Minute}}), "cognigy")
 	defer b.gate.running.Wait()
-	w := Request{work: ran(record.Result{})}
+	w := Request{Tenant: b.nameless(), work: ran(record.Result{})}
 	begins := func(loss bool) (woken bool) {
 		claimed := link.Told(b.link, scripts.Answer{Verdict: scripts.Claimed})
 		won := link.Won{Reply: link.Reply{Fact: claimed, Sent: time.Now()}}
@@ -153,7 +153,7 @@ func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 			b.link.SuspectLoss()
 			<-b.link.Losses() // it has healed
 		}
-		b.begin(newFlight(b, named(1), record.Digest{}), w, won, scripts.Answer{Attempt: 1})
+		b.begin(newFlight(b, b.asks(named(1), record.Digest{})), w, won, scripts.Answer{Attempt: 1})
 		select {
 		case <-b.link.Losses():
 			return true
@@ -167,14 +167,17 @@ func TestAnExecutionThatAHealingMayHaveMissedWakesTheKeeper(t *testing.T) {
 }
 
 func TestAResultThatCannotBeKeptLeavesTheOutcomeUnknown(t *testing.T) {
-	b := newBucket(New(Options{MaxResultBytes: 100, ResultTTL: time.Hour}), "cognigy")
-	f := newFlight(b, named(1), record.Digest{})
-	e := &execution{flight: f, result: record.Result{Status: 302, ContentType: record.JSON}}
+	b := newBucket(New(Options{Rules: Rules{MaxResultBytes: 100, ResultTTL: time.Hour}}), "cognigy")
+	f := newFlight(b, b.asks(named(1), record.Digest{}))
+	w := *b.asks(named(1), record.Digest{})
+	e := &execution{flight: f, webhook: w, result: record.Result{Status: 302, ContentType: record.JSON}}
 	e.conclude(b)
 	if e.end.State != record.Failed || e.end.Reason != "unknown" {
 		t.Errorf("%+v", e.end)
 	}
-	e = &execution{flight: f, result: record.Result{Status: 200, ContentType: record.JSON, Body: make([]byte, 101)}}
+	e = &execution{
+		flight: f, webhook: w, result: record.Result{Status: 200, ContentType: record.JSON, Body: make([]byte, 101)},
+	}
 	e.conclude(b)
 	if e.end.State != record.Failed || e.end.Reason != "too-large" {
 		t.Errorf("%+v", e.end)
@@ -183,11 +186,12 @@ func TestAResultThatCannotBeKeptLeavesTheOutcomeUnknown(t *testing.T) {
 
 func TestLongLogicGathersNoCallersThatHaveDeparted(t *testing.T) {
 	b := newBucket(New(Options{}), "cognigy")
-	f := newFlight(b, named(1), record.Digest{})
-	stays := &caller{}
+	f := newFlight(b, b.asks(named(1), record.Digest{}))
+	w := *b.asks(named(1), record.Digest{})
+	stays := &caller{webhook: w}
 	f.callers = []*caller{stays}
 	for range 1000 {
-		leaves := &caller{}
+		leaves := &caller{webhook: w}
 		f.callers = append(f.callers, leaves)
 		b.leave(f, leaves, Processing)
 	}
@@ -201,7 +205,7 @@ func TestAWaiterThatNobodyWakesAsksAgain(t *testing.T) {
 	a := newAlone(t, nil)
 	a.gate.tracking = true
 	a.put(named(1), progressOf("another", 30*time.Second))
-	f := newFlight(a.bucket, named(1), record.Digest{})
+	f := newFlight(a.bucket, a.bucket.asks(named(1), record.Digest{}))
 	f.leaseEnds, f.asksAgain = time.Now().Add(30*time.Second), time.Now().Add(100*time.Millisecond)
 	asked := make(chan phase, 1)
 	go func() { asked <- f.watch() }()
@@ -240,7 +244,7 @@ func TestAWaitingFlightBelievesTheCacheOnlyWhileItMayBeTrusted(t *testing.T) {
 			Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 		})
 		c.change(a)
-		if got := newFlight(a.bucket, named(1), record.Digest{}).watch(); got != c.want {
+		if got := newFlight(a.bucket, a.bucket.asks(named(1), record.Digest{})).watch(); got != c.want {
 			t.Errorf("%s: phase %d, want %d", what, got, c.want)
 		}
 	}
@@ -250,8 +254,8 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 	a := newTracked(t)
 	for ends, want := range map[time.Duration]bool{time.Hour: true, -time.Millisecond: false} {
 		r := record.Record{State: record.Done, Attempt: 1, Token: "t", Ends: a.link.Now().Add(ends)}
-		a.gate.replayCache.keep(named(1), &r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
-		if _, _, ok := a.lookup(named(1)); ok != want {
+		a.gate.replayCache.keep("", named(1), &r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
+		if _, _, ok := a.lookup(a.nameless(), named(1)); ok != want {
 			t.Errorf("%v before its end: replayed %v", ends, ok)
 		}
 	}
@@ -264,7 +268,7 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 	var answers sync.WaitGroup
 	for range 3 {
 		answers.Go(func() {
-			got := a.do(Request{Fingerprint: named(1), Arrived: time.Now(), Source: ran(record.Result{
+			got := a.do(Request{Tenant: a.nameless(), Fingerprint: named(1), Arrived: time.Now(), Source: ran(record.Result{
 				Status: 200, ContentType: record.JSON, Body: []byte(`{}`),
 			})})
 			if got.Outcome != Executed && got.Outcome != Waited {
@@ -285,12 +289,12 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 	for deadline := time.Now().Add(5 * time.Second); waiting() != 3 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if waiting() != 3 || a.gate.waiting.Load() != 3 {
-		t.Errorf("%d callers wait for the flight, %d in all", waiting(), a.gate.waiting.Load())
+	if waiting() != 3 || a.nameless().use.waiting.Load() != 3 {
+		t.Errorf("%d callers wait for the flight, %d in all", waiting(), a.nameless().use.waiting.Load())
 	}
 	close(release)
 	answers.Wait()
-	if waiting() != 0 || a.gate.waiting.Load() != 0 {
-		t.Errorf("then %d wait for the flight, %d in all", waiting(), a.gate.waiting.Load())
+	if waiting() != 0 || a.nameless().use.waiting.Load() != 0 {
+		t.Errorf("then %d wait for the flight, %d in all", waiting(), a.nameless().use.waiting.Load())
 	}
 }

@@ -55,9 +55,12 @@ func newAlone(t testing.TB, change func(*Options)) *alone {
 // bucketOf returns the bucket of a gate that has not started.
 func bucketOf(client rueidis.Client, change func(*Options)) *bucket {
 	o := Options{
-		LockTTL: time.Minute, ResultTTL: time.Hour, RejectedTTL: time.Minute, DoubtTTL: time.Hour, WaitTimeout: time.Minute,
-		ExecutionTimeout: time.Minute, RedisTimeout: 10 * time.Second, RedisPatience: 10 * time.Second,
-		MetricsFlush: time.Hour, MaxResultBytes: 1 << 20, JournalBytes: 64 << 20, JournalAge: time.Hour,
+		Rules: Rules{
+			ResultTTL: time.Hour, RejectedTTL: time.Minute, DoubtTTL: time.Hour, WaitTimeout: time.Minute,
+			ExecutionTimeout: time.Minute, MaxResultBytes: 1 << 20,
+		},
+		LockTTL: time.Minute, RedisTimeout: 10 * time.Second, RedisPatience: 10 * time.Second,
+		MetricsFlush: time.Hour, JournalBytes: 64 << 20, JournalAge: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -66,6 +69,21 @@ func bucketOf(client rueidis.Client, change func(*Options)) *bucket {
 	g := New(o)
 	g.client, g.keys = client, redis.NewKeys("cognigy")
 	return newBucket(g, g.keys.Buckets()[0])
+}
+
+// nameless is whom webhooks of a bucket belong to whose gate has not started.
+func (b *bucket) nameless() *Tenant {
+	g := b.gate
+	if g.nameless == nil {
+		g.buckets = []*bucket{b}
+		g.nameless = g.Tenant(g.options.Rules)
+	}
+	return g.nameless
+}
+
+// asks returns a request for a fingerprint, whose body has a digest.
+func (b *bucket) asks(f fingerprint.Fingerprint, digest record.Digest) *Request {
+	return &Request{Tenant: b.nameless(), Fingerprint: f, Digest: digest}
 }
 
 // hears calls f at each call of the script, before Redis gets it, and notes whose records it is about.
@@ -98,7 +116,7 @@ func (a *alone) says(history string) {
 	a.engine.Says("EVALSHA", "*4\r\n$"+string(rune('0'+len(noted)))+"\r\n"+noted+"\r\n$1\r\n1\r\n:0\r\n:3")
 }
 
-func (a *alone) key(f fingerprint.Fingerprint) string { return a.link.Keys.Record(f) }
+func (a *alone) key(f fingerprint.Fingerprint) string { return a.link.Keys.RecordOf("", f) }
 
 func (a *alone) put(f fingerprint.Fingerprint, r record.Record) {
 	a.Helper()
@@ -117,7 +135,7 @@ func (a *alone) stands(f fingerprint.Fingerprint) record.Record {
 // notes puts a result into the journal, as one that Redis had before the last sign of loss.
 func (a *alone) notes(f fingerprint.Fingerprint, bytes int) {
 	now := time.Now()
-	a.journal.add(f, &record.Record{
+	a.journal.add(a.nameless(), f, &record.Record{
 		State: record.Done, Attempt: 1, Token: "noted", Stored: now, Ends: now.Add(time.Hour),
 		Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)},
 	}, a.link.Epoch())
@@ -126,7 +144,8 @@ func (a *alone) notes(f fingerprint.Fingerprint, bytes int) {
 // executes lets an attempt of a fingerprint run under a lease that was sent a while ago.
 func (b *bucket) executes(f fingerprint.Fingerprint, ago time.Duration) *execution {
 	e := &execution{
-		flight: newFlight(b, f, record.Digest{}), token: "ours", attempt: 1,
+		webhook: *b.asks(f, record.Digest{}),
+		flight:  newFlight(b, b.asks(f, record.Digest{})), token: "ours", attempt: 1,
 		lease: link.NewLease(time.Now().Add(-ago), time.Minute),
 	}
 	e.lifetime.gate, e.lifetime.deadline = context.Background(), time.Now().Add(time.Hour)

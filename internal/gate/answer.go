@@ -11,6 +11,7 @@ import (
 
 // Request asks for the result of a fingerprint: one delivery of its webhook.
 type Request struct {
+	Tenant      *Tenant // nil: it belongs to none
 	Fingerprint fingerprint.Fingerprint
 	Digest      record.Digest // of the request's body
 	Arrived     time.Time     // WaitTimeout counts from then
@@ -56,6 +57,7 @@ const (
 	Foreign                    // a value that no version of ours wrote stands at the record's key
 	Unreadable                 // the result is sealed under a key that this replica does not have
 	Refused                    // nothing is executed at the moment (Admit, record.ErrRefused)
+	Limited                    // its tenant has begun as many executions as it may (ExecutionsPerSecond)
 	Overloaded                 // as many executions run, or as many requests wait, as may
 	Poisoned                   // its executions failed as often as they may; it is not executed
 	Doubtful                   // an attempt may have had its effect; it is not executed (StopInDoubt)
@@ -70,7 +72,7 @@ type Answer struct {
 	Result  record.Result // Executed, Replayed, Waited; must not be changed
 	Age     time.Duration // since the result was stored, by Redis' clock; never negative
 
-	RetryAfter time.Duration // Failed, Refused: how long to wait before asking again; 0 where that is not known
+	RetryAfter time.Duration // Failed, Refused, Limited: how long to wait before asking again; 0 where that is not known
 
 	// Mismatch says that another body than the webhook's is, or was, executed. Where that is not known, as while no claim
 	// has been answered, it is false.

@@ -349,7 +349,7 @@ func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
 func TestWhatBecameOfAWebhookIsFoundAndNotCounted(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		a, b := h.open(options()), h.open(options())
-		find := func(r *replica, n int) gate.Answer { return r.Find(h.request(n, "").Fingerprint) }
+		find := func(r *replica, n int) gate.Answer { return r.Find(nil, h.request(n, "").Fingerprint) }
 		h.expect(find(a, 1), gate.Missing, "")
 		entered, release := h.blocked()
 		first := a.later(1)

@@ -18,11 +18,11 @@ func BenchmarkReplay(b *testing.B) {
 	r.send(1)
 	w := h.request(1, "body")
 	for hit := false; !hit; {
-		_, hit = r.Replay(w.Fingerprint, w.Digest)
+		_, hit = r.Replay(nil, w.Fingerprint, w.Digest)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := r.Replay(w.Fingerprint, w.Digest); !ok {
+		if _, ok := r.Replay(nil, w.Fingerprint, w.Digest); !ok {
 			b.Fatal("not replayed")
 		}
 	}

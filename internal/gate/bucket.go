@@ -20,9 +20,10 @@ import (
 // knows of their Redis. In Redis Cluster another bucket's Redis may be another server: what fails, settles or is healed
 // in one is not felt in the others.
 type bucket struct {
-	gate *Gate
-	link *link.Link
-	log  *slog.Logger // the gate's, with the bucket's name if there are several
+	gate  *Gate
+	index int // among the gate's
+	link  *link.Link
+	log   *slog.Logger // the gate's, with the bucket's name if there are several
 
 	flights    flights
 	executions executions
@@ -39,11 +40,10 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	}
 	b.link = link.New(link.Options{
 		Settings: link.Settings{
-			LockTTL: o.LockTTL, ResultTTL: o.ResultTTL, RejectedTTL: o.RejectedTTL, DoubtTTL: o.DoubtTTL,
-			Settle: o.Settle, RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience, MetricsFlush: o.MetricsFlush,
-			MaxAttempts: o.MaxAttempts, ReplicasAck: o.ReplicasAck, StopInDoubt: o.StopInDoubt, Ungrouped: o.Ungrouped,
+			LockTTL: o.LockTTL, Settle: o.Settle, RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience,
+			MetricsFlush: o.MetricsFlush, ReplicasAck: o.ReplicasAck, Ungrouped: o.Ungrouped,
 		},
-		Client: g.client, Keys: keys, Process: g.process, Slots: g.slots, Log: b.log,
+		Client: g.client, Keys: keys, Class: o.class(keys, 1), Process: g.process, Slots: g.slots, Log: b.log,
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
 	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*entry)

@@ -52,12 +52,13 @@ func (c *caller) free() {
 // do joins the flight of a webhook's fingerprint, and waits until the flight has landed or its caller must be answered
 // earlier. The flight goes on without the caller.
 func (b *bucket) do(w Request) Answer {
-	defer b.gate.waiting.Add(-1)
-	if b.gate.waiting.Add(1) > int64(b.gate.options.MaxWaiters) && b.gate.options.MaxWaiters > 0 {
-		b.link.Counters.Add(link.Overloaded)
+	t := w.Tenant
+	defer t.use.waiting.Add(-1)
+	if t.use.waiting.Add(1) > int64(t.MaxWaiters) && t.MaxWaiters > 0 {
+		b.count(t, link.Overloaded)
 		return Answer{Outcome: Overloaded}
 	}
-	c := newCaller(w, b.gate.options.WaitTimeout)
+	c := newCaller(w, t.WaitTimeout)
 	f, refusal := b.flights.join(b, c)
 	if f == nil {
 		b.countCaller(nil, c, refusal)
@@ -159,7 +160,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 			b.countCaller(f, c, early)
 		}
 		if early == Mismatched {
-			b.link.Counters.Add(link.Mismatch)
+			b.count(c.webhook.Tenant, link.Mismatch)
 		}
 		f.drop()
 		return Answer{Outcome: early, Attempt: f.attempt, Mismatch: b.mismatches(f, c)}
@@ -171,17 +172,20 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	}
 	b.countCaller(f, c, outcome)
 	if l.record != nil {
-		return b.answer(f.fingerprint, outcome, l.record, !b.gate.sameBody(l.record.Digest, c.webhook.Digest))
+		t := c.webhook.Tenant
+		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest))
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
 
 // answer is a done record's; differs: its body was another one.
-func (b *bucket) answer(of fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool) Answer {
+func (b *bucket) answer(
+	t *Tenant, of fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool,
+) Answer {
 	if differs {
-		b.link.Counters.Add(link.Mismatch)
-		b.remarkMismatch(of)
-		if b.gate.options.RejectMismatch {
+		b.count(t, link.Mismatch)
+		b.remarkMismatch(t, of)
+		if t.RejectMismatch {
 			return Answer{Outcome: Mismatched, Attempt: r.Attempt, Mismatch: true}
 		}
 	}
@@ -191,18 +195,18 @@ func (b *bucket) answer(of fingerprint.Fingerprint, outcome Outcome, r *record.R
 // mismatches reports whether a caller has another body than the one that is, or was, executed, as far as that is known.
 // The flight's lock is held.
 func (b *bucket) mismatches(f *flight, c *caller) bool {
-	if !f.digestKnown || b.gate.sameBody(f.digest, c.webhook.Digest) {
+	if !f.digestKnown || c.webhook.Tenant.sameBody(f.digest, c.webhook.Digest) {
 		return false
 	}
-	b.remarkMismatch(f.fingerprint)
+	b.remarkMismatch(c.webhook.Tenant, f.fingerprint)
 	return true
 }
 
 // remarkMismatch says once in the log that a fingerprint has come with several bodies.
-func (b *bucket) remarkMismatch(of fingerprint.Fingerprint) {
+func (b *bucket) remarkMismatch(t *Tenant, of fingerprint.Fingerprint) {
 	if b.gate.remarked.first(of) {
-		b.log.Warn("another body came with the same dialogId, nodeId and sequence: they do not tell two webhooks apart, "+
-			"or a caller changed one", "fingerprint", of)
+		t.log(b.log).Warn("another body came with the same identity: it does not tell two webhooks apart, or a caller "+
+			"changed one", "fingerprint", of)
 	}
 }
 
@@ -215,34 +219,45 @@ func (f *flight) drop() {
 	}
 }
 
+// count counts one of a kind, for all and for its tenant.
+func (b *bucket) count(t *Tenant, k link.Kind) {
+	b.link.Counters.Add(k)
+	if t.Name != "" {
+		t.use.tallies[b.index].Add(k)
+	}
+}
+
 // countCaller counts a caller as what it became. It has no flight if it could not join one.
 func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {
+	t := c.webhook.Tenant
 	switch {
 	case c.executes:
-		b.link.Counters.Add(link.Executed)
+		b.count(t, link.Executed)
 		if outcome == Processing || outcome == Unavailable {
-			b.link.Counters.Add(link.LateAnswer)
+			b.count(t, link.LateAnswer)
 		}
 	case c.scripted && (outcome == Unreadable || outcome == Foreign):
-		b.link.Counters.Add(link.Unopened)
+		b.count(t, link.Unopened)
 	case c.scripted:
-		b.link.Counters.Add(link.ReplayedByScript)
+		b.count(t, link.ReplayedByScript)
 	case outcome == Replayed:
-		b.link.Counters.Add(link.Replayed)
+		b.count(t, link.Replayed)
 	case outcome == Waited || outcome == Failed:
-		b.link.Counters.Add(link.Waited)
+		b.count(t, link.Waited)
 	case outcome == Processing || f != nil && f.known:
-		b.link.Counters.Add(link.StillProcessing)
+		b.count(t, link.StillProcessing)
 	case outcome == Refused:
-		b.link.Counters.Add(link.Refused)
+		b.count(t, link.Refused)
 	case outcome == Overloaded:
-		b.link.Counters.Add(link.Overloaded)
+		b.count(t, link.Overloaded)
+	case outcome == Limited:
+		b.count(t, link.Limited)
 	case outcome == Poisoned:
-		b.link.Counters.Add(link.Poisoned)
+		b.count(t, link.Poisoned)
 	case outcome == Doubtful:
-		b.link.Counters.Add(link.Doubtful)
+		b.count(t, link.Doubtful)
 	default:
-		b.link.Counters.Add(link.Unavailable)
+		b.count(t, link.Unavailable)
 	}
 }
 
@@ -257,11 +272,11 @@ func (f *flight) setDigest(digest record.Digest) {
 // differs reports whether a caller is refused because it has another body than the one that is executed. Nothing is
 // claimed for it any more. While a claim for it is under way that is not decided. The lock is held.
 func (f *flight) differs(c *caller) bool {
-	b := f.bucket
-	if !b.gate.options.RejectMismatch || !f.digestKnown || c == f.leader {
+	t := c.webhook.Tenant
+	if !t.RejectMismatch || !f.digestKnown || c == f.leader {
 		return false
 	}
-	c.departed = c.departed || !b.gate.sameBody(f.digest, c.webhook.Digest)
+	c.departed = c.departed || !t.sameBody(f.digest, c.webhook.Digest)
 	return c.departed
 }
 

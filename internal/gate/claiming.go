@@ -16,10 +16,11 @@ func (f *flight) claim() phase {
 	if !waits {
 		return landed
 	}
-	refusal, wait, admitted := b.gate.admit()
+	f.tenant = webhook.Tenant
+	refusal, wait, admitted := b.admit(f.tenant)
 	next := f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
 	if admitted && next != executing {
-		b.gate.executing.Add(-1)
+		f.tenant.use.executing.Add(-1)
 	}
 	return next
 }
@@ -30,15 +31,15 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
 	f.mark = b.forgets.mark()
 	won, ok := b.link.Claim(b.gate.life, link.Claim{
-		Key: f.key, Token: f.token, LookOnly: !admitted,
+		Key: f.key, Token: f.token, LookOnly: !admitted, Class: f.tenant.class(b),
 		Question: scripts.Question{
-			First: !f.looked, Digest: webhook.Digest, Reject: b.gate.options.RejectMismatch, Asks: b.gate.options.Asks,
+			First: !f.looked, Digest: webhook.Digest, Reject: f.tenant.RejectMismatch, Asks: f.tenant.Asks,
 		},
-		SameBody: b.gate.isSameBody,
+		SameBody: f.tenant.isSameBody,
 	})
 	f.looked = true
 	if !ok && won.Sent {
-		b.link.Abandon(f.key, f.token)
+		b.link.Abandon(f.key, f.token, f.tenant.class(b))
 	}
 	answer, current := won.Now()
 	current = current && ok
@@ -47,7 +48,7 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	case !ok, b.gate.life.Err() != nil:
 		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
 			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt,
-				answer.Failures))
+				answer.Failures).In(f.tenant.class(b)))
 		}
 		return f.land(landing{outcome: Unavailable})
 	case !current:
@@ -68,6 +69,9 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 		return settling
 	case scripts.Free:
 		return f.land(refused)
+	case scripts.Limited:
+		f.tenant.limit(b, answer.Left)
+		return f.land(landing{outcome: Limited, after: answer.Left})
 	case scripts.Mismatch: // its caller departs, others may have the right body
 		return claiming
 	case scripts.Foreign:
@@ -125,12 +129,12 @@ func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, curr
 	if current && answer.Verdict == scripts.Mismatch {
 		leader.departed = true // it will see that (differs); till then nothing is claimed for it again
 	}
-	f.tell(f.bucket.gate.heedsClaims)
+	f.tell((*caller).heedsClaims)
 }
 
 // heedsClaims reports whether the answer to a claim may concern a caller before its flight has landed: its own Wait
 // counts from then, or its body may be another one.
-func (g *Gate) heedsClaims(c *caller) bool { return c.webhook.Wait != nil || g.options.RejectMismatch }
+func (c *caller) heedsClaims() bool { return c.webhook.Wait != nil || c.webhook.Tenant.RejectMismatch }
 
 // settle waits until Redis decides again.
 func (f *flight) settle() phase {
@@ -139,14 +143,17 @@ func (f *flight) settle() phase {
 }
 
 // admit tells whether an execution may begin now, which then counts as one, or why not and for how long.
-func (g *Gate) admit() (refusal Outcome, wait time.Duration, admitted bool) {
-	if g.options.Admit != nil {
-		if wait, ok := g.options.Admit(); !ok {
+func (b *bucket) admit(t *Tenant) (refusal Outcome, wait time.Duration, admitted bool) {
+	if t.Admit != nil {
+		if wait, ok := t.Admit(); !ok {
 			return Refused, wait, false
 		}
 	}
-	if g.executing.Add(1) > int64(g.options.MaxExecutions) && g.options.MaxExecutions > 0 {
-		g.executing.Add(-1)
+	if wait := t.limitedFor(b); wait > 0 {
+		return Limited, wait, false
+	}
+	if t.use.executing.Add(1) > int64(t.MaxExecutions) && t.MaxExecutions > 0 {
+		t.use.executing.Add(-1)
 		return Overloaded, 0, false
 	}
 	return 0, 0, true

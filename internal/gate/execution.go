@@ -61,7 +61,7 @@ func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
 		cause: causeOf(answer), lease: b.link.Lease(won.Reply),
 	}
-	e.lifetime.gate, e.lifetime.deadline = b.gate.life, time.Now().Add(b.gate.options.ExecutionTimeout)
+	e.lifetime.gate, e.lifetime.deadline = b.gate.life, time.Now().Add(w.Tenant.ExecutionTimeout)
 	f.execution = e // before the keeper knows it
 	b.executions.add(e)
 	if !b.link.Current(won.Epoch()) {
@@ -123,14 +123,14 @@ func (e *execution) run() {
 // conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so
 // that each try stores the same bytes.
 func (e *execution) conclude(b *bucket) {
-	maxBytes := b.gate.options.MaxResultBytes
+	t := e.webhook.Tenant
 	if e.err == nil {
 		if bad := e.result.Check(); bad != nil { // its logic has done its work
 			e.err = fmt.Errorf("%w: %w", bad, record.ErrOutcomeUnknown)
 		}
 	}
-	if e.err == nil && len(e.result.Body) > maxBytes {
-		e.err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(e.result.Body), maxBytes)
+	if e.err == nil && len(e.result.Body) > t.MaxResultBytes {
+		e.err = fmt.Errorf("%w: %d bytes, MAX_RESULT_BYTES is %d", errTooLarge, len(e.result.Body), t.MaxResultBytes)
 	}
 	e.end = record.Record{
 		State: record.Done, Attempt: e.attempt, Token: e.token, Digest: e.webhook.Digest, Result: e.result,
@@ -139,8 +139,8 @@ func (e *execution) conclude(b *bucket) {
 		e.end.State, e.end.Result, e.end.Reason = record.Failed, record.Result{}, reason(e.err)
 	}
 	e.kept = &e.end
-	if b.gate.options.Seal != nil && e.err == nil && b.ttl(&e.end.Result) > 0 {
-		sealed := b.gate.options.Seal.Seal(b.place(e.flight.fingerprint), e.end)
+	if t.Seal != nil && e.err == nil && t.ttl(&e.end.Result) > 0 {
+		sealed := t.Seal.Seal(b.place(t, e.flight.fingerprint), e.end)
 		e.kept = &sealed
 	}
 }

@@ -65,6 +65,7 @@ type flight struct {
 
 	// The driver's own.
 	phase     phase
+	tenant    *Tenant // the leader's
 	token     string
 	looked    bool            // a claim has been answered: the next one is no first look
 	left      time.Duration   // settling: how long; watching: what the other's lease had left
@@ -93,12 +94,13 @@ type flight struct {
 	wake        chan struct{} // wakes a driver that waits; made by the first that does; holds one
 }
 
-func newFlight(b *bucket, f fingerprint.Fingerprint, first record.Digest) *flight {
+func newFlight(b *bucket, w *Request) *flight {
 	var onStack [192]byte
-	key := b.link.Keys.AppendRecord(onStack[:0], f)
+	key := b.link.Keys.AppendRecord(onStack[:0], w.Tenant.Name, w.Fingerprint)
 	names := string(b.gate.tokens.append(key)) // one piece of memory for both
 	return &flight{
-		bucket: b, fingerprint: f, first: first, pauses: link.Pauses(), key: names[:len(key)], token: names[len(key):],
+		bucket: b, fingerprint: w.Fingerprint, first: w.Digest, tenant: w.Tenant, pauses: link.Pauses(),
+		key: names[:len(key)], token: names[len(key):],
 	}
 }
 
@@ -146,8 +148,8 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	var opened record.Record
 	var sealed error
 	r, ok := fact.After(func(r record.Record, e link.Epoch) {
-		if opened, sealed = b.open(f.fingerprint, r); sealed == nil {
-			b.journal.add(f.fingerprint, &r, e) // as it stands in Redis
+		if opened, sealed = b.open(f.tenant, f.fingerprint, r); sealed == nil {
+			b.journal.add(f.tenant, f.fingerprint, &r, e) // as it stands in Redis
 		}
 	})
 	if !ok {
@@ -159,12 +161,12 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	l := landing{outcome: Replayed, attempt: r.Attempt, record: &opened}
 	switch {
 	case r.Verdict != record.NoVerdict:
-		b.remarkVerdict(f.fingerprint, &r)
+		b.remarkVerdict(f.tenant, f.fingerprint, &r)
 		l = landing{outcome: outcomeOf(r.Verdict), attempt: r.Attempt}
 	case r.Forgotten():
 		l = landing{outcome: Processing, attempt: r.Attempt}
 	default:
-		b.gate.replayCache.keepUntracked(f.fingerprint, &opened, fact.Epoch(), f.mark)
+		b.gate.replayCache.keepUntracked(f.tenant, f.fingerprint, &opened, fact.Epoch(), f.mark)
 		if f.isKnown() {
 			l.outcome = Waited
 		}
@@ -173,9 +175,9 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 }
 
 // remarkVerdict says once in the log that a webhook waits for a person.
-func (b *bucket) remarkVerdict(of fingerprint.Fingerprint, r *record.Record) {
+func (b *bucket) remarkVerdict(t *Tenant, of fingerprint.Fingerprint, r *record.Record) {
 	if b.gate.judged.first(of) {
-		b.log.Warn("a webhook is not executed any more until a person decides: oncegate inspect, forget, resolve",
+		t.log(b.log).Warn("a webhook is not executed any more until a person decides: oncegate inspect, forget, resolve",
 			"verdict", string(r.Verdict), "fingerprint", of, "attempt", r.Attempt, "reason", r.Reason)
 	}
 }

@@ -33,14 +33,14 @@ func (s *flights) find(b *bucket, c *caller) (f *flight, begins bool, refusal Ou
 		if s.closed {
 			return nil, false, Unavailable
 		}
-		f, begins = newFlight(b, c.webhook.Fingerprint, c.webhook.Digest), true
+		f, begins = newFlight(b, &c.webhook), true
 		f.callers = f.one[:0]
 		s.byFingerprint[f.fingerprint] = f
 		b.gate.running.Add(1) // until it is driven to its end
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	most := b.gate.options.MaxWaiters
+	most := c.webhook.Tenant.MaxWaiters
 	if waiting := len(f.callers) - f.departed; most > 0 && waiting >= max(most/2, 1) {
 		return nil, false, Overloaded
 	}

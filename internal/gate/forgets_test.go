@@ -36,11 +36,13 @@ func TestAForgetWhileAResultIsOnItsWayIsNotMissed(t *testing.T) {
 				a.forgets.tracked.Store(8) // forgotten, and tracked anew
 			}
 		})
-		outcome := a.do(Request{Fingerprint: of, Arrived: time.Now(), Source: ran(stored.Result)}).Outcome
+		outcome := a.do(Request{
+			Tenant: a.nameless(), Fingerprint: of, Arrived: time.Now(), Source: ran(stored.Result),
+		}).Outcome
 		if want := map[bool]Outcome{false: Executed, true: Replayed}[c.stands]; outcome != want {
 			t.Fatalf("%s: outcome %d", what, outcome)
 		}
-		found := a.gate.replayCache.record(of, a.link.Epoch(), a.forgets.mark()) != nil
+		found := a.gate.replayCache.record("", of, a.link.Epoch(), a.forgets.mark()) != nil
 		if found == c.forgotten {
 			t.Errorf("%s: it answers duplicates: %v", what, found)
 		}
@@ -54,8 +56,8 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 			t.Fatal("the key is not tracked")
 		}
 		ended := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}
-		a.do(Request{Fingerprint: named(n), Arrived: time.Now(), Source: ran(ended)})
-		if _, hit, ok := a.lookup(named(n)); !hit || !ok {
+		a.do(Request{Tenant: a.nameless(), Fingerprint: named(n), Arrived: time.Now(), Source: ran(ended)})
+		if _, hit, ok := a.lookup(a.nameless(), named(n)); !hit || !ok {
 			t.Fatalf("what was stored answers %v, without a look at Redis %v", ok, hit)
 		}
 		redistest.Do(t, a.direct, "DEL", a.key(named(n)))
@@ -65,7 +67,7 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 				t.Fatal("the forget is not told")
 			}
 		}
-		if _, _, ok := a.lookup(named(n)); ok {
+		if _, _, ok := a.lookup(a.nameless(), named(n)); ok {
 			t.Error("what was forgotten answers")
 		}
 	}

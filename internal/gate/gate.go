@@ -27,39 +27,21 @@ import (
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/seal"
 )
 
 // Options are a gate's settings; docs/configuration.md has their meaning. All must be set but Settle,
-// RedisPatience, RejectedTTL, JournalBytes, ReplicasAck and the limits, where 0 means "none", the switches, Seal and
-// Admit.
+// RedisPatience, JournalBytes and ReplicasAck, where 0 means "none", and the switches.
 type Options struct {
-	LockTTL          time.Duration // the lease; renewed at a third of it
-	ResultTTL        time.Duration // how long a record lives from its last write
-	RejectedTTL      time.Duration // how long one lives whose result has a status of 4xx; 0: it is told and not kept
-	DoubtTTL         time.Duration // how long verdicts live and, with StopInDoubt, every record in progress or in doubt
-	WaitTimeout      time.Duration // every caller's answer comes within it
-	ExecutionTimeout time.Duration // the logic's deadline
-	Settle           time.Duration // 0: nothing is decided later because Redis may have forgotten
-	RedisTimeout     time.Duration // one round trip
-	RedisPatience    time.Duration // how long a caller is kept while Redis does not answer; below WaitTimeout
-	MetricsFlush     time.Duration // counters reach Redis within it
-	MaxResultBytes   int
-	JournalBytes     int           // what is kept to be put back, over all buckets; 0: nothing
-	JournalAge       time.Duration // for how long
-	MaxAttempts      int           // how often a webhook's executions may fail before it is executed no more; 0: no limit
-	MaxExecutions    int           // at once; 0: no limit
-	MaxWaiters       int           // requests in Do at once; 0: no limit
-	ReplicasAck      int           // replicas of Redis that must have a claim and a store
-	RejectMismatch   bool          // a duplicate with another body than the first is not served
-	StopInDoubt      bool          // an attempt whose predecessor may have had its effect is not begun
-	Asks             bool          // the logic finds out what became of an attempt in doubt before it acts
+	Rules // of webhooks that belong to no tenant
 
-	Seal *seal.Keys // seals results in Redis and opens them; nil: they are stored as they are
-
-	// Admit reports whether an execution may begin now, and if not, how long that will last; 0: not known. While it may
-	// not, nothing is claimed. nil: it always may.
-	Admit func() (wait time.Duration, ok bool)
+	LockTTL       time.Duration // the lease; renewed at a third of it
+	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
+	RedisTimeout  time.Duration // one round trip
+	RedisPatience time.Duration // how long a caller is kept while Redis does not answer; below WaitTimeout
+	MetricsFlush  time.Duration // counters reach Redis within it
+	JournalBytes  int           // what is kept to be put back, over all buckets; 0: nothing
+	JournalAge    time.Duration // for how long
+	ReplicasAck   int           // replicas of Redis that must have a claim and a store
 
 	Report  Report // which executions have a line in the log
 	Replica string // this process' name in those lines and in records, for people; "": none
@@ -89,16 +71,15 @@ type Gate struct {
 	judged      remarked // webhooks that were told a verdict
 	slots       link.Slots
 
-	waiting   atomic.Int64 // requests in Do
-	executing atomic.Int64 // executions, and claims that may become one
+	nameless *Tenant // whose webhooks belong to no tenant
+	usesMu   sync.Mutex
+	uses     map[string]*use // by tenant; the lock guards it
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc
 	running sync.WaitGroup // drivers of flights, and callers until they are counted
 	workers workers
 	drive   func(*flight) // gives a flight a driver, for which running was counted up
-
-	isSameBody func(found, own record.Digest) bool // sameBody, made once
 }
 
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
@@ -106,20 +87,20 @@ func New(o Options) *Gate {
 	g := &Gate{options: o, process: rand.Text(), slots: link.NewSlots()}
 	g.tokens.prefix = tokenPrefix(o.Replica, g.process)
 	g.life, g.end = context.WithCancelCause(context.Background())
-	g.workers.driven, g.drive, g.isSameBody = g.running.Done, g.workers.drive, g.sameBody
+	g.workers.driven, g.drive = g.running.Done, g.workers.drive
 	return g
 }
-
-// WaitTimeout is the longest time that a caller waits.
-func (g *Gate) WaitTimeout() time.Duration { return g.options.WaitTimeout }
 
 // Start makes the first call of the script in every bucket and returns when Redis has settled, so that no webhook waits
 // for it. With tracking, the store must deliver invalidations to Invalidated. The gate does not close the store.
 func (g *Gate) Start(ctx context.Context, store *redis.Store) error {
 	g.client, g.keys, g.tracking = store.Client, store.Keys, store.Tracking
-	for _, keys := range g.keys.Buckets() {
-		g.buckets = append(g.buckets, newBucket(g, keys))
+	for i, keys := range g.keys.Buckets() {
+		b := newBucket(g, keys)
+		b.index = i
+		g.buckets = append(g.buckets, b)
 	}
+	g.nameless = g.Tenant(g.options.Rules)
 	g.started.Store(true)
 	if err := g.each(func(b *bucket) error { return b.start(ctx) }); err != nil {
 		return err
@@ -150,17 +131,30 @@ func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.ke
 // Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
 // it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
 // of a loss is open.
-func (g *Gate) Replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
-	return g.bucket(f).replay(f, digest)
+func (g *Gate) Replay(t *Tenant, f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
+	return g.bucket(f).replay(g.Known(t), f, digest)
 }
 
 // Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
 // Missing, Unavailable, Foreign or Unreadable. It claims nothing and counts nothing.
-func (g *Gate) Find(f fingerprint.Fingerprint) Answer { return g.bucket(f).find(f) }
+func (g *Gate) Find(t *Tenant, f fingerprint.Fingerprint) Answer {
+	return g.bucket(f).find(g.Known(t), f)
+}
 
 // Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
 // its caller is answered earlier.
-func (g *Gate) Do(w Request) Answer { return g.bucket(w.Fingerprint).do(w) }
+func (g *Gate) Do(w Request) Answer {
+	w.Tenant = g.Known(w.Tenant)
+	return g.bucket(w.Fingerprint).do(w)
+}
+
+// Known is the tenant itself or, for nil, the one without a name.
+func (g *Gate) Known(t *Tenant) *Tenant {
+	if t == nil {
+		return g.nameless
+	}
+	return t
+}
 
 // Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
 // no better on another replica. It writes as well, so that RefusesWrites knows.
@@ -203,7 +197,7 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 		if err != nil {
 			continue
 		}
-		if f, ok := g.keys.Fingerprint(key); ok {
+		if _, f, ok := g.keys.Parse(key); ok {
 			g.replayCache.drop(f)
 			g.bucket(f).flights.notify(f)
 			continue
@@ -216,17 +210,12 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 	}
 }
 
-// CountMalformed counts a request that was turned away for what it says (400), and CountUnauthorized one that showed no
-// key (401). They have no fingerprint, and count in the first bucket. Strangers may send them, so that they cost Redis
-// no more than a share of the flush that is due.
-func (g *Gate) CountMalformed() { g.countOutside(link.Malformed) }
-
-// CountUnauthorized is like CountMalformed.
-func (g *Gate) CountUnauthorized() { g.countOutside(link.Unauthorized) }
-
-func (g *Gate) countOutside(k link.Kind) {
+// CountOutside counts a request that became no webhook, such as link.Malformed. It has no fingerprint, and counts in
+// the first bucket; t is nil if it is not known whom it wanted. Strangers may send such requests, so that they cost
+// Redis no more than a share of the flush that is due.
+func (g *Gate) CountOutside(t *Tenant, k link.Kind) {
 	if g.started.Load() {
-		g.buckets[0].link.Counters.Add(k)
+		g.buckets[0].count(g.Known(t), k)
 	}
 }
 

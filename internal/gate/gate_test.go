@@ -53,10 +53,12 @@ const buckets = 16
 // options are short enough for a test and long enough for a busy machine.
 func options() gate.Options {
 	return gate.Options{
-		LockTTL: 2 * time.Second, ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour,
-		WaitTimeout:      10 * time.Second,
-		ExecutionTimeout: 30 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
-		MetricsFlush: 50 * time.Millisecond, MaxResultBytes: 1 << 20,
+		Rules: gate.Rules{
+			ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
+			ExecutionTimeout: 30 * time.Second, MaxResultBytes: 1 << 20,
+		},
+		LockTTL: 2 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
+		MetricsFlush: 50 * time.Millisecond,
 		JournalBytes: 1 << 20, JournalAge: time.Minute,
 	}
 }
@@ -184,7 +186,7 @@ func (r *replica) send(n int) gate.Answer { return r.sendBody(n, "body") }
 
 func (r *replica) sendBody(n int, body string) gate.Answer {
 	w := r.testbed.request(n, body)
-	if a, ok := r.Replay(w.Fingerprint, w.Digest); ok {
+	if a, ok := r.Replay(nil, w.Fingerprint, w.Digest); ok {
 		return a
 	}
 	return r.Do(w)

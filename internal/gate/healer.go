@@ -50,7 +50,8 @@ func (b *bucket) putBack(epoch link.Epoch) (done bool) {
 			(group == 0 || bytes+entries[group].size() <= link.MaxGroupBytes); group++ {
 			e := entries[group]
 			bytes += e.size()
-			ops = append(ops, scripts.Restore(b.link.Keys.Record(e.fingerprint), record.Append(nil, e.record)))
+			key := b.link.Keys.RecordOf(e.tenant.Name, e.fingerprint)
+			ops = append(ops, scripts.Restore(key, record.Append(nil, e.record)).In(e.tenant.class(b)))
 		}
 		replies, _, err := b.link.Batch(ops)
 		if err != nil {

@@ -112,7 +112,7 @@ func TestAnEntryThatWasOvertakenLeavesTheJournal(t *testing.T) {
 
 func TestAtASignOfLossWaitingFlightsLookAgain(t *testing.T) {
 	a := newAlone(t, nil)
-	f := newFlight(a.bucket, named(1), record.Digest{})
+	f := newFlight(a.bucket, a.bucket.asks(named(1), record.Digest{}))
 	a.flights.byFingerprint[named(1)] = f
 	f.listen()
 	a.keeper.healer.heal()
@@ -170,18 +170,18 @@ func TestTheFailOfALostExecutionIsRepeated(t *testing.T) {
 			a.engine.Passes()
 		}
 	})
-	a.gate.executing.Add(1)
+	a.nameless().use.executing.Add(1)
 	a.seeOff(e)
 	if r := a.stands(named(1)); r.State != record.Failed || r.Reason != reasonLeaseLost {
 		t.Errorf("%+v stands", r)
 	}
-	if a.executions.count() != 0 || a.gate.executing.Load() != 0 {
+	if a.executions.count() != 0 || a.nameless().use.executing.Load() != 0 {
 		t.Error("it counts as running still")
 	}
 }
 
 func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
-	g := New(Options{JournalBytes: 100 << 20, MaxResultBytes: 1 << 20, Log: newAlone(t, nil).log})
+	g := New(Options{JournalBytes: 100 << 20, Rules: Rules{MaxResultBytes: 1 << 20}, Log: newAlone(t, nil).log})
 	g.keys = clusterKeys(4)
 	if room := newBucket(g, g.keys.Buckets()[0]).journal.room; room != 25<<20 {
 		t.Errorf("of 100 MiB, one of four buckets has %d bytes", room)
@@ -198,7 +198,7 @@ func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
 
 func TestWhatAPersonForgotIsInTheJournalBeforeItIsTold(t *testing.T) {
 	a := newAlone(t, nil)
-	f := newFlight(a.bucket, named(1), record.Digest{})
+	f := newFlight(a.bucket, a.bucket.asks(named(1), record.Digest{}))
 	forgotten := record.Record{
 		State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.Now(), Reason: reasonForgotten,
 	}

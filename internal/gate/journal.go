@@ -23,6 +23,7 @@ type journal struct {
 
 // entry is an outcome, and the last epoch in which Redis is known to have had it.
 type entry struct {
+	tenant      *Tenant
 	fingerprint fingerprint.Fingerprint
 	record      record.Record
 	answered    time.Time
@@ -38,8 +39,8 @@ func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
 // add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if
 // the new one is of an earlier attempt, or of the same attempt before its end.
-func (j *journal) add(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch) {
-	e := &entry{fingerprint: f, record: *r, answered: time.Now(), epoch: epoch}
+func (j *journal) add(t *Tenant, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch) {
+	e := &entry{tenant: t, fingerprint: f, record: *r, answered: time.Now(), epoch: epoch}
 	if e.size() > j.room {
 		return
 	}

@@ -31,10 +31,10 @@ func (j *journal) tokens(epoch link.Epoch) (tokens string) {
 
 func TestTheJournalTellsWhatRedisMayHaveForgottenTheNewestFirst(t *testing.T) {
 	j := newJournal(1 << 20)
-	j.add(named(1), outcome("a", 1), 0)
-	j.add(named(2), outcome("b", 1), 0)
-	j.add(named(3), outcome("c", 1), 1)
-	j.add(named(1), outcome("d", 1), 0) // answered again: it is the newest
+	j.add(nil, named(1), outcome("a", 1), 0)
+	j.add(nil, named(2), outcome("b", 1), 0)
+	j.add(nil, named(3), outcome("c", 1), 1)
+	j.add(nil, named(1), outcome("d", 1), 0) // answered again: it is the newest
 	if got := j.tokens(1); got != "db" {
 		t.Errorf("behind the first signal: %s", got)
 	}
@@ -77,8 +77,8 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 		{"a first failure after the result has ended", done(3, 10, 100), failed(1, 101, ""), true},
 	} {
 		j := newJournal(1 << 20)
-		j.add(named(1), &c.known, 0)
-		j.add(named(1), &c.comes, 1)
+		j.add(nil, named(1), &c.known, 0)
+		j.add(nil, named(1), &c.comes, 1)
 		if got := j.last; len(j.byFingerprint) != 1 || j.first != got || (got.epoch == 1) != c.replaced {
 			t.Errorf("%s: replaced %v", c.name, got.epoch == 1)
 		}
@@ -88,8 +88,8 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 func TestTheJournalIsBoundedInBytes(t *testing.T) {
 	j := newJournal(10 * (entryOverhead + 100))
 	for n := range 100 {
-		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
-		j.add(named(n), outcome(fmt.Sprint(n%10), 100), 0)
+		j.add(nil, named(n), outcome(fmt.Sprint(n%10), 100), 0)
+		j.add(nil, named(n), outcome(fmt.Sprint(n%10), 100), 0)
 		if j.bytes > j.room || len(j.byFingerprint) != len(j.unconfirmed(1)) {
 			t.Fatalf("%d bytes of %d, %d entries of %d names", j.bytes, j.room, len(j.unconfirmed(1)), len(j.byFingerprint))
 		}
@@ -97,25 +97,25 @@ func TestTheJournalIsBoundedInBytes(t *testing.T) {
 	if got := j.tokens(1); got != "9876543210" {
 		t.Errorf("it keeps %s", got)
 	}
-	j.add(named(1), outcome("x", j.room), 0) // by itself too large
+	j.add(nil, named(1), outcome("x", j.room), 0) // by itself too large
 	if got := j.tokens(1); got != "9876543210" {
 		t.Errorf("it keeps %s", got)
 	}
-	j.add(named(1), outcome("x", j.room-entryOverhead), 0)
+	j.add(nil, named(1), outcome("x", j.room-entryOverhead), 0)
 	if got := j.tokens(1); got != "x" || j.bytes != j.room {
 		t.Errorf("it keeps %s in %d bytes", got, j.bytes)
 	}
-	newJournal(0).add(named(1), outcome("x", 0), 0)
+	newJournal(0).add(nil, named(1), outcome("x", 0), 0)
 }
 
 func TestTheJournalForgetsWhatIsOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJournal(1 << 20)
 		for n := range 4 {
-			j.add(named(n), outcome(fmt.Sprint(n), 1), 0)
+			j.add(nil, named(n), outcome(fmt.Sprint(n), 1), 0)
 			time.Sleep(time.Minute)
 		}
-		j.add(named(0), outcome("0", 1), 0)
+		j.add(nil, named(0), outcome("0", 1), 0)
 		j.expire(time.Now().Add(-2 * time.Minute))
 		if got := j.tokens(1); got != "032" || j.empty() {
 			t.Errorf("it keeps %s", got)

@@ -93,7 +93,8 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 	for group := range slices.Chunk(b.executions.due(age), link.MaxGroup) {
 		ops := make([]scripts.Op, len(group))
 		for i, e := range group {
-			ops[i] = scripts.Renew(e.flight.key, e.attempt, e.token, e.webhook.Digest, e.inDoubt, e.failures)
+			op := scripts.Renew(e.flight.key, e.attempt, e.token, e.webhook.Digest, e.inDoubt, e.failures)
+			ops[i] = op.In(e.webhook.Tenant.class(b))
 		}
 		replies, _, err := b.link.Batch(ops)
 		if err != nil {

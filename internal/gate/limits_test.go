@@ -21,7 +21,7 @@ func TestAWebhookWhoseExecutionsFailTooOftenIsLeftAlone(t *testing.T) {
 		}
 		h.expect(a.send(1), gate.Poisoned, "")
 		h.expect(b.send(1), gate.Poisoned, "")
-		h.expect(b.Find(h.request(1, "").Fingerprint), gate.Poisoned, "")
+		h.expect(b.Find(nil, h.request(1, "").Fingerprint), gate.Poisoned, "")
 		h.expectExecutions(3)
 		h.expectCounts(map[string]int64{"total_requests": 5, "executed": 3, "failed": 3, "unavailable": 2, "poisoned": 2})
 

@@ -172,7 +172,7 @@ func (d *driver) wake(r replica, m message) *bucket {
 			noted -= 2
 		}
 		known, _ := record.Parse([]byte(r.journal))
-		b.journal.add(d.name, &known, noted)
+		b.journal.add(b.nameless(), d.name, &known, noted)
 	}
 	d.answer = exchange{}
 	if m.reply != "" {
@@ -187,9 +187,9 @@ func (d *driver) wake(r replica, m message) *bucket {
 
 // flight gives a bucket the flight of its replica, with a caller and, if it has one, its execution.
 func (d *driver) flight(b *bucket, r replica) *flight {
-	f := newFlight(b, d.name, proofDigest)
+	f := newFlight(b, b.asks(d.name, proofDigest))
 	f.token, f.phase, f.looked = r.token.String(), r.phase, true
-	webhook := Request{Fingerprint: d.name, Digest: proofDigest, Source: proofLogic{r, f.token}}
+	webhook := Request{Tenant: b.nameless(), Fingerprint: d.name, Digest: proofDigest, Source: proofLogic{r, f.token}}
 	f.callers = []*caller{{webhook: webhook}}
 	b.flights.byFingerprint[d.name] = f
 	if !r.holdsLease() {
@@ -515,7 +515,7 @@ func (d *driver) abandons(r replica) replica {
 	return r
 }
 
-func (d *driver) abandon(b *bucket, r replica) { b.link.Abandon(d.key, r.token.String()) }
+func (d *driver) abandon(b *bucket, r replica) { b.link.Abandon(d.key, r.token.String(), nil) }
 
 func (d *driver) abandoned(r replica) move {
 	b := d.wake(r, r.flight)

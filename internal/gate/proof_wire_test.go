@@ -79,9 +79,12 @@ type exchange struct {
 func newWire(t testing.TB, of scope) *wire {
 	t.Helper()
 	w := &wire{gate: New(Options{
-		MaxAttempts: of.maxAttempts, StopInDoubt: of.stop, DoubtTTL: proofTTL,
-		LockTTL: proofLease, ResultTTL: proofTTL, RejectedTTL: proofTTL, Settle: proofSettle, MetricsFlush: time.Hour,
-		RedisTimeout: time.Minute, MaxResultBytes: 1 << 20, JournalBytes: 1 << 20, JournalAge: time.Hour,
+		Rules: Rules{
+			MaxAttempts: of.maxAttempts, StopInDoubt: of.stop, DoubtTTL: proofTTL, ResultTTL: proofTTL,
+			RejectedTTL: proofTTL, MaxResultBytes: 1 << 20,
+		},
+		LockTTL: proofLease, Settle: proofSettle, MetricsFlush: time.Hour,
+		RedisTimeout: time.Minute, JournalBytes: 1 << 20, JournalAge: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	})}
 	s := server.NewServerConn()

@@ -9,39 +9,39 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-func (b *bucket) replay(f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
-	r, hit, ok := b.lookup(f)
+func (b *bucket) replay(t *Tenant, f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
+	r, hit, ok := b.lookup(t, f)
 	if !ok {
 		return a, false
 	}
 	if hit {
-		b.link.Counters.Add(link.ReplayedLocal)
+		b.count(t, link.ReplayedLocal)
 	} else {
-		b.link.Counters.Add(link.Replayed)
+		b.count(t, link.Replayed)
 	}
-	return b.answer(f, Replayed, &r, !b.gate.sameBody(r.Digest, digest)), true
+	return b.answer(t, f, Replayed, &r, !t.sameBody(r.Digest, digest)), true
 }
 
-func (b *bucket) find(f fingerprint.Fingerprint) Answer {
-	if r, _, ok := b.lookup(f); ok {
-		return b.answer(f, Replayed, &r, false)
+func (b *bucket) find(t *Tenant, f fingerprint.Fingerprint) Answer {
+	if r, _, ok := b.lookup(t, f); ok {
+		return b.answer(t, f, Replayed, &r, false)
 	}
-	key := b.link.Keys.Record(f)
-	reply := b.link.Do(scripts.Look(key, scripts.Question{Asks: b.gate.options.Asks}))
+	key := b.link.Keys.RecordOf(t.Name, f)
+	reply := b.link.Do(scripts.Look(key, scripts.Question{Asks: t.Asks}).In(t.class(b)))
 	found, current := reply.Now()
 	if reply.Err != nil || !current {
 		return Answer{Outcome: Unavailable}
 	}
 	switch found.Verdict {
 	case scripts.Done, scripts.Poisoned, scripts.Doubtful:
-		return b.found(f, key, reply)
+		return b.found(t, f, key, reply)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
 	case scripts.Free:
 		if found.Before == "nothing" || found.Before == reasonForgotten {
 			return Answer{Outcome: Missing}
 		}
-		if found.Before == reasonUnasked && b.gate.options.StopInDoubt {
+		if found.Before == reasonUnasked && t.StopInDoubt {
 			return Answer{Outcome: Doubtful}
 		}
 		return Answer{Outcome: Failed}
@@ -52,12 +52,12 @@ func (b *bucket) find(f fingerprint.Fingerprint) Answer {
 }
 
 // found is the answer of a record that a look has found. A verdict is told only once it can be put back.
-func (b *bucket) found(f fingerprint.Fingerprint, key string, reply link.Reply) Answer {
+func (b *bucket) found(t *Tenant, f fingerprint.Fingerprint, key string, reply link.Reply) Answer {
 	whole := b.link.Whole(key, &reply)
 	fact, bad := recordIn(reply.Fact)
 	r, current := fact.After(func(r record.Record, e link.Epoch) {
 		if r.Verdict != record.NoVerdict {
-			b.journal.add(f, &r, e)
+			b.journal.add(t, f, &r, e)
 		}
 	})
 	switch {
@@ -68,28 +68,28 @@ func (b *bucket) found(f fingerprint.Fingerprint, key string, reply link.Reply) 
 	case r.Verdict != record.NoVerdict:
 		return Answer{Outcome: outcomeOf(r.Verdict), Attempt: r.Attempt}
 	}
-	opened, err := b.open(f, r)
+	opened, err := b.open(t, f, r)
 	if err != nil {
 		return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
 	}
-	return b.answer(f, Replayed, &opened, false)
+	return b.answer(t, f, Replayed, &opened, false)
 }
 
 // lookup finds a done record without asking the script: among those that were replayed here lately, else through the
 // client-side cache. hit: there was no round trip.
-func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
+func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
 	cache := &b.gate.replayCache
 	if !b.gate.tracking || !b.link.CacheTrusted() {
 		return r, false, false
 	}
-	if kept := cache.record(f, b.link.Epoch(), b.forgets.mark()); kept != nil {
+	if kept := cache.record(t.Name, f, b.link.Epoch(), b.forgets.mark()); kept != nil {
 		return *kept, true, b.link.Now().Before(kept.Ends)
 	}
 	if !cache.has(f) {
 		return r, false, false
 	}
 	changes := cache.changes(f)
-	fact, hit, err := b.link.Look(b.link.Keys.Record(f))
+	fact, hit, err := b.link.Look(b.link.Keys.RecordOf(t.Name, f))
 	if errors.Is(err, record.ErrForeign) {
 		cache.forget(f) // it may be large: the script looks at it without sending it
 	}
@@ -101,13 +101,13 @@ func (b *bucket) lookup(f fingerprint.Fingerprint) (r record.Record, hit, ok boo
 		if !r.HasResult() {
 			return
 		}
-		if opened, err = b.open(f, r); err == nil && !hit {
-			b.journal.add(f, &r, e)
+		if opened, err = b.open(t, f, r); err == nil && !hit {
+			b.journal.add(t, f, &r, e)
 		}
 	})
 	if !ok || err != nil || !b.link.CacheTrusted() || !r.HasResult() || !b.link.Now().Before(r.Ends) {
 		return record.Record{}, false, false
 	}
-	cache.keep(f, &opened, fact.Epoch(), changes)
+	cache.keep(t.Name, f, &opened, fact.Epoch(), changes)
 	return opened, hit, true
 }

@@ -30,6 +30,7 @@ type slot struct {
 
 // cachedRecord is one that stood in Redis in an epoch.
 type cachedRecord struct {
+	tenant      string
 	fingerprint fingerprint.Fingerprint
 	record      *record.Record // must not be changed
 	epoch       link.Epoch
@@ -66,10 +67,12 @@ func (s *replayCache) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareA
 
 // record returns what is kept, if its epoch is still current and nobody can have had it forgotten unheard; it must not
 // be changed.
-func (s *replayCache) record(f fingerprint.Fingerprint, epoch link.Epoch, mark uint64) *record.Record {
+func (s *replayCache) record(
+	tenant string, f fingerprint.Fingerprint, epoch link.Epoch, mark uint64,
+) *record.Record {
 	k := s.slot(f).kept.Load()
 	switch {
-	case k == nil || k.fingerprint != f || k.epoch != epoch:
+	case k == nil || k.fingerprint != f || k.tenant != tenant || k.epoch != epoch:
 		return nil
 	case k.untracked.mark != 0 && (k.untracked.mark != mark || time.Now().After(k.untracked.until)):
 		return nil
@@ -82,11 +85,13 @@ func (s *replayCache) changes(f fingerprint.Fingerprint) uint32 { return s.slot(
 
 // keepUntracked takes a record in that this replica has stored, or was told by the script, under a mark that was taken
 // before.
-func (s *replayCache) keepUntracked(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, mark uint64) {
+func (s *replayCache) keepUntracked(
+	t *Tenant, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, mark uint64,
+) {
 	if s.add(f); mark == 0 {
 		return
 	}
-	k := &cachedRecord{f, r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
+	k := &cachedRecord{t.Name, f, r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
 	if k.size() <= maxKeptOne {
 		s.replace(s.slot(f), k)
 		s.bound()
@@ -95,8 +100,10 @@ func (s *replayCache) keepUntracked(f fingerprint.Fingerprint, r *record.Record,
 
 // keep takes a record in that Redis tracks. If it has changed since changes was called, it is dropped again: whichever
 // of keep and drop comes second sees the other.
-func (s *replayCache) keep(f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32) {
-	k := &cachedRecord{f, r, epoch, untracked{}}
+func (s *replayCache) keep(
+	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
+) {
+	k := &cachedRecord{tenant, f, r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
 		return
 	}

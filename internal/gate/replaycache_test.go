@@ -25,12 +25,12 @@ func doneWith(bytes int) *record.Record {
 func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
 	var s replayCache
 	one := numbered(1)
-	s.keep(one, doneWith(1), 7, s.changes(one))
-	if s.record(one, 7, 0) == nil || s.record(one, 8, 0) != nil || s.record(numbered(1+1<<16), 7, 0) != nil {
+	s.keep("", one, doneWith(1), 7, s.changes(one))
+	if s.record("", one, 7, 0) == nil || s.record("", one, 8, 0) != nil || s.record("", numbered(1+1<<16), 7, 0) != nil {
 		t.Error("it is not found, or found after a signal, or under another name")
 	}
 	s.drop(one)
-	if s.record(one, 7, 0) != nil || s.bytes.Load() != 0 {
+	if s.record("", one, 7, 0) != nil || s.bytes.Load() != 0 {
 		t.Errorf("it is found after a change, %d bytes are kept", s.bytes.Load())
 	}
 }
@@ -40,20 +40,20 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 	one := numbered(1)
 	changes := s.changes(one)
 	s.drop(one) // between the look into the cache and keep
-	s.keep(one, doneWith(1), 7, changes)
-	if s.record(one, 7, 0) != nil || s.bytes.Load() != 0 {
+	s.keep("", one, doneWith(1), 7, changes)
+	if s.record("", one, 7, 0) != nil || s.bytes.Load() != 0 {
 		t.Error("a stale record is kept")
 	}
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	var s replayCache
-	s.keep(numbered(0), doneWith(maxKeptOne), 1, 0)
-	if s.record(numbered(0), 1, 0) != nil {
+	s.keep("", numbered(0), doneWith(maxKeptOne), 1, 0)
+	if s.record("", numbered(0), 1, 0) != nil {
 		t.Error("one that is too large is kept")
 	}
 	for n := range 3 * maxKept / (32 << 10) {
-		s.keep(numbered(n), doneWith(32<<10), 1, 0)
+		s.keep("", numbered(n), doneWith(32<<10), 1, 0)
 	}
 	if kept := s.bytes.Load(); kept > maxKept || kept < maxKept/2 {
 		t.Errorf("%d bytes are kept", kept)
@@ -75,10 +75,10 @@ func TestKeepingAndDroppingAtOnceLeavesNothingStale(t *testing.T) {
 	for range 2000 {
 		var both sync.WaitGroup
 		changes := s.changes(one)
-		both.Go(func() { s.keep(one, doneWith(1), 7, changes) })
+		both.Go(func() { s.keep("", one, doneWith(1), 7, changes) })
 		both.Go(func() { s.drop(one) })
 		both.Wait()
-		if s.record(one, 7, 0) != nil {
+		if s.record("", one, 7, 0) != nil {
 			t.Fatal("a stale record is kept")
 		}
 	}
@@ -88,13 +88,13 @@ func TestWhatIsKeptUntrackedAnswersForAShortTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s replayCache
 		one := numbered(1)
-		s.keepUntracked(one, doneWith(1), 7, 3)
+		s.keepUntracked(&Tenant{}, one, doneWith(1), 7, 3)
 		time.Sleep(untrackedFor)
-		if s.record(one, 7, 3) == nil {
+		if s.record("", one, 7, 3) == nil {
 			t.Error("it is not found")
 		}
 		time.Sleep(time.Nanosecond)
-		if s.record(one, 7, 3) != nil || !s.has(one) {
+		if s.record("", one, 7, 3) != nil || !s.has(one) {
 			t.Error("it is still found, or nobody looks for it in Redis then")
 		}
 	})
@@ -103,12 +103,12 @@ func TestWhatIsKeptUntrackedAnswersForAShortTime(t *testing.T) {
 func TestWhatIsKeptUntrackedIsNotFoundAfterAForget(t *testing.T) {
 	var s replayCache
 	one := numbered(1)
-	s.keepUntracked(one, doneWith(1), 7, 3)
-	if s.record(one, 7, 4) != nil || s.record(one, 7, 0) != nil || s.record(one, 8, 3) != nil {
+	s.keepUntracked(&Tenant{}, one, doneWith(1), 7, 3)
+	if s.record("", one, 7, 4) != nil || s.record("", one, 7, 0) != nil || s.record("", one, 8, 3) != nil {
 		t.Error("it is found after a forget, while one may be missed, or after a signal")
 	}
-	s.keepUntracked(numbered(2), doneWith(1), 7, 0)
-	if s.record(numbered(2), 7, 0) != nil || !s.has(numbered(2)) {
+	s.keepUntracked(&Tenant{}, numbered(2), doneWith(1), 7, 0)
+	if s.record("", numbered(2), 7, 0) != nil || !s.has(numbered(2)) {
 		t.Error("what was stored while a forget may be missed is kept, or not looked for")
 	}
 }

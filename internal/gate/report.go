@@ -69,7 +69,7 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	if p, ok := errors.AsType[*panicked](err); ok {
 		attributes = append(attributes, slog.String("stack", string(p.stack)))
 	}
-	b.log.LogAttrs(context.Background(), level, "execution", attributes...)
+	e.webhook.Tenant.log(b.log).LogAttrs(context.Background(), level, "execution", attributes...)
 }
 
 // howItEnded puts into a word how an execution ended, and how much that concerns a person.

@@ -10,25 +10,25 @@ import (
 )
 
 // place is where a fingerprint's record stands, whichever bucket it is in.
-func (b *bucket) place(f fingerprint.Fingerprint) seal.Place {
-	return seal.Place{Prefix: b.gate.keys.Prefix(), Fingerprint: f}
+func (b *bucket) place(t *Tenant, f fingerprint.Fingerprint) seal.Place {
+	return seal.Place{Prefix: b.gate.keys.Prefix(), Tenant: t.Name, Fingerprint: f}
 }
 
 // open returns a record with its result as the logic gave it. One that cannot be opened stays as it is, and its
 // webhook is not executed. The log has one line for each key that is missing, and for each record that does not open.
-func (b *bucket) open(f fingerprint.Fingerprint, r record.Record) (record.Record, error) {
-	opened, err := b.gate.options.Seal.Open(b.place(f), r)
+func (b *bucket) open(t *Tenant, f fingerprint.Fingerprint, r record.Record) (record.Record, error) {
+	opened, err := t.Seal.Open(b.place(t, f), r)
 	switch {
 	case err == nil:
 	case errors.Is(err, seal.ErrNoKey):
 		if b.gate.unopened.first(sha256.Sum256([]byte(r.KeyID))) {
-			b.log.Error("results are sealed under a key that this replica does not have, and their webhooks get 503: "+
+			t.log(b.log).Error("results are sealed under a key that this replica does not have, and their webhooks get 503: "+
 				"give all replicas that key in RESULT_KEY_FILE", "key_id", r.KeyID, "one_of_them", f)
 		}
 	default:
 		if b.gate.unopened.first(f) {
-			b.log.Error("a sealed result does not open, and its webhook gets 503: it was changed in Redis or moved there "+
-				"from another key, or RESULT_KEY_FILE has another key under this id", "fingerprint", f, "key_id", r.KeyID)
+			t.log(b.log).Error("a sealed result does not open, and its webhook gets 503: it was changed in Redis or moved "+
+				"there from another key, or RESULT_KEY_FILE has another key under this id", "fingerprint", f, "key_id", r.KeyID)
 		}
 	}
 	return opened, err
@@ -44,6 +44,6 @@ func unopenedAs(err error) Outcome {
 
 // sameBody reports whether the digest in a record is that of a webhook's body. A record of a replica without keys has a
 // plain one.
-func (g *Gate) sameBody(found, own record.Digest) bool {
-	return found == own || g.options.Seal.Digest(found) == own
+func (r *Rules) sameBody(found, own record.Digest) bool {
+	return found == own || r.Seal.Digest(found) == own
 }

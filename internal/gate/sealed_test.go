@@ -91,7 +91,7 @@ func TestResultsAreSealedInRedisAndReplayedByWhoHasTheKey(t *testing.T) {
 			if got.Result.Status != 201 || got.Result.ContentType != "text/plain" || len(got.Result.Headers) != 1 {
 				t.Errorf("%+v", got.Result)
 			}
-			h.expect(r.Find(h.request(1, "").Fingerprint), gate.Replayed, "seats: 2")
+			h.expect(r.Find(nil, h.request(1, "").Fingerprint), gate.Replayed, "seats: 2")
 		}
 		h.expectExecutions(1)
 		h.expectCounts(map[string]int64{"total_requests": 7, "executed": 1, "stored": 1, "replayed": 6})
@@ -108,7 +108,7 @@ func TestAReplicaWithoutTheKeyAnswers503AndNeverExecutes(t *testing.T) {
 		for range 3 {
 			for _, r := range []*replica{b, c} {
 				h.expect(r.send(1), gate.Unreadable, "")
-				h.expect(r.Find(h.request(1, "").Fingerprint), gate.Unreadable, "")
+				h.expect(r.Find(nil, h.request(1, "").Fingerprint), gate.Unreadable, "")
 			}
 		}
 		if got := h.value(1); got != value {
@@ -166,7 +166,7 @@ func TestASealedRecordThatWasChangedOrMovedIsForeign(t *testing.T) {
 				for range 2 {
 					for _, r := range []*replica{a, b} {
 						h.expect(r.send(1), gate.Foreign, "")
-						h.expect(r.Find(h.request(1, "").Fingerprint), gate.Foreign, "")
+						h.expect(r.Find(nil, h.request(1, "").Fingerprint), gate.Foreign, "")
 					}
 				}
 				if got := h.value(1); got != value {
@@ -297,7 +297,7 @@ func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 		}
 		for range 3 {
 			w := keyed(1, "body")
-			a, done := after.Replay(w.Fingerprint, w.Digest)
+			a, done := after.Replay(nil, w.Fingerprint, w.Digest)
 			if !done {
 				a = after.Do(w)
 			}

@@ -18,7 +18,7 @@ func (f *flight) store() phase {
 		return f.resume()
 	}
 	f.mark = b.forgets.mark()
-	reply := b.link.Do(e.ending(b))
+	reply := b.link.Do(e.ending().In(e.webhook.Tenant.class(b)))
 	pause := f.pauses.Next()
 	if reply.Err == nil {
 		answer, ok := reply.After(func(a scripts.Answer, epoch link.Epoch) { b.journalEnd(e, a, epoch) })
@@ -46,11 +46,11 @@ func (f *flight) store() phase {
 }
 
 // ending is the operation that ends an execution.
-func (e *execution) ending(b *bucket) scripts.Op {
+func (e *execution) ending() scripts.Op {
 	switch {
 	case e.end.State == record.Failed:
 		return e.fail(e.end.Reason)
-	case b.ttl(&e.end.Result) == 0:
+	case e.webhook.Tenant.ttl(&e.end.Result) == 0:
 		return e.fail(reasonRejected)
 	}
 	return scripts.Store(e.flight.key, *e.kept)
@@ -62,25 +62,25 @@ func (e *execution) fail(reason string) scripts.Op {
 
 // ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick;
 // 0: it is not kept at all.
-func (b *bucket) ttl(r *record.Result) time.Duration {
-	if r.Status >= 400 {
-		return b.gate.options.RejectedTTL
+func (r *Rules) ttl(of *record.Result) time.Duration {
+	if of.Status >= 400 {
+		return r.RejectedTTL
 	}
-	return b.gate.options.ResultTTL
+	return r.ResultTTL
 }
 
 // journalEnd enters how an execution ended into the journal.
 func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
-	now := b.link.Now()
-	e.end.Stored, e.end.Ends = now, now.Add(b.ttl(&e.end.Result))
+	now, t := b.link.Now(), e.webhook.Tenant
+	e.end.Stored, e.end.Ends = now, now.Add(t.ttl(&e.end.Result))
 	e.kept.Stored, e.kept.Ends = e.end.Stored, e.end.Ends
 	switch a.Verdict {
 	case scripts.Failed: // the script knows more of the record than its execution does
 		if r, err := record.Parse(a.Record); err == nil {
-			b.journal.add(e.flight.fingerprint, &r, epoch)
+			b.journal.add(t, e.flight.fingerprint, &r, epoch)
 		}
 	case scripts.Stored, scripts.Restored:
-		b.journal.add(e.flight.fingerprint, e.kept, epoch)
+		b.journal.add(t, e.flight.fingerprint, e.kept, epoch)
 	case scripts.Refused, scripts.Foreign:
 		b.journal.drop(e.flight.fingerprint, e.token)
 	}
@@ -90,7 +90,8 @@ func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
 func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	b, e := f.bucket, f.execution
 	b.executions.remove(e)
-	b.gate.executing.Add(-1)
+	t := e.webhook.Tenant
+	t.use.executing.Add(-1)
 	late := e.fate.Swap(fateEnded) == fateOvertaken
 	b.report(e, late, answer.Verdict)
 	if late {
@@ -99,8 +100,8 @@ func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	l := landing{attempt: e.attempt}
 	switch answer.Verdict {
 	case scripts.Stored, scripts.Restored:
-		b.gate.replayCache.keepUntracked(f.fingerprint, &e.end, epoch, f.mark)
-		b.countResult(&e.end.Result)
+		b.gate.replayCache.keepUntracked(t, f.fingerprint, &e.end, epoch, f.mark)
+		b.countResult(t, &e.end.Result)
 		l.outcome, l.record = Executed, &e.end
 	case scripts.Failed:
 		l = e.failure(b)
@@ -117,26 +118,26 @@ func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 // failure is what the callers of an execution get that ended without a result, or with one that is not kept.
 func (e *execution) failure(b *bucket) landing {
 	if e.end.State == record.Done { // a refusal for good that is told and not kept
-		b.countResult(&e.end.Result)
+		b.countResult(e.webhook.Tenant, &e.end.Result)
 		return landing{outcome: Executed, attempt: e.attempt, record: &e.end}
 	}
 	l := landing{outcome: Failed, attempt: e.attempt, after: record.WaitOf(e.err)}
 	switch {
 	case errors.Is(e.err, record.ErrRefused):
 		l.outcome = Refused
-	case errors.Is(e.err, record.ErrUnasked) && b.gate.options.StopInDoubt:
+	case errors.Is(e.err, record.ErrUnasked) && e.webhook.Tenant.StopInDoubt:
 		l.outcome = Doubtful
 	}
 	return l
 }
 
 // countResult counts what is worth knowing of a result.
-func (b *bucket) countResult(r *record.Result) {
+func (b *bucket) countResult(t *Tenant, r *record.Result) {
 	if r.Reconciled {
-		b.link.Counters.Add(link.Reconciled)
+		b.count(t, link.Reconciled)
 	}
 	if r.Status >= 400 {
-		b.link.Counters.Add(link.Rejected)
+		b.count(t, link.Rejected)
 	}
 }
 
@@ -166,7 +167,7 @@ func (b *bucket) seeOff(e *execution) {
 	again := link.Pauses()
 	verdict := scripts.Error
 	for verdict == scripts.Error {
-		reply := b.link.Do(e.fail(reasonLeaseLost))
+		reply := b.link.Do(e.fail(reasonLeaseLost).In(e.webhook.Tenant.class(b)))
 		if answer, ok := reply.Now(); ok && reply.Err == nil && answer.Verdict != scripts.Settling {
 			verdict = answer.Verdict
 		}
@@ -175,7 +176,7 @@ func (b *bucket) seeOff(e *execution) {
 		}
 	}
 	b.executions.remove(e)
-	b.gate.executing.Add(-1)
+	e.webhook.Tenant.use.executing.Add(-1)
 	b.report(e, true, verdict)
 }
 

@@ -123,14 +123,14 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		h.expect(blind.send(1), gate.Failed, "")
 		h.expect(blind.send(1), gate.Doubtful, "")
 		h.expect(asks.send(1), gate.Doubtful, "") // a verdict stands, whatever the caller could do
-		h.expect(blind.Find(h.request(1, "").Fingerprint), gate.Doubtful, "")
+		h.expect(blind.Find(nil, h.request(1, "").Fingerprint), gate.Doubtful, "")
 		h.expectExecutions(1)
 
 		h.expect(asks.send(2), gate.Failed, "")
 		fails(fmt.Errorf("no answer: %w: %w", record.ErrUnasked, record.ErrOutcomeUnknown))
 		for range 3 {
 			h.expect(asks.send(2), gate.Doubtful, "")
-			h.expect(asks.Find(h.request(2, "").Fingerprint), gate.Doubtful, "")
+			h.expect(asks.Find(nil, h.request(2, "").Fingerprint), gate.Doubtful, "")
 			if r := h.recordOf(2); r.Reason != "unasked" || r.Verdict != record.NoVerdict || !h.inDoubt.Load() {
 				t.Errorf("%+v, told of a doubt: %v", r, h.inDoubt.Load())
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 // aimless is a flight that lands at once, because nobody waits for it.
-func aimless(b *bucket) *flight { return newFlight(b, named(1), record.Digest{}) }
+func aimless(b *bucket) *flight { return newFlight(b, b.asks(named(1), record.Digest{})) }
 
 func TestADriverIsKeptForTheNextFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

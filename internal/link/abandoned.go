@@ -15,7 +15,10 @@ type abandoned struct {
 	claims []abandonedClaim
 }
 
-type abandonedClaim struct{ key, token string }
+type abandonedClaim struct {
+	key, token string
+	class      *scripts.Class
+}
 
 // maxAbandoned bounds the memory for them, to some 20 MB. A claim beyond it is bounded by its lease alone.
 const maxAbandoned = 1 << 16
@@ -37,8 +40,8 @@ func (a *abandoned) take(n int) (taken []abandonedClaim) {
 }
 
 // Abandon has a token failed as soon as Redis answers, whose claim had no answer.
-func (l *Link) Abandon(key, token string) {
-	l.abandoned.add(abandonedClaim{key, token})
+func (l *Link) Abandon(key, token string, class *scripts.Class) {
+	l.abandoned.add(abandonedClaim{key, token, class})
 }
 
 // Abandoned is how many claims are still to be failed.
@@ -57,7 +60,7 @@ func (l *Link) FailAbandoned() {
 		}
 		ops := make([]scripts.Op, len(claims))
 		for i, c := range claims {
-			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", record.Digest{}, false, 0)
+			ops[i] = scripts.Fail(c.key, 0, c.token, "unanswered", record.Digest{}, false, 0).In(c.class)
 		}
 		reply, err := l.send(&scripts.Call{Ops: ops}, l.due())
 		if err != nil {

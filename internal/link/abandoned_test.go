@@ -14,7 +14,7 @@ import (
 func TestAtMost65536ClaimsThatWereGivenUpAreKept(t *testing.T) {
 	l := New(Options{Settings: Settings{LockTTL: time.Minute}})
 	for range 65_536 + 10 {
-		l.Abandon("k", "t")
+		l.Abandon("k", "t", nil)
 	}
 	if n := l.Abandoned(); n != 65_536 {
 		t.Errorf("%d are kept", n)
@@ -24,7 +24,7 @@ func TestAtMost65536ClaimsThatWereGivenUpAreKept(t *testing.T) {
 func TestAClaimWhoseFailingHadNoAnswerIsFailedAgain(t *testing.T) {
 	l := dial(t, nil)
 	l.Do(claimOf("k", "t"))
-	l.Abandon("k", "t")
+	l.Abandon("k", "t", nil)
 	l.engine.Says("EVALSHA", redistest.HangUp)
 	l.FailAbandoned()
 	if n := l.Abandoned(); n != 1 {
@@ -44,7 +44,7 @@ func TestClaimsAreFailedInGroups(t *testing.T) {
 	const claims = 300
 	l := dial(t, nil)
 	for n := range claims {
-		l.Abandon(fmt.Sprint("k", n), "t")
+		l.Abandon(fmt.Sprint("k", n), "t", nil)
 	}
 	l.hears(func(command string) {
 		if keys, _ := strconv.Atoi(strings.Fields(command)[2]); keys-2 > MaxGroup {

@@ -22,7 +22,7 @@ func (l *Link) Get(key string) (f Fact[record.Record], hit bool, err error) {
 	defer cancel()
 	// A static TTL spares the PTTL that would go with it; a record's end stands in the record.
 	get := l.Client.B().Get().Key(key).Cache().ToStaticTTL()
-	reply := l.Client.DoCache(ctx, get, l.ResultTTL)
+	reply := l.Client.DoCache(ctx, get, l.Class.TTL)
 	value, err := reply.AsBytes()
 	if err == nil {
 		f.value, err = record.Parse(value)

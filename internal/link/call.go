@@ -37,7 +37,7 @@ func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Repl
 	}
 
 	call.Metrics, call.Flushed, call.Settle, call.Lease = l.metrics, l.flushed, l.Settle, l.LockTTL
-	call.Classes, call.Acks, call.Timeout, call.Flush = l.classes, l.ReplicasAck, l.RedisTimeout, flush
+	call.Class, call.Acks, call.Timeout, call.Flush = l.Class, l.ReplicasAck, l.RedisTimeout, flush
 	reply, err = call.Run(ctx, l.Client)
 	if err != nil {
 		l.missed(err)

@@ -14,6 +14,7 @@ import (
 type Claim struct {
 	Key, Token string
 	Question   scripts.Question
+	Class      *scripts.Class
 	LookOnly   bool // nothing may be executed now: what is done or in progress is answered as ever
 
 	// SameBody reports whether the digest in a record is that of the question's body, which another replica may have
@@ -40,7 +41,7 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 		if c.LookOnly {
 			op = scripts.Look(c.Key, c.Question)
 		}
-		reply := l.Do(op)
+		reply := l.Do(op.In(c.Class))
 		lost := reply.Err != nil && !errors.Is(reply.Err, ErrNotSent)
 		won.Sent = won.Sent || !c.LookOnly && (lost || reply.Err == nil)
 		if c.Question.First && (lost || reply.value.Verdict == scripts.Done) {

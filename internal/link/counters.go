@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ const (
 	Unopened                     // the script counted a replay, and the result could not be opened
 	Unavailable                  // neither an execution nor a duplicate
 	Refused                      // of those: since nothing is executed at the moment
+	Limited                      // of those: since its tenant has begun as many executions as it may
 	Overloaded                   // of those: since too much is under way
 	Poisoned                     // of those: since its executions failed too often
 	Doubtful                     // of those: since an attempt is in doubt
@@ -36,6 +38,9 @@ const (
 	Reconciled                   // remark: an execution that only asked what an earlier one had brought
 	Malformed                    // no webhook: its payload, or its HTTP, made no sense
 	Unauthorized                 // no webhook: it showed no key
+	Forbidden                    // no webhook: it came from an address that is not let in
+	Unsigned                     // no webhook: its signature is missing or wrong
+	Unknown                      // no webhook: it is for a tenant that is none
 	kinds
 )
 
@@ -50,6 +55,7 @@ var fields = [kinds][]string{
 	Unopened:         {"total_requests", "unavailable", "-duplicates", "-replayed"},
 	Unavailable:      {"total_requests", "unavailable"},
 	Refused:          {"total_requests", "unavailable", "refused"},
+	Limited:          {"total_requests", "unavailable", "limited"},
 	Overloaded:       {"total_requests", "unavailable", "overloaded"},
 	Poisoned:         {"total_requests", "unavailable", "poisoned"},
 	Doubtful:         {"total_requests", "unavailable", "doubtful"},
@@ -59,13 +65,18 @@ var fields = [kinds][]string{
 	Reconciled:       {"reconciled"},
 	Malformed:        {"malformed"},
 	Unauthorized:     {"unauthorized"},
+	Forbidden:        {"forbidden"},
+	Unsigned:         {"unsigned"},
+	Unknown:          {"unknown_tenants"},
 }
 
 // Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush
 // is on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or
 // lost, also if a reply is.
 type Counters struct {
-	tally [kinds]atomic.Int64
+	Tally // of all requests
+
+	tenants tallies
 
 	mu      sync.Mutex
 	last    scripts.Flush // the newest flush, taken or not
@@ -74,8 +85,75 @@ type Counters struct {
 	begun   time.Time     // when it was made
 }
 
+// Tally is how many of each kind there were since the last flush.
+type Tally struct{ of [kinds]atomic.Int64 }
+
 // Add counts one of a kind.
-func (c *Counters) Add(k Kind) { c.tally[k].Add(1) }
+func (t *Tally) Add(k Kind) { t.of[k].Add(1) }
+
+func (t *Tally) empty() bool {
+	for k := range t.of {
+		if t.of[k].Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// tallies are those of tenants, whose requests are counted among all and by themselves.
+type tallies struct {
+	mu     sync.Mutex
+	byName map[string]*namedTally
+	order  []*namedTally
+	next   int // in the order: the first of the next flush, so that each comes to its turn
+}
+
+type namedTally struct {
+	Tally
+	before string // each field's name
+}
+
+// Of returns the tally of a tenant, whose fields have the tenant's name and a slash before them.
+func (c *Counters) Of(tenant string) *Tally {
+	t := &c.tenants
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.byName[tenant]
+	if known == nil {
+		known = &namedTally{before: tenant + "/"}
+		if t.byName == nil {
+			t.byName = map[string]*namedTally{}
+		}
+		t.byName[tenant], t.order = known, append(t.order, known)
+	}
+	return &known.Tally
+}
+
+// drain adds what tenants have counted, up to the bound of a flush. What has no room comes with the next one.
+func (t *tallies) drain(grown []scripts.Increment) []scripts.Increment {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for range t.order {
+		n := t.order[t.next%len(t.order)]
+		if len(grown) > scripts.MaxIncrements-mostFields {
+			break
+		}
+		t.next++
+		if !n.empty() {
+			grown = append(grown, n.drain(n.before)...)
+		}
+	}
+	return grown
+}
+
+func (t *tallies) empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.ContainsFunc(t.order, func(n *namedTally) bool { return !n.empty() })
+}
+
+// mostFields is more than a tally has fields.
+const mostFields = 2 * int(kinds)
 
 // take returns the flush that should ride on a call, if any:
 //   - one that was not taken before, as it was;
@@ -91,7 +169,7 @@ func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
 		if !probe && time.Since(c.begun) < every {
 			return scripts.Flush{}
 		}
-		grown := c.drain()
+		grown := c.tenants.drain(c.drain(""))
 		if len(grown) == 0 && !probe {
 			return scripts.Flush{}
 		}
@@ -113,19 +191,19 @@ func (c *Counters) done(f scripts.Flush, taken bool) {
 	c.pending = !taken
 }
 
-// drain empties the tally into one increment a field.
-func (c *Counters) drain() []scripts.Increment {
+// drain empties the tally into one increment a field, whose name begins so.
+func (t *Tally) drain(before string) []scripts.Increment {
 	var grown []scripts.Increment
-	for k := range c.tally {
-		n := c.tally[k].Swap(0)
+	for k := range t.of {
+		n := t.of[k].Swap(0)
 		if n == 0 {
 			continue
 		}
 		for _, field := range fields[k] {
 			if counted, less := strings.CutPrefix(field, "-"); less {
-				grown = grow(grown, counted, -n)
+				grown = grow(grown, before+counted, -n)
 			} else {
-				grown = grow(grown, field, n)
+				grown = grow(grown, before+field, n)
 			}
 		}
 	}
@@ -145,15 +223,7 @@ func grow(grown []scripts.Increment, field string, n int64) []scripts.Increment 
 func (c *Counters) empty() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pending {
-		return false
-	}
-	for k := range c.tally {
-		if c.tally[k].Load() != 0 {
-			return false
-		}
-	}
-	return true
+	return !c.pending && c.Tally.empty() && c.tenants.empty()
 }
 
 // FlushAll sends the counters that are left at the end, for as long as Redis might need to come back to it.

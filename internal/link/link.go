@@ -21,16 +21,11 @@ import (
 // Settings are what a call of the script, and the waiting for it, depend on.
 type Settings struct {
 	LockTTL       time.Duration // the lease that a claim or a renewal gets
-	ResultTTL     time.Duration // how long a record lives from its last write
-	RejectedTTL   time.Duration // how long a result with a status of 4xx lives
-	DoubtTTL      time.Duration // how long verdicts live and, with StopInDoubt, every record in progress or in doubt
 	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
 	RedisTimeout  time.Duration // one round trip
 	RedisPatience time.Duration // how long a claim is repeated while Redis does not answer
 	MetricsFlush  time.Duration // counters reach Redis within it
-	MaxAttempts   int           // how often a webhook's executions may fail before it is executed no more; 0: no limit
 	ReplicasAck   int           // replicas of Redis that must have a claim and a store
-	StopInDoubt   bool          // an attempt whose predecessor may have had its effect is not begun
 	Ungrouped     bool          // each operation is a call of its own, to show what grouping brings
 }
 
@@ -40,8 +35,9 @@ type Options struct {
 
 	Client  rueidis.Client
 	Keys    redis.Bucket
-	Process string // names this process in its counter flushes
-	Slots   Slots  // shared by all links of a process
+	Class   *scripts.Class // of operations that name none
+	Process string         // names this process in its counter flushes
+	Slots   Slots          // shared by all links of a process
 	Log     *slog.Logger
 }
 
@@ -50,7 +46,6 @@ type Link struct {
 	// Fixed at construction.
 	Options
 	metrics, flushed string // keys
-	classes          []scripts.Class
 
 	Counters Counters
 
@@ -65,10 +60,7 @@ type Link struct {
 
 // New returns a link that has not called yet.
 func New(o Options) *Link {
-	l := &Link{Options: o, metrics: o.Keys.Metrics(), flushed: o.Keys.Flush(o.Process), classes: []scripts.Class{{
-		TTL: o.ResultTTL, RejectedTTL: o.RejectedTTL, DoubtTTL: o.DoubtTTL, MaxAttempts: o.MaxAttempts,
-		StopInDoubt: o.StopInDoubt,
-	}}}
+	l := &Link{Options: o, metrics: o.Keys.Metrics(), flushed: o.Keys.Flush(o.Process)}
 	l.epochs.losses = make(chan struct{}, 1)
 	l.group.eager = eager
 	if o.Ungrouped {

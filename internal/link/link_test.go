@@ -33,9 +33,10 @@ func dial(t testing.TB, change func(*Options)) *line {
 	l := &line{TB: t, engine: redistest.NewEngine(t, addr), direct: redistest.Client(t, addr)}
 	o := Options{
 		Settings: Settings{
-			LockTTL: time.Minute, ResultTTL: time.Hour, DoubtTTL: time.Hour, RedisTimeout: 10 * time.Second,
-			RedisPatience: 10 * time.Second, MetricsFlush: time.Hour,
+			LockTTL: time.Minute, RedisTimeout: 10 * time.Second, RedisPatience: 10 * time.Second,
+			MetricsFlush: time.Hour,
 		},
+		Class:  &scripts.Class{TTL: time.Hour, DoubtTTL: time.Hour},
 		Client: client(t, l.engine.Addr()), Keys: "cognigy", Process: "test", Slots: NewSlots(),
 		Log: slog.New(slog.DiscardHandler),
 	}

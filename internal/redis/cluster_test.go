@@ -12,7 +12,7 @@ func TestTheLayoutOfKeysInACluster(t *testing.T) {
 	keys := redis.NewClusterKeys("cognigy", 64)
 	for got, want := range map[string]string{
 		keys.Record(seven):          "cognigy:{20}:fp:" + sevenHex, // 0x94 % 64
-		keys.Records():              "cognigy:{*}:fp:*",
+		keys.Records():              "cognigy:*fp:*",
 		keys.Of(seven).Metrics():    "cognigy:{20}:metrics",
 		keys.Of(seven).Flush("ABC"): "cognigy:{20}:flush:ABC",
 		keys.Metrics():              "cognigy:{0}:metrics",
@@ -22,12 +22,12 @@ func TestTheLayoutOfKeysInACluster(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if f, ok := keys.Fingerprint(keys.Record(seven)); !ok || f != seven {
-		t.Errorf("%s is read as %v, %v", keys.Record(seven), f, ok)
+	if tenant, f, ok := keys.Parse(keys.Record(seven)); !ok || tenant != "" || f != seven {
+		t.Errorf("%s is read as %q, %v, %v", keys.Record(seven), tenant, f, ok)
 	}
 	for _, other := range []string{"cognigy:{21}:fp:" + sevenHex, "cognigy:fp:" + sevenHex,
 		redis.NewClusterKeys("cognigy", 32).Metrics()} {
-		if f, ok := keys.Fingerprint(other); ok {
+		if _, f, ok := keys.Parse(other); ok {
 			t.Errorf("%q is taken for the record of %v", other, f)
 		}
 	}

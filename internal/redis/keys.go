@@ -11,7 +11,6 @@ import (
 // Redis Cluster the fingerprints are spread over buckets, whose names are hash tags. Elsewhere there is one bucket.
 type Keys struct {
 	prefix  string
-	cluster bool
 	buckets []Bucket
 }
 
@@ -25,7 +24,7 @@ func NewKeys(prefix string) Keys { return Keys{prefix: prefix, buckets: []Bucket
 // NewClusterKeys returns the keys of a deployment in Redis Cluster, with 1 to 256 buckets. All replicas must use the
 // same number.
 func NewClusterKeys(prefix string, buckets int) Keys {
-	k := Keys{prefix: prefix, cluster: true}
+	k := Keys{prefix: prefix}
 	for i := range buckets {
 		k.buckets = append(k.buckets, Bucket(fmt.Sprintf("%s:{%d}", prefix, i)))
 	}
@@ -44,26 +43,45 @@ func (k Keys) Index(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.bu
 // Of returns the bucket of a fingerprint.
 func (k Keys) Of(f fingerprint.Fingerprint) Bucket { return k.buckets[k.Index(f)] }
 
-// Record returns the key of a fingerprint's record.
-func (k Keys) Record(f fingerprint.Fingerprint) string { return k.Of(f).Record(f) }
+// Record is the key of the record of a fingerprint that belongs to no tenant.
+func (k Keys) Record(f fingerprint.Fingerprint) string { return k.RecordOf("", f) }
 
-// Fingerprint returns the fingerprint whose record has this key; ok is false if key is not the key of a record.
-func (k Keys) Fingerprint(key string) (f fingerprint.Fingerprint, ok bool) {
-	digits := key[strings.LastIndexByte(key, ':')+1:]
+// RecordOf is the key of the record of a tenant's fingerprint.
+func (k Keys) RecordOf(tenant string, f fingerprint.Fingerprint) string {
+	return k.Of(f).RecordOf(tenant, f)
+}
+
+// Parse reads a record's key back; ok is false where key is not one of ours.
+func (k Keys) Parse(key string) (tenant string, f fingerprint.Fingerprint, ok bool) {
+	before, digits, found := cutLast(key, ofRecord)
 	f, err := fingerprint.Parse(digits)
-	return f, err == nil && k.Record(f) == key
-}
-
-// Records returns the glob pattern of all keys of records, for SCAN.
-func (k Keys) Records() string {
-	if k.cluster {
-		return k.prefix + ":{*}:fp:*"
+	if !found || err != nil {
+		return "", f, false
 	}
-	return k.prefix + ":fp:*"
+	if _, name, named := cutLast(before, ofTenant); named {
+		tenant = name
+	}
+	return tenant, f, k.RecordOf(tenant, f) == key
 }
 
-// Metrics returns the key of the first bucket's metrics hash, which also holds the gauges. Outside of Redis Cluster
-// there is no other one.
+func cutLast(text, separator string) (before, after string, found bool) {
+	if at := strings.LastIndex(text, separator); at >= 0 {
+		return text[:at], text[at+len(separator):], true
+	}
+	return text, "", false
+}
+
+// What stands in a key before a fingerprint, and before the name of a tenant.
+const (
+	ofRecord = ":fp:"
+	ofTenant = ":t:"
+)
+
+// Records is a glob pattern for SCAN that all record keys match, with and without a tenant. Other keys may match too:
+// Parse tells.
+func (k Keys) Records() string { return k.prefix + ":*fp:*" }
+
+// Metrics is the first bucket's metrics hash, which has the gauges too. Outside of Redis Cluster there is no other.
 func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 
 // Sweeper returns the key of the lease under which one replica sweeps.
@@ -75,18 +93,25 @@ func (k Keys) Unused() string { return k.prefix + ":nothing" }
 // Probe returns the key that a starting gateway writes to see whether Redis reports changes. It has a TTL.
 func (k Keys) Probe() string { return k.prefix + ":probe" }
 
-// Record returns the key of the record of a fingerprint in this bucket.
-func (b Bucket) Record(f fingerprint.Fingerprint) string {
-	var onStack [128]byte
-	return string(b.AppendRecord(onStack[:0], f))
+// RecordOf is the key of the record of a tenant's fingerprint in this bucket.
+func (b Bucket) RecordOf(tenant string, f fingerprint.Fingerprint) string {
+	var onStack [192]byte
+	return string(b.AppendRecord(onStack[:0], tenant, f))
 }
 
-// AppendRecord appends the key of the record of a fingerprint in this bucket.
-func (b Bucket) AppendRecord(dst []byte, f fingerprint.Fingerprint) []byte {
-	return f.AppendHex(append(append(dst, b...), ":fp:"...))
+// AppendRecord appends the key of the record of a tenant's fingerprint in this bucket.
+func (b Bucket) AppendRecord(dst []byte, tenant string, f fingerprint.Fingerprint) []byte {
+	dst = append(dst, b...)
+	if tenant != "" {
+		dst = append(append(dst, ofTenant...), tenant...)
+	}
+	return f.AppendHex(append(dst, ofRecord...))
 }
 
-// Metrics returns the key of this bucket's counters, a hash.
+// Tokens is where the executions stand that a tenant may still begin in this bucket.
+func (b Bucket) Tokens(tenant string) string { return string(b) + ofTenant + tenant + ":tokens" }
+
+// Metrics is the hash of counters.
 func (b Bucket) Metrics() string { return string(b) + ":metrics" }
 
 // Forgets returns the key that a person's forget changes, so that replicas which track it learn of one.

@@ -18,7 +18,7 @@ func TestTheLayoutOfKeys(t *testing.T) {
 		keys := redis.NewKeys(prefix)
 		for got, want := range map[string]string{
 			keys.Record(seven):                prefix + ":fp:" + sevenHex,
-			keys.Records():                    prefix + ":fp:*",
+			keys.Records():                    prefix + ":*fp:*",
 			keys.Metrics():                    prefix + ":metrics",
 			keys.Buckets()[0].Flush("ABC123"): prefix + ":flush:ABC123",
 			keys.Sweeper():                    prefix + ":sweeper",
@@ -28,29 +28,36 @@ func TestTheLayoutOfKeys(t *testing.T) {
 				t.Errorf("%s, want %s", got, want)
 			}
 		}
-		if f, ok := keys.Fingerprint(keys.Record(seven)); !ok || f != seven {
-			t.Errorf("%s is read as %v, %v", keys.Record(seven), f, ok)
+		if tenant, f, ok := keys.Parse(keys.Record(seven)); !ok || tenant != "" || f != seven {
+			t.Errorf("%s is read as %q, %v, %v", keys.Record(seven), tenant, f, ok)
 		}
 		for _, other := range []string{
 			"", prefix, prefix + ":fp:", prefix + ":fp:" + sevenHex[1:], prefix + ":fp:" + sevenHex + "0",
 			"x" + keys.Record(seven),
 			"other:fp:" + sevenHex, sevenHex, keys.Metrics(), keys.Sweeper(), keys.Buckets()[0].Flush(sevenHex),
 		} {
-			if f, ok := keys.Fingerprint(other); ok {
+			if _, f, ok := keys.Parse(other); ok {
 				t.Errorf("%q is taken for the record of %v", other, f)
 			}
 		}
 	}
 }
 
-func TestOnlyRecordsMatchThePatternOfRecords(t *testing.T) {
+func TestRecordsMatchThePatternOfRecordsAndOnlyOursAreReadAsSuch(t *testing.T) {
 	keys := redis.NewKeys("cognigy")
 	for key, want := range map[string]bool{
 		keys.Record(seven): true, keys.Metrics(): false, keys.Sweeper(): false, keys.Buckets()[0].Flush("fp"): false,
-		redis.NewKeys("cognigy:eu").Record(seven): false,
+		redis.NewKeys("cognigy:eu").Record(seven): false, keys.RecordOf("acme", seven): true,
+		redis.NewKeys("cognigy:eu").RecordOf("acme", seven): false, keys.Buckets()[0].Tokens("acme"): false,
+		redis.NewClusterKeys("cognigy", 64).RecordOf("acme", seven): false,
 	} {
-		if got, err := path.Match(keys.Records(), key); err != nil || got != want {
-			t.Errorf("%s: %v, %v", key, got, err)
+		matches, err := path.Match(keys.Records(), key)
+		if err != nil || want && !matches {
+			t.Errorf("%s: %v, %v", key, matches, err)
+		}
+		tenant, f, ours := keys.Parse(key)
+		if ours != want || ours && (f != seven || keys.RecordOf(tenant, f) != key) {
+			t.Errorf("%s is read as %q, %v, %v", key, tenant, f, ours)
 		}
 	}
 }

@@ -47,8 +47,11 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 		if err != nil && !redis.WrongType(err) {
 			return fmt.Errorf("head of %s: %w", key, err)
 		}
+		if _, _, ours := w.Keys.Parse(key); !ours {
+			continue // another deployment's, or another program's
+		}
 		r, unreadable := record.Parse([]byte(head))
-		if _, named := w.Keys.Fingerprint(key); !named || unreadable != nil {
+		if unreadable != nil {
 			w.report.Foreign++
 			w.report.ForeignKey = key
 			continue

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,7 +20,10 @@ import (
 // http.NoBody, even if it is empty.
 func (u *Upstream) post(w logic.Webhook) *http.Request {
 	r := u.request(http.MethodPost, u.target, w)
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", cmp.Or(w.ContentType, "application/json"))
+	if w.ContentEncoding != "" {
+		r.Header.Set("Content-Encoding", w.ContentEncoding)
+	}
 	r.Header.Set("Idempotency-Attempt", strconv.FormatInt(w.Attempt, 10))
 	r.Body = io.NopCloser(bytes.NewReader(w.Body))
 	r.ContentLength = int64(len(w.Body))

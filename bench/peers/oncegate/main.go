@@ -32,10 +32,12 @@ func run(without string) error {
 	quiet := slog.New(slog.DiscardHandler)
 	e := c.Execution
 	g := gate.New(gate.Options{
-		LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
-		WaitTimeout: e.WaitTimeout, ExecutionTimeout: e.Timeout, Settle: e.Settle,
-		MaxResultBytes: int(e.MaxResultBytes), JournalBytes: int(e.JournalBytes), JournalAge: e.JournalAge,
-		MaxExecutions: e.MaxExecutions, MaxWaiters: e.MaxWaiters,
+		Rules: gate.Rules{
+			ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL, WaitTimeout: e.WaitTimeout,
+			ExecutionTimeout: e.Timeout, MaxResultBytes: int(e.MaxResultBytes), MaxExecutions: e.MaxExecutions,
+			MaxWaiters: e.MaxWaiters,
+		},
+		LockTTL: e.LockTTL, Settle: e.Settle, JournalBytes: int(e.JournalBytes), JournalAge: e.JournalAge,
 		RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience, MetricsFlush: c.Upkeep.MetricsFlush,
 		Ungrouped: without == "grouping", Log: quiet,
 	})
