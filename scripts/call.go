@@ -42,6 +42,7 @@ type Call struct {
 	written    int // bytes of text that are arguments
 	keys, args []string
 	in         []*Class // what Classes are copies of
+	opened     int      // operations before Ops, that tell how many tokens a class has
 	answers    []Answer
 	told       string // the history of the last reply, as the script writes it
 	history    History
@@ -167,6 +168,7 @@ func (c *Call) write() {
 		}
 		c.argument()
 	}
+	c.open()
 	for i := range c.Ops {
 		op := &c.Ops[i]
 		c.keys = append(c.keys, op.key)
@@ -178,6 +180,23 @@ func (c *Call) write() {
 		case restore:
 			c.args = append(c.args, op.bytes)
 		}
+	}
+}
+
+// open makes the operations that count the tokens of each class that claims with them.
+func (c *Call) open() {
+	c.opened = 0
+	for i := range c.Classes {
+		class := &c.Classes[i]
+		claims := func(o Op) bool { return o.letter == claim && o.Class == i }
+		if class.Tokens == "" || !slices.ContainsFunc(c.Ops, claims) {
+			continue
+		}
+		c.opened++
+		c.keys = append(c.keys, class.Tokens)
+		c.text = append(appendDigits(append(c.text, tokens), i), ' ')
+		c.text = append(strconv.AppendInt(c.text, class.Every.Microseconds(), 10), ' ')
+		c.number(int64(class.Burst))
 	}
 }
 

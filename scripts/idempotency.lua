@@ -38,6 +38,9 @@
 --   forget   x<class> <force> <attempt>
 --              force = 1: also while it runs
 --              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
+--   tokens   t<class> <µs> <most>   before all claims of a class whose tenant may not begin as many executions as it likes
+--              µs: until there is one token more
+--              most: how many gather. The key has them. A claim of the class that begins an execution takes one
 --   announce a<class>   writes the time at a key of its own, so that who tracks that key learns of a forget
 --
 -- Reply: { history ('' if none could be noted) and the ms it was met, ms now, ms left of settling, 1 if the flush was
@@ -56,9 +59,10 @@
 --   { 'free', before }           to a look: a claim would win; before, also 'nothing' or 'expired'
 --   { 'progress', ms left, digest }   another one's lease holds
 --   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
+--   { 'limited', ms left }       there is no token of the class: until there is one
 --   { 'cancelled' }              this token was failed before
 --   { 'settling', ms left }      decide nothing yet
---   { 'forgotten' }, { 'resolved' }, { 'announced' }
+--   { 'forgotten' }, { 'resolved' }, { 'announced' }, { 'counted' } (tokens)
 --   { 'failed', record }         what stands now
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
 --   { 'refused', record }        another attempt stands, or the caller's own has a verdict; to a forget or a resolve:
@@ -377,6 +381,33 @@ local function define(now_text, noted, server, counts)
     return (look(key, first, ask))
   end
 
+  -- The tokens of a class, as "<how many> <ms when that was>". Without a value there are as many as may be. Time that
+  -- goes back counts as none. Two classes may share a key, while a tenant's settings change.
+  local buckets, opened = {}, {}
+  local function tokens(key, every, most)
+    if opened[key] then
+      buckets[class] = opened[key]
+      return { 'counted' }
+    end
+    every, most = tonumber(every) / 1000, tonumber(most)
+    local value = try('GET', key)
+    local have, at = match(type(value) == 'string' and value or '', '^(%d+%.?%d*) (%d+)$')
+    local gained = math.max(now - (tonumber(at) or now), 0) / every
+    have = math.min(most, math.max(tonumber(have) or most, 0) + gained)
+    opened[key] = { every = every, most = most, have = have }
+    buckets[class] = opened[key]
+    return { 'counted' }
+  end
+
+  -- spend notes what was taken. What has filled up again needs no value.
+  local function spend()
+    for key, b in pairs(opened) do
+      if b.taken then
+        try('SET', key, format('%.6f ', b.have) .. now_text, 'PX', int(math.ceil((b.most - b.have) * b.every)))
+      end
+    end
+  end
+
   local function claimed(attempt, r, before)
     return { 'claimed', attempt, tonumber(r.doubt), r.failures, before }
   end
@@ -401,8 +432,13 @@ local function define(now_text, noted, server, counts)
       started = now_text, digest = digest, doubt = doubt, failures = r.failures + (crashed and 1 or 0),
       past = past_of(r, before, crashed and int(r.deadline) or r.ended or now_text),
     }
+    local bucket = buckets[class]
+    if bucket and bucket.have < 1 then
+      return { 'limited', math.ceil((1 - bucket.have) * bucket.every) }
+    end
     local refused = write_lease(key, attempt, token, begun)
     if refused then return refused end
+    if bucket then bucket.have, bucket.taken = bucket.have - 1, true end
     count('executed')
     if crashed then count('takeovers') end
     return claimed(attempt, begun, before)
@@ -580,6 +616,7 @@ local function define(now_text, noted, server, counts)
     p = { restore, '^$', 1 },
     f = { fail, '^ (%d+) (%S+) (%S+) (%S+) (%d) (%d+)$', 0 },
     x = { forget, '^ (%d) (%d+)$', 0 },
+    t = { tokens, '^ (%d+) (%d+)$', 0 },
     a = { announce, '^$', 0 },
   }
 
@@ -607,7 +644,7 @@ local function define(now_text, noted, server, counts)
     return history, math.max(settled - now, 0)
   end
 
-  return operate, history_now
+  return operate, history_now, spend
 end
 
 -- ------------------------------------------------------------------------------------------------------- call ----
@@ -631,11 +668,11 @@ if ARGV[4] ~= '0' then
   arg = arg + 1
 end
 
-local operate, history_now, counts
+local operate, history_now, spend, counts, throttled
 local history, left = noted, 0
 if not decides then -- it settles, or another history is met
   counts = {}
-  operate, history_now = define(now_text, noted, server, counts)
+  operate, history_now, spend = define(now_text, noted, server, counts)
   history, left = history_now()
   decides = history ~= '' and left == 0
 end
@@ -646,14 +683,19 @@ local answers, others, begun, stored = {}, false, 0, 0
 for i = 3, #KEYS do
   local head, answer = ARGV[arg] or '', nil
   local letter, c1, c2, c3 = byte(head, 1, 4)
-  if decides and c3 and (letter == 99 or letter == 115) then -- c, s
+  if letter == 116 then -- t
+    throttled = throttled or {}
+    throttled[sub(head, 2, 4)] = true
+  elseif decides and c3 and (letter == 99 or letter == 115) then -- c, s
     local at = 2 * (100 * c1 + 10 * c2 + c3 - 111 * 48) + 6
     if at ~= class then
       class, ttl, settings = at, ARGV[at], at < behind_classes and ARGV[at + 1] or ''
       stop, prefixed = byte(settings, 1, 2)
     end
     local name
-    if stop and letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
+    if letter == 99 and throttled and throttled[sub(head, 2, 4)] then
+      name = nil -- it takes a token
+    elseif stop and letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
       local reply = try('SET', KEYS[i], 'P1 1' .. sub(head, 8) .. first_lease,
         'PX', stop == 48 and ttl or string.match(settings, ' (%d+)'), 'NX')
       if reply and reply.ok then
@@ -679,7 +721,7 @@ for i = 3, #KEYS do
   if not answer then
     if not operate then
       counts = counts or {}
-      operate, history_now = define(now_text, noted, server, counts)
+      operate, history_now, spend = define(now_text, noted, server, counts)
     end
     answer, arg = operate(KEYS[i], arg)
     others = true
@@ -694,6 +736,7 @@ if counts then
     if type(try('HINCRBY', METRICS, field, n)) == 'table' then flags = flags % 2 end
   end
 end
+if throttled then spend() end
 if history_now then history, left = history_now() end
 if others then return { history, now_text, left, flags, unpack(answers) } end
 return { history, now_text, left, flags }

@@ -38,6 +38,7 @@ const (
 	fail     = 'f'
 	forget   = 'x'
 	announce = 'a'
+	tokens   = 't'
 )
 
 // Question is what a claim wants to know, and under which conditions it claims.

@@ -85,8 +85,8 @@ const (
 
 // read makes a reply of what the script returned.
 func (c *Call) read(values []rueidis.RedisMessage) (Reply, error) {
-	if n := len(values) - head; n < 0 || n > 0 && n != len(c.Ops) {
-		return Reply{}, fmt.Errorf("script: %d values in its reply to %d operations", len(values), len(c.Ops))
+	if n := len(values) - head; n < 0 || n > 0 && n != c.opened+len(c.Ops) {
+		return Reply{}, fmt.Errorf("script: %d values in its reply to %d operations", len(values), c.opened+len(c.Ops))
 	}
 	r := reader{values: values}
 	reply := Reply{
@@ -96,6 +96,9 @@ func (c *Call) read(values []rueidis.RedisMessage) (Reply, error) {
 	}
 	flags := r.integer()
 	reply.Flushed, reply.Counted = flags&flushed != 0, flags&counted != 0
+	if len(values) > head {
+		r.values = r.values[c.opened:]
+	}
 	c.answers = c.answers[:0]
 	for i := range c.Ops {
 		a := c.Ops[i].common()

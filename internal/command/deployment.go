@@ -19,6 +19,7 @@ import (
 type Deployment struct {
 	Client rueidis.Client
 	Keys   redis.Keys
+	Tenant string // whose webhooks it is about; "": those of no tenant
 
 	MaxAttempts int
 	StopInDoubt bool // IN_DOUBT=stop
@@ -30,6 +31,17 @@ type Deployment struct {
 
 	ReplicasAck  int
 	RedisTimeout time.Duration
+}
+
+// key is that of a record.
+func (d Deployment) key(f fingerprint.Fingerprint) string { return d.Keys.RecordOf(d.Tenant, f) }
+
+// countersOf is what stands before the names of a tenant's counters.
+func countersOf(tenant string) string {
+	if tenant == "" {
+		return ""
+	}
+	return tenant + "/"
 }
 
 // known returns ErrNoDeployment if no gateway has ever counted anything under this prefix. Otherwise a wrong KEY_PREFIX
@@ -61,7 +73,7 @@ func (d Deployment) do(
 		Settle: d.Settle, Lease: d.LockTTL,
 		Classes: []scripts.Class{{
 			TTL: d.ResultTTL, RejectedTTL: d.RejectedTTL, DoubtTTL: d.DoubtTTL, MaxAttempts: d.MaxAttempts,
-			StopInDoubt: d.StopInDoubt,
+			StopInDoubt: d.StopInDoubt, Counters: countersOf(d.Tenant),
 		}},
 		Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: append([]scripts.Op{op}, behind...),
 	}

@@ -32,7 +32,7 @@ const (
 // harm.
 func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Writer) error {
 	f := w.fingerprint()
-	answer, err := d.do(ctx, f, out, scripts.Forget(d.Keys.Record(f), force), d.announce(f))
+	answer, err := d.do(ctx, f, out, scripts.Forget(d.key(f), force), d.announce(f))
 	if err != nil {
 		return fmt.Errorf("forgetting %v: %w", w, err)
 	}
@@ -100,7 +100,7 @@ func (d Deployment) ForgetDoubtful(
 	forgotten := 0
 	for _, m := range found {
 		w := Webhook{Fingerprint: &m.name}
-		answer, err := d.do(ctx, m.name, out, scripts.ForgetVerdict(d.Keys.Record(m.name), m.Attempt), d.announce(m.name))
+		answer, err := d.do(ctx, m.name, out, scripts.ForgetVerdict(d.key(m.name), m.Attempt), d.announce(m.name))
 		switch {
 		case err != nil:
 			return fmt.Errorf("after %d of %d were forgotten: %v: %w", forgotten, len(found), w, err)

@@ -163,7 +163,7 @@ func TestARedisThatIsAwayIsAnErrorOfEachCommand(t *testing.T) {
 	for name, err := range map[string]error{
 		"poisoned": e.deployment().Poisoned(ctx, new(strings.Builder)),
 		"resolve":  e.deployment().Resolve(ctx, webhook, found(time.Now())["done"].record.Result, new(strings.Builder)),
-		"stats":    command.Stats(ctx, e.client, keys, new(strings.Builder), false),
+		"stats":    command.Stats(ctx, e.client, keys, "", new(strings.Builder), false),
 		"inspect":  e.deployment().Inspect(ctx, webhook, new(strings.Builder)),
 		"forget":   forgetting,
 	} {

@@ -28,7 +28,7 @@ func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error
 		line("webhook", "%s", w.identity())
 	}
 	line("fingerprint", "%v", w.fingerprint())
-	if key := d.Keys.Record(w.fingerprint()); key != w.fingerprint().String() {
+	if key := d.key(w.fingerprint()); key != w.fingerprint().String() {
 		line("key", "%s", key)
 	}
 	switch {

@@ -32,7 +32,7 @@ const longestHead = 4096
 
 // look reads the content of a webhook's key. If the key does not exist, the error is ErrNotFound.
 func (d Deployment) look(ctx context.Context, w Webhook) (f finding, err error) {
-	key := d.Keys.Record(w.fingerprint())
+	key := d.key(w.fingerprint())
 	defer func() {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			err = fmt.Errorf("record at %s: %w", key, err)

@@ -65,10 +65,10 @@ func (d Deployment) Resolve(ctx context.Context, w Webhook, result record.Result
 			r.Result.Status)
 	}
 	f := w.fingerprint()
-	resolved := d.Seal.Seal(seal.Place{Prefix: d.Keys.Prefix(), Fingerprint: f}, record.Record{
+	resolved := d.Seal.Seal(seal.Place{Prefix: d.Keys.Prefix(), Tenant: d.Tenant, Fingerprint: f}, record.Record{
 		State: record.Done, Attempt: r.Attempt, Token: record.Person, Digest: r.Digest, Result: result,
 	})
-	answer, err := d.do(ctx, f, out, scripts.Resolve(d.Keys.Record(f), resolved))
+	answer, err := d.do(ctx, f, out, scripts.Resolve(d.key(f), resolved))
 	if err != nil {
 		return fmt.Errorf("resolving %v: %w", w, err)
 	}

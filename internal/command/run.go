@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,8 @@ type action struct {
 // call is a parsed command line with everything that a command needs.
 type call struct {
 	*config.CommandLine
-	gateway Deployment // set if the action needs Redis
+	of      config.Tenant // whose webhooks the command is about
+	gateway Deployment    // set if the action needs Redis
 	log     *slog.Logger
 	in      io.Reader
 	out     io.Writer
@@ -41,10 +43,10 @@ var actions = map[string]action{
 	}},
 	"size": {do: func(_ context.Context, c call) error { return PrintSize(load(c), c.out) }},
 	"stats": {redis: true, do: func(ctx context.Context, c call) error {
-		return Stats(ctx, c.gateway.Client, c.gateway.Keys, c.out, c.Stats.JSON)
+		return Stats(ctx, c.gateway.Client, c.gateway.Keys, c.gateway.Tenant, c.out, c.Stats.JSON)
 	}},
 	"inspect": {redis: true, do: func(ctx context.Context, c call) error {
-		w, err := webhook(c.Inspect.Identity)
+		w, err := c.webhook(c.Inspect.Identity)
 		if err != nil {
 			return err
 		}
@@ -56,21 +58,21 @@ var actions = map[string]action{
 		if c.Forget.Doubtful {
 			return c.gateway.ForgetDoubtful(ctx, c.Forget.Before.Before, c.Forget.Yes, c.in, c.out)
 		}
-		w, err := webhook(c.Forget.Identity)
+		w, err := c.webhook(c.Forget.Identity)
 		if err != nil {
 			return err
 		}
 		return c.gateway.Forget(ctx, w, c.Forget.Force, c.out)
 	}},
 	"resolve": {redis: true, do: func(ctx context.Context, c call) error {
-		w, err := webhook(config.Identity{Fingerprint: c.Resolve.Fingerprint})
+		w, err := c.webhook(config.Identity{Fingerprint: c.Resolve.Fingerprint})
 		if err != nil {
 			return err
 		}
-		if c.gateway.Seal, err = seal.Load(c.Execution.ResultKeyFile, c.log); err != nil {
+		if c.gateway.Seal, err = seal.Load(c.of.Execution.ResultKeyFile, c.log); err != nil {
 			return err
 		}
-		data, err := Data(c.Resolve.Data, c.in, int(c.Execution.MaxResultBytes))
+		data, err := Data(c.Resolve.Data, c.in, int(c.of.Execution.MaxResultBytes))
 		if err != nil {
 			return err
 		}
@@ -91,15 +93,19 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 			return fmt.Errorf("%s needs the gateway's Redis: set REDIS_URL (an embedded store can't be reached from outside)",
 				line.Command)
 		}
+		var err error
+		if c.of, err = tenant(line); err != nil {
+			return err
+		}
 		store, err := redis.Open(ctx, line.Redis, nil, log)
 		if err != nil {
 			return err
 		}
 		defer store.Close()
-		e := line.Execution
+		e := c.of.Execution
 		c.gateway = Deployment{
-			Client: store.Client, Keys: store.Keys,
-			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: line.Upstream.StatusURL != "",
+			Client: store.Client, Keys: store.Keys, Tenant: c.of.Name,
+			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: c.of.Upstream.StatusURL != "",
 			Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
 			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout,
 		}
@@ -107,13 +113,37 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 	return a.do(ctx, c)
 }
 
-// webhook returns the webhook that a person named.
-func webhook(i config.Identity) (Webhook, error) {
-	if i.Fingerprint == "" {
-		return Webhook{Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
+// webhook is the one that a person named.
+func (c call) webhook(i config.Identity) (Webhook, error) {
+	if i.Fingerprint != "" {
+		f, err := fingerprint.Parse(i.Fingerprint)
+		return Webhook{Fingerprint: &f}, err
 	}
-	f, err := fingerprint.Parse(i.Fingerprint)
-	return Webhook{Fingerprint: &f}, err
+	if of := c.of.HTTP.Identity; of != "cognigy" {
+		return Webhook{}, fmt.Errorf("the identity is %s, and not DIALOG NODE SEQUENCE: give --fingerprint", of)
+	}
+	return Webhook{Tenant: c.of.Name, Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
+}
+
+// tenant is the one that a person named.
+func tenant(line *config.CommandLine) (config.Tenant, error) {
+	name, one := line.Inspect.Tenant, true
+	switch line.Command {
+	case "stats":
+		name, one = line.Stats.Tenant, false
+	case "poisoned":
+		name = line.Poisoned.Tenant
+	case "doubtful":
+		name = line.Doubtful.Tenant
+	case "forget":
+		name = line.Forget.Tenant
+	case "resolve":
+		name = line.Resolve.Tenant
+	}
+	if name == "" && one && len(line.Tenants) > 0 {
+		return config.Tenant{}, errors.New("whose webhooks? want --tenant, since the file of settings names tenants")
+	}
+	return line.Of(name)
 }
 
 func load(c call) Load {

@@ -46,11 +46,15 @@ var groups = []group{
 		{1, "unavailable", "neither executed nor a duplicate: 503, to ask again, or 500, for a person to decide"},
 		{2, "refused", "503: the backend refused connections or asked for a pause, or its circuit breaker was open"},
 		{2, "overloaded", "503: MAX_EXECUTIONS ran, or MAX_WAITERS waited"},
+		{2, "limited", "429: as many executions were begun as executions_per_second allows"},
 		{2, "poisoned", "500: executions failed or crashed MAX_ATTEMPTS times"},
 		{2, "doubtful", "500: an attempt may have had its effect, and IN_DOUBT is stop"},
 	}},
 	{"Turned away", says("requests that became no webhook"), []row{
 		{0, "malformed", "400: the payload, or the HTTP around it, makes no sense"},
+		{0, "forbidden", "403: their tenant does not let in who calls from there"},
+		{0, "unknown_tenants", "404: for a tenant that is none"},
+		{0, "unsigned", "401: their signature was missing or wrong"},
 		{0, "unauthorized", "401: no key of INBOUND_API_KEYS was shown"},
 	}},
 	{"Executions", says("of the business logic"), []row{
@@ -142,7 +146,9 @@ var inMilliseconds = []string{"met_at", "settled_at", "settle"}
 // Stats prints the metrics hash as a table, or as one JSON object with numbers as numbers and all times in seconds. It
 // shows a counter that was never increased as 0, and also shows fields that this version does not know. If the hash
 // does not exist, the error is ErrNoDeployment.
-func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.Writer, asJSON bool) error {
+func Stats(
+	ctx context.Context, client rueidis.Client, keys redis.Keys, tenant string, out io.Writer, asJSON bool,
+) error {
 	metrics, err := redis.Metrics(ctx, client, keys)
 	if err != nil {
 		return err
@@ -150,10 +156,26 @@ func Stats(ctx context.Context, client rueidis.Client, keys redis.Keys, out io.W
 	if len(metrics) == 0 {
 		return noDeployment(keys)
 	}
+	metrics = of(tenant, metrics)
 	if asJSON {
 		return object(out, metrics)
 	}
 	return table(out, metrics)
+}
+
+// of returns a tenant's counters, and what concerns Redis; without a tenant, those of all.
+func of(tenant string, metrics map[string]string) map[string]string {
+	found := map[string]string{}
+	for field, value := range metrics {
+		owner, name, named := strings.Cut(field, "/")
+		switch {
+		case !named && (tenant == "" || slices.Contains(besides, field)):
+			found[field] = value
+		case named && owner == tenant:
+			found[name] = value
+		}
+	}
+	return found
 }
 
 func table(out io.Writer, metrics map[string]string) error {

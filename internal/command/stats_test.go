@@ -26,7 +26,7 @@ var busy = map[string]string{
 func (e *engine) stats(asJSON bool) string {
 	e.Helper()
 	var out strings.Builder
-	if err := command.Stats(e.Context(), e.client, keys, &out, asJSON); err != nil {
+	if err := command.Stats(e.Context(), e.client, keys, "", &out, asJSON); err != nil {
 		e.Fatal(err)
 	}
 	return out.String()
@@ -61,7 +61,7 @@ func TestStatsOfNoDeploymentAreAnErrorThatNamesThePrefix(t *testing.T) {
 		e.count(busy)
 		for _, asJSON := range []bool{false, true} {
 			var out strings.Builder
-			err := command.Stats(e.Context(), e.client, redis.NewKeys("other"), &out, asJSON)
+			err := command.Stats(e.Context(), e.client, redis.NewKeys("other"), "", &out, asJSON)
 			if !errors.Is(err, command.ErrNoDeployment) || !strings.Contains(err.Error(), `KEY_PREFIX "other"`) ||
 				out.Len() > 0 {
 				t.Errorf("error %v, it prints %q", err, out.String())
@@ -146,13 +146,13 @@ func TestStatsSayWhatCouldNotBeReadOrWritten(t *testing.T) {
 	onEach(t, func(e *engine) {
 		e.count(busy)
 		for _, asJSON := range []bool{false, true} {
-			if err := command.Stats(e.Context(), e.client, keys, full{}, asJSON); !errors.Is(err, errFull) {
+			if err := command.Stats(e.Context(), e.client, keys, "", full{}, asJSON); !errors.Is(err, errFull) {
 				t.Errorf("a full disk: %v", err)
 			}
 		}
 		e.do("DEL", keys.Metrics())
 		e.do("SET", keys.Metrics(), "rubbish")
-		err := command.Stats(e.Context(), e.client, keys, new(strings.Builder), false)
+		err := command.Stats(e.Context(), e.client, keys, "", new(strings.Builder), false)
 		if err == nil || !strings.Contains(err.Error(), keys.Metrics()) || !strings.Contains(err.Error(), "WRONGTYPE") {
 			t.Errorf("error %v", err)
 		}

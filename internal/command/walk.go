@@ -78,8 +78,8 @@ func (d Deployment) walkOver(
 				return err
 			}
 			r, err := record.Parse(head)
-			_, name, ours := d.Keys.Parse(entry.Elements[i])
-			if m := (met{name, r, now}); err == nil && ours && wanted(m) {
+			tenant, name, ours := d.Keys.Parse(entry.Elements[i])
+			if m := (met{name, r, now}); err == nil && ours && tenant == d.Tenant && wanted(m) {
 				found[name] = m
 			}
 		}

@@ -19,6 +19,8 @@ var ErrNotFound = errors.New("no record")
 
 // Webhook is a webhook as a person named it: by its identity, or by its fingerprint.
 type Webhook struct {
+	Tenant string // of the identity; "": it belongs to none
+
 	Dialog, Node string
 	Sequence     int64
 
@@ -29,7 +31,11 @@ func (w Webhook) fingerprint() fingerprint.Fingerprint {
 	if w.Fingerprint != nil {
 		return *w.Fingerprint
 	}
-	return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
+	if w.Tenant == "" {
+		return fingerprint.Of([]byte(w.Dialog), []byte(w.Node), w.Sequence)
+	}
+	return fingerprint.OfTenant(w.Tenant, "cognigy", []byte(w.Dialog), []byte(w.Node),
+		strconv.AppendInt(nil, w.Sequence, 10))
 }
 
 // identity returns the identity as text that is safe for a terminal.

@@ -42,11 +42,13 @@ type Health struct {
 
 // Stats prints the counters.
 type Stats struct {
+	OfTenant
 	JSON bool `help:"Print JSON instead of a table."`
 }
 
 // Inspect shows one record.
 type Inspect struct {
+	OfTenant
 	Identity
 }
 
@@ -55,6 +57,7 @@ func (i Inspect) Validate() error { return i.whole() }
 
 // Forget lets a webhook execute again, or all doubtful ones that ended before a time.
 type Forget struct {
+	OfTenant
 	Identity
 	Force    bool   `help:"Also while it runs: that run's result is dropped."`
 	Doubtful bool   `help:"In place of one webhook: those that are doubtful (oncegate doubtful)."`
@@ -79,6 +82,7 @@ func (f Forget) Validate() error {
 
 // Resolve gives a webhook a result.
 type Resolve struct {
+	OfTenant
 	Fingerprint string `arg:"" help:"Fingerprint of the webhook, as answers carry it."`
 	Status      int    `required:"" help:"HTTP status of the result: 2xx, or 4xx for a final refusal."`
 	Data        string `required:"" placeholder:"FILE" help:"File with the result, or - for standard input; at most MAX_RESULT_BYTES."`
@@ -86,10 +90,15 @@ type Resolve struct {
 }
 
 // Poisoned lists the poisoned webhooks.
-type Poisoned struct{}
+type Poisoned struct{ OfTenant }
 
 // Doubtful lists the doubtful webhooks.
-type Doubtful struct{}
+type Doubtful struct{ OfTenant }
+
+// OfTenant says whose webhooks a command is about.
+type OfTenant struct {
+	Tenant string `placeholder:"NAME" help:"The tenant whose webhooks it is about."`
+}
 
 // Check reads a file of settings.
 type Check struct {

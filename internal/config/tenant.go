@@ -72,6 +72,19 @@ func (t *Tenant) Explain(err error) error {
 	return fmt.Errorf("tenant %s: %w", t.Name, err)
 }
 
+// Of returns the tenant of a name, with its settings; "" is whoever has no name.
+func (c *Config) Of(name string) (Tenant, error) {
+	if name == "" {
+		return Tenant{HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream}, nil
+	}
+	for _, t := range c.Tenants {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return Tenant{}, fmt.Errorf("there is no tenant %.40q in the file of settings: give the gateway's own CONFIG", name)
+}
+
 // All returns the tenants, in the order of their names. Without any it is one that has no name, to whom all settings
 // belong.
 func (c *Config) All() []Tenant {
@@ -213,7 +226,6 @@ func (d Door) problems() (p problems) {
 	p.unless(d.Open || len(keys) > 0 || signed, "it has neither api_keys nor a signature: everybody could send its "+
 		"webhooks; if that is meant, say open: true")
 	p.unless(!d.Open || len(keys) == 0 && !signed, "OPEN is true, and it has api_keys or a signature: keep one")
-	p.unless(d.ExecutionsPerSecond == 0 && d.Burst == 0, "EXECUTIONS_PER_SECOND is not in force in this version yet")
 	p.unless(0 <= d.ExecutionsPerSecond && d.ExecutionsPerSecond <= maxRate,
 		"EXECUTIONS_PER_SECOND is %d: must be 0 (no limit) to %d", d.ExecutionsPerSecond, maxRate)
 	p.unless(0 <= d.Burst && d.Burst <= maxRate, "BURST is %d: must be 0 (as many as in a second) to %d", d.Burst, maxRate)

@@ -210,7 +210,7 @@ func (h *testbed) expect(a gate.Answer, outcome gate.Outcome, body string) {
 
 func name(o gate.Outcome) string {
 	return [...]string{"executed", "replayed", "waited", "processing", "failed", "unavailable", "foreign", "unreadable",
-		"refused", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
+		"refused", "limited", "overloaded", "poisoned", "doubtful", "mismatched", "missing"}[o]
 }
 
 func (h *testbed) expectExecutions(n int64) {

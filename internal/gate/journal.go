@@ -16,9 +16,10 @@ type journal struct {
 	room int // bytes
 
 	mu            sync.Mutex
-	last, first   *entry // answered; the list is linked from one to the next that was answered later
+	all           chain
 	byFingerprint map[fingerprint.Fingerprint]*entry
 	bytes         int
+	shares        shares
 }
 
 // entry is an outcome, and the last epoch in which Redis is known to have had it.
@@ -29,7 +30,8 @@ type entry struct {
 	answered    time.Time
 	epoch       link.Epoch
 
-	earlier, later *entry
+	share *share
+	links [2]struct{ earlier, later *entry } // in the chain of all, and in that of its share
 }
 
 // entryOverhead is about what an entry takes beside its result.
@@ -53,16 +55,19 @@ func (j *journal) add(t *Tenant, f fingerprint.Fingerprint, r *record.Record, ep
 		j.remove(known)
 	}
 	j.byFingerprint[f] = e
-	if e.earlier = j.last; e.earlier == nil {
-		j.first = e
-	} else {
-		e.earlier.later = e
+	e.share = j.shares.of(t)
+	j.all.push(e)
+	e.share.entries.push(e)
+	j.grow(e.share, e.size())
+	for j.bytes > j.room { // the tenant that has most loses its oldest: a noisy one takes no room from the others
+		j.remove(j.shares.largest().entries.first)
 	}
-	j.last = e
-	j.bytes += e.size()
-	for j.bytes > j.room {
-		j.remove(j.first)
-	}
+}
+
+// grow notes that a share has so many bytes more. The lock is held.
+func (j *journal) grow(s *share, bytes int) {
+	j.bytes += bytes
+	j.shares.grow(s, bytes)
 }
 
 // older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict
@@ -106,27 +111,18 @@ func (j *journal) drop(f fingerprint.Fingerprint, token string) {
 
 // remove takes an entry out. The lock is held.
 func (j *journal) remove(e *entry) {
-	if e.earlier == nil {
-		j.first = e.later
-	} else {
-		e.earlier.later = e.later
-	}
-	if e.later == nil {
-		j.last = e.earlier
-	} else {
-		e.later.earlier = e.earlier
-	}
-	e.earlier, e.later = nil, nil
+	j.all.cut(e)
+	e.share.entries.cut(e)
 	delete(j.byFingerprint, e.fingerprint)
-	j.bytes -= e.size()
+	j.grow(e.share, -e.size())
 }
 
 // expire forgets what was answered before a moment.
 func (j *journal) expire(before time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.first != nil && j.first.answered.Before(before) {
-		j.remove(j.first)
+	for j.all.first != nil && j.all.first.answered.Before(before) {
+		j.remove(j.all.first)
 	}
 }
 
@@ -134,7 +130,7 @@ func (j *journal) expire(before time.Time) {
 func (j *journal) unconfirmed(epoch link.Epoch) (entries []*entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for e := j.last; e != nil; e = e.earlier {
+	for e := j.all.last; e != nil; e = e.links[j.all.in].earlier {
 		if e.epoch < epoch {
 			entries = append(entries, e)
 		}
@@ -153,7 +149,7 @@ func (j *journal) confirm(e *entry, epoch link.Epoch) {
 func (j *journal) confirmAll(epoch link.Epoch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for e := j.first; e != nil; e = e.later {
+	for e := j.all.first; e != nil; e = e.links[j.all.in].later {
 		e.epoch = max(e.epoch, epoch)
 	}
 }
@@ -161,5 +157,5 @@ func (j *journal) confirmAll(epoch link.Epoch) {
 func (j *journal) empty() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.first == nil
+	return j.all.first == nil
 }

@@ -79,7 +79,7 @@ func TestTheJournalKeepsTheLaterOfTwoOutcomes(t *testing.T) {
 		j := newJournal(1 << 20)
 		j.add(nil, named(1), &c.known, 0)
 		j.add(nil, named(1), &c.comes, 1)
-		if got := j.last; len(j.byFingerprint) != 1 || j.first != got || (got.epoch == 1) != c.replaced {
+		if got := j.all.last; len(j.byFingerprint) != 1 || j.all.first != got || (got.epoch == 1) != c.replaced {
 			t.Errorf("%s: replaced %v", c.name, got.epoch == 1)
 		}
 	}
@@ -125,4 +125,28 @@ func TestTheJournalForgetsWhatIsOld(t *testing.T) {
 			t.Errorf("%d bytes are left", j.bytes)
 		}
 	})
+}
+
+func TestANoisyTenantTakesNoRoomInTheJournalFromAQuietOne(t *testing.T) {
+	j := newJournal(10 * (entryOverhead + 100))
+	quiet, noisy := &Tenant{Rules: Rules{Name: "quiet"}}, &Tenant{Rules: Rules{Name: "noisy"}}
+	j.add(quiet, named(1), outcome("q", 100), 0)
+	j.add(quiet, named(2), outcome("r", 100), 0)
+	for n := range 100 {
+		j.add(noisy, named(10+n), outcome(string(rune('A'+n%26)), 100), 0)
+	}
+	if got := j.tokens(1); got != "VUTSRQPOrq" { // its own ten newest, but for the two of the other
+		t.Errorf("the journal has %s", got)
+	}
+	for n := range 100 { // a third one gets room from whoever has most
+		j.add(nil, named(200+n), outcome("-", 100), 0)
+	}
+	if got := j.tokens(1); got != "----VUTSrq" {
+		t.Errorf("then it has %s", got)
+	}
+	j.drop(named(1), "q")
+	j.drop(named(2), "r")
+	if j.shares.byTenant["quiet"] != nil || len(j.shares.heap) != 2 {
+		t.Error("a tenant without an entry has a share")
+	}
 }
