@@ -32,7 +32,7 @@ type slot struct {
 type cachedRecord struct {
 	tenant      string
 	fingerprint fingerprint.Fingerprint
-	record      *record.Record // must not be changed
+	record      record.Record // a copy: the whole execution hangs on its own
 	epoch       link.Epoch
 	untracked   untracked
 }
@@ -47,7 +47,7 @@ type untracked struct {
 const (
 	maxKept      = 64 << 20
 	maxKeptOne   = 64 << 10
-	keptOverhead = 256
+	keptOverhead = 512
 )
 
 func (k *cachedRecord) size() int64 { return int64(len(k.record.Result.Body)) + keptOverhead }
@@ -77,7 +77,7 @@ func (s *replayCache) record(
 	case k.untracked.mark != 0 && (k.untracked.mark != mark || time.Now().After(k.untracked.until)):
 		return nil
 	}
-	return k.record
+	return &k.record
 }
 
 // changes must be asked for before the cache is read whose record is then kept.
@@ -91,7 +91,7 @@ func (s *replayCache) keepUntracked(
 	if s.add(f); mark == 0 {
 		return
 	}
-	k := &cachedRecord{t.Name, f, r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
+	k := &cachedRecord{t.Name, f, *r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
 	if k.size() <= maxKeptOne {
 		s.replace(s.slot(f), k)
 		s.bound()
@@ -103,7 +103,7 @@ func (s *replayCache) keepUntracked(
 func (s *replayCache) keep(
 	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
 ) {
-	k := &cachedRecord{tenant, f, r, epoch, untracked{}}
+	k := &cachedRecord{tenant, f, *r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
 		return
 	}

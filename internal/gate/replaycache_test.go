@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,5 +111,38 @@ func TestWhatIsKeptUntrackedIsNotFoundAfterAForget(t *testing.T) {
 	s.keepUntracked(&Tenant{}, numbered(2), doneWith(1), 7, 0)
 	if s.record("", numbered(2), 7, 0) != nil || !s.has(numbered(2)) {
 		t.Error("what was stored while a forget may be missed is kept, or not looked for")
+	}
+}
+
+// holds is work that its request and its execution point to.
+type holds struct{ ran }
+
+func (h *holds) Detach() Work { return h }
+
+// TestAKeptResultKeepsNothingElseOfItsExecution: what is kept is bounded by its results, and an execution has the body
+// of its request too.
+func TestAKeptResultKeepsNothingElseOfItsExecution(t *testing.T) {
+	a := newAlone(t, func(o *Options) { o.JournalBytes = 0 })
+	a.forgets.tracked.Store(1)
+	let := make(chan struct{})
+	func() {
+		work := &holds{ran{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}}
+		runtime.AddCleanup(work, func(let chan struct{}) { close(let) }, let)
+		w := Request{Tenant: a.nameless(), Fingerprint: named(1), Arrived: time.Now(), Source: work}
+		if got := a.do(w); got.Outcome != Executed {
+			t.Fatalf("outcome %d", got.Outcome)
+		}
+	}()
+	a.gate.running.Wait()
+	for range 3 { // the second empties what pools have
+		runtime.GC()
+	}
+	select {
+	case <-let:
+	case <-time.After(5 * time.Second):
+		t.Error("the work of the request is kept with its result")
+	}
+	if a.gate.replayCache.record("", named(1), a.link.Epoch(), 1) == nil {
+		t.Error("the result is not kept")
 	}
 }
