@@ -149,6 +149,7 @@ func (b *bucket) executes(f fingerprint.Fingerprint, ago time.Duration) *executi
 		lease: link.NewLease(time.Now().Add(-ago), time.Minute),
 	}
 	e.lifetime.gate, e.lifetime.deadline = context.Background(), time.Now().Add(time.Hour)
+	e.fate.Store(fateRuns)
 	b.executions.add(e)
 	return e
 }

@@ -44,14 +44,15 @@ type execution struct {
 	kept *record.Record // the same as it is stored: its result may be sealed
 }
 
-// The fates of an execution. Only the driver that runs the logic takes it from runs to returned and to ended, and only
+// The fates of an execution. Only the driver that runs the logic takes it from won to runs, returned and ended. Only
 // the keeper takes it to lost or overtaken: whoever comes second sees what the other has done.
 const (
-	fateRuns      uint32 = iota
-	fateReturned         // its end is to be stored
-	fateLost             // another attempt stands in Redis, and the logic still runs: the flight has another driver
-	fateOvertaken        // another attempt stands, and the logic had returned
-	fateEnded            // Redis and this replica are done with it
+	fateWon uint32 = iota // its logic does not run yet
+	fateRuns
+	fateReturned  // its end is to be stored
+	fateLost      // another attempt stands in Redis, and the logic still runs: the flight has another driver
+	fateOvertaken // another attempt stands, and the logic does not run: it had returned, or never began
+	fateEnded     // Redis and this replica are done with it
 )
 
 // begin gives a flight an execution under a lease that was won. The lease is renewed from before the logic starts until
@@ -59,7 +60,7 @@ const (
 func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
-		cause: causeOf(answer), lease: b.link.Lease(won.Reply),
+		cause: causeOf(answer), lease: b.link.Lease(won.Reply), err: errNotBegun,
 	}
 	e.lifetime.gate, e.lifetime.deadline = b.gate.life, time.Now().Add(w.Tenant.ExecutionTimeout)
 	f.execution = e // before the keeper knows it
@@ -73,14 +74,12 @@ func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer
 // from here as a duplicate, whenever the logic returns.
 func (f *flight) execute() phase {
 	b, e := f.bucket, f.execution
-	switch e.fate.Load() {
-	case fateLost:
-		return f.goOn(e.successor)
-	case fateRuns:
+	switch {
+	case e.fate.CompareAndSwap(fateWon, fateRuns):
 		exits := true
 		defer func() {
 			if exits {
-				f.exited()
+				f.exited(e)
 			}
 		}()
 		e.run()
@@ -89,14 +88,17 @@ func (f *flight) execute() phase {
 			b.seeOff(e)
 			return handedOver
 		}
+	case e.fate.Load() == fateLost: // this is the new driver
+		return f.goOn(e.successor)
 	}
 	e.conclude(b)
 	return storing
 }
 
-// exited hands the flight to a new driver, because the logic has ended this one's goroutine (runtime.Goexit).
-func (f *flight) exited() {
-	g, e := f.bucket.gate, f.execution
+// exited hands the flight to a new driver, because the logic of an execution has ended this one's goroutine
+// (runtime.Goexit). If the lease was lost before, the flight has a new driver, and maybe another execution.
+func (f *flight) exited(e *execution) {
+	g := f.bucket.gate
 	if e.fate.CompareAndSwap(fateRuns, fateReturned) {
 		g.running.Add(1)
 		g.drive(f)
@@ -148,6 +150,7 @@ func (e *execution) conclude(b *bucket) {
 var (
 	errTooLarge = errors.New("the result is too large")
 	errExited   = errors.New("the logic ended its goroutine (runtime.Goexit)")
+	errNotBegun = &cancelled{errors.New("its lease was lost before the logic began"), record.ErrLeaseLost}
 )
 
 // panicked is a panic of the logic.

@@ -106,6 +106,17 @@ func (s *executions) due(age time.Duration) (due []*execution) {
 	return due
 }
 
+// countUp counts one more driver up, unless the execution's end is known: until then its own driver is counted, so that
+// nobody who waits for all of them can be done.
+func (s *executions) countUp(drivers *sync.WaitGroup, e *execution) (counted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.listed {
+		drivers.Add(1)
+	}
+	return e.listed
+}
+
 func (s *executions) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

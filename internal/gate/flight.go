@@ -25,7 +25,7 @@ import (
 //	watching  | claiming  | only a claim can tell what is to be done
 //	watching  | landed    | the outcome came through the client-side cache
 //	settling  | claiming  | the time that Redis named is over
-//	executing | storing   | the logic has returned
+//	executing | storing   | the logic has returned, or the lease was lost before it began
 //	executing | claiming  | the lease was lost: another attempt stands in Redis (the keeper's new driver)
 //	executing | landed    | the lease was lost, because a person had the webhook forgotten (the same)
 //	storing   | storing   | Redis has not said yet that it has the end

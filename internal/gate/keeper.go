@@ -132,14 +132,16 @@ func (b *bucket) renewed(e *execution, reply link.Reply) (ok bool) {
 
 // leaseLost tells an execution's flight that another attempt stands in Redis. The logic is cancelled.
 func (b *bucket) leaseLost(e *execution, value []byte) {
-	e.successor = value // nobody else writes it, or reads it before fate says so
 	g := b.gate
-	g.running.Add(1) // for another driver
+	if !b.executions.countUp(&g.running, e) { // for another driver
+		return
+	}
+	e.successor = value // nobody else writes it, or reads it before fate says so
 	switch {
 	case e.fate.CompareAndSwap(fateRuns, fateLost):
 		e.lifetime.cancel(record.ErrLeaseLost)
 		g.drive(e.flight)
-	case e.fate.CompareAndSwap(fateReturned, fateOvertaken):
+	case e.fate.CompareAndSwap(fateWon, fateOvertaken), e.fate.CompareAndSwap(fateReturned, fateOvertaken):
 		g.running.Done()
 		e.flight.notify()
 	default:

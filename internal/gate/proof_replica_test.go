@@ -202,6 +202,7 @@ func (d *driver) flight(b *bucket, r replica) *flight {
 	}
 	e.lifetime.gate, e.lifetime.deadline = context.Background(), time.Now().Add(time.Hour)
 	f.execution = e
+	e.fate.Store(fateRuns)
 	b.executions.add(e)
 	if r.in(storing) || r.stands == answering {
 		e.run()
@@ -457,6 +458,7 @@ func (d *driver) end(r replica) record.Record {
 func (d *driver) returns(r replica) replica {
 	b := d.wake(r, message{})
 	f := d.flight(b, r)
+	f.execution.fate.Store(fateWon)
 	d.step(f)
 	r.phase = f.phase
 	return d.ends(r)
