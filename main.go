@@ -14,6 +14,10 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/oauth2/clientcredentials"
 
@@ -22,6 +26,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/logs"
+	"github.com/oncegate/oncegate/internal/reload"
 	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/shutdown"
 	"github.com/oncegate/oncegate/internal/tlsfile"
@@ -57,7 +62,7 @@ func main() {
 		return
 	}
 	// A signal that comes before the gateway listens is no failure: there is nothing to finish.
-	if err := serve(ctx, signals, &line.Config, log); err != nil && !errors.Is(err, context.Canceled) {
+	if err := serve(ctx, signals, line, log); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("oncegate stops", "error", err)
 		os.Exit(exitStatus(err))
 	}
@@ -94,7 +99,8 @@ func warnOfEnvironment(log *slog.Logger) {
 }
 
 // serve runs the gateway until ctx ends, then drains it and waits for running executions.
-func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log *slog.Logger) error {
+func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandLine, log *slog.Logger) error {
+	c := &line.Config
 	log.Info("starting", "version", version, "logic", logicNames(c))
 	gateway, err := handler.OpenFor(ctx, *c, chooser{c, log}.choose, log)
 	if err != nil {
@@ -113,7 +119,36 @@ func serve(ctx context.Context, signals *shutdown.Signals, c *config.Config, log
 		signals.Drain(gateway.Drain, log)
 		end()
 	})()
+	if len(line.Watched) > 0 {
+		var watching sync.WaitGroup
+		defer watching.Wait()
+		watching.Go(func() { watch(serving, gateway, line.Watched, log) })
+	}
 	return gateway.Serve(serving, listener)
+}
+
+// lookAtFiles is how often the file of settings, and those that it names, are looked at.
+const lookAtFiles = 5 * time.Second
+
+// watch brings settings into force when their files change, or at SIGHUP. What makes no sense leaves all as it is.
+func watch(ctx context.Context, gateway *handler.Gateway, files []string, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	reload.Watch(ctx, files, lookAtFiles, hangup, func() []string {
+		next, err := config.Parse(os.Args[1:], os.Getenv, version)
+		if err != nil {
+			gateway.ReloadFailed()
+		} else {
+			err = gateway.Reload(next.Config)
+		}
+		if err != nil {
+			log.Error("the new settings were not taken, and those before them stay in force", "error", err)
+			return nil
+		}
+		log.Info("the new settings are in force", "tenants", len(next.Tenants))
+		return next.Watched
+	})
 }
 
 // chooser chooses the logic of tenants.

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -16,6 +18,7 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/sweeper"
 	"github.com/oncegate/oncegate/internal/tlsfile"
@@ -39,7 +42,8 @@ type Choose func(t *Tenant) (l logic.Logic, end func(), err error)
 // Gateway is everything that serves webhooks: the connection to Redis, the gate before the logic, and the HTTP server
 // before the gate.
 type Gateway struct {
-	config  *Config
+	config  *Config // as it was at the start; what may change without a restart is the door's
+	reloads sync.Mutex
 	log     *slog.Logger
 	choose  Choose
 	store   *redis.Store
@@ -119,6 +123,41 @@ func (g *Gateway) begin(ctx context.Context) error {
 	})
 	return nil
 }
+
+// Reload brings the settings of tenants into force, or those of a gateway without tenants, from the next webhook on.
+// What is executed keeps the settings under which it began, and a tenant that is gone is answered 404. All of it is
+// taken or nothing: an error says why nothing is, such as a setting that takes a restart.
+func (g *Gateway) Reload(c Config) error {
+	g.reloads.Lock()
+	defer g.reloads.Unlock()
+	err := c.Validate()
+	if err == nil {
+		err = g.reload(&c)
+	}
+	if err != nil {
+		g.gate.CountOutside(nil, link.ReloadFailed)
+	}
+	return err
+}
+
+func (g *Gateway) reload(c *Config) error {
+	changed, err := g.config.Restart(c)
+	if err != nil {
+		return err
+	}
+	if len(changed) > 0 {
+		return fmt.Errorf("%s changed, which takes a restart", strings.Join(changed, ", "))
+	}
+	tenants, err := g.tenants(c, g.handler.door.Load())
+	if err != nil {
+		return err
+	}
+	g.handler.door.Store(newDoor(c.HTTP.Proxies(), tenants...))
+	return nil
+}
+
+// ReloadFailed counts settings that could not be read at all.
+func (g *Gateway) ReloadFailed() { g.gate.CountOutside(nil, link.ReloadFailed) }
 
 // warn says what a person should know of the settings.
 func (g *Gateway) warn() {

@@ -485,3 +485,54 @@ func TestNothingOfOneTenantIsFoundByAnother(t *testing.T) {
 		t.Errorf("at the other's key stands %q", value)
 	}
 }
+
+func TestSettingsComeIntoForceWithoutARestart(t *testing.T) {
+	h := onReal(t)
+	entered, release := make(chan string, 9), make(chan struct{})
+	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
+		if w.Tenant == "gone" {
+			entered <- w.Tenant
+			<-release
+		}
+		return logic.JSON(w.Tenant)
+	})
+	r := h.shared("tenants:\n  acme: {api_keys: [old]}\n  gone: {open: true}\n  same: {open: true}\n")
+	post := func(path, key string) int { return r.bring(path, webhook, "X-API-Key: "+key).status }
+	running := make(chan response, 1)
+	go func() { running <- r.bring("/t/gone", webhook) }()
+	<-entered
+	if post("/t/acme", "old") != 200 || post("/t/same", "x") != 200 || post("/t/new", "x") != 404 {
+		t.Fatal("at first they are not as the file says")
+	}
+	t.Run("what takes a restart is not taken, nor anything beside it", func(t *testing.T) {
+		c := h.configured("lock_ttl: 15s\ntenants:\n  new: {open: true}\n")
+		err := r.gateway.Reload(c)
+		if err == nil || !strings.Contains(err.Error(), "LOCK_TTL changed, which takes a restart") {
+			t.Errorf("error %v", err)
+		}
+		c = h.configured("tenants:\n  new: {open: true, result_key_file: /nowhere}\n")
+		if err := r.gateway.Reload(c); err == nil || !strings.Contains(err.Error(), "tenant new") {
+			t.Errorf("error %v", err)
+		}
+		if post("/t/acme", "old") != 200 || post("/t/new", "x") != 404 {
+			t.Error("something was taken")
+		}
+	})
+	c := h.configured("tenants:\n  acme: {api_keys: [new]}\n  new: {open: true}\n  same: {open: true}\n")
+	if err := r.gateway.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/t/acme": 401, "/t/gone": 404, "/t/same": 200, "/t/new": 200} {
+		if got := post(path, "old"); got != want {
+			t.Errorf("%s: %d", path, got)
+		}
+	}
+	if got := post("/t/acme", "new"); got != 200 {
+		t.Errorf("with its new key: %d", got)
+	}
+	close(release)
+	if got := <-running; got.status != 200 || !strings.Contains(got.body, `"success","data":"gone"`) {
+		t.Errorf("what ran meanwhile: %v", got)
+	}
+	h.expectCounts(map[string]int64{"reloads_failed": 2, "gone/stored": 1, "new/stored": 1})
+}

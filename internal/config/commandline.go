@@ -19,6 +19,9 @@ type CommandLine struct {
 	// Command is the name of one of the fields below, which holds its arguments.
 	Command string `kong:"-"`
 
+	// Watched are the file of settings and the files that it names, whose changes come into force without a restart.
+	Watched []string `kong:"-"`
+
 	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
 	Health   Health           `cmd:"" help:"Ask a gateway whether it is ready: exit status 0 or 1 and one line, for containers without curl."`
 	Stats    Stats            `cmd:"" help:"Print the counters of all replicas."`
@@ -173,6 +176,7 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 		if line.Tenants, err = sources.file.tenantsUnder(&line.Config); err != nil {
 			return nil, err
 		}
+		line.Watched = append(sources.file.names(), line.files()...)
 	}
 	line.Command = parsed.Selected().Name
 	return &line, nil

@@ -34,7 +34,7 @@ type Config struct {
 // File is where settings stand beside the command line and the environment.
 type File struct {
 	// Path is that of a file of settings in YAML, or empty.
-	Path string `name:"config" placeholder:"FILE" help:"File of settings, in YAML; the environment and flags win over it."`
+	Path string `name:"config" live:"" placeholder:"FILE" help:"File of settings, in YAML; the environment and flags win over it."`
 }
 
 // Default returns the defaults of all settings. A program changes the ones that it wants to, and then calls Validate.
@@ -67,10 +67,10 @@ type HTTP struct {
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"PEM file of the certificate that is shown to callers, with those that it depends on; it is read again when it changes. Without it callers use plain HTTP."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"PEM file of that certificate's key."`
 	// TrustedProxies, separated by commas, are addresses or ranges of addresses (CIDR).
-	TrustedProxies string `placeholder:"RANGES" help:"Addresses of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas."`
+	TrustedProxies string `live:"" placeholder:"RANGES" help:"Addresses of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, separated by commas."`
 	// InboundAPIKeys, separated by commas or newlines, are printable ASCII without spaces. If it is empty, no key is asked
 	// for.
-	InboundAPIKeys Secret `placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
+	InboundAPIKeys Secret `live:"" placeholder:"SECRET" help:"Keys of which callers must show one, separated by commas or newlines."`
 	// ForwardHeaders, separated by commas, are names of request headers that the logic gets. A header that Upstream writes
 	// itself is refused.
 	ForwardHeaders string `default:"traceparent,tracestate" tenant:"" help:"Request headers that are handed on to the logic, separated by commas; a comma alone: none."`

@@ -270,6 +270,19 @@ func (f *file) unknown(s *section, name string) (problem string) {
 	return name + " is no setting"
 }
 
+// names are those of the file itself and of those that hold its secrets.
+func (f *file) names() []string {
+	all := []string{f.path}
+	for _, s := range append([]section{f.gateway}, f.tenants...) {
+		for _, e := range s.entries {
+			if strings.HasSuffix(e.name, inFileSuffix) {
+				all = append(all, e.values...)
+			}
+		}
+	}
+	return all
+}
+
 // problem is an error with its place in the file, and the line that stands there.
 func (f *file) problem(at *token.Token, format string, args ...any) error {
 	said := cut(strings.Map(printable, fmt.Sprintf(format, args...)), longestSaid)

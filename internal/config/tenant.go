@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,6 +84,48 @@ func (c *Config) Of(name string) (Tenant, error) {
 		}
 	}
 	return Tenant{}, fmt.Errorf("there is no tenant %.40q in the file of settings: give the gateway's own CONFIG", name)
+}
+
+// files are those that tenants' settings name.
+func (c *Config) files() (all []string) {
+	for _, t := range c.All() {
+		for _, path := range []string{t.Execution.ResultKeyFile, t.Upstream.TLSCA, t.Upstream.TLSCert, t.Upstream.TLSKey} {
+			if path != "" {
+				all = append(all, path)
+			}
+		}
+	}
+	return all
+}
+
+// Restart names the settings that another configuration has otherwise and that only a restart brings into force: those
+// that no tenant may have, but for keys and trusted proxies.
+func (c *Config) Restart(next *Config) (names []string, err error) {
+	one, other := CommandLine{Config: *c}, CommandLine{Config: *next}
+	before, err := settings(&one)
+	if err != nil {
+		return nil, err
+	}
+	after, err := settings(&other)
+	if err != nil {
+		return nil, err
+	}
+	for i, flag := range before {
+		name, ok := variable(flag)
+		live := flag.Tag.Has("tenant") || flag.Tag.Has("live")
+		if ok && !live && !reflect.DeepEqual(flag.Target.Interface(), after[i].Target.Interface()) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func settings(line *CommandLine) ([]*kong.Flag, error) {
+	parser, err := kong.New(line, append(readers(), kong.Vars{"version": ""})...)
+	if err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
+	}
+	return parser.Model.Flags, nil
 }
 
 // All returns the tenants, in the order of their names. Without any it is one that has no name, to whom all settings

@@ -41,6 +41,7 @@ const (
 	Forbidden                    // no webhook: it came from an address that is not let in
 	Unsigned                     // no webhook: its signature is missing or wrong
 	Unknown                      // no webhook: it is for a tenant that is none
+	ReloadFailed                 // no webhook: a file of settings that was not taken
 	kinds
 )
 
@@ -68,6 +69,7 @@ var fields = [kinds][]string{
 	Forbidden:        {"forbidden"},
 	Unsigned:         {"unsigned"},
 	Unknown:          {"unknown_tenants"},
+	ReloadFailed:     {"reloads_failed"},
 }
 
 // Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush

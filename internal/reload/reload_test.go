@@ -1,0 +1,60 @@
+package reload_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/reload"
+)
+
+func TestFilesAreTakenAgainWhenTheirContentChangesAndAtASignal(t *testing.T) {
+	path := func(name string) string { return filepath.Join(t.TempDir(), name) }
+	one, other := path("one"), path("other")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(one, "a")
+	ctx, stop := context.WithCancel(t.Context())
+	now, taken, next := make(chan os.Signal, 1), make(chan struct{}), []string(nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		reload.Watch(ctx, []string{one}, time.Millisecond, now, func() []string { taken <- struct{}{}; return next })
+	}()
+	expect := func(what string) {
+		t.Helper()
+		select {
+		case <-taken:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("never: %s", what)
+		}
+	}
+	quiet := func() {
+		t.Helper()
+		select {
+		case <-taken:
+			t.Fatal("nothing has changed")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	quiet()
+	write(one, "a") // another time, the same content
+	quiet()
+	write(one, "b")
+	next = []string{one, other}
+	expect("a change")
+	quiet()
+	write(other, "c")
+	expect("a change of a file that the first one names")
+	now <- syscall.SIGHUP
+	expect("a signal")
+	stop()
+	<-ended
+}
