@@ -298,3 +298,17 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 		t.Errorf("then %d wait for the flight, %d in all", waiting(), a.nameless().use.waiting.Load())
 	}
 }
+
+// TestARenewalThatAWaiterSeesLetsTheExecutionGoOnRunning: a caller that waits as long as it likes for an execution that
+// runs is answered then, and not when the script is asked again.
+func TestARenewalThatAWaiterSeesLetsTheExecutionGoOnRunning(t *testing.T) {
+	a := newTracked(t)
+	a.put(named(1), progressOf("another", 30*time.Second))
+	f := newFlight(a.bucket, a.asks(named(1), record.Digest{}))
+	now := time.Now()
+	f.runs, f.runsUntil, f.leaseEnds = true, now.Add(-time.Millisecond), now.Add(-time.Millisecond)
+	f.asksAgain = now.Add(time.Millisecond)
+	if next := f.watch(); next != claiming || !f.isRunning(now.Add(10*time.Second)) {
+		t.Errorf("phase %d, runs until %v", next, f.runsUntil)
+	}
+}

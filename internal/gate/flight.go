@@ -82,7 +82,7 @@ type flight struct {
 	departed    int           // how many of them have
 	leader      *caller       // for whom a claim is under way
 	runs        bool          // by the answer to the latest claim an execution runs
-	runsUntil   time.Time     // that answer is over then: the lease of another replica; zero: it runs here
+	runsUntil   time.Time     // the lease of another replica is over then, as far as is known; zero: it runs here
 	known       bool          // the fingerprint was claimed: a request that joins now is a duplicate
 	attempt     int64         // of the execution that it runs or waits for; 0: not known
 	digest      record.Digest // of the body that is executed, if digestKnown

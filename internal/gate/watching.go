@@ -43,11 +43,11 @@ func (f *flight) watch() phase {
 		}
 		return claiming
 	}
-	f.follow(r.Attempt, r.Digest)
 	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
 	if renewed := time.Now().Add(r.Deadline.Sub(b.link.Now())); renewed.After(f.leaseEnds) {
 		f.leaseEnds = renewed
 	}
+	f.follow(r.Attempt, r.Digest, f.leaseEnds)
 	until := f.leaseEnds
 	if f.asksAgain.Before(until) {
 		until = f.asksAgain
@@ -58,10 +58,10 @@ func (f *flight) watch() phase {
 	return claiming
 }
 
-// follow notes which attempt the flight waits for.
-func (f *flight) follow(attempt int64, digest record.Digest) {
+// follow notes which attempt the flight waits for, and until when it runs unless its lease is renewed.
+func (f *flight) follow(attempt int64, digest record.Digest, until time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.attempt = attempt
+	f.attempt, f.runsUntil = attempt, until
 	f.setDigest(digest)
 }
