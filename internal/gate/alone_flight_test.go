@@ -188,10 +188,10 @@ func TestLongLogicGathersNoCallersThatHaveDeparted(t *testing.T) {
 	b := newBucket(New(Options{}), "cognigy")
 	f := newFlight(b, b.asks(named(1), record.Digest{}))
 	w := *b.asks(named(1), record.Digest{})
-	stays := &caller{webhook: w}
+	stays := &caller{waiting: waiting{webhook: w}}
 	f.callers = []*caller{stays}
 	for range 1000 {
-		leaves := &caller{webhook: w}
+		leaves := &caller{waiting: waiting{webhook: w}}
 		f.callers = append(f.callers, leaves)
 		b.leave(f, leaves, Processing)
 	}

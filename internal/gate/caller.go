@@ -12,11 +12,18 @@ import (
 
 // caller is one request that waits for a flight.
 type caller struct {
-	webhook  Request
-	deadline time.Time // it is answered by then
-
+	// Fixed at construction, and kept for the next request.
 	wake  chan struct{} // something that may concern it has happened; holds one
 	timer *time.Timer   // of its own goroutine
+
+	waiting
+}
+
+// waiting is what a caller is for one request.
+type waiting struct {
+	// Fixed until it has left.
+	webhook  Request
+	deadline time.Time // it is answered by then
 
 	// The flight's lock guards these.
 	enough   time.Time // its own Wait is over then; zero: that has not begun
@@ -45,7 +52,7 @@ func (c *caller) free() {
 	case <-c.wake:
 	default:
 	}
-	*c = caller{wake: c.wake, timer: c.timer}
+	c.waiting = waiting{}
 	callers.Put(c)
 }
 
@@ -139,11 +146,17 @@ func (f *flight) isRunning(now time.Time) bool {
 func (f *flight) tell(concerns func(*caller) bool) {
 	for _, c := range f.callers {
 		if concerns(c) {
-			select {
-			case c.wake <- struct{}{}:
-			default:
-			}
+			c.notify()
 		}
+	}
+}
+
+// notify wakes a caller, which looks what has happened. One that has left may have been given to another request: that
+// one looks for nothing.
+func (c *caller) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 

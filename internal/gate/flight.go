@@ -98,10 +98,12 @@ func newFlight(b *bucket, w *Request) *flight {
 	var onStack [192]byte
 	key := b.link.Keys.AppendRecord(onStack[:0], w.Tenant.Name, w.Fingerprint)
 	names := string(b.gate.tokens.append(key)) // one piece of memory for both
-	return &flight{
+	made := &flight{
 		bucket: b, fingerprint: w.Fingerprint, first: w.Digest, tenant: w.Tenant, pauses: link.Pauses(),
 		key: names[:len(key)], token: names[len(key):],
 	}
+	made.callers = made.one[:0]
+	return made
 }
 
 // drive moves the flight on until it has landed, or another driver has it.
@@ -134,10 +136,13 @@ type landing struct {
 func (f *flight) land(l landing) phase {
 	f.bucket.flights.remove(f)
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.landing, f.over = l, true
-	f.tell((*caller).stays)
+	callers := f.callers
 	f.callers = nil
+	f.mu.Unlock() // first, since a caller that is woken takes it
+	for _, c := range callers {
+		c.notify()
+	}
 	return landed
 }
 

@@ -8,7 +8,9 @@ import (
 
 func TestACallerWhoseClaimIsUnderWayIsNotRefusedAndARefusedOneIsNotClaimedFor(t *testing.T) {
 	b := newBucket(New(Options{Rules: Rules{RejectMismatch: true}}), "cognigy")
-	c := &caller{webhook: Request{Tenant: b.nameless(), Digest: record.Digest{2}, Source: ran{}}}
+	c := &caller{waiting: waiting{webhook: Request{
+		Tenant: b.nameless(), Digest: record.Digest{2}, Source: ran{},
+	}}}
 	f := newFlight(b, b.asks(named(1), record.Digest{2}))
 	f.callers = []*caller{c}
 	f.setDigest(record.Digest{1}) // another one's body, before this caller came

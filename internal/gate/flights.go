@@ -18,39 +18,59 @@ type flights struct {
 // reason if the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that
 // hung up keep their places, so that aborted requests of one webhook would lock all others out.
 func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
-	f, begins, refusal := s.find(b, c)
-	if begins {
-		b.gate.drive(f)
+	for {
+		var fresh *flight
+		if s.of(c.webhook.Fingerprint) == nil { // made outside of the lock, which every webhook takes
+			fresh = newFlight(b, &c.webhook)
+		}
+		f, refusal, landed := s.enter(c, fresh, b.gate)
+		if landed {
+			continue
+		}
+		if f != nil && f == fresh {
+			b.gate.drive(f)
+		}
+		return f, refusal
 	}
-	return f, refusal
 }
 
-func (s *flights) find(b *bucket, c *caller) (f *flight, begins bool, refusal Outcome) {
+// of returns the flight of a fingerprint, or nil.
+func (s *flights) of(f fingerprint.Fingerprint) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byFingerprint[f]
+}
+
+// enter makes a caller wait for the flight of its webhook, which is the fresh one if there is no other. It does nothing
+// if there is neither: the other one has landed.
+func (s *flights) enter(c *caller, fresh *flight, g *Gate) (f *flight, refusal Outcome, landed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f = s.byFingerprint[c.webhook.Fingerprint]
-	if f == nil {
-		if s.closed {
-			return nil, false, Unavailable
-		}
-		f, begins = newFlight(b, &c.webhook), true
-		f.callers = f.one[:0]
+	switch {
+	case f != nil:
+	case s.closed:
+		return nil, Unavailable, false
+	case fresh == nil:
+		return nil, 0, true
+	default:
+		f = fresh
 		s.byFingerprint[f.fingerprint] = f
-		b.gate.running.Add(1) // until it is driven to its end
+		g.running.Add(1) // until it is driven to its end
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	most := c.webhook.Tenant.MaxWaiters
 	if waiting := len(f.callers) - f.departed; most > 0 && waiting >= max(most/2, 1) {
-		return nil, false, Overloaded
+		return nil, Overloaded, false
 	}
-	b.gate.running.Add(1) // until it is counted
+	g.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
 	f.mixed = f.mixed || c.webhook.Digest != f.first
-	if !begins { // what it did not hear
-		f.tell(func(other *caller) bool { return other == c })
+	if f != fresh { // what it did not hear
+		c.notify()
 	}
-	return f, begins, 0
+	return f, 0, false
 }
 
 // pickLeader picks the caller that the next claim is made for, and whose webhook is executed: the one that has waited

@@ -190,7 +190,7 @@ func (d *driver) flight(b *bucket, r replica) *flight {
 	f := newFlight(b, b.asks(d.name, proofDigest))
 	f.token, f.phase, f.looked = r.token.String(), r.phase, true
 	webhook := Request{Tenant: b.nameless(), Fingerprint: d.name, Digest: proofDigest, Source: proofLogic{r, f.token}}
-	f.callers = []*caller{{webhook: webhook}}
+	f.callers = []*caller{{waiting: waiting{webhook: webhook}}}
 	b.flights.byFingerprint[d.name] = f
 	if !r.holdsLease() {
 		return f
