@@ -47,7 +47,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "nothing is restored", file: script,
-		edits: []string{"local function restore(key, value)\n", "local function restore(key, value)\n  if true then return " +
+		edits: []string{"local function restore(key, _, value)\n", "local function restore(key, _, value)\n  if true then return " +
 			"{ 'stored' } end\n"},
 		fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause},
 	},
@@ -59,9 +59,8 @@ var mutants = []mutant{
 	{
 		name: "a gate ignores its own clock", file: "internal/gate/executions.go",
 		edits: []string{
-			"time.AfterFunc(e.lease.Left(), func() { e.cancel(record.ErrLeaseLost) })",
-			"time.AfterFunc(e.lease.Left(), func() { _ = record.ErrLeaseLost })",
-			"\t\t\te.cancel(record.ErrLeaseLost)\n", "",
+			"time.AfterFunc(l.Left(), s.fence)", "time.AfterFunc(l.Left(), func() { _ = s.fence })",
+			"\t\tif e.lease.Over() {\n\t\t\te.lifetime.cancel(record.ErrLeaseLost)\n\t\t}\n", "",
 		},
 		fault: oneCutOff, takes: 5 * time.Second, times: 1, mix: manyLast, promises: []string{noOverlap}, quick: true,
 	},

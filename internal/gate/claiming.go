@@ -18,11 +18,7 @@ func (f *flight) claim() phase {
 	}
 	f.tenant = webhook.Tenant
 	refusal, wait, admitted := b.admit(f.tenant)
-	next := f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
-	if admitted && next != executing {
-		f.tenant.use.executing.Add(-1)
-	}
-	return next
+	return f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
 }
 
 // ask sends the claim and follows its answer. If no execution may begin now it only looks, and lands as refused if a
@@ -44,8 +40,12 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	answer, current := won.Now()
 	current = current && ok
 	f.take(webhook, won, answer, current)
+	closing := b.gate.life.Err() != nil
+	if admitted && (!current || closing || answer.Verdict != scripts.Claimed) {
+		f.tenant.use.executing.Add(-1) // before anybody is answered, who may come again
+	}
 	switch {
-	case !ok, b.gate.life.Err() != nil:
+	case !ok, closing:
 		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
 			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt,
 				answer.Failures).In(f.tenant.class(b)))
