@@ -47,8 +47,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "nothing is restored", file: script,
-		edits: []string{"local function restore(key, _, value)\n", "local function restore(key, _, value)\n  if true then return " +
-			"{ 'stored' } end\n"},
+		edits: []string{"local function restore(key, _, value)\n",
+			"local function restore(key, _, value)\n  if true then return { 'stored' } end\n"},
 		fault: flushAll, times: 1, mix: manyRun, promises: []string{onceAnswered, withoutCause},
 	},
 	{
