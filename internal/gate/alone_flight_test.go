@@ -263,12 +263,13 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 
 func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 	a := newAlone(t, nil)
+	tenant := a.nameless() // which is made when it is first asked for
 	release := make(chan struct{})
 	a.hears(func() { <-release })
 	var answers sync.WaitGroup
 	for range 3 {
 		answers.Go(func() {
-			got := a.do(Request{Tenant: a.nameless(), Fingerprint: named(1), Arrived: time.Now(), Source: ran(record.Result{
+			got := a.do(Request{Tenant: tenant, Fingerprint: named(1), Arrived: time.Now(), Source: ran(record.Result{
 				Status: 200, ContentType: record.JSON, Body: []byte(`{}`),
 			})})
 			if got.Outcome != Executed && got.Outcome != Waited {
