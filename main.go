@@ -25,12 +25,15 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/demo"
 	"github.com/oncegate/oncegate/internal/logs"
 	"github.com/oncegate/oncegate/internal/reload"
 	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/shutdown"
 	"github.com/oncegate/oncegate/internal/tlsfile"
+	"github.com/oncegate/oncegate/internal/top"
 	"github.com/oncegate/oncegate/internal/upstream"
+	"github.com/oncegate/oncegate/internal/watch"
 )
 
 // version is set by the linker (-ldflags "-X main.version=…").
@@ -55,7 +58,7 @@ func main() {
 		warnOfEnvironment(log)
 	}
 	if line.Command != "serve" {
-		if err := command.Run(ctx, line, log, os.Stdin, os.Stdout); err != nil {
+		if err := do(ctx, line, log); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitStatus(err))
 		}
@@ -75,6 +78,21 @@ func exitStatus(err error) int {
 		return 2
 	}
 	return 1
+}
+
+// do does one of the commands beside serve.
+func do(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
+	switch line.Command {
+	case "demo":
+		return demo.Run(ctx, line.Config, version, line.Demo.Open, os.Stdout, log)
+	case "top":
+		address, _ := line.Admin.Address()
+		return top.Run(ctx, top.Options{
+			URL: line.Top.URL, Listen: address, Token: string(line.Admin.Token), Once: line.Top.Once,
+			In: os.Stdin, Out: os.Stdout,
+		})
+	}
+	return command.Run(ctx, line, log, os.Stdin, os.Stdout)
 }
 
 // warnOfEnvironment warns of variables that look like misspelt settings, and of secrets in files that everybody may
@@ -102,7 +120,8 @@ func warnOfEnvironment(log *slog.Logger) {
 func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandLine, log *slog.Logger) error {
 	c := &line.Config
 	log.Info("starting", "version", version, "logic", logicNames(c))
-	gateway, err := handler.OpenFor(ctx, *c, chooser{c, log}.choose, log)
+	backends := new(watch.Backends)
+	gateway, err := handler.OpenFor(ctx, *c, chooser{c, backends, log}.choose, log)
 	if err != nil {
 		return err
 	}
@@ -110,6 +129,13 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 	if err != nil {
 		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
 	}
+	watchers, err := watch.Open(watch.Gateway{
+		Config: c, Watch: gateway.Watch(), Backends: backends, Address: listener.Addr(), Version: version,
+	}, log)
+	if err != nil {
+		return errors.Join(err, listener.Close(), gateway.Close())
+	}
+	defer watchers.Close()
 	if c.Redis.Embedded() {
 		invite(listener.Addr(), c.HTTP)
 	}
@@ -122,7 +148,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 	if len(line.Watched) > 0 {
 		var watching sync.WaitGroup
 		defer watching.Wait()
-		watching.Go(func() { watch(serving, gateway, line.Watched, log) })
+		watching.Go(func() { follow(serving, gateway, line.Watched, log) })
 	}
 	return gateway.Serve(serving, listener)
 }
@@ -130,8 +156,8 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 // lookAtFiles is how often the file of settings, and those that it names, are looked at.
 const lookAtFiles = 5 * time.Second
 
-// watch brings settings into force when their files change, or at SIGHUP. What makes no sense leaves all as it is.
-func watch(ctx context.Context, gateway *handler.Gateway, files []string, log *slog.Logger) {
+// follow brings settings into force when their files change, or at SIGHUP. What makes no sense leaves all as it is.
+func follow(ctx context.Context, gateway *handler.Gateway, files []string, log *slog.Logger) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -153,8 +179,9 @@ func watch(ctx context.Context, gateway *handler.Gateway, files []string, log *s
 
 // chooser chooses the logic of tenants.
 type chooser struct {
-	config *config.Config
-	log    *slog.Logger
+	config   *config.Config
+	backends *watch.Backends // gets those that it chooses
+	log      *slog.Logger
 }
 
 // choose returns the logic that a tenant's settings name, and what ends it: the backend of UPSTREAM_URL, or else echo.
@@ -173,6 +200,7 @@ func (c chooser) choose(t *config.Tenant) (chosen logic.Logic, end func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
+	c.backends.Add(t.Name, backend)
 	return backend, backend.Close, nil
 }
 

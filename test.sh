@@ -37,13 +37,16 @@ provide() {
 
   local missing=()
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v promtool >/dev/null || missing+=(prometheus)
+  command -v chromium >/dev/null || missing+=(chromium)
   # The race detector needs cgo, so a C compiler and the C library's headers. Trying it is the only sure test.
   # shellcheck disable=SC2046 # CC may carry flags
   echo '#include <stdlib.h>' | $(go env CC) -E -x c - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
   [ ${#missing[@]} -gt 0 ] || return 0
 
   echo "test.sh is about to install: ${missing[*]}"
-  echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo)"
+  echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo;"
+  echo "  prometheus: its promtool tests the metrics and the alerts; chromium: the dashboard is tested in it)"
   command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
   become_root || by_hand "you are not root, and sudo is missing or wants a password"
   install "${missing[@]}" >"$scratch/apt.log" 2>&1 ||
@@ -80,7 +83,7 @@ provide_node() {
 by_hand() {
   echo "Cannot install it: $1."
   echo "Please install by hand: redis-server (6.2 or newer), a C compiler with the C library's headers, Node.js (18 or"
-  echo "newer), npm and openssl."
+  echo "newer), npm, openssl, promtool and chromium."
   exit 1
 }
 

@@ -37,7 +37,7 @@ release_services() {
 # A service that was installed for the tests does not come up with the machine either.
 leave_disabled() {
   local service
-  for service in redis-server nginx valkey-server; do
+  for service in redis-server nginx valkey-server prometheus; do
     case " $* " in *" $service "*) "${as_root[@]}" update-rc.d "$service" disable || return 1 ;; esac
   done
 }

@@ -52,7 +52,8 @@ for i in 0 1 2 3 4 5; do until_ok sh -c "redis-cli -p $((redis + i)) cluster inf
 
 go build -o "$home/oncegate" .
 for i in 0 1; do
-	LISTEN=127.0.0.1:$((gateway + i)) REDIS_URL=redis://127.0.0.1:$redis "$home/oncegate" &
+	LISTEN=127.0.0.1:$((gateway + i)) ADMIN_LISTEN=127.0.0.1:$((gateway + 1000 + i)) \
+		REDIS_URL=redis://127.0.0.1:$redis "$home/oncegate" &
 	pids="$pids $!"
 done
 for i in 0 1; do until_ok curl -fsS "localhost:$((gateway + i))/readyz"; done

@@ -108,6 +108,46 @@ func TestLinksBetweenPagesLead(t *testing.T) {
 	}
 }
 
+// TestThePageOfTheLogHasEveryEvent holds the tables of docs/operations.md against what the program logs above debug.
+func TestThePageOfTheLogHasEveryEvent(t *testing.T) {
+	_, section, _ := strings.Cut(files(t, ".md")[filepath.Join("docs", "operations.md")], "\n## What the log says\n")
+	var told []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(.+?)` \\| ").FindAllStringSubmatch(section, -1) {
+		told = append(told, row[1])
+	}
+	const text = `"((?:[^"\\]|\\.)*)"`
+	logged := regexp.MustCompile(`[lL]og\)?\.(?:Info|Warn|Error)\(\s*` + text + `|[lL]og\.Log\(ctx, level,\s*` + text +
+		`|LogAttrs\([^"]*` + text)
+	ofTests := regexp.MustCompile(`_test\.go$|^(?:bench|loadtest|examples)/|` +
+		`^internal/(?:\w+test|faults|mutants|proc|e2e)/`)
+	met := make(map[string]bool)
+	for path, source := range files(t, ".go") {
+		if ofTests.MatchString(path) {
+			continue
+		}
+		for _, found := range logged.FindAllStringSubmatch(source, -1) {
+			message := found[1] + found[2] + found[3]
+			known := false
+			for _, begins := range told {
+				if strings.HasPrefix(message, begins) {
+					known, met[begins] = true, true
+				}
+			}
+			if !known {
+				t.Errorf("%s logs %q, which docs/operations.md (What the log says) does not have: add a row", path, message)
+			}
+		}
+	}
+	for _, begins := range told {
+		if !met[begins] {
+			t.Errorf("docs/operations.md tells of a message %q, which nothing logs", begins)
+		}
+	}
+	if len(told) < 50 {
+		t.Errorf("it tells of %d messages", len(told))
+	}
+}
+
 // TestTheReadmeIsShort: what is longer belongs on a page of docs/.
 func TestTheReadmeIsShort(t *testing.T) {
 	const most = 180

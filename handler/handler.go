@@ -37,6 +37,7 @@ type Handler struct {
 	bodies     bodies
 	full       rarely // limits the warning that bodies have no room
 	deliveries sync.Pool
+	took       gate.AnswerTimes
 	draining   atomic.Bool
 }
 
@@ -168,21 +169,28 @@ func (h *Handler) find(ctx *fasthttp.RequestCtx, t *tenant, named string) {
 }
 
 func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
-	if h.draining.Load() {
+	switch err := h.served(); {
+	case errors.Is(err, errDraining):
 		respondRetry(ctx, "Shutting down")
-		return
-	}
-	if err := h.gate.Ready(); err != nil {
+	case err != nil:
 		respondRetry(ctx, detailUnavailable)
-		return
-	}
 	// 503 would take all replicas out of the load balancer at once, together with the duplicates that they can still
 	// answer
-	if h.gate.RefusesWrites() {
+	case h.gate.RefusesWrites():
 		respond(ctx, fasthttp.StatusOK, `{"status":"ready","writes":"refused"}`)
-		return
+	default:
+		respond(ctx, fasthttp.StatusOK, `{"status":"ready"}`)
 	}
-	respond(ctx, fasthttp.StatusOK, `{"status":"ready"}`)
+}
+
+var errDraining = errors.New("shutting down")
+
+// served reports whether webhooks are served: nil, or why not.
+func (h *Handler) served() error {
+	if h.draining.Load() {
+		return errDraining
+	}
+	return h.gate.Ready()
 }
 
 func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
@@ -217,6 +225,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
 		if answer, done := h.gate.Replay(t.gate, known.name, known.digest); done {
 			t.respond(ctx, known.name, answer)
 			prefers.apply(&ctx.Response, answer.Outcome)
+			h.took[answer.Outcome].ObserveSince(ctx.Time())
 			return
 		}
 	}
@@ -241,6 +250,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
 	}
 	t.respond(ctx, name, answer)
 	prefers.apply(&ctx.Response, answer.Outcome)
+	h.took[answer.Outcome].ObserveSince(ctx.Time())
 }
 
 // once returns the value of a header that stands there once.

@@ -44,6 +44,9 @@ func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Dura
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
 	}
 	p.book = verdict.Book{Client: store.Client, Keys: store.Keys, Flush: flush}
+	if p.stage != nil {
+		p.book.Scrapes = p.stage.Scrapes()
+	}
 	return nil
 }
 

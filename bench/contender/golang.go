@@ -43,7 +43,8 @@ func golang(name string) func(options) (*process.Process, error) {
 
 func oncegate(o options) (*process.Process, error) {
 	return process.Start(o.dir, []string{
-		"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error", "ECHO_DELAY=" + o.delay.String(),
+		"LISTEN=" + o.address, "ADMIN_LISTEN=off", "REDIS_URL=redis://" + o.redis, "LOG_LEVEL=error",
+		"ECHO_DELAY=" + o.delay.String(),
 		// While one contender is measured, others are idle: no sweep of theirs may fall into its turn.
 		"SWEEP_INTERVAL=" + time.Hour.String(),
 	}, filepath.Join(o.bin, "oncegate"))
@@ -53,7 +54,8 @@ func oncegate(o options) (*process.Process, error) {
 func without(what string) func(options) (*process.Process, error) {
 	return func(o options) (*process.Process, error) {
 		return process.Start(o.dir, []string{
-			"LISTEN=" + o.address, "REDIS_URL=redis://" + o.redis, "ECHO_DELAY=" + o.delay.String(), "WITHOUT=" + what,
+			"LISTEN=" + o.address, "ADMIN_LISTEN=off", "REDIS_URL=redis://" + o.redis, "ECHO_DELAY=" + o.delay.String(),
+			"WITHOUT=" + what,
 		}, filepath.Join(o.bin, "without"))
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/seal"
@@ -42,6 +43,22 @@ func countersOf(tenant string) string {
 		return ""
 	}
 	return tenant + "/"
+}
+
+// NewDeployment returns the deployment of a gateway with these settings: a tenant's or, where there are none, that of
+// all.
+func NewDeployment(of *config.Tenant, r config.Redis, store *redis.Store) Deployment {
+	e := of.Execution
+	d := Deployment{
+		Client: store.Client, Keys: store.Keys, Tenant: of.Name,
+		MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: of.Upstream.StatusURL != "",
+		Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
+		ReplicasAck: r.ReplicasAck, RedisTimeout: r.Timeout,
+	}
+	if store.Embedded {
+		d.Settle = 0 // its only history is that process'
+	}
+	return d
 }
 
 // known returns ErrNoDeployment if no gateway has ever counted anything under this prefix. Otherwise a wrong KEY_PREFIX

@@ -10,19 +10,34 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
+// Line is one thing that there is to say of a record: a label, which the lines behind it may share (""), and a text.
+type Line struct{ Label, Text string }
+
 // Inspect describes a webhook's record in words, and what its next delivery gets under the gateway's settings. Results
 // are private: it prints their size and not their content. If there is no record, the error is ErrNotFound.
 func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error {
-	found, err := d.look(ctx, w)
+	lines, err := d.Lines(ctx, w)
 	if err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := func(label, format string, args ...any) {
-		for _, row := range wrapped(fmt.Sprintf(format, args...)) {
-			_, _ = fmt.Fprintf(table, "%s\t%s\n", label, row) // Flush has the error
-			label = ""
+	for _, line := range lines {
+		for _, row := range wrapped(line.Text) {
+			_, _ = fmt.Fprintf(table, "%s\t%s\n", line.Label, row) // Flush has the error
+			line.Label = ""
 		}
+	}
+	return table.Flush()
+}
+
+// Lines are those that Inspect prints.
+func (d Deployment) Lines(ctx context.Context, w Webhook) (lines []Line, err error) {
+	found, err := d.look(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	line := func(label, format string, args ...any) {
+		lines = append(lines, Line{label, fmt.Sprintf(format, args...)})
 	}
 	if w.Fingerprint == nil {
 		line("webhook", "%s", w.identity())
@@ -41,7 +56,7 @@ func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error
 		d.describe(found, line)
 	}
 	line("ends", "%s", found.ends())
-	return table.Flush()
+	return lines, nil
 }
 
 // describe writes a line for each fact about a record.

@@ -102,13 +102,7 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 			return err
 		}
 		defer store.Close()
-		e := c.of.Execution
-		c.gateway = Deployment{
-			Client: store.Client, Keys: store.Keys, Tenant: c.of.Name,
-			MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: c.of.Upstream.StatusURL != "",
-			Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
-			ReplicasAck: line.Redis.ReplicasAck, RedisTimeout: line.Redis.Timeout,
-		}
+		c.gateway = NewDeployment(&c.of, line.Redis, store)
 	}
 	return a.do(ctx, c)
 }

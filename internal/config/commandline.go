@@ -23,6 +23,8 @@ type CommandLine struct {
 	Watched []string `kong:"-"`
 
 	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
+	Demo     Demo             `cmd:"" help:"Play a storm on an embedded store, with a dashboard to watch it on. It needs nothing else."`
+	Top      Top              `cmd:"" help:"Show the dashboard in a terminal."`
 	Health   Health           `cmd:"" help:"Ask a gateway whether it is ready: exit status 0 or 1 and one line, for containers without curl."`
 	Stats    Stats            `cmd:"" help:"Print the counters of all replicas."`
 	Inspect  Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
@@ -37,6 +39,17 @@ type CommandLine struct {
 
 // Serve runs the gateway.
 type Serve struct{}
+
+// Demo plays a storm.
+type Demo struct {
+	Open bool `default:"true" negatable:"" help:"Show the dashboard in a browser, where there is one."`
+}
+
+// Top shows the dashboard in a terminal.
+type Top struct {
+	URL  string `arg:"" optional:"" help:"Admin listener of a gateway; without it the one at ADMIN_LISTEN."`
+	Once bool   `help:"Print one frame, for scripts."`
+}
 
 // Health asks a gateway.
 type Health struct {
@@ -212,7 +225,7 @@ func withVariable(value *kong.Value) string {
 }
 
 // secretive matches text that may hold a secret in the wrong place (oncegate REDIS_PASSWORD=…).
-var secretive = regexp.MustCompile(`(?i)(password|secret|url|keys?|headers?)=|://`)
+var secretive = regexp.MustCompile(`(?i)(password|secret|token|url|keys?|headers?)=|://`)
 
 // inOurWords removes kong's words around the error of a bad value, and hides secrets in arguments that kong repeats.
 func inOurWords(err error, args []string) error {

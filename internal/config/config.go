@@ -5,6 +5,7 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type Config struct {
 	Execution Execution `embed:"" group:"Executions"`
 	Redis     Redis     `embed:"" group:"Redis (with neither URL nor host: an embedded store, for trying out only)"`
 	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
+	Admin     Admin     `embed:"" group:"Watching"`
 	Log       Log       `embed:"" group:"Logs"`
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
@@ -184,6 +186,36 @@ type Upkeep struct {
 	// SweepInterval, at least 1s, is the pause between two sweeps.
 	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
 }
+
+// Admin is the listener for who watches the gateway: metrics, and the dashboard.
+type Admin struct {
+	// Listen is host:port, AdminOff, or empty for DefaultAdminListen, where another program may be.
+	Listen string `name:"admin-listen" placeholder:"127.0.0.1:8001" help:"Address of the dashboard and of /metrics, host:port, or off; beyond loopback it needs ADMIN_TOKEN."`
+	// Token is printable ASCII without spaces, at least minAdminToken characters, or empty.
+	Token Secret `name:"admin-token" placeholder:"SECRET" help:"What a person or a program must show to see more than metrics and health there."`
+	// Hosts, separated by commas, are names under which browsers and scrapers may call the listener.
+	Hosts string `name:"admin-hosts" placeholder:"HOST" help:"Names, separated by commas, under which that listener is called, beside localhost and its own address."`
+}
+
+// AdminOff is the Admin.Listen of a gateway without that listener.
+const AdminOff = "off"
+
+// DefaultAdminListen is where the admin listener is if nothing is said.
+const DefaultAdminListen = "127.0.0.1:8001"
+
+// Address returns where the listener shall be: "" for none. given says that a person named it: it must be there then.
+func (a Admin) Address() (address string, given bool) {
+	switch a.Listen {
+	case AdminOff:
+		return "", true
+	case "":
+		return DefaultAdminListen, false
+	}
+	return a.Listen, true
+}
+
+// Names returns the names of ADMIN_HOSTS, in lower case.
+func (a Admin) Names() []string { return list(strings.ToLower(a.Hosts), ",") }
 
 // Log says what is logged, and in which form.
 type Log struct {

@@ -30,6 +30,7 @@ var setting = map[string]string{
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "REPLICAS_ACK": "1", "MAX_ATTEMPTS": "5",
 	"MAX_EXECUTIONS": "50", "MAX_WAITERS": "0", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
+	"ADMIN_LISTEN": "localhost:9001", "ADMIN_TOKEN": "s3cret-s3cret-s3cret", "ADMIN_HOSTS": "gate.example, 10.0.0.1",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "LOG_EXECUTIONS": "all", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2",
 	"FORWARD_HEADERS": "X-Request-Id, Authorization",
@@ -45,8 +46,8 @@ var setting = map[string]string{
 }
 
 // secrets are the settings that may come from a file, in the order of the help.
-var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "UPSTREAM_HEADERS",
-	"UPSTREAM_OAUTH_CLIENT_SECRET"}
+var secrets = []string{"INBOUND_API_KEYS", "REDIS_URL", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "ADMIN_TOKEN",
+	"UPSTREAM_HEADERS", "UPSTREAM_OAUTH_CLIENT_SECRET"}
 
 // backend holds the variables that settings of the backend need beside them.
 var backend = env{

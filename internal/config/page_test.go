@@ -69,10 +69,10 @@ func settingsOn(t *testing.T, text string) map[string]string {
 	return told
 }
 
-// defaultOf returns the default of a setting. A part of Redis' address has it in its placeholder, because the part must
-// not be given without a host.
+// defaultOf is a setting's default. That of an address, or of a part of Redis' address, stands in its placeholder,
+// since it makes a difference whether it was given.
 func defaultOf(flag *kong.Flag) string {
-	if !flag.HasDefault && strings.Trim(flag.PlaceHolder, "0123456789") == "" {
+	if !flag.HasDefault && strings.Trim(flag.PlaceHolder, "0123456789.:") == "" {
 		return flag.PlaceHolder
 	}
 	return flag.Default

@@ -25,6 +25,7 @@ var (
 	keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 	database  = regexp.MustCompile(`^(/[0-9]*)?$`) // the path of a URL
 	apiKey    = regexp.MustCompile(`^[!-~]+$`)     // printable ASCII without spaces
+	hostName  = regexp.MustCompile(`^[a-z0-9._:-]+$`)
 )
 
 // Validate returns every broken rule as a sentence on a line of its own, with the setting, its value and the rule. It
@@ -34,7 +35,8 @@ func (c *Config) Validate() error {
 	if c.Redis.Host != "" {
 		c.Redis.Port = cmp.Or(c.Redis.Port, defaultRedisPort)
 	}
-	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Log.problems(), c.Echo.problems())
+	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Admin.problems(), c.Log.problems(),
+		c.Echo.problems())
 	if len(p) > 0 {
 		return errors.Join(p...) // a tenant's settings are made of them
 	}
@@ -218,6 +220,37 @@ func (u Upkeep) problems() (p problems) {
 		u.MetricsFlush)
 	p.unless(u.SweepInterval >= time.Second, "SWEEP_INTERVAL is %v: must be at least 1s", u.SweepInterval)
 	return p
+}
+
+// minAdminToken is how long an ADMIN_TOKEN must be, so that it cannot be found by trying.
+const minAdminToken = 16
+
+func (a Admin) problems() (p problems) {
+	address, _ := a.Address()
+	p.unless(address == "" || isAddress(address),
+		"ADMIN_LISTEN is %q: must be host:port or :port, such as %s, or off", a.Listen, DefaultAdminListen)
+	p.unless(address == "" || !isAddress(address) || isLoopback(address) || a.Token != "",
+		"ADMIN_LISTEN is %q, which others can reach: set ADMIN_TOKEN, or listen on loopback (%s)", a.Listen,
+		DefaultAdminListen)
+	p.unless(a.Token == "" || len(a.Token) >= minAdminToken && apiKey.MatchString(string(a.Token)),
+		"ADMIN_TOKEN is not one that we take (and not shown): must be at least %d characters of printable ASCII without "+
+			"spaces", minAdminToken)
+	for _, name := range a.Names() {
+		p.unless(hostName.MatchString(name),
+			"ADMIN_HOSTS has %q: must be names or addresses without a port, separated by commas", name)
+	}
+	return p
+}
+
+// isLoopback reports whether an address is reached from this machine alone. A name is looked up by nobody: localhost
+// alone is taken for one of loopback.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (l Log) problems() (p problems) {

@@ -33,6 +33,26 @@ func TestRules(t *testing.T) {
 			[]env{{"LISTEN": ":0"}, {"LISTEN": "[::1]:65535"}, {"LISTEN": "localhost:80"}},
 		},
 		{
+			"who watches comes in by a token, but on loopback",
+			[]env{{"ADMIN_LISTEN": ":8001"}, {"ADMIN_LISTEN": "0.0.0.0:8001"}, {"ADMIN_LISTEN": "10.0.0.1:8001"},
+				{"ADMIN_LISTEN": "gate.example:8001"}, {"ADMIN_LISTEN": "8001"}, {"ADMIN_LISTEN": "none"}},
+			"ADMIN_LISTEN is ",
+			[]env{{"ADMIN_LISTEN": "off"}, {"ADMIN_LISTEN": "127.0.0.2:0"}, {"ADMIN_LISTEN": "[::1]:8001"},
+				{"ADMIN_LISTEN": "localhost:8001"}, {"ADMIN_LISTEN": ":8001", "ADMIN_TOKEN": "0123456789abcdef"}},
+		},
+		{
+			"such a token cannot be guessed",
+			[]env{{"ADMIN_TOKEN": "0123456789abcde"}, {"ADMIN_TOKEN": "0123456789 abcdef"}},
+			"ADMIN_TOKEN is not one that we take",
+			[]env{{"ADMIN_TOKEN": "0123456789abcdef"}},
+		},
+		{
+			"its names are names",
+			[]env{{"ADMIN_HOSTS": "http://gate"}, {"ADMIN_HOSTS": "gate/x"}, {"ADMIN_HOSTS": "a,b c"}},
+			"ADMIN_HOSTS has ",
+			[]env{{"ADMIN_HOSTS": "Gate.example, 10.0.0.1,::1"}},
+		},
+		{
 			"a body is bounded between 1 KiB and 64 MiB",
 			[]env{{"MAX_BODY_BYTES": "1023"}, {"MAX_BODY_BYTES": "67108865"}, {"MAX_BODY_BYTES": "-1KiB"}},
 			"MAX_BODY_BYTES is ",

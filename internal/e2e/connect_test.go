@@ -132,7 +132,7 @@ func refuses(t *testing.T, env ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, program)
-	command.Env = append([]string{"LISTEN=127.0.0.1:0"}, env...)
+	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off"}, env...)
 	out, _ := command.CombinedOutput()
 	if code := command.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("exit status %d", code)

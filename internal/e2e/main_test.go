@@ -76,7 +76,7 @@ func plain(t *testing.T) (program string) {
 func startBuilt(t *testing.T, program string, env ...string) *replica {
 	t.Helper()
 	command := exec.Command(program)
-	command.Env = append([]string{"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off", "PATH=" + os.Getenv("PATH")}, env...)
 	r := &replica{t: t, process: run(t, command)}
 	at, err := r.process.Says(t.Context(), listening)
 	if err != nil {

@@ -67,7 +67,7 @@ func (r *replica) begin() (*proc.Process, error) {
 	}
 	command := exec.Command(r.program)
 	command.Env = append([]string{
-		"LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH"), "UPSTREAM_HEADERS=X-Replica: " +
+		"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off", "PATH=" + os.Getenv("PATH"), "UPSTREAM_HEADERS=X-Replica: " +
 			life{r.number, r.lives + 1}.String(),
 	}, r.env...)
 	command.Stderr = r.log

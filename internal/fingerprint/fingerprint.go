@@ -99,3 +99,12 @@ func Parse(text string) (Fingerprint, error) {
 	}
 	return f, nil
 }
+
+// MarshalText writes the form that answers carry.
+func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads both forms.
+func (f *Fingerprint) UnmarshalText(text []byte) (err error) {
+	*f, err = Parse(string(text))
+	return err
+}

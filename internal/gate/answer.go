@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/meter"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -64,6 +65,9 @@ const (
 	Mismatched                 // another body than the one that is, or was, executed (RejectMismatch)
 	Missing                    // to Find: there is no record
 )
+
+// AnswerTimes are the seconds from webhooks' arrivals to their answers, by outcome.
+type AnswerTimes [Missing + 1]meter.Histogram
 
 // Answer is what a webhook gets.
 type Answer struct {

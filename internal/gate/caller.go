@@ -252,12 +252,16 @@ func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {
 	case c.scripted && (outcome == Unreadable || outcome == Foreign):
 		b.count(t, link.Unopened)
 	case c.scripted:
+		b.gate.hot.Hit(&f.hot)
 		b.count(t, link.ReplayedByScript)
 	case outcome == Replayed:
+		b.gate.hot.Hit(&f.hot)
 		b.count(t, link.Replayed)
 	case outcome == Waited || outcome == Failed:
+		b.gate.hot.Hit(&f.hot)
 		b.count(t, link.Waited)
 	case outcome == Processing || f != nil && f.known:
+		b.gate.hot.Hit(&f.hot)
 		b.count(t, link.StillProcessing)
 	case outcome == Refused:
 		b.count(t, link.Refused)

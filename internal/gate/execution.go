@@ -25,6 +25,7 @@ type execution struct {
 	inDoubt  bool  // an attempt before this one may have had its effect
 	failures int64 // of the attempts before this one
 	cause    string
+	began    time.Time
 	lifetime lifetime // the logic's context
 
 	// The executions' lock guards these.
@@ -60,10 +61,15 @@ const (
 func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
-		cause: causeOf(answer), lease: b.link.Lease(won.Reply), err: errNotBegun,
+		cause: causeOf(answer), began: time.Now(), lease: b.link.Lease(won.Reply),
+		err: errNotBegun,
 	}
-	e.lifetime.gate, e.lifetime.deadline = b.gate.life, time.Now().Add(w.Tenant.ExecutionTimeout)
+	e.lifetime.gate, e.lifetime.deadline = b.gate.life, e.began.Add(w.Tenant.ExecutionTimeout)
 	f.execution = e // before the keeper knows it
+	b.gate.meters.begun.Add(1)
+	if e.cause == causeTakeover {
+		b.gate.meters.takeovers.Add(1)
+	}
 	b.executions.add(e)
 	if !b.link.Current(won.Epoch()) {
 		b.link.WakeKeeper() // a healing since the claim was sent has not seen this execution
@@ -110,13 +116,12 @@ func (f *flight) exited(e *execution) {
 // run runs the logic, and notes how it ended: also if it panics, or ends its goroutine.
 func (e *execution) run() {
 	defer e.lifetime.finish()
-	began := time.Now()
 	e.err = errExited
 	defer func() {
 		if value := recover(); value != nil {
 			e.err = &panicked{value, debug.Stack()}
 		}
-		e.took = time.Since(began)
+		e.took = time.Since(e.began)
 		e.err = withCause(&e.lifetime, e.err)
 	}()
 	e.result, e.err = e.webhook.work.Run(&e.lifetime, e.attempt, e.inDoubt)

@@ -24,6 +24,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
@@ -74,6 +75,9 @@ type Gate struct {
 	nameless *Tenant // whose webhooks belong to no tenant
 	usesMu   sync.Mutex
 	uses     map[string]*use // by tenant; the lock guards it
+
+	meters meters
+	hot    hot.Touched // webhooks of which duplicates came
 
 	life    context.Context // ends when executions must
 	end     context.CancelCauseFunc

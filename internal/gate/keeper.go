@@ -148,6 +148,7 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 		g.running.Done()
 		return
 	}
+	b.gate.meters.lost.Add(1)
 	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
 		"not accepted",
 		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)

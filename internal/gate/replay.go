@@ -14,6 +14,7 @@ func (b *bucket) replay(t *Tenant, f fingerprint.Fingerprint, digest record.Dige
 	if !ok {
 		return a, false
 	}
+	b.gate.hot.Hit(b.gate.replayCache.hit(f))
 	if hit {
 		b.count(t, link.ReplayedLocal)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
@@ -30,11 +31,11 @@ type slot struct {
 
 // cachedRecord is one that stood in Redis in an epoch.
 type cachedRecord struct {
-	tenant      string
-	fingerprint fingerprint.Fingerprint
-	record      record.Record // a copy: the whole execution hangs on its own
-	epoch       link.Epoch
-	untracked   untracked
+	tenant    string
+	hot       hot.Entry     // has its fingerprint, and counts its replays
+	record    record.Record // a copy: the whole execution hangs on its own
+	epoch     link.Epoch
+	untracked untracked
 }
 
 // untracked bounds how long a record answers that Redis does not track for this replica; zero: it does.
@@ -72,12 +73,20 @@ func (s *replayCache) record(
 ) *record.Record {
 	k := s.slot(f).kept.Load()
 	switch {
-	case k == nil || k.fingerprint != f || k.tenant != tenant || k.epoch != epoch:
+	case k == nil || k.hot.Fingerprint != f || k.tenant != tenant || k.epoch != epoch:
 		return nil
 	case k.untracked.mark != 0 && (k.untracked.mark != mark || time.Now().After(k.untracked.until)):
 		return nil
 	}
 	return &k.record
+}
+
+// hit returns what counts the replays of a fingerprint: a part of what is kept, or a new one where nothing is.
+func (s *replayCache) hit(f fingerprint.Fingerprint) *hot.Entry {
+	if k := s.slot(f).kept.Load(); k != nil && k.hot.Fingerprint == f {
+		return &k.hot
+	}
+	return &hot.Entry{Fingerprint: f}
 }
 
 // changes must be asked for before the cache is read whose record is then kept.
@@ -91,7 +100,7 @@ func (s *replayCache) keepUntracked(
 	if s.add(f); mark == 0 {
 		return
 	}
-	k := &cachedRecord{t.Name, f, *r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
+	k := &cachedRecord{t.Name, hot.Entry{Fingerprint: f}, *r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
 	if k.size() <= maxKeptOne {
 		s.replace(s.slot(f), k)
 		s.bound()
@@ -103,7 +112,7 @@ func (s *replayCache) keepUntracked(
 func (s *replayCache) keep(
 	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
 ) {
-	k := &cachedRecord{tenant, f, *r, epoch, untracked{}}
+	k := &cachedRecord{tenant, hot.Entry{Fingerprint: f}, *r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
 		return
 	}

@@ -20,36 +20,43 @@ const (
 	ReportNone
 )
 
+const causeTakeover = "takeover"
+
 // causeOf is why an execution began that a claim has won.
 func causeOf(won scripts.Answer) string {
 	switch {
 	case won.Before == reasonForgotten:
 		return "forgotten"
 	case won.Before == record.Expired:
-		return "takeover"
+		return causeTakeover
 	case won.Before != "":
 		return "retry after " + won.Before
 	}
 	return "first"
 }
 
-// report writes an execution's line, the only one that tells of its end. lost says that another execution had begun
-// before this one ended.
+// report counts how an execution ended, and writes its line, the only one that tells of its end. lost says that another
+// execution had begun before this one ended.
 func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	end, err, options := &e.end, e.err, &b.gate.options
+	outcome, level := howItEnded(lost, v, end)
+	b.gate.meters.ended[outcome].Add(1)
+	b.gate.meters.took.Observe(e.took.Seconds())
+	if level == slog.LevelError {
+		b.gate.meters.events.add(Event{b.link.Now(), e.flight.fingerprint, outcome.String(), e.attempt, end.Reason})
+	}
 	if options.Report == ReportNone {
 		return
 	}
-	outcome, level := howItEnded(lost, v, end)
 	another := e.flight.isMixed()
-	if level == slog.LevelInfo && (e.cause == "takeover" || e.inDoubt || another) {
+	if level == slog.LevelInfo && (e.cause == causeTakeover || e.inDoubt || another) {
 		level = slog.LevelWarn
 	}
 	if level == slog.LevelInfo && options.Report != ReportAll {
 		return
 	}
 	attributes := append(make([]slog.Attr, 0, 16),
-		slog.String("outcome", outcome), slog.Any("", e.webhook.work),
+		slog.String("outcome", outcome.String()), slog.Any("", e.webhook.work),
 		slog.Any("fingerprint", e.flight.fingerprint),
 		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", e.took))
 	if options.Replica != "" {
@@ -72,25 +79,25 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	e.webhook.Tenant.log(b.log).LogAttrs(context.Background(), level, "execution", attributes...)
 }
 
-// howItEnded puts into a word how an execution ended, and how much that concerns a person.
-func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (outcome string, level slog.Level) {
+// howItEnded tells how an execution ended, and how much that concerns a person.
+func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (Ending, slog.Level) {
 	switch {
 	case lost, v == scripts.Refused:
-		return "overtaken", slog.LevelError // another execution counts; the work may have been done twice
+		return EndedOvertaken, slog.LevelError // another execution counts; the work may have been done twice
 	case v == scripts.Failed && end.State == record.Done: // told and not kept
-		return "rejected", slog.LevelWarn
+		return EndedRejected, slog.LevelWarn
 	case v == scripts.Failed:
-		return "failed", slog.LevelError
+		return EndedFailed, slog.LevelError
 	case v == scripts.Stored, v == scripts.Restored:
 		switch {
 		case end.Result.Status >= 400:
-			return "rejected", slog.LevelWarn
+			return EndedRejected, slog.LevelWarn
 		case end.Result.Reconciled:
-			return "reconciled", slog.LevelInfo
+			return EndedReconciled, slog.LevelInfo
 		}
-		return "stored", slog.LevelInfo
+		return EndedStored, slog.LevelInfo
 	}
-	return "not stored", slog.LevelError // Redis is away while the gate closes, or another program's value stands there
+	return EndedNotStored, slog.LevelError // Redis is away while the gate closes, or another program's value stands there
 }
 
 // isMixed reports whether requests of two bodies have met in the flight.

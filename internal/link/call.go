@@ -38,7 +38,12 @@ func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Repl
 
 	call.Metrics, call.Flushed, call.Settle, call.Lease = l.metrics, l.flushed, l.Settle, l.LockTTL
 	call.Class, call.Acks, call.Timeout, call.Flush = l.Class, l.ReplicasAck, l.RedisTimeout, flush
+	began := time.Now()
 	reply, err = call.Run(ctx, l.Client)
+	if len(call.Ops) > 0 {
+		l.Calls.ObserveSince(began)
+		l.Groups.Observe(float64(len(call.Ops)))
+	}
 	if err != nil {
 		l.missed(err)
 		if notDone(err) {
@@ -106,6 +111,9 @@ func (l *Link) observe(reply scripts.Reply, wrote bool) {
 	}
 	took := wrote && reply.Flushed
 	for _, a := range reply.Answers {
+		if a.Verdict == scripts.Restored {
+			l.Restored.Add(1)
+		}
 		switch a.Verdict {
 		case scripts.Claimed, scripts.Renewed, scripts.Stored, scripts.Failed, scripts.Restored:
 			took = true

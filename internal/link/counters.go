@@ -72,6 +72,20 @@ var fields = [kinds][]string{
 	ReloadFailed:     {"reloads_failed"},
 }
 
+// Totals are how many of each kind a process has counted since it began.
+type Totals [kinds]int64
+
+// Totals returns those of now. No total is ever lower than it was.
+func (c *Counters) Totals() Totals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	totals := c.drained
+	for k := range c.of {
+		totals[k] += c.of[k].Load()
+	}
+	return totals
+}
+
 // Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush
 // is on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or
 // lost, also if a reply is.
@@ -88,7 +102,10 @@ type Counters struct {
 }
 
 // Tally is how many of each kind there were since the last flush.
-type Tally struct{ of [kinds]atomic.Int64 }
+type Tally struct {
+	of      [kinds]atomic.Int64
+	drained Totals // into flushes before that; the lock of the counters guards it
+}
 
 // Add counts one of a kind.
 func (t *Tally) Add(k Kind) { t.of[k].Add(1) }
@@ -201,6 +218,7 @@ func (t *Tally) drain(before string) []scripts.Increment {
 		if n == 0 {
 			continue
 		}
+		t.drained[k] += n
 		for _, field := range fields[k] {
 			if counted, less := strings.CutPrefix(field, "-"); less {
 				grown = grow(grown, before+counted, -n)

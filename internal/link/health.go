@@ -13,6 +13,9 @@ type health struct {
 	said atomic.Value // the code of the last error that Redis itself answered a whole call with, a string
 }
 
+// Silent reports whether Redis does not answer.
+func (l *Link) Silent() bool { return l.health.silent.lasting() > 0 }
+
 // InTrouble reports whether Redis does not answer, or takes no writes.
 func (l *Link) InTrouble() bool { return l.health.bad() }
 

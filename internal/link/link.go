@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/oncegate/oncegate/internal/backoff"
+	"github.com/oncegate/oncegate/internal/meter"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/scripts"
 )
@@ -48,6 +49,10 @@ type Link struct {
 	metrics, flushed string // keys
 
 	Counters Counters
+
+	Calls    meter.Histogram // seconds that a call with operations took
+	Groups   meter.Histogram // operations of such a call
+	Restored atomic.Int64    // records that were put back
 
 	epochs    epochs
 	health    health

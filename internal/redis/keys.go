@@ -87,6 +87,15 @@ func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 // Sweeper returns the key of the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
 
+// Replicas is the sorted set of the replicas that run, by when each wrote last.
+func (k Keys) Replicas() string { return k.prefix + ":replicas" }
+
+// Replica is what a replica says of itself, and ReplicaDetail what it tells only those who look.
+func (k Keys) Replica(id string) string { return k.prefix + ":replica:" + id }
+
+// ReplicaDetail is like Replica.
+func (k Keys) ReplicaDetail(id string) string { return k.prefix + ":replica:" + id + ":detail" }
+
 // Unused returns a key that is never written. Commands are tried on it to see whether they are allowed.
 func (k Keys) Unused() string { return k.prefix + ":nothing" }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 
 	"github.com/oncegate/oncegate/handler/logic"
 )
@@ -68,7 +69,9 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 			used.Store(c)
 		},
 	}
+	began := time.Now()
 	response, err := u.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	u.meters.count(began, response)
 	if err == nil {
 		return response, nil
 	}

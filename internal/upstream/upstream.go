@@ -57,6 +57,7 @@ type Upstream struct {
 	tokens    *tokens  // nil without OAuth
 	breaker   *breaker // nil without a breaker
 	pause     *pause
+	meters    meters
 
 	setGauge func(field string, value int64) // set before the first Execute; nil: gauges are not written
 }

@@ -27,6 +27,7 @@ type Stage struct {
 // replica is a gateway that keeps its address when it is started again.
 type replica struct {
 	address     string
+	admin       string
 	environment []string
 
 	mu      sync.Mutex // guards process, which is replaced after a kill
@@ -71,8 +72,13 @@ func (s *Stage) open(ctx context.Context, settings []string) error {
 		if err != nil {
 			return err
 		}
-		r := &replica{address: "127.0.0.1:" + port}
-		r.environment = append([]string{"REDIS_HOST=", "REDIS_URL=" + s.redisURL, "LISTEN=" + r.address}, settings...)
+		admin, err := proc.FreePort()
+		if err != nil {
+			return err
+		}
+		r := &replica{address: "127.0.0.1:" + port, admin: "127.0.0.1:" + admin}
+		r.environment = append([]string{"REDIS_HOST=", "REDIS_URL=" + s.redisURL, "LISTEN=" + r.address,
+			"ADMIN_LISTEN=" + r.admin}, settings...)
 		s.replicas = append(s.replicas, r)
 		if err := s.start(ctx, r); err != nil {
 			return err
@@ -115,6 +121,15 @@ func (s *Stage) Targets(path string) []string {
 		targets = append(targets, "http://"+r.address+path)
 	}
 	return targets
+}
+
+// Scrapes returns the URLs of the metrics of all replicas.
+func (s *Stage) Scrapes() []string {
+	var urls []string
+	for _, r := range s.replicas {
+		urls = append(urls, "http://"+r.admin+"/metrics")
+	}
+	return urls
 }
 
 // RedisURL returns the URL of the Redis that holds the records.

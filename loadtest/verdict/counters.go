@@ -18,7 +18,8 @@ import (
 // added up.
 type Counters struct {
 	counts  map[string]int64
-	history string // Redis' own name for its line of data (replication id)
+	scraped map[string]int64 // what the replicas tell Prometheus of requests, by outcome; nil: they were not asked
+	history string           // Redis' own name for its line of data (replication id)
 }
 
 // counted are the fields that the rules use.
@@ -32,6 +33,8 @@ type Book struct {
 	Client rueidis.Client
 	Keys   redis.Keys
 	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they hold counts back
+
+	Scrapes []string // URLs of /metrics of all replicas; none: they are not asked
 }
 
 // Times for waiting until the counters do not change any more.
@@ -59,7 +62,8 @@ func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
 		}
 		still := time.Since(moved) > b.Flush+margin
 		if still && (since == nil || !now.since(*since).running()) {
-			return now, nil
+			now.scraped, err = b.scrape(ctx)
+			return now, err
 		}
 		if sleep.For(ctx, look) != nil {
 			if still {
@@ -93,6 +97,12 @@ func (c Counters) since(earlier Counters) Counters {
 	grown := Counters{counts: map[string]int64{}}
 	for _, name := range counted {
 		grown.counts[name] = c.counts[name] - earlier.counts[name]
+	}
+	if c.scraped != nil {
+		grown.scraped = map[string]int64{}
+		for outcome, n := range c.scraped {
+			grown.scraped[outcome] = n - earlier.scraped[outcome]
+		}
 	}
 	return grown
 }

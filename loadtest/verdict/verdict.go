@@ -38,7 +38,11 @@ func (c *Case) Judge() ([]Finding, error) {
 	if l := c.Ledger; l.sent > l.unanswered.count && grown.of("total_requests") == 0 && grown.of("executed") == 0 {
 		return nil, fmt.Errorf("%w: nothing was counted: are REDIS_URL and KEY_PREFIX those of the replicas?", ErrUnreached)
 	}
-	return []Finding{c.executions(grown), c.sameData(), c.sums(grown), c.served(), c.refused()}, nil
+	findings := []Finding{c.executions(grown), c.sameData(), c.sums(grown), c.served(), c.refused()}
+	if grown.scraped != nil && c.Repeated == 0 { // a replica that was killed counts anew
+		findings = append(findings, c.metrics(grown))
+	}
+	return findings, nil
 }
 
 func finding(rule, held string, faults ...string) Finding {
@@ -109,6 +113,24 @@ func (c *Case) sums(grown Counters) Finding {
 	return finding("counters", fmt.Sprintf("total_requests %d, as many as were sent: %d executed, %d replayed, %d "+
 		"waited, %d still_processing",
 		c.sent, of("executed"), of("replayed"), of("waited"), of("still_processing")), faults...)
+}
+
+// metrics checks that what the replicas tell Prometheus, added up, is what the hash has and what was answered.
+func (c *Case) metrics(grown Counters) Finding {
+	var faults []string
+	same := func(outcome string, want int64) int64 {
+		if n := grown.scraped[outcome]; n != want {
+			faults = append(faults, fmt.Sprintf("%s is %d, want %d", outcome, n, want))
+		}
+		return grown.scraped[outcome]
+	}
+	all := same("executed", grown.of("executed")) + same("replayed", grown.of("replayed")) +
+		same("waited", grown.of("waited")) + same("still_processing", grown.of("still_processing"))
+	same("malformed", c.malformed)
+	if all != c.sent {
+		faults = append(faults, fmt.Sprintf("%d requests in all, want %d", all, c.sent))
+	}
+	return finding("metrics", fmt.Sprintf("Prometheus is told the same %d requests by the same outcomes", all), faults...)
 }
 
 func (c *Case) served() Finding {

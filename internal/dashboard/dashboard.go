@@ -1,0 +1,69 @@
+// Package dashboard shows a storm being absorbed: one page, which a stream of server-sent events keeps current, and a
+// page for each webhook. It shows what all replicas say (package replicas) and what Redis holds, and it changes one
+// thing: a person may have a webhook forgotten.
+package dashboard
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/replicas"
+)
+
+// Options are what it is made of.
+type Options struct {
+	Replicas *replicas.Replicas
+	Store    *redis.Store
+	Records  command.Deployment
+	Version  string
+	Timeout  time.Duration // of one conversation with Redis
+	Log      *slog.Logger
+}
+
+// Dashboard is a handler of the admin listener's private paths.
+type Dashboard struct {
+	Options
+	mux *http.ServeMux
+
+	slow     atomic.Pointer[slowly]
+	watching atomic.Int64 // streams
+	mu       sync.Mutex   // held while slow is read anew
+	read     time.Time    // when that was
+}
+
+// New returns a dashboard.
+func New(o Options) *Dashboard {
+	d := &Dashboard{Options: o, mux: http.NewServeMux()}
+	d.slow.Store(new(slowly))
+	d.mux.HandleFunc("GET /feed", d.feed)
+	d.mux.HandleFunc("GET /state", d.once)
+	d.mux.HandleFunc("GET /webhook", d.find)
+	d.mux.HandleFunc("GET /webhook/{fingerprint}", d.webhook)
+	d.mux.HandleFunc("POST /webhook/{fingerprint}/forget", d.forget)
+	d.mux.Handle("GET /", files())
+	return d
+}
+
+// ServeHTTP is part of http.Handler.
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+
+// slowEvery is how often what is in Redis is read while somebody looks, however many look.
+const slowEvery = 2 * time.Second
+
+// refresh reads what is in Redis anew if that is due. Whoever comes meanwhile goes on with what was read before.
+func (d *Dashboard) refresh(ctx context.Context) {
+	if !d.mu.TryLock() {
+		return
+	}
+	defer d.mu.Unlock()
+	if time.Since(d.read) >= slowEvery {
+		d.readSlowly(ctx)
+		d.read = time.Now()
+	}
+}

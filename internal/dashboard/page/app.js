@@ -1,0 +1,307 @@
+// Keeps the page current from the stream /feed. Each event is the whole state but for the seconds, of which it brings
+// the last ones: they are kept here, also while the gateway restarts.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const number = (n) => n.toLocaleString("en");
+const many = (n, one, more) => (n === 1 ? one : more);
+
+// ------------------------------------------------------------------------------------------------------- stream ----
+
+const kept = 15 * 60;
+const seconds = new Map(); // Unix second: [deliveries, executions]
+let state = null;
+let served = ""; // the replica that tells the state
+
+function connect() {
+  const stream = new EventSource("/feed");
+  stream.onmessage = (event) => {
+    const told = JSON.parse(event.data);
+    for (const [at, deliveries, executions] of told.seconds || []) {
+      seconds.set(at, [deliveries, executions]);
+    }
+    for (const at of seconds.keys()) {
+      if (at < told.now / 1000 - kept) seconds.delete(at);
+    }
+    link(served && served !== told.served ? "live, from a gateway that has restarted" : "live", false);
+    served = served || told.served;
+    state = told;
+    show();
+  };
+  stream.onerror = () => {
+    link("the connection is lost: connecting again…", true);
+    if (stream.readyState === EventSource.CLOSED) { // an answer that is no stream: it restarts, or wants a login
+      stream.close();
+      setTimeout(async () => {
+        const reply = await fetch("/state").catch(() => null);
+        if (reply && reply.status === 401) location.reload();
+        else connect();
+      }, 1000);
+    }
+  };
+}
+
+function link(text, lost) {
+  const shown = byId("link");
+  if (shown.textContent !== text) shown.textContent = text;
+  shown.classList.toggle("lost", lost);
+}
+
+// ------------------------------------------------------------------------------------------------------ picture ----
+
+let span = 0; // seconds; 0: as far as there is something to see
+let plot = null;
+let bins = { size: 1, at: [], up: [], down: [] };
+
+const shownSpan = () => {
+  if (span) return span;
+  const first = Math.min(...seconds.keys());
+  return state.now / 1000 - first > 180 ? kept : 120;
+};
+
+// gather adds seconds up to bars that are wide enough to be seen.
+function gather(width) {
+  const length = shownSpan();
+  const size = [1, 2, 5, 10, 15, 30, 60].find((s) => (length / s) * 5 <= width) || 60;
+  const last = Math.floor(state.now / 1000 / size) * size;
+  const from = last - length + size;
+  bins = { size, at: [], up: [], down: [] };
+  for (let at = from; at <= last; at += size) {
+    let up = 0, down = 0;
+    for (let s = at; s < at + size; s++) {
+      const [deliveries, executions] = seconds.get(s) || [0, 0];
+      up += deliveries;
+      down += executions;
+    }
+    bins.at.push(at);
+    bins.up.push(up);
+    bins.down.push(-down);
+  }
+}
+
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// bars draws what arrived above the line and what was executed below it, on one scale.
+function bars(u) {
+  const { ctx, bbox } = u, dpr = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, 0, bbox.width, bbox.top + bbox.height);
+  ctx.clip();
+  const zero = u.valToPos(0, "y", true);
+  const left = (at) => u.valToPos(at, "x", true);
+  const gap = left(bins.at[0] + bins.size) - left(bins.at[0]) > 4 * dpr ? dpr : 0;
+  let peak = 0;
+  bins.at.forEach((at, i) => {
+    const x = left(at), width = left(at + bins.size) - x - gap;
+    if (bins.up[i] > 0) {
+      const height = Math.max(zero - u.valToPos(bins.up[i], "y", true), 2 * dpr);
+      ctx.fillStyle = color("--in");
+      ctx.fillRect(x, zero - height, width, height);
+    }
+    if (bins.down[i] < 0) {
+      const height = Math.max(u.valToPos(bins.down[i], "y", true) - zero, 7 * dpr);
+      ctx.fillStyle = color("--out");
+      ctx.fillRect(x, zero, width, height);
+    }
+    if (bins.up[i] > bins.up[peak]) peak = i;
+  });
+  ctx.fillStyle = color("--ink");
+  ctx.fillRect(bbox.left, zero - dpr, bbox.width, 2 * dpr);
+  words(u, zero, peak);
+  ctx.restore();
+}
+
+// words says in the picture what is what, and what the storm with the highest bar was: the bars around that one which
+// are not much lower.
+function words(u, zero, peak) {
+  const { ctx, bbox } = u, dpr = devicePixelRatio;
+  const large = (innerWidth < 640 ? 13 : 16) * dpr;
+  ctx.font = "600 " + large + "px " + getComputedStyle(document.body).fontFamily;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "left";
+  ctx.fillStyle = color("--in");
+  ctx.fillText("▲ arrived", bbox.left + 6 * dpr, bbox.top + 2 * dpr);
+  ctx.textBaseline = "bottom";
+  ctx.fillStyle = color("--out");
+  ctx.fillText("▼ executed by the backend", bbox.left + 6 * dpr, bbox.top + bbox.height - 2 * dpr);
+  const high = (i) => bins.up[i] > bins.up[peak] / 4;
+  let from = peak, to = peak, arrived = 0, executed = 0;
+  while (high(from - 1)) from--;
+  while (high(to + 1)) to++;
+  for (let i = from; i <= to; i++) {
+    arrived += bins.up[i];
+    executed -= bins.down[i];
+  }
+  if (arrived < 10 || arrived < 3 * executed) return;
+  const x = u.valToPos((bins.at[from] + bins.at[to] + bins.size) / 2, "x", true);
+  const y = u.valToPos(bins.up[peak], "y", true) - 3 * dpr;
+  const text = number(arrived) + " arrived, " + number(executed) + " executed";
+  const half = ctx.measureText(text).width / 2;
+  ctx.textAlign = "center";
+  ctx.fillStyle = color("--in");
+  ctx.fillText(text, Math.min(Math.max(x, bbox.left + half + 110 * dpr), bbox.left + bbox.width - half), Math.max(y, large));
+}
+
+function range() {
+  const up = Math.max(4, ...bins.up), down = Math.max(0, ...bins.down.map((n) => -n));
+  return [-Math.max(down * 1.1, up * 0.3), up * 1.18];
+}
+
+function draw() {
+  const place = byId("plot");
+  const width = place.clientWidth, height = place.clientHeight;
+  if (!state || !width) return;
+  gather(width - 60);
+  const data = [bins.at, bins.up, bins.down];
+  if (!plot) {
+    const axis = () => ({
+      stroke: () => color("--soft"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false },
+      font: "12px system-ui, 'DejaVu Sans', sans-serif",
+    });
+    plot = new uPlot({
+      width, height, legend: { show: false }, padding: [8, 4, 0, 0],
+      scales: { x: { time: true, range: (u, min, max) => [min, max + bins.size] }, y: { range } },
+      axes: [
+        { ...axis(), size: 28, space: 70, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB",
+          shownSpan() > 300 ? { hour: "2-digit", minute: "2-digit" } : {})) },
+        { ...axis(), size: 56, values: (u, at) => at.map((n) => (Number.isInteger(n) ? number(Math.abs(n)) : "")) },
+      ],
+      series: [{}, { paths: () => null, points: { show: false } }, { paths: () => null, points: { show: false } }],
+      cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+      hooks: { draw: [bars], setCursor: [(u) => tell(u.cursor.idx)] },
+    }, data, place);
+  } else {
+    if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
+    plot.setData(data);
+  }
+  for (const b of document.querySelectorAll("[data-span]")) {
+    b.setAttribute("aria-pressed", String(Number(b.dataset.span) === shownSpan()));
+  }
+}
+
+// tell says what a bar is that is pointed at; without one, what all bars are.
+function tell(i) {
+  const every = bins.size === 1 ? "one second" : bins.size + " seconds";
+  byId("at").textContent = i == null || i < 0 || i >= bins.at.length ? "each bar: " + every :
+    new Date(bins.at[i] * 1000).toLocaleTimeString("en-GB") + ": " + number(bins.up[i]) + " arrived, " +
+    number(-bins.down[i]) + " executed, in " + every;
+}
+
+// -------------------------------------------------------------------------------------------------------- words ----
+
+function show() {
+  verdicts();
+  hero();
+  draw();
+  byId("executing").textContent = number(state.executing);
+  byId("waiting").textContent = number(state.waiting);
+  byId("oldest").textContent = state.oldest_ms ? length(state.oldest_ms) : "–";
+  byId("all").textContent = number(state.all.deliveries);
+  tables();
+  facts();
+}
+
+function verdicts() {
+  const place = byId("verdicts");
+  const wanted = JSON.stringify(state.verdicts);
+  if (place.dataset.shown === wanted) return; // a screen reader reads it once
+  place.dataset.shown = wanted;
+  place.replaceChildren(...state.verdicts.map((v) => {
+    const strip = document.createElement("p");
+    strip.className = "strip " + v.level;
+    const sentence = document.createElement("b");
+    sentence.textContent = v.sentence;
+    strip.append(sentence, v.do);
+    return strip;
+  }));
+}
+
+function hero() {
+  const { deliveries, executions } = state.window;
+  byId("deliveries").textContent = number(deliveries);
+  byId("deliveries-word").textContent = many(deliveries, "delivery arrived", "deliveries arrived");
+  byId("executions").textContent = number(executions);
+  byId("executions-word").textContent = many(executions, "was executed", "were executed");
+  const spared = Math.max(deliveries - executions, 0);
+  const share = deliveries ? Math.floor((1000 * spared) / deliveries) / 10 : 0;
+  const text = !deliveries ? "Nothing has arrived in the last 15 minutes." :
+    number(spared) + " of them (" + share + " %) never reached the backend: a duplicate gets the answer of the one " +
+    "execution. Last 15 minutes.";
+  byId("sum").textContent = text;
+  byId("plot").setAttribute("aria-label", number(deliveries) + " deliveries arrived and " + number(executions) +
+    " were executed in the last 15 minutes. " + text);
+}
+
+const length = (ms) => (ms < 1 ? ms.toFixed(2) + " ms" : ms < 10 ? ms.toFixed(1) + " ms" : ms < 1000 ? Math.round(ms) + " ms" :
+  ms < 60000 ? (ms / 1000).toFixed(1) + " s" : Math.round(ms / 60000) + " min");
+
+const ago = (ms) => length(Math.max(state.now - ms, 0)) + " ago";
+
+// fill makes a table's rows of cells. A row that is there already is changed in place, so that it keeps the focus.
+function fill(id, rows, none) {
+  const body = byId(id).tBodies[0];
+  if (rows.length === 0) rows = [[{ text: none, className: "none", span: true }]];
+  rows.forEach((cells, i) => {
+    const row = body.rows[i] || body.insertRow();
+    cells.forEach((cell, j) => {
+      const at = row.cells[j] || row.insertCell();
+      const text = String(cell.text ?? cell);
+      at.className = cell.className || "";
+      at.colSpan = cell.span ? 9 : 1;
+      if (cell.href) {
+        const a = at.firstElementChild || at.appendChild(document.createElement("a"));
+        if (a.textContent !== text) a.textContent = text;
+        if (a.getAttribute("href") !== cell.href) { a.href = cell.href; a.title = cell.title; }
+      } else if (at.textContent !== text || at.firstElementChild) at.textContent = text;
+    });
+    while (row.cells.length > cells.length) row.deleteCell(-1);
+  });
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+}
+
+const n = (value) => ({ text: typeof value === "number" ? number(value) : value, className: "n" });
+const webhook = (fingerprint) => ({ text: fingerprint.slice(0, 12) + "…", title: fingerprint, href: "/webhook/" + fingerprint });
+
+function tables() {
+  fill("latency", (state.latency || []).map((l) => [l.outcome.replaceAll("_", " "), n(l.count), n(length(l.p50_ms)),
+    n(length(l.p99_ms))]), "no answers");
+  fill("hot", (state.hot || []).map((h) => [webhook(h.fingerprint), h.state, n(h.attempt),
+    n((h.error ? "≤ " : "") + number(h.duplicates))]), "no duplicates");
+  const events = (list) => (list || []).map((e) => [webhook(e.fingerprint), e.what, e.reason, n(e.attempt), ago(e.at)]);
+  fill("judged", events(state.judged), "none that was told lately; oncegate poisoned and doubtful list all");
+  fill("failures", events(state.failures), "none");
+  fill("replicas", state.replicas.map((r) => [r.name, r.health, n(r.rate), n(r.executing), n(r.waiting), r.version,
+    ago(r.started * 1000)]), "none");
+}
+
+function facts() {
+  const r = state.redis;
+  list("redis", [["address", r.address], ["a call takes", length(r.p50_ms) + ", 99 %: " + length(r.p99_ms)],
+    ["operations a call", Math.round(r.group_p50) + ", at most " + Math.round(r.group_max)],
+    ["records", number(r.records)], ["memory", r.memory], ["policy", r.policy],
+    ["history", r.history && r.history.slice(0, 12) + "… since " + ago(r.since)],
+    ["losses suspected", number(r.losses) + " in 15 minutes"], ["restored", number(r.restored)]]);
+  const b = state.backend;
+  list("backend", !b ? [["", "The logic runs in the gateway: there is no backend."]] : [
+    ["an answer takes", length(b.p50_ms) + ", 99 %: " + length(b.p99_ms)],
+    ["answers", Object.entries(b.codes || {}).map(([code, times]) => code + ": " + number(times)).join(", ") || "none in the last minute"],
+    ["circuit breaker", b.breaker_open ? "open on " + b.breaker_open + many(b.breaker_open, " replica", " replicas") : "closed"]]);
+}
+
+function list(id, entries) {
+  const nodes = entries.filter(([, text]) => text).flatMap(([label, text]) => {
+    const dt = document.createElement("dt"), dd = document.createElement("dd");
+    dt.textContent = label;
+    dd.textContent = text;
+    return [dt, dd];
+  });
+  byId(id).replaceChildren(...nodes);
+}
+
+for (const b of document.querySelectorAll("[data-span]")) {
+  b.addEventListener("click", () => { span = Number(b.dataset.span); draw(); });
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && plot.redraw());
+new ResizeObserver(() => draw()).observe(byId("plot"));
+connect();

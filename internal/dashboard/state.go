@@ -1,0 +1,276 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/hot"
+	"github.com/oncegate/oncegate/internal/meter"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/replicas"
+)
+
+// State is all that the page, and oncegate top, show. It holds no payload, no key and no token.
+type State struct {
+	Now      int64     `json:"now"`    // Unix milliseconds, by Redis' clock
+	Served   string    `json:"served"` // id of the replica that tells this
+	Version  string    `json:"version"`
+	Verdicts []Verdict `json:"verdicts"` // the gravest first; at least one
+
+	Seconds [][3]int64 `json:"seconds"` // each: Unix seconds, deliveries, executions
+	Window  Totals     `json:"window"`  // of the last 15 minutes
+	All     Totals     `json:"all"`     // since the counters in Redis began
+
+	Waiting   int64 `json:"waiting"`
+	Executing int64 `json:"executing"`
+	OldestMS  int64 `json:"oldest_ms"`
+
+	Latency  []Latency `json:"latency"` // of the last minute
+	Redis    Redis     `json:"redis"`
+	Backend  *Backend  `json:"backend"` // null: the logic is no backend
+	Replicas []Replica `json:"replicas"`
+
+	Hot    []Hot   `json:"hot"`
+	Judged []Event `json:"judged"`   // poisoned and doubtful
+	Failed []Event `json:"failures"` // recent ones
+}
+
+// Totals are deliveries, and how many of them were executed.
+type Totals struct {
+	Deliveries int64 `json:"deliveries"`
+	Executions int64 `json:"executions"`
+}
+
+// Latency is how long answers of one outcome took.
+type Latency struct {
+	Outcome string  `json:"outcome"`
+	Count   uint64  `json:"count"`
+	P50     float64 `json:"p50_ms"`
+	P99     float64 `json:"p99_ms"`
+}
+
+// Redis is what is known of it.
+type Redis struct {
+	Address   string  `json:"address"`
+	History   string  `json:"history"`
+	Since     int64   `json:"since"` // Unix milliseconds; 0: not known
+	Settlings int64   `json:"settlings"`
+	Restored  int64   `json:"restored"`
+	Losses    int64   `json:"losses"` // suspected, in the last 15 minutes, over all replicas
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+	GroupP50  float64 `json:"group_p50"`
+	GroupMax  float64 `json:"group_max"`
+	Records   int64   `json:"records"`
+	Memory    string  `json:"memory"`
+	Policy    string  `json:"policy"`
+}
+
+// Backend is what answers in place of the logic.
+type Backend struct {
+	P50   float64          `json:"p50_ms"`
+	P99   float64          `json:"p99_ms"`
+	Codes map[string]int64 `json:"codes"` // of the last minute
+	Open  int              `json:"breaker_open"`
+}
+
+// Replica is one in the list.
+type Replica struct {
+	Name      string `json:"name"`
+	Address   string `json:"address"`
+	Version   string `json:"version"`
+	Started   int64  `json:"started"`
+	Rate      int64  `json:"rate"` // deliveries in its last whole second
+	Waiting   int64  `json:"waiting"`
+	Executing int64  `json:"executing"`
+	Health    string `json:"health"`
+}
+
+// Hot is a webhook of which many duplicates come.
+type Hot struct {
+	Fingerprint string `json:"fingerprint"`
+	Tenant      string `json:"tenant"`
+	State       string `json:"state"`
+	Attempt     int64  `json:"attempt"`
+	Duplicates  uint64 `json:"duplicates"`
+	Error       uint64 `json:"error"` // by so many that may be too many
+}
+
+// Event is something that a person may want to look into.
+type Event struct {
+	At          int64  `json:"at"` // Unix milliseconds
+	Fingerprint string `json:"fingerprint"`
+	What        string `json:"what"`
+	Attempt     int64  `json:"attempt"`
+	Reason      string `json:"reason"`
+}
+
+// Cluster is what Redis holds for all replicas, as far as rules need it.
+type Cluster struct {
+	Overdue int64
+	Settled time.Time // until when nothing new is decided
+}
+
+// state makes one, with the seconds from one on.
+func (d *Dashboard) state(from int64) State {
+	v := d.Replicas.Since(0)
+	slow := d.slow.Load()
+	s := State{
+		Now: v.Now, Served: v.ID, Version: d.Version, Redis: slow.redis, All: slow.all,
+		Hot: slow.hot, Judged: slow.judged, Failed: slow.failed,
+	}
+	now := v.Now / 1000
+	for _, of := range v.Seconds {
+		if of[replicas.At] >= from {
+			s.Seconds = append(s.Seconds, [3]int64{of[replicas.At], of[replicas.Deliveries], of[replicas.Executions]})
+		}
+	}
+	sum := replicas.Sum(v.Seconds)
+	s.Window = Totals{sum[replicas.Deliveries], sum[replicas.Executions]}
+	s.Redis.Losses = sum[replicas.Losses]
+	last := func(n int) replicas.Second { return replicas.Sum(v.Seconds[max(len(v.Seconds)-n, 0):]) }
+	s.Verdicts = judge(&whole{View: v, last5m: last(300), last1m: last(60), cluster: slow.cluster,
+		now: time.UnixMilli(v.Now)})
+	s.addReplicas(v.Replicas, now)
+	return s
+}
+
+// addReplicas adds up what the replicas say.
+func (s *State) addReplicas(seen []replicas.Seen, now int64) {
+	latency := make(map[string]*meter.Reading)
+	var calls, groups, backend meter.Reading
+	codes := make(map[string]int64)
+	hasBackend, open := false, 0
+	for i := range seen {
+		l := &seen[i]
+		s.Replicas = append(s.Replicas, Replica{
+			l.Name, l.Address, l.Version, l.Started, rate(l.Seconds, now), l.Waiting, l.Executing, health(l),
+		})
+		if l.Gone {
+			continue
+		}
+		s.Waiting, s.Executing, s.OldestMS = s.Waiting+l.Waiting, s.Executing+l.Executing, max(s.OldestMS, l.OldestMS)
+		for outcome, cells := range l.Latency {
+			if latency[outcome] == nil {
+				latency[outcome] = new(meter.Reading)
+			}
+			r := cells.Reading()
+			latency[outcome].Add(&r)
+		}
+		c, g, b := l.RedisCall.Reading(), l.GroupSize.Reading(), l.Backend.Reading()
+		calls.Add(&c)
+		groups.Add(&g)
+		backend.Add(&b)
+		hasBackend = hasBackend || l.Codes != nil
+		for code, n := range l.Codes {
+			name := "no answer"
+			if code > 0 {
+				name = strconv.Itoa(code)
+			}
+			codes[name] += n
+		}
+		if l.BreakerOpen {
+			open++
+		}
+	}
+	for outcome, r := range latency {
+		s.Latency = append(s.Latency, Latency{outcome, r.Count, 1000 * r.Quantile(0.5), 1000 * r.Quantile(0.99)})
+	}
+	slices.SortFunc(s.Latency, func(a, b Latency) int { return cmp.Compare(b.Count, a.Count) })
+	s.Redis.P50, s.Redis.P99 = 1000*calls.Quantile(0.5), 1000*calls.Quantile(0.99)
+	s.Redis.GroupP50, s.Redis.GroupMax = groups.Quantile(0.5), groups.Quantile(1)
+	if hasBackend {
+		s.Backend = &Backend{1000 * backend.Quantile(0.5), 1000 * backend.Quantile(0.99), codes, open}
+	}
+}
+
+// rate is how many deliveries came in the last whole second.
+func rate(seconds []replicas.Second, now int64) int64 {
+	for _, second := range slices.Backward(seconds) {
+		if at := second[replicas.At]; at < now && at > now-5 {
+			return second[replicas.Deliveries]
+		}
+	}
+	return 0
+}
+
+func health(l *replicas.Seen) string {
+	switch {
+	case l.Gone:
+		return "gone"
+	case !l.RedisUp:
+		return "Redis does not answer"
+	case l.RefusesWrites:
+		return "Redis takes no writes"
+	case l.BreakerOpen:
+		return "backend left alone"
+	case !l.Ready:
+		return "not ready"
+	}
+	return "well"
+}
+
+// slowly is what is read from Redis every few seconds, and only while somebody looks.
+type slowly struct {
+	redis          Redis
+	all            Totals
+	cluster        Cluster
+	hot            []Hot
+	judged, failed []Event
+}
+
+// mostHot are shown.
+const mostHot = 50
+
+// readSlowly reads that anew. What cannot be read stays as it was.
+func (d *Dashboard) readSlowly(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	next := *d.slow.Load()
+	next.redis.Address = d.Store.Address
+	if fields, err := redis.Metrics(ctx, d.Store.Client, d.Store.Keys); err == nil {
+		n := func(field string) int64 {
+			n, _ := strconv.ParseInt(fields[field], 10, 64)
+			return n
+		}
+		next.all = Totals{n("total_requests"), n("executed")}
+		next.cluster = Cluster{n("overdue"), time.UnixMilli(n("settled_at"))}
+		next.redis.History, next.redis.Since = fields["history"], n("met_at")
+		next.redis.Settlings, next.redis.Restored = n("settlings"), n("restored")
+		next.redis.Records = n("active_fingerprints")
+	}
+	if !d.Store.Embedded {
+		next.redis.Memory, next.redis.Policy = redis.Memory(ctx, d.Store.Client)
+	}
+	items, events := d.Replicas.Details(ctx)
+	next.hot = d.describe(ctx, items[:min(len(items), mostHot)])
+	next.judged, next.failed = nil, nil
+	for _, e := range events {
+		told := Event{e.At.UnixMilli(), e.Fingerprint.Hex(), e.What, e.Attempt, e.Reason}
+		if e.What == "poisoned" || e.What == "doubtful" {
+			next.judged = append(next.judged, told)
+		} else {
+			next.failed = append(next.failed, told)
+		}
+	}
+	d.slow.Store(&next)
+}
+
+// describe says of each hot webhook what stands in Redis.
+func (d *Dashboard) describe(ctx context.Context, items []hot.Item) []Hot {
+	names := make([]fingerprint.Fingerprint, len(items))
+	for i, item := range items {
+		names[i] = item.Fingerprint
+	}
+	heads := d.Records.Heads(ctx, names)
+	all := make([]Hot, len(items))
+	for i, item := range items {
+		all[i] = Hot{Fingerprint: item.Fingerprint.Hex(), Duplicates: item.Duplicates, Error: item.Error,
+			State: heads[i].State, Attempt: heads[i].Attempt}
+	}
+	return all
+}

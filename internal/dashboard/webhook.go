@@ -1,0 +1,102 @@
+package dashboard
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"html/template"
+	"io"
+	"net/http"
+
+	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+//go:embed webhook.html
+var webhookText string
+
+// webhookPage is the page of one webhook. It works without a script.
+var webhookPage = template.Must(template.New("webhook").Parse(webhookText))
+
+// shown is what that page shows.
+type shown struct {
+	Fingerprint string
+	Lines       []command.Line
+	Problem     string // in place of the lines, or of what a person wanted
+	Done        string // what was done
+	Running     bool   // it was not forgotten because it runs
+}
+
+// find leads to the page of the webhook whose fingerprint was typed.
+func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
+	f, err := fingerprint.Parse(r.FormValue("fingerprint"))
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		d.render(w, shown{Problem: "A fingerprint is 64 hex digits, with or without cognigy:fp: before them."})
+		return
+	}
+	http.Redirect(w, r, "/webhook/"+f.Hex(), http.StatusSeeOther)
+}
+
+// named returns the webhook that a path names.
+func (d *Dashboard) named(w http.ResponseWriter, r *http.Request) (f fingerprint.Fingerprint, ok bool) {
+	f, err := fingerprint.Parse(r.PathValue("fingerprint"))
+	if err != nil {
+		http.NotFound(w, r)
+	}
+	return f, err == nil
+}
+
+func (d *Dashboard) webhook(w http.ResponseWriter, r *http.Request) {
+	if f, ok := d.named(w, r); ok {
+		d.show(r.Context(), w, f, shown{})
+	}
+}
+
+// forget has a webhook forgotten, by a person who was asked.
+func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request) {
+	f, ok := d.named(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 2*d.Timeout)
+	defer cancel()
+	err := d.Records.Forget(ctx, command.Webhook{Fingerprint: &f}, r.FormValue("force") == "yes", io.Discard)
+	var s shown
+	switch {
+	case err == nil:
+		s.Done = "Forgotten. Its next delivery executes again, on whichever replica."
+		d.Log.Warn("a person had a webhook forgotten", "fingerprint", f)
+	case errors.Is(err, command.ErrRunning):
+		s.Running = true
+	case errors.Is(err, command.ErrNotFound):
+		s.Problem = "There is nothing to forget."
+	default:
+		s.Problem = "It is not certain that it is forgotten; to try again does no harm."
+		d.Log.Error("a person wanted a webhook forgotten", "fingerprint", f, "error", err)
+	}
+	d.show(r.Context(), w, f, s)
+}
+
+// show renders the page of a webhook.
+func (d *Dashboard) show(ctx context.Context, w http.ResponseWriter, f fingerprint.Fingerprint, s shown) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	s.Fingerprint = f.Hex()
+	lines, err := d.Records.Lines(ctx, command.Webhook{Fingerprint: &f})
+	switch {
+	case errors.Is(err, command.ErrNotFound) && s.Problem == "":
+		s.Problem = "Redis has no record of it: it never came, or its time is over."
+	case err != nil && s.Problem == "":
+		s.Problem = "Redis does not answer."
+	}
+	s.Lines = lines
+	d.render(w, s)
+}
+
+func (d *Dashboard) render(w http.ResponseWriter, s shown) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := webhookPage.Execute(w, s); err != nil {
+		d.Log.Debug("a page was not read to its end", "error", err)
+	}
+}

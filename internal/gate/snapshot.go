@@ -1,0 +1,123 @@
+package gate
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/hot"
+	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/meter"
+)
+
+// Ending is how an execution ended.
+type Ending uint8
+
+// The endings.
+const (
+	EndedStored     Ending = iota // with a result
+	EndedReconciled               // the backend was only asked what an earlier attempt had brought
+	EndedRejected                 // with a final refusal (4xx), kept or not
+	EndedFailed                   // without a result: the next delivery executes again
+	EndedOvertaken                // another execution had begun, and this one's end was not accepted
+	EndedNotStored                // Redis did not take its end before the gate closed, or a foreign value stands there
+	endings
+)
+
+// String is the word for it in logs and metrics.
+func (e Ending) String() string {
+	return [endings]string{"stored", "reconciled", "rejected", "failed", "overtaken", "not stored"}[e]
+}
+
+// Endings are all of them.
+func Endings() []Ending {
+	return []Ending{EndedStored, EndedReconciled, EndedRejected, EndedFailed, EndedOvertaken, EndedNotStored}
+}
+
+// meters are what a gate counts of its own executions, for who watches it.
+type meters struct {
+	took      meter.Histogram // the logic's own time, in seconds
+	begun     atomic.Int64
+	ended     [endings]atomic.Int64
+	takeovers atomic.Int64
+	lost      atomic.Int64 // leases
+	events    events
+}
+
+// Snapshot is what a gate does at a moment, and what it has done since it started.
+type Snapshot struct {
+	Counts     link.Totals // of requests
+	Begun      int64       // executions
+	Ended      [endings]int64
+	Took       meter.Reading // seconds that the logic took
+	Takeovers  int64
+	LostLeases int64 // running executions that another one has overtaken
+
+	Waiting   int64         // requests in Do
+	Executing int64         // executions, and claims that may become one
+	Oldest    time.Duration // how long ago the execution began that has run longest; 0: none runs
+
+	RedisUp       bool
+	RefusesWrites bool          // Redis takes no writes
+	Epochs        uint64        // losses of Redis that were suspected
+	Restored      int64         // records that this replica put back
+	Calls         meter.Reading // seconds that a call of the script took
+	Groups        meter.Reading // operations of a call
+
+	ReplayCacheBytes, JournalBytes int64
+}
+
+// Snapshot looks at everything once. It takes each bucket's locks for a moment, and those of no request.
+func (g *Gate) Snapshot() (s Snapshot) {
+	g.usesMu.Lock()
+	for _, u := range g.uses {
+		s.Waiting, s.Executing = s.Waiting+u.waiting.Load(), s.Executing+u.executing.Load()
+	}
+	g.usesMu.Unlock()
+	s.Took, s.Takeovers = g.meters.took.Read(), g.meters.takeovers.Load()
+	s.Begun, s.LostLeases = g.meters.begun.Load(), g.meters.lost.Load()
+	for i := range s.Ended {
+		s.Ended[i] = g.meters.ended[i].Load()
+	}
+	s.ReplayCacheBytes = g.replayCache.bytes.Load()
+	if !g.started.Load() {
+		return s
+	}
+	s.RedisUp = true
+	for _, b := range g.buckets {
+		for k, n := range b.link.Counters.Totals() {
+			s.Counts[k] += n
+		}
+		s.Oldest = max(s.Oldest, b.executions.oldest())
+		s.JournalBytes += int64(b.journal.size())
+		s.RedisUp = s.RedisUp && !b.link.Silent()
+		s.RefusesWrites = s.RefusesWrites || b.link.RefusesWrites()
+		s.Epochs += uint64(b.link.Epoch())
+		s.Restored += b.link.Restored.Load()
+		calls, groups := b.link.Calls.Read(), b.link.Groups.Read()
+		s.Calls.Add(&calls)
+		s.Groups.Add(&groups)
+	}
+	return s
+}
+
+// Hot counts duplicates by webhook, from when it is watched.
+func (g *Gate) Hot() *hot.Touched { return &g.hot }
+
+// Now is the time by Redis' clock, as the last reply showed it.
+func (g *Gate) Now() time.Time { return g.buckets[0].link.Now() }
+
+// oldest returns how long ago the execution began that has run longest.
+func (s *executions) oldest() (age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.first; e != nil; e = e.behind {
+		age = max(age, time.Since(e.began))
+	}
+	return age
+}
+
+func (j *journal) size() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.bytes
+}

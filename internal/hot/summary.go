@@ -1,0 +1,163 @@
+package hot
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+)
+
+// Bounds of what is kept: so many webhooks of each of the last minutes.
+const (
+	kept    = 256
+	minutes = 5
+
+	// Most is how many a list has.
+	Most = 100
+)
+
+// Item is a webhook with how many duplicates came, at most; and by how many that may be too many.
+type Item struct {
+	Fingerprint fingerprint.Fingerprint `json:"fingerprint"`
+	Duplicates  uint64                  `json:"duplicates"`
+	Error       uint64                  `json:"error"`
+}
+
+// sketch finds the most frequent of any number of webhooks in a fixed memory (Metwally, Agrawal, El Abbadi: Efficient
+// Computation of Frequent and Top-k Elements in Data Streams, "Space-Saving"): one that is new takes the place of the
+// rarest, and its count too, as an error. Whatever came more often than all/kept is in it.
+type sketch struct {
+	items []*counted // a heap: the rarest is first
+	known map[fingerprint.Fingerprint]*counted
+}
+
+type counted struct {
+	Item
+	at int // in the heap
+}
+
+func newSketch() *sketch { return &sketch{known: make(map[fingerprint.Fingerprint]*counted, kept)} }
+
+func (s *sketch) add(f fingerprint.Fingerprint, n uint64) {
+	c := s.known[f]
+	switch {
+	case c != nil:
+		c.Duplicates += n
+		heap.Fix(s, c.at)
+	case len(s.items) < kept:
+		c = &counted{Item: Item{Fingerprint: f, Duplicates: n}}
+		s.known[f] = c
+		heap.Push(s, c)
+	default:
+		c = s.items[0]
+		delete(s.known, c.Fingerprint)
+		c.Item = Item{Fingerprint: f, Duplicates: c.Duplicates + n, Error: c.Duplicates}
+		s.known[f] = c
+		heap.Fix(s, 0)
+	}
+}
+
+// unseen is how often a webhook may have come that is not in the sketch.
+func (s *sketch) unseen() uint64 {
+	if len(s.items) < kept {
+		return 0
+	}
+	return s.items[0].Duplicates
+}
+
+// Len, Less, Swap, Push and Pop make a heap of it.
+func (s *sketch) Len() int           { return len(s.items) }
+func (s *sketch) Less(i, j int) bool { return s.items[i].Duplicates < s.items[j].Duplicates }
+func (s *sketch) Swap(i, j int) {
+	s.items[i], s.items[j] = s.items[j], s.items[i]
+	s.items[i].at, s.items[j].at = i, j
+}
+
+func (s *sketch) Push(x any) {
+	c, _ := x.(*counted) // nothing else is pushed
+	c.at = len(s.items)
+	s.items = append(s.items, c)
+}
+
+func (s *sketch) Pop() any { return nil } // never called: the rarest is replaced in its place
+
+// Summary is what came most often in the last minutes. One goroutine at a time may use it.
+type Summary struct {
+	sketches [minutes]*sketch
+	minute   int64 // of the newest one
+}
+
+// Add counts n duplicates in a minute (Unix).
+func (s *Summary) Add(f fingerprint.Fingerprint, n uint64, minute int64) {
+	s.turn(minute)
+	s.sketches[minute%minutes].add(f, n)
+}
+
+// turn forgets the minutes that are over.
+func (s *Summary) turn(minute int64) {
+	if s.sketches[0] == nil || minute-s.minute >= minutes {
+		for i := range s.sketches {
+			s.sketches[i] = newSketch()
+		}
+		s.minute = minute
+	}
+	for s.minute < minute {
+		s.minute++
+		s.sketches[s.minute%minutes] = newSketch()
+	}
+}
+
+// Top returns the webhooks of the last minutes with most duplicates, Most at most.
+func (s *Summary) Top(minute int64) []Item {
+	s.turn(minute)
+	lists := make([][]Item, 0, minutes)
+	unseen := make([]uint64, 0, minutes)
+	for _, sketch := range s.sketches {
+		list := make([]Item, 0, len(sketch.items))
+		for _, c := range sketch.items {
+			list = append(list, c.Item)
+		}
+		lists, unseen = append(lists, list), append(unseen, sketch.unseen())
+	}
+	return merge(lists, unseen)
+}
+
+// Merge adds up the lists of several replicas. What a full list leaves out may have come as often as its last.
+func Merge(lists ...[]Item) []Item {
+	unseen := make([]uint64, len(lists))
+	for i, list := range lists {
+		if len(list) >= Most {
+			unseen[i] = list[len(list)-1].Duplicates
+		}
+	}
+	return merge(lists, unseen)
+}
+
+func merge(lists [][]Item, unseen []uint64) []Item {
+	var all uint64
+	for _, n := range unseen {
+		all += n
+	}
+	sums := make(map[fingerprint.Fingerprint]Item)
+	for i, list := range lists {
+		for _, item := range list {
+			sum, met := sums[item.Fingerprint]
+			if !met {
+				sum = Item{Fingerprint: item.Fingerprint, Duplicates: all, Error: all}
+			}
+			sum.Duplicates += item.Duplicates - unseen[i] // in all, unseen[i] was taken for this list's share
+			sum.Error += item.Error - unseen[i]
+			sums[item.Fingerprint] = sum
+		}
+	}
+	merged := make([]Item, 0, len(sums))
+	for _, item := range sums {
+		merged = append(merged, item)
+	}
+	slices.SortFunc(merged, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(b.Duplicates, a.Duplicates), cmp.Compare(a.Error, b.Error),
+			slices.Compare(a.Fingerprint[:], b.Fingerprint[:]))
+	})
+	return merged[:min(len(merged), Most)]
+}

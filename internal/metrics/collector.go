@@ -1,0 +1,222 @@
+// Package metrics tells Prometheus what a gateway does. It gathers at each scrape, from what the gate, the handler and
+// the backend count for themselves: nothing of it is on the way of a webhook.
+//
+// Metrics named oncegate_… are of this replica, and are summed over replicas. Those named oncegate_cluster_… are what
+// Redis holds for all replicas: each replica tells the same, so that the largest is taken.
+package metrics
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/meter"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// Sources are what is gathered from.
+type Sources struct {
+	Gate     *gate.Gate
+	Store    *redis.Store
+	Took     *gate.AnswerTimes
+	Backends func() map[string]upstream.Snapshot // by tenant
+	Version  string
+	Timeout  time.Duration // of the question to Redis
+	Log      *slog.Logger
+}
+
+// Registry returns all metrics of a gateway, with those of its process.
+func Registry(s Sources) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{s}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+type collector struct{ Sources }
+
+// Nameless is the tenant of a gateway without tenants.
+const Nameless = ""
+
+// requestOutcomes are the values of a label: what each kind of request is called. They add up to all requests.
+var requestOutcomes = []struct {
+	outcome string
+	kinds   []link.Kind
+}{
+	{"executed", []link.Kind{link.Executed}},
+	{"replayed", []link.Kind{link.ReplayedByScript, link.ReplayedLocal, link.Replayed}},
+	{"waited", []link.Kind{link.Waited}},
+	{"still_processing", []link.Kind{link.StillProcessing}},
+	{"unavailable", []link.Kind{link.Unavailable, link.Unopened}},
+	{"refused", []link.Kind{link.Refused}},
+	{"limited", []link.Kind{link.Limited}},
+	{"overloaded", []link.Kind{link.Overloaded}},
+	{"poisoned", []link.Kind{link.Poisoned}},
+	{"doubtful", []link.Kind{link.Doubtful}},
+	{"malformed", []link.Kind{link.Malformed}},
+	{"unauthorized", []link.Kind{link.Unauthorized}},
+	{"forbidden", []link.Kind{link.Forbidden}},
+	{"unsigned", []link.Kind{link.Unsigned}},
+	{"unknown_tenant", []link.Kind{link.Unknown}},
+}
+
+// answerOutcomes are the same of answers, whose durations are measured.
+var answerOutcomes = map[gate.Outcome]string{
+	gate.Executed: "executed", gate.Replayed: "replayed", gate.Waited: "waited", gate.Processing: "still_processing",
+	gate.Failed: "failed", gate.Unavailable: "unavailable", gate.Foreign: "unavailable", gate.Unreadable: "unavailable",
+	gate.Refused: "refused", gate.Overloaded: "overloaded", gate.Limited: "limited",
+	gate.Poisoned: "poisoned", gate.Doubtful: "doubtful",
+	gate.Mismatched: "mismatched",
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("oncegate_"+name, help, labels, nil)
+}
+
+var (
+	requests = describe("requests_total", "Requests, by what each became.", "tenant", "outcome")
+	took     = describe("request_duration_seconds", "From a webhook's arrival to its answer.", "outcome")
+	ended    = describe("executions_total", "Executions that ended, by how.", "tenant", "result")
+	inFlight = describe("executions_in_flight", "Executions, and claims that may become one.")
+	lasted   = describe("execution_duration_seconds", "The logic's own time.")
+	oldest   = describe("execution_oldest_seconds", "How long the execution has run that began first; 0: none runs.")
+	waiters  = describe("waiters", "Requests that wait for an execution.")
+	takeover = describe("takeovers_total", "Executions begun after one that had crashed, or lost Redis for LOCK_TTL.")
+	late     = describe("late_answers_total", "First callers who were told that their webhook is still processing.")
+	mismatch = describe("mismatches_total", "Duplicates with another body than the one that was executed.")
+	calls    = describe("redis_call_duration_seconds", "One call of the script.")
+	groups   = describe("redis_group_size", "Operations that shared a call of the script.")
+	up       = describe("redis_up", "1: Redis answers.")
+	refuses  = describe("redis_refuses_writes", "1: Redis answers, and takes no writes (full, read-only, cannot save).")
+	epochs   = describe("epochs_total", "Times that Redis may have lost data: a lost connection, a failover, FLUSHALL.")
+	restored = describe("restored_total", "Records that this replica put back after Redis had forgotten them.")
+	hits     = describe("replay_cache_hits_total", "Replays without a round trip.")
+	misses   = describe("replay_cache_misses_total", "Replays that asked Redis.")
+	cached   = describe("replay_cache_bytes", "Memory of the results that are replayed without a round trip.")
+	journal  = describe("journal_bytes", "Memory of the outcomes that are put back where Redis forgot them.")
+	backend  = describe("upstream_requests_total", "Requests to the backend, by status; error: no answer came.", "tenant",
+		"code")
+	answered = describe("upstream_duration_seconds", "From a request to the backend to its answer's head.")
+	breaker  = describe("breaker_open", "1: the backend gets no requests (circuit breaker, or it asked for a pause).",
+		"tenant")
+	build = describe("build_info", "1, with the version.", "version")
+)
+
+// Describe is part of prometheus.Collector.
+func (c collector) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		requests, took, ended, inFlight, lasted, oldest, waiters, takeover, late, mismatch, calls, groups, up, refuses,
+		epochs, restored, hits, misses, cached, journal, backend, answered, breaker, build,
+	} {
+		descriptions <- d
+	}
+	for _, m := range cluster {
+		descriptions <- m.desc
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c collector) Collect(metrics chan<- prometheus.Metric) {
+	count := func(d *prometheus.Desc, n int64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	s := c.Gate.Snapshot()
+	for _, o := range requestOutcomes {
+		var n int64
+		for _, kind := range o.kinds {
+			n += s.Counts[kind]
+		}
+		count(requests, n, Nameless, o.outcome)
+	}
+	for outcome, reading := range Durations(c.Took) {
+		metrics <- histogram{took, &reading, secondsFrom, secondsTo, []string{outcome}}
+	}
+	for _, e := range gate.Endings() {
+		count(ended, s.Ended[e], Nameless, strings.ReplaceAll(e.String(), " ", "_"))
+	}
+	gauge(inFlight, float64(s.Executing))
+	metrics <- histogram{lasted, &s.Took, secondsFrom, secondsTo, nil}
+	gauge(oldest, s.Oldest.Seconds())
+	gauge(waiters, float64(s.Waiting))
+	count(takeover, s.Takeovers)
+	count(late, s.Counts[link.LateAnswer])
+	count(mismatch, s.Counts[link.Mismatch])
+	metrics <- histogram{calls, &s.Calls, secondsFrom, secondsTo, nil}
+	metrics <- histogram{groups, &s.Groups, 0, 7, nil}
+	gauge(up, number(s.RedisUp))
+	gauge(refuses, number(s.RefusesWrites))
+	count(epochs, int64(s.Epochs))
+	count(restored, s.Restored)
+	count(hits, s.Counts[link.ReplayedLocal])
+	count(misses, s.Counts[link.ReplayedByScript]+s.Counts[link.Replayed])
+	gauge(cached, float64(s.ReplayCacheBytes))
+	gauge(journal, float64(s.JournalBytes))
+	c.collectBackends(metrics, c.Backends())
+	gauge(build, 1, c.Version)
+	c.collectCluster(metrics)
+}
+
+// Durations reads how long webhooks took, by the name of their outcome. Outcomes of one name are added up.
+func Durations(took *gate.AnswerTimes) map[string]meter.Reading {
+	readings := make(map[string]meter.Reading)
+	for outcome, name := range answerOutcomes {
+		sum, r := readings[name], took[outcome].Read()
+		sum.Add(&r)
+		readings[name] = sum
+	}
+	return readings
+}
+
+func (c collector) collectBackends(metrics chan<- prometheus.Metric, all map[string]upstream.Snapshot) {
+	var lasted meter.Reading
+	for tenant, s := range all {
+		for code, n := range s.Codes {
+			label := "error"
+			if code > 0 {
+				label = strconv.Itoa(code)
+			}
+			metrics <- prometheus.MustNewConstMetric(backend, prometheus.CounterValue, float64(n), tenant, label)
+		}
+		metrics <- prometheus.MustNewConstMetric(breaker, prometheus.GaugeValue, number(s.BreakerOpen), tenant)
+		lasted.Add(&s.Lasted)
+	}
+	if len(all) > 0 {
+		metrics <- histogram{answered, &lasted, secondsFrom, secondsTo, nil}
+	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// collectCluster tells what Redis holds for all replicas. If it does not answer, those metrics are missing.
+func (c collector) collectCluster(metrics chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	fields, err := redis.Metrics(ctx, c.Store.Client, c.Store.Keys)
+	if err != nil {
+		c.Log.Debug("a scrape went without what redis holds for all replicas", "error", err)
+		return
+	}
+	for _, m := range cluster {
+		v, err := strconv.ParseFloat(fields[m.field], 64)
+		if err != nil {
+			v = 0 // nothing was counted yet
+		}
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, v*m.unit)
+	}
+}

@@ -1,0 +1,62 @@
+package metrics
+
+import (
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/oncegate/oncegate/internal/meter"
+)
+
+// Classic buckets of seconds are powers of two, because those bound cells: from a quarter of a millisecond to a minute.
+const (
+	secondsFrom = -12
+	secondsTo   = 6
+)
+
+// histogram is a reading as Prometheus takes it: a native histogram for who asks for one, and classic buckets.
+type histogram struct {
+	desc     *prometheus.Desc
+	reading  *meter.Reading
+	from, to int // exponents of the first and the last classic bucket's bound
+	labels   []string
+}
+
+func (h histogram) Desc() *prometheus.Desc { return h.desc }
+
+func (h histogram) Write(out *dto.Metric) error {
+	out.Label = prometheus.MakeLabelPairs(h.desc, h.labels)
+	out.Histogram = &dto.Histogram{
+		SampleCount: new(h.reading.Count), SampleSum: new(h.reading.Sum),
+		Schema: new(int32(meter.Schema)), ZeroThreshold: new(meter.Bound(0)), ZeroCount: new(h.reading.Cells[0]),
+	}
+	for exponent := h.from; exponent <= h.to; exponent++ {
+		out.Histogram.Bucket = append(out.Histogram.Bucket, &dto.Bucket{
+			UpperBound: new(math.Exp2(float64(exponent))), CumulativeCount: new(h.reading.UpTo(exponent)),
+		})
+	}
+	h.writeNative(out.Histogram)
+	return nil
+}
+
+// writeNative writes the cells that hold something: runs of them as spans, and each as what it has more than the last.
+func (h histogram) writeNative(out *dto.Histogram) {
+	next, before := 0, int64(0) // the index behind the last cell written, and what that held
+	for cell := 1; cell < meter.Cells; cell++ {
+		n := int64(h.reading.Cells[cell])
+		if n == 0 {
+			continue
+		}
+		index := meter.NativeIndex(cell)
+		if gap := index - next; len(out.PositiveSpan) == 0 || gap > 0 {
+			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: new(int32(gap)), Length: new(uint32(0))})
+		}
+		*out.PositiveSpan[len(out.PositiveSpan)-1].Length++
+		out.PositiveDelta = append(out.PositiveDelta, n-before)
+		next, before = index+1, n
+	}
+	if len(out.PositiveSpan) == 0 { // an empty native histogram needs a span to be told from a classic one
+		out.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32(0)), Length: new(uint32(0))}}
+	}
+}

@@ -1,0 +1,80 @@
+package replicas
+
+import (
+	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/hot"
+	"github.com/oncegate/oncegate/internal/meter"
+	"github.com/oncegate/oncegate/internal/upstream"
+)
+
+// Line is what a replica says of itself. It holds no payload and no identity of a webhook.
+type Line struct {
+	ID      string `json:"id"`   // of the process, random
+	Name    string `json:"name"` // host and process number
+	Address string `json:"address"`
+	Version string `json:"version"`
+	Started int64  `json:"started"` // Unix seconds, by Redis' clock as all times here
+	Wrote   int64  `json:"wrote"`   // Unix milliseconds
+
+	Seconds []Second `json:"seconds"` // the last few, so that a reader who comes late misses none
+
+	Waiting   int64 `json:"waiting"`
+	Executing int64 `json:"executing"`
+	OldestMS  int64 `json:"oldest_ms"` // how long the execution has run that began first; 0: none runs
+
+	Ready         bool `json:"ready"` // it serves webhooks
+	RedisUp       bool `json:"redis_up"`
+	RefusesWrites bool `json:"refuses_writes"`
+	BreakerOpen   bool `json:"breaker_open"`
+
+	ReplayCacheBytes int64 `json:"replay_cache_bytes"`
+	JournalBytes     int64 `json:"journal_bytes"`
+
+	// The last minute's, as cells that hold something.
+	Latency   map[string]Cells `json:"latency"`    // by outcome
+	RedisCall Cells            `json:"redis_call"` // seconds
+	GroupSize Cells            `json:"group_size"`
+	Backend   Cells            `json:"backend"`
+	Codes     map[int]int64    `json:"codes,omitempty"` // of the backend's answers; 0: none came
+}
+
+// Detail is what a replica tells only those who look: its own hot list and recent events.
+type Detail struct {
+	ID     string       `json:"id"`
+	Hot    []hot.Item   `json:"hot"`
+	Events []gate.Event `json:"events"`
+}
+
+// Cells are those of a histogram that hold something, by their numbers.
+type Cells map[int]uint64
+
+func cellsOf(r *meter.Reading) Cells {
+	c := make(Cells)
+	for i, n := range r.Cells {
+		if n > 0 {
+			c[i] = n
+		}
+	}
+	return c
+}
+
+// Reading makes a histogram of them, without a sum.
+func (c Cells) Reading() (r meter.Reading) {
+	for i, n := range c {
+		if i >= 0 && i < meter.Cells {
+			r.Cells[i] += n
+			r.Count += n
+		}
+	}
+	return r
+}
+
+// Observation is all that is looked at once a second.
+type Observation struct {
+	Gate    gate.Snapshot
+	Took    map[string]meter.Reading // by outcome, since the start
+	Backend *upstream.Snapshot       // nil: the logic is no backend
+	Hot     []hot.Item
+	Events  []gate.Event
+	Now     int64 // Unix milliseconds, by Redis' clock
+}

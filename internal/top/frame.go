@@ -1,0 +1,187 @@
+package top
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oncegate/oncegate/internal/dashboard"
+)
+
+// paint gives a text a colour of the terminal's.
+type paint func(colour, text string) string
+
+// The colours, as numbers of SGR: those that every terminal has, in its own shades.
+const (
+	blue   = "34"
+	yellow = "33"
+	red    = "1;31"
+	green  = "32"
+	bold   = "1"
+)
+
+func plain(_, text string) string { return text }
+
+func coloured(colour, text string) string { return "\x1b[" + colour + "m" + text + "\x1b[0m" }
+
+// Rows of the picture.
+const (
+	rowsUp   = 5
+	rowsDown = 2
+)
+
+// frame draws all of it into a window.
+func frame(s *dashboard.State, lost error, width, height int, as paint) string {
+	if width < 40 || height < 12 {
+		return "make the window larger"
+	}
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if lost != nil {
+		add("%s", as(red, cut("the connection is lost: "+lost.Error(), width)))
+	}
+	for _, v := range s.Verdicts {
+		add("%s", as(levels[v.Level], cut(strings.TrimSpace(v.Sentence+" "+v.Do), width)))
+	}
+	w := s.Window
+	add("%s deliveries arrived, %s were executed (%s); %d run, %d wait, the oldest has run %s",
+		as(blue, thousands(w.Deliveries)), as(yellow, thousands(w.Executions)), span(s), s.Executing, s.Waiting,
+		time.Duration(s.OldestMS)*time.Millisecond)
+	lines = append(lines, picture(s, width, as)...)
+	add("")
+	lines = append(lines, answers(s, width, as)...)
+	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-3, as)...)
+	lines = append(lines, replicas(s, width, as)...)
+	return strings.Join(lines[:min(len(lines), height)], "\n")
+}
+
+var levels = map[dashboard.Level]string{dashboard.Well: green, dashboard.Warning: yellow, dashboard.Bad: red}
+
+// span is how far back the picture's numbers go.
+func span(s *dashboard.State) string {
+	return "last " + (time.Duration(max(len(s.Seconds), 1)) * time.Second).String()
+}
+
+// picture draws what arrived above a line, and what was executed below it, on one scale. What is not nothing is seen.
+func picture(s *dashboard.State, width int, as paint) []string {
+	const label = 8
+	seconds := s.Seconds[max(len(s.Seconds)-(width-label), 0):]
+	var most int64 = 1
+	for _, second := range seconds {
+		most = max(most, second[1], second[2]*rowsUp/rowsDown)
+	}
+	blank := strings.Repeat(" ", width-label-len(seconds))
+	var lines []string
+	for row := rowsUp - 1; row >= 0; row-- {
+		var bars strings.Builder
+		for _, second := range seconds {
+			bars.WriteRune(block(second[1], most, rowsUp, row))
+		}
+		name := strings.Repeat(" ", label)
+		if row == rowsUp-1 {
+			name = fmt.Sprintf("%*s ", label-1, thousands(most))
+		}
+		lines = append(lines, name+blank+as(blue, bars.String()))
+	}
+	lines = append(lines, "arrived "+strings.Repeat("─", width-label))
+	for row := range rowsDown {
+		var bars strings.Builder
+		for _, second := range seconds {
+			// There are no blocks that hang from above but the full one and the upper half.
+			switch eighths := heightOf(second[2], most, rowsUp) - 8*row; {
+			case eighths >= 8:
+				bars.WriteRune('█')
+			case eighths > 0:
+				bars.WriteRune('▀')
+			default:
+				bars.WriteRune(' ')
+			}
+		}
+		name := strings.Repeat(" ", label)
+		if row == 0 {
+			name = "executed"[:label]
+		}
+		lines = append(lines, name+blank+as(yellow, bars.String()))
+	}
+	return lines
+}
+
+// heightOf is how high a bar is in eighths of a row.
+func heightOf(n, most int64, rows int) int {
+	if n <= 0 {
+		return 0
+	}
+	return int(max(n*int64(8*rows)/most, 1))
+}
+
+// block is what is seen of a bar in a row; row 0 is the lowest one.
+func block(n, most int64, rows, row int) rune {
+	eighths := min(max(heightOf(n, most, rows)-8*row, 0), 8)
+	return []rune(" ▁▂▃▄▅▆▇█")[eighths]
+}
+
+func answers(s *dashboard.State, width int, as paint) []string {
+	head := fmt.Sprintf("%-20s %10s %12s %12s", "ANSWERS, LAST MINUTE", "NUMBER", "MEDIAN", "99 %")
+	lines := []string{as(bold, cut(head, width))}
+	for _, l := range s.Latency {
+		lines = append(lines, cut(fmt.Sprintf("%-20s %10s %12s %12s", strings.ReplaceAll(l.Outcome, "_", " "),
+			thousands(int64(l.Count)), milliseconds(l.P50), milliseconds(l.P99)), width))
+	}
+	return lines
+}
+
+func hottest(s *dashboard.State, width, room int, as paint) []string {
+	head := fmt.Sprintf("%-20s %10s %8s  %s", "MOST DUPLICATES", "NUMBER", "ATTEMPT", "STATE")
+	lines := []string{as(bold, cut(head, width))}
+	for _, h := range s.Hot[:min(len(s.Hot), max(room, 0))] {
+		number := thousands(int64(h.Duplicates))
+		if h.Error > 0 {
+			number = "≤" + number
+		}
+		lines = append(lines, cut(fmt.Sprintf("%-20.16s %10s %8d  %s", h.Fingerprint, number, h.Attempt, h.State), width))
+	}
+	return lines
+}
+
+func replicas(s *dashboard.State, width int, as paint) []string {
+	head := fmt.Sprintf("%-32s %-24s %12s %6s %6s", "REPLICA", "HEALTH", "DELIVERIES/S", "RUN", "WAIT")
+	lines := []string{as(bold, cut(head, width))}
+	for _, r := range s.Replicas {
+		line := cut(fmt.Sprintf("%-32.32s %-24.24s %12d %6d %6d", r.Name, r.Health, r.Rate, r.Executing, r.Waiting), width)
+		if r.Health != "well" {
+			line = as(red, line)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// cut shortens a text to so many characters, and leaves out what would steer the terminal: names come from others.
+func cut(text string, width int) string {
+	runes := slices.DeleteFunc([]rune(text), func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
+	if len(runes) > width {
+		runes = append(runes[:max(width-1, 0)], '…')
+	}
+	return string(runes)
+}
+
+// thousands writes a number with commas.
+func thousands(n int64) string {
+	digits := fmt.Sprint(n)
+	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
+
+func milliseconds(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}

@@ -1,0 +1,91 @@
+// Package watch puts together what a person, or Prometheus, sees of a running gateway: the metrics, what its replicas
+// say of each other, the dashboard, and the listener that serves them. It stands above the handler, and nothing on the
+// way of a webhook knows of it.
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/oncegate/oncegate/handler"
+	"github.com/oncegate/oncegate/internal/admin"
+	"github.com/oncegate/oncegate/internal/command"
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/dashboard"
+	"github.com/oncegate/oncegate/internal/metrics"
+	"github.com/oncegate/oncegate/internal/replicas"
+)
+
+// maxScrapes are gathered at once.
+const maxScrapes = 4
+
+// Gateway is what is watched.
+type Gateway struct {
+	Config   *config.Config
+	Watch    handler.Watch
+	Backends *Backends
+	Address  net.Addr // where it takes webhooks
+	Version  string
+}
+
+// Watchers are what runs beside a gateway until Close.
+type Watchers struct {
+	running sync.WaitGroup
+	stop    context.CancelFunc
+
+	// URL is that of the dashboard; "" if there is none.
+	URL string
+}
+
+// Open opens the admin listener, if the settings want one, and serves it.
+func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
+	c, store := g.Config, g.Watch.Store
+	o := observer{Watch: g.Watch, backends: g.Backends}
+	all := replicas.New(replicas.Options{
+		Store: store, Observe: o.look, Name: g.Watch.Replica,
+		Address: g.Address.String(), Version: g.Version, Ready: g.Watch.Ready, Timeout: c.Redis.Timeout, Log: log,
+	})
+	nameless := &config.Tenant{Execution: c.Execution, Upstream: c.Upstream}
+	page := dashboard.New(dashboard.Options{
+		Replicas: all, Store: store, Records: command.NewDeployment(nameless, c.Redis, store), Version: g.Version,
+		Timeout: c.Redis.Timeout, Log: log,
+	})
+	registry := metrics.Registry(metrics.Sources{
+		Gate: g.Watch.Gate, Store: store, Took: g.Watch.Took, Backends: g.Backends.Snapshots, Version: g.Version,
+		Timeout: c.Redis.Timeout, Log: log,
+	})
+	listener, err := admin.Open(c.Admin, admin.Pages{
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
+		}),
+		Ready: g.Watch.Ready, Private: http.Handler(page),
+	}, log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	w := &Watchers{stop: stop}
+	if c.Admin.Listen != config.AdminOff { // others show this replica, also if its own listener found no place
+		g.Watch.Gate.Hot().Watch(true)
+		w.running.Go(func() {
+			all.Run(ctx)
+			g.Watch.Gate.Hot().Watch(false)
+		})
+	}
+	if listener != nil {
+		w.URL = "http://" + listener.Address().String() + "/"
+		w.running.Go(func() { listener.Serve(ctx) })
+	}
+	return w, nil
+}
+
+// Close ends all of it.
+func (w *Watchers) Close() {
+	w.stop()
+	w.running.Wait()
+}
