@@ -119,7 +119,7 @@ func (g *Gateway) begin(ctx context.Context) error {
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{
 		Keys: g.store.Keys, Interval: c.Upkeep.SweepInterval, ResultTTL: c.Execution.ResultTTL,
 		DoubtTTL:         c.Execution.DoubtTTL,
-		ExecutionTimeout: c.Execution.Timeout, Log: g.log,
+		ExecutionTimeout: c.Execution.Timeout, Tenants: g.limits, Log: g.log,
 	})
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/identity"
 	"github.com/oncegate/oncegate/internal/seal"
+	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
 // tenants makes those of a configuration. One whose settings, and files, are those of a tenant that is there stays: its
@@ -135,4 +136,14 @@ func (g *Gateway) waiters() (most int) {
 		most = max(most, t.Execution.MaxWaiters)
 	}
 	return most
+}
+
+// limits are those of tenants' records, for the sweeper.
+func (g *Gateway) limits() map[string]sweeper.Limits {
+	all := map[string]sweeper.Limits{}
+	for name, t := range g.handler.door.Load().byName {
+		e := t.settings.Execution
+		all[name] = sweeper.Limits{ResultTTL: e.ResultTTL, DoubtTTL: e.DoubtTTL, ExecutionTimeout: e.Timeout}
+	}
+	return all
 }

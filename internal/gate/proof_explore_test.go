@@ -119,7 +119,7 @@ func (m *model) trace(all []state, parents []int32, from int32, last state) []st
 			}
 			if e.call != 0 {
 				c := m.calls.all[e.call]
-				line += " a " + c.operation() + " of " + strings.Join(c.args()[min(head, len(c.args())):], " ")
+				line += " a " + c.operation() + " of " + strings.Join(c.operations(), " ")
 				line = strings.ReplaceAll(line, string(proofDigest.AppendText(nil)), "…")
 				line += " → " + say(m.apply(path[i-1].data, e.call).reply)
 			}

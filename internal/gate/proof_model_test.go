@@ -252,7 +252,7 @@ func (m *model) apply(data, c int32) done {
 		after, reply, settles := m.interpreter.run(before, asked)
 		a = done{data: m.datasets.number(after), reply: reply, settles: settles}
 		if asked.operation() == "fail" && strings.Contains(reply, "\r\nfailed\r\n") {
-			t, _ := tokenOf(strings.Fields(asked.args()[head])[2])
+			t, _ := tokenOf(strings.Fields(asked.operations()[0])[2])
 			a.fails = t.bit()
 		}
 		if r := m.view(a.data).standing; before.record == "" && r.State == record.InProgress {

@@ -35,8 +35,15 @@ func (c call) split() (keys, args []string) {
 func (c call) keys() []string { keys, _ := c.split(); return keys }
 func (c call) args() []string { _, args := c.split(); return args }
 
-// head is how many arguments stand before the operations, where no counters ride on the call.
-const head = 7
+// operations are the arguments behind those that the call begins with, where no counters ride on it.
+func (c call) operations() []string {
+	args := c.args()
+	if args == nil {
+		return nil
+	}
+	classes, _ := strconv.Atoi(args[4])
+	return args[5+2*classes:]
+}
 
 // operations are the names of operations by their letters.
 var operations = map[byte]string{
@@ -45,14 +52,14 @@ var operations = map[byte]string{
 
 // operation is the name of the only one, as a trace tells it.
 func (c call) operation() string {
-	args := c.args()
+	asked := c.operations()
 	switch {
-	case args == nil:
+	case c.args() == nil:
 		return "look into the cache"
-	case len(args) == head:
+	case len(asked) == 0:
 		return "heartbeat"
 	}
-	return operations[args[head][0]]
+	return operations[asked[0][0]]
 }
 
 // wire is the connection of a real gate to a Redis that says what the proof wants.

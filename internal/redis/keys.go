@@ -64,6 +64,22 @@ func (k Keys) Parse(key string) (tenant string, f fingerprint.Fingerprint, ok bo
 	return tenant, f, k.RecordOf(tenant, f) == key
 }
 
+// Near tells whether a key that Parse refuses stands where records of this deployment do, perhaps with another number
+// of buckets. Others are those of another deployment, or of another program.
+func (k Keys) Near(key string) bool {
+	rest, found := strings.CutPrefix(key, k.prefix)
+	if tagged := k.buckets[0] != Bucket(k.prefix); found && tagged {
+		if rest, found = strings.CutPrefix(rest, ":{"); found {
+			_, rest, found = strings.Cut(rest, "}")
+		}
+	}
+	if tenants, named := strings.CutPrefix(rest, ofTenant); named {
+		_, rest, _ = strings.Cut(tenants, ":")
+		rest = ":" + rest
+	}
+	return found && strings.HasPrefix(rest, ofRecord)
+}
+
 func cutLast(text, separator string) (before, after string, found bool) {
 	if at := strings.LastIndex(text, separator); at >= 0 {
 		return text[:at], text[at+len(separator):], true

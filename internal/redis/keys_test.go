@@ -61,3 +61,17 @@ func TestRecordsMatchThePatternOfRecordsAndOnlyOursAreReadAsSuch(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyNearThoseOfRecordsIsToldFromAnothers(t *testing.T) {
+	one, many := redis.NewKeys("shop"), redis.NewClusterKeys("shop", 4)
+	for key, near := range map[string][2]bool{
+		"shop:fp:x": {true, false}, "shop:t:acme:fp:x": {true, false}, "shop:t:fp:fp:": {true, false},
+		"shop:{9}:fp:x": {false, true}, "shop:{0}:t:acme:fp:x": {false, true},
+		"shop:eu:fp:x": {}, "other:fp:x": {}, "shop:t:fp:tokens": {}, "shop:t:acmefp:tokens": {}, "shop:{0}:t:fp:tokens": {},
+		"shop:metrics": {}, "shop:{0:fp:x": {},
+	} {
+		if one.Near(key) != near[0] || many.Near(key) != near[1] {
+			t.Errorf("%s: %v, in Redis Cluster %v, want %v", key, one.Near(key), many.Near(key), near)
+		}
+	}
+}

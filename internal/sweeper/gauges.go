@@ -9,7 +9,7 @@ import (
 )
 
 // publish computes the detection rate and writes all gauges into the metrics hash, in one command.
-func (s *Sweeper) publish(ctx context.Context, r *Report) error {
+func (s *Sweeper) publish(ctx context.Context, r *Report, byTenant map[string]*counts) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	counters, err := redis.Metrics(ctx, s.client, s.Keys)
@@ -23,9 +23,18 @@ func (s *Sweeper) publish(ctx context.Context, r *Report) error {
 		FieldValue("in_progress", strconv.Itoa(r.InProgress)).
 		FieldValue("overdue", strconv.Itoa(r.Overdue)).
 		FieldValue("detection_rate", rate(r.DetectionRate)).
-		FieldValue("swept_at", strconv.FormatInt(r.SweptAt.Unix(), 10)).
-		Build()
-	if err := s.client.Do(ctx, gauges).Error(); err != nil {
+		FieldValue("swept_at", strconv.FormatInt(r.SweptAt.Unix(), 10))
+	for tenant, c := range byTenant {
+		if tenant == "" {
+			continue
+		}
+		of := tenant + "/"
+		gauges = gauges.FieldValue(of+"active_fingerprints", strconv.Itoa(c.active)).
+			FieldValue(of+"in_progress", strconv.Itoa(c.inProgress)).
+			FieldValue(of+"overdue", strconv.Itoa(c.overdue)).
+			FieldValue(of+"detection_rate", rate(share(counters[of+"duplicates"], counters[of+"total_requests"])))
+	}
+	if err := s.client.Do(ctx, gauges.Build()).Error(); err != nil {
 		return fmt.Errorf("gauges in %s: %w", key, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/sweeper"
@@ -107,6 +108,44 @@ func TestTheDetectionRateIsBoundedAndReadsNoRubbish(t *testing.T) {
 			if got := e.metrics()["detection_rate"]; got != c.want {
 				t.Errorf("%s of %s: %s, want %s", c.duplicates, c.requests, got, c.want)
 			}
+		}
+	})
+}
+
+func TestEachTenantHasItsGaugesAndItsLimits(t *testing.T) {
+	onEach(t, func(e *engine) {
+		f := fingerprint.Fingerprint{7}
+		now := e.now()
+		progress := record.Record{
+			State: record.InProgress, Attempt: 1, Token: "t", Started: now.Add(-10 * time.Minute), Deadline: now,
+			Lease: time.Minute,
+		}
+		acmes, betas := keys.RecordOf("acme", f), keys.RecordOf("beta", f)
+		e.plant(acmes, progress, time.Hour)
+		e.plant(betas, progress, time.Hour)
+		orphan := keys.RecordOf("acme", fingerprint.Fingerprint{8})
+		e.plant(orphan, done(now, small), 0)
+		e.do("HSET", keys.Metrics(), "acme/total_requests", "4", "acme/duplicates", "1")
+		s := e.replica(time.Minute)
+		s.Tenants = func() map[string]sweeper.Limits {
+			return map[string]sweeper.Limits{
+				"acme":  {ResultTTL: 90 * time.Hour, DoubtTTL: 99 * time.Hour, ExecutionTimeout: time.Hour},
+				"quiet": {ResultTTL: time.Hour, DoubtTTL: time.Hour, ExecutionTimeout: time.Hour},
+			}
+		}
+		if _, err := s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for field, want := range map[string]string{
+			"active_fingerprints": "3", "in_progress": "2", "acme/active_fingerprints": "2", "acme/in_progress": "1",
+			"acme/overdue": "0", "acme/detection_rate": "0.2500", "beta/active_fingerprints": "1", "quiet/overdue": "0",
+		} {
+			if got := e.do("HGET", keys.Metrics(), field); got != want {
+				t.Errorf("%s is %q, want %s", field, got, want)
+			}
+		}
+		if left, _ := strconv.Atoi(e.do("PTTL", orphan)); left < int(89*time.Hour/time.Millisecond) {
+			t.Errorf("an orphan of a tenant lives for %d ms", left)
 		}
 	})
 }

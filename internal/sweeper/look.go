@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -31,7 +32,7 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 	}
 	replies := w.client.DoMulti(ctx, commands...)
 
-	orphans := make(map[string]record.Record)
+	orphans := make(map[string]time.Duration)
 	for i, key := range keys {
 		ttl, err := replies[2*i+1].AsInt64()
 		if err != nil {
@@ -47,18 +48,20 @@ func (w *walk) look(ctx context.Context, keys []string) error {
 		if err != nil && !redis.WrongType(err) {
 			return fmt.Errorf("head of %s: %w", key, err)
 		}
-		if _, _, ours := w.Keys.Parse(key); !ours {
-			continue // another deployment's, or another program's
+		tenant, _, ours := w.Keys.Parse(key)
+		if !ours && !w.Keys.Near(key) {
+			continue
 		}
 		r, unreadable := record.Parse([]byte(head))
-		if unreadable != nil {
+		if !ours || unreadable != nil {
 			w.report.Foreign++
 			w.report.ForeignKey = key
 			continue
 		}
-		w.count(r)
+		limits := w.of(tenant)
+		w.count(tenant, r, limits.ExecutionTimeout)
 		if ttl == endless {
-			orphans[key] = r
+			orphans[key] = limits.of(&r)
 		}
 	}
 	return w.clear(ctx, orphans)
@@ -68,13 +71,30 @@ func (w *walk) getHead(key string, bytes int64) rueidis.Completed {
 	return w.client.B().Getrange().Key(key).Start(0).End(bytes - 1).Build()
 }
 
-func (w *walk) count(r record.Record) {
+// count counts a record, for all and for its tenant.
+func (w *walk) count(tenant string, r record.Record, timeout time.Duration) {
+	own := w.byTenant[tenant]
+	if own == nil {
+		own = new(counts)
+		w.byTenant[tenant] = own
+	}
 	w.report.Active++
+	own.active++
 	if r.State != record.InProgress {
 		return
 	}
 	w.report.InProgress++
-	if w.clock.now().Sub(r.Started) > w.ExecutionTimeout {
+	own.inProgress++
+	if w.clock.now().Sub(r.Started) > timeout {
 		w.report.Overdue++
+		own.overdue++
 	}
+}
+
+// of returns the TTL for a record without one.
+func (l Limits) of(r *record.Record) time.Duration {
+	if r.State == record.InProgress || r.Doubt || r.Verdict != record.NoVerdict {
+		return max(l.ResultTTL, l.DoubtTTL) // a doubt that is forgotten too early makes its webhook execute again
+	}
+	return l.ResultTTL
 }

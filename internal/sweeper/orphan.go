@@ -5,27 +5,22 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/oncegate/oncegate/internal/record"
 )
 
 // clear gives each orphan (a record of ours without a TTL) a TTL, and counts those that got one. It counts them at
 // once, so that the count is right even if the sweep breaks off later. A record that was written since it was read gets
 // the TTL of that write once more.
-func (w *walk) clear(ctx context.Context, orphans map[string]record.Record) error {
+func (w *walk) clear(ctx context.Context, orphans map[string]time.Duration) error {
 	if len(orphans) == 0 {
 		return nil
 	}
 	keys := slices.Collect(maps.Keys(orphans))
 	commands := make(rueidis.Commands, len(keys))
 	for i, key := range keys {
-		ttl := w.ResultTTL
-		if r := orphans[key]; r.State == record.InProgress || r.Doubt || r.Verdict != record.NoVerdict {
-			ttl = max(ttl, w.DoubtTTL) // a doubt that is forgotten too early makes its webhook execute again
-		}
-		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(ttl.Milliseconds()).Build()
+		commands[i] = w.client.B().Pexpire().Key(key).Milliseconds(orphans[key].Milliseconds()).Build()
 	}
 	var cleared int64
 	var broken error

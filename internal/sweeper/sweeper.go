@@ -28,8 +28,14 @@ type Options struct {
 	ExecutionTimeout time.Duration // an execution that was claimed longer ago is overdue
 	Timeout          time.Duration // of a batch, or of another call; 0: 5 s
 
+	// Tenants returns what holds for each tenant in place of these; nil: there are none.
+	Tenants func() map[string]Limits
+
 	Log *slog.Logger
 }
+
+// Limits are those of a tenant's records.
+type Limits struct{ ResultTTL, DoubtTTL, ExecutionTimeout time.Duration }
 
 // Sweeper sweeps for one replica. Sweep and Run are safe for concurrent use; one sweep runs at a time.
 type Sweeper struct {
@@ -94,6 +100,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	w := walk{Sweeper: s, turn: turn, clock: clock}
+	w.begin()
 	servers, err := redis.Primaries(ctx, s.client)
 	if err != nil {
 		return Report{}, err
@@ -105,7 +112,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 		}
 	}
 	w.report.SweptAt = clock.now()
-	err = s.publish(ctx, &w.report)
+	err = s.publish(ctx, &w.report, w.byTenant)
 	w.report.Took = time.Since(begun)
 	return w.report, err
 }

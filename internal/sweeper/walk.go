@@ -17,6 +17,31 @@ type walk struct {
 	turn   *turn
 	clock  clock
 	report Report
+
+	limits   map[string]Limits // of tenants
+	byTenant map[string]*counts
+}
+
+// counts are a tenant's part of a report.
+type counts struct{ active, inProgress, overdue int }
+
+// begin takes what holds for tenants. One without a record has gauges too.
+func (w *walk) begin() {
+	w.byTenant = map[string]*counts{}
+	if w.Tenants != nil {
+		w.limits = w.Tenants()
+	}
+	for tenant := range w.limits {
+		w.byTenant[tenant] = new(counts)
+	}
+}
+
+// of is what holds for a tenant's records; one that is gone, or has no name, has the gateway's.
+func (w *walk) of(tenant string) Limits {
+	if l, known := w.limits[tenant]; known {
+		return l
+	}
+	return Limits{w.ResultTTL, w.DoubtTTL, w.ExecutionTimeout}
 }
 
 // visit walks over all keys of one server.
