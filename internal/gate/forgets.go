@@ -29,14 +29,21 @@ func (s *forgets) changed() {
 	s.tracked.Store(0)
 }
 
-// track has Redis track the key, if it does not yet. Whichever of track and changed comes second sees the other.
+// track has Redis track the key, if it does not yet. Whichever of track and changed comes second sees the other. A key
+// that counts as tracked and is not in the client-side cache is tracked by nobody, as when its slot has moved: then a
+// forget may have been missed.
 func (s *forgets) track(b *bucket) {
-	if s.mark() != 0 || !b.gate.tracking {
+	if !b.gate.tracking {
 		return
 	}
 	changes := s.changes.Load()
-	if b.link.Track(s.key) != nil {
-		return // the keeper tries again
+	hit, err := b.link.Track(s.key)
+	if err != nil || hit && s.mark() != 0 {
+		return // the keeper comes again
+	}
+	if s.mark() != 0 {
+		s.changed()
+		changes++
 	}
 	s.tracked.Store(changes + 1)
 	if s.changes.Load() != changes {

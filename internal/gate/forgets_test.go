@@ -106,3 +106,22 @@ func TestWithoutTrackingNothingIsKept(t *testing.T) {
 		t.Error("it counts as tracked")
 	}
 }
+
+func TestAKeyThatIsNoLongerTrackedMayHideAForget(t *testing.T) {
+	a := newAlone(t, nil) // whose client has no cache, as if it had just lost what it had
+	a.gate.tracking = true
+	a.forgets.track(a.bucket)
+	before := a.forgets.mark()
+	a.forgets.track(a.bucket)
+	if after := a.forgets.mark(); before == 0 || after == 0 || after == before {
+		t.Errorf("its mark was %d and is %d", before, after)
+	}
+
+	b := newTracked(t)
+	b.forgets.track(b.bucket)
+	before = b.forgets.mark()
+	b.forgets.track(b.bucket)
+	if after := b.forgets.mark(); before == 0 || after != before {
+		t.Errorf("while it is tracked its mark goes from %d to %d", before, after)
+	}
+}

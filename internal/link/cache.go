@@ -30,15 +30,15 @@ func (l *Link) Get(key string) (f Fact[record.Record], hit bool, err error) {
 	return f, reply.IsCacheHit(), err
 }
 
-// Track makes this connection track a key that is no record.
-func (l *Link) Track(key string) error {
+// Track makes this connection track a key that is no record. hit: it did before.
+func (l *Link) Track(key string) (hit bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)
 	defer cancel()
-	err := l.Client.DoCache(ctx, l.Client.B().Get().Key(key).Cache().ToStaticTTL(), time.Hour).Error()
-	if rueidis.IsRedisNil(err) { // a key that is missing is tracked as well
-		return nil
+	reply := l.Client.DoCache(ctx, l.Client.B().Get().Key(key).Cache().ToStaticTTL(), time.Hour)
+	if err = reply.Error(); rueidis.IsRedisNil(err) { // a key that is missing is tracked as well
+		err = nil
 	}
-	return err
+	return reply.IsCacheHit(), err
 }
 
 // Look is Get for a record that is likely to be there. It returns ErrBusy rather than wait behind too many others.
