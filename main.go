@@ -23,6 +23,7 @@ import (
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/build"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/demo"
@@ -36,11 +37,14 @@ import (
 	"github.com/oncegate/oncegate/internal/watch"
 )
 
-// version is set by the linker (-ldflags "-X main.version=…").
-var version = "development"
+// version is set by the linker (-ldflags "-X main.version=…") where Go cannot know it: in a tree without its history.
+var version string
+
+// built is what this program was built from.
+var built = build.Of(version)
 
 func main() {
-	line, err := config.Parse(os.Args[1:], os.Getenv, version)
+	line, err := config.Parse(os.Args[1:], os.Getenv, built.String())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -84,7 +88,7 @@ func exitStatus(err error) int {
 func do(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
 	switch line.Command {
 	case "demo":
-		return demo.Run(ctx, line.Config, version, line.Demo.Open, os.Stdout, log)
+		return demo.Run(ctx, line.Config, built.Version, line.Demo.Open, os.Stdout, log)
 	case "top":
 		address, _ := line.Admin.Address()
 		return top.Run(ctx, top.Options{
@@ -119,7 +123,7 @@ func warnOfEnvironment(log *slog.Logger) {
 // serve runs the gateway until ctx ends, then drains it and waits for running executions.
 func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandLine, log *slog.Logger) error {
 	c := &line.Config
-	log.Info("starting", "version", version, "logic", logicNames(c))
+	log.Info("starting", "version", built.Version, "logic", logicNames(c))
 	backends := new(watch.Backends)
 	gateway, err := handler.OpenFor(ctx, *c, chooser{c, backends, log}.choose, log)
 	if err != nil {
@@ -130,7 +134,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
 	}
 	watchers, err := watch.Open(watch.Gateway{
-		Config: c, Watch: gateway.Watch(), Backends: backends, Address: listener.Addr(), Version: version,
+		Config: c, Watch: gateway.Watch(), Backends: backends, Address: listener.Addr(), Version: built.Version,
 	}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), gateway.Close())
@@ -162,7 +166,7 @@ func follow(ctx context.Context, gateway *handler.Gateway, files []string, log *
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	reload.Watch(ctx, files, lookAtFiles, hangup, func() []string {
-		next, err := config.Parse(os.Args[1:], os.Getenv, version)
+		next, err := config.Parse(os.Args[1:], os.Getenv, built.String())
 		if err != nil {
 			gateway.ReloadFailed()
 		} else {

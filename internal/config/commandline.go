@@ -195,6 +195,20 @@ func Parse(args []string, getenv func(string) string, version string, options ..
 	return &line, nil
 }
 
+// Model returns the commands and the settings, for the manual page and the completions of shells. The help of a setting
+// names its variable.
+func Model() (*kong.Application, error) {
+	parser, err := kong.New(new(CommandLine), append(readers(), kong.Name("oncegate"), kong.Description(description),
+		kong.Vars{"version": ""})...)
+	if err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
+	}
+	for _, flag := range parser.Model.Flags {
+		flag.Help = withVariable(flag.Value)
+	}
+	return parser.Model, nil
+}
+
 // variable returns the environment variable of a flag. A flag outside of all groups is not a setting and has none: a
 // VERSION or FORCE in somebody's environment must have no effect.
 func variable(flag *kong.Flag) (name string, ok bool) {

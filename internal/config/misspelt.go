@@ -1,11 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 // Misspelt is an environment variable whose name is nearly that of a setting, and which therefore has no effect.
@@ -37,11 +34,11 @@ func Misspellings(environ []string) ([]Misspelt, error) {
 
 // variables returns the sorted names of the variables of all settings, including those that name a secret's file.
 func variables() (names []string, err error) {
-	parser, err := kong.New(new(CommandLine), append(readers(), kong.Vars{"version": ""})...)
+	flags, err := settings(new(CommandLine))
 	if err != nil {
-		return nil, fmt.Errorf("settings: %w", err)
+		return nil, err
 	}
-	for _, flag := range parser.Model.Flags {
+	for _, flag := range flags {
 		name, ok := variable(flag)
 		if !ok || flag.Hidden {
 			continue

@@ -397,7 +397,7 @@ func TestSealedResultsAndTheirKeysAreNeverShown(t *testing.T) {
 
 func TestHelpAndVersionExitWithZero(t *testing.T) {
 	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>",
-		"--version": "oncegate development\n"} {
+		"--version": "oncegate "} {
 		command := exec.Command(program, arg)
 		command.Env = []string{"LOCK_TTL=rubbish"} // help must work even if a setting makes no sense
 		out, err := command.CombinedOutput()
