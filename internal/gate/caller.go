@@ -232,13 +232,8 @@ func (f *flight) drop() {
 	}
 }
 
-// count counts one of a kind, for all and for its tenant.
-func (b *bucket) count(t *Tenant, k link.Kind) {
-	b.link.Counters.Add(k)
-	if t.Name != "" {
-		t.use.tallies[b.index].Add(k)
-	}
-}
+// count counts one of a kind for its tenant.
+func (b *bucket) count(t *Tenant, k link.Kind) { t.use.tallies[b.index].Add(k) }
 
 // countCaller counts a caller as what it became. It has no flight if it could not join one.
 func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {

@@ -66,7 +66,7 @@ func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer
 	}
 	e.lifetime.gate, e.lifetime.deadline = b.gate.life, e.began.Add(w.Tenant.ExecutionTimeout)
 	f.execution = e // before the keeper knows it
-	b.gate.meters.begun.Add(1)
+	w.Tenant.use.begun.Add(1)
 	if e.cause == causeTakeover {
 		b.gate.meters.takeovers.Add(1)
 	}

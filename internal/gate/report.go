@@ -40,7 +40,7 @@ func causeOf(won scripts.Answer) string {
 func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	end, err, options := &e.end, e.err, &b.gate.options
 	outcome, level := howItEnded(lost, v, end)
-	b.gate.meters.ended[outcome].Add(1)
+	e.webhook.Tenant.use.ended[outcome].Add(1)
 	b.gate.meters.took.Observe(e.took.Seconds())
 	if level == slog.LevelError {
 		b.gate.meters.events.add(Event{b.link.Now(), e.flight.fingerprint, outcome.String(), e.attempt, end.Reason})

@@ -36,8 +36,6 @@ func Endings() []Ending {
 // meters are what a gate counts of its own executions, for who watches it.
 type meters struct {
 	took      meter.Histogram // the logic's own time, in seconds
-	begun     atomic.Int64
-	ended     [endings]atomic.Int64
 	takeovers atomic.Int64
 	lost      atomic.Int64 // leases
 	events    events
@@ -45,16 +43,12 @@ type meters struct {
 
 // Snapshot is what a gate does at a moment, and what it has done since it started.
 type Snapshot struct {
-	Counts     link.Totals // of requests
-	Begun      int64       // executions
-	Ended      [endings]int64
-	Took       meter.Reading // seconds that the logic took
+	Share                       // of all
+	Tenants    map[string]Share // they add up to that; what is nobody's is that of ""
+	Took       meter.Reading    // seconds that the logic took
 	Takeovers  int64
-	LostLeases int64 // running executions that another one has overtaken
-
-	Waiting   int64         // requests in Do
-	Executing int64         // executions, and claims that may become one
-	Oldest    time.Duration // how long ago the execution began that has run longest; 0: none runs
+	LostLeases int64         // running executions that another one has overtaken
+	Oldest     time.Duration // how long ago the execution began that has run longest; 0: none runs
 
 	RedisUp       bool
 	RefusesWrites bool          // Redis takes no writes
@@ -66,27 +60,33 @@ type Snapshot struct {
 	ReplayCacheBytes, JournalBytes int64
 }
 
+// Share is what concerns all webhooks, or those of one tenant.
+type Share struct {
+	Counts    link.Totals // of requests
+	Begun     int64       // executions
+	Ended     [endings]int64
+	Waiting   int64 // requests in Do
+	Executing int64 // executions, and claims that may become one
+}
+
 // Snapshot looks at everything once. It takes each bucket's locks for a moment, and those of no request.
 func (g *Gate) Snapshot() (s Snapshot) {
-	g.usesMu.Lock()
-	for _, u := range g.uses {
-		s.Waiting, s.Executing = s.Waiting+u.waiting.Load(), s.Executing+u.executing.Load()
+	s.Tenants = g.shares()
+	for _, of := range s.Tenants {
+		s.Counts.Add(&of.Counts)
+		s.Begun += of.Begun
+		s.Waiting, s.Executing = s.Waiting+of.Waiting, s.Executing+of.Executing
+		for i, n := range of.Ended {
+			s.Ended[i] += n
+		}
 	}
-	g.usesMu.Unlock()
-	s.Took, s.Takeovers = g.meters.took.Read(), g.meters.takeovers.Load()
-	s.Begun, s.LostLeases = g.meters.begun.Load(), g.meters.lost.Load()
-	for i := range s.Ended {
-		s.Ended[i] = g.meters.ended[i].Load()
-	}
+	s.Took, s.Takeovers, s.LostLeases = g.meters.took.Read(), g.meters.takeovers.Load(), g.meters.lost.Load()
 	s.ReplayCacheBytes = g.replayCache.bytes.Load()
 	if !g.started.Load() {
 		return s
 	}
 	s.RedisUp = true
 	for _, b := range g.buckets {
-		for k, n := range b.link.Counters.Totals() {
-			s.Counts[k] += n
-		}
 		s.Oldest = max(s.Oldest, b.executions.oldest())
 		s.JournalBytes += int64(b.journal.size())
 		s.RedisUp = s.RedisUp && !b.link.Silent()
@@ -98,6 +98,25 @@ func (g *Gate) Snapshot() (s Snapshot) {
 		s.Groups.Add(&groups)
 	}
 	return s
+}
+
+// shares are those of all tenants by name.
+func (g *Gate) shares() map[string]Share {
+	g.usesMu.Lock()
+	defer g.usesMu.Unlock()
+	shares := make(map[string]Share, len(g.uses))
+	for name, u := range g.uses {
+		s := Share{Begun: u.begun.Load(), Waiting: u.waiting.Load(), Executing: u.executing.Load()}
+		for i := range s.Ended {
+			s.Ended[i] = u.ended[i].Load()
+		}
+		for i, b := range g.buckets {
+			counts := b.link.Counters.Totals(u.tallies[i])
+			s.Counts.Add(&counts)
+		}
+		shares[name] = s
+	}
+	return shares
 }
 
 // Hot counts duplicates by webhook, from when it is watched.

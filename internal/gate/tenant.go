@@ -54,6 +54,8 @@ type Tenant struct {
 type use struct {
 	waiting   atomic.Int64 // requests in Do
 	executing atomic.Int64 // executions, and claims that may become one
+	begun     atomic.Int64 // executions, since the start
+	ended     [endings]atomic.Int64
 	tallies   []*link.Tally
 	limited   []atomic.Int64 // by bucket: until then no execution begins, for the rate; Unix ns
 }

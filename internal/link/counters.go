@@ -72,107 +72,72 @@ var fields = [kinds][]string{
 	ReloadFailed:     {"reloads_failed"},
 }
 
-// Totals are how many of each kind a process has counted since it began.
+// Totals are how many there were of each kind.
 type Totals [kinds]int64
 
-// Totals returns those of now. No total is ever lower than it was.
-func (c *Counters) Totals() Totals {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	totals := c.drained
-	for k := range c.of {
-		totals[k] += c.of[k].Load()
+// Add adds others to them.
+func (t *Totals) Add(others *Totals) {
+	for k, n := range others {
+		t[k] += n
 	}
-	return totals
 }
 
 // Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush
 // is on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or
 // lost, also if a reply is.
 type Counters struct {
-	Tally // of all requests
-
-	tenants tallies
-
 	mu      sync.Mutex
-	last    scripts.Flush // the newest flush, taken or not
-	pending bool          // it is not known to be taken
-	sent    bool          // a call that carries it is under way
-	begun   time.Time     // when it was made
+	tallies map[string]*Tally // by tenant; "": of what is nobody's
+	order   []*Tally          // those of tenants
+	next    int               // in the order: the first of the next flush, so that each comes to its turn
+	last    scripts.Flush     // the newest flush, taken or not
+	pending bool              // it is not known to be taken
+	sent    bool              // a call that carries it is under way
+	begun   time.Time         // when it was made
 }
 
-// Tally is how many of each kind there were since the last flush.
+// Tally is how many of each kind there were of one tenant since the last flush.
 type Tally struct {
-	of      [kinds]atomic.Int64
-	drained Totals // into flushes before that; the lock of the counters guards it
+	of [kinds]atomic.Int64
+
+	before  string // each of its fields' names
+	drained Totals // before that; the lock of the counters guards it
+	owed    Totals // of those, what is in a flush for all and not yet for the tenant; the lock guards it
 }
 
 // Add counts one of a kind.
 func (t *Tally) Add(k Kind) { t.of[k].Add(1) }
 
-func (t *Tally) empty() bool {
-	for k := range t.of {
-		if t.of[k].Load() != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// tallies are those of tenants, whose requests are counted among all and by themselves.
-type tallies struct {
-	mu     sync.Mutex
-	byName map[string]*namedTally
-	order  []*namedTally
-	next   int // in the order: the first of the next flush, so that each comes to its turn
-}
-
-type namedTally struct {
-	Tally
-	before string // each field's name
-}
-
-// Of returns the tally of a tenant, whose fields have the tenant's name and a slash before them.
+// Of returns the tally of a tenant, whose fields have the tenant's name and a slash before them. "" is nobody's: it
+// counts among all only.
 func (c *Counters) Of(tenant string) *Tally {
-	t := &c.tenants
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	known := t.byName[tenant]
-	if known == nil {
-		known = &namedTally{before: tenant + "/"}
-		if t.byName == nil {
-			t.byName = map[string]*namedTally{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tallies[tenant]
+	if t == nil {
+		t = new(Tally)
+		if tenant != "" {
+			t.before = tenant + "/"
+			c.order = append(c.order, t)
 		}
-		t.byName[tenant], t.order = known, append(t.order, known)
+		if c.tallies == nil {
+			c.tallies = map[string]*Tally{}
+		}
+		c.tallies[tenant] = t
 	}
-	return &known.Tally
+	return t
 }
 
-// drain adds what tenants have counted, up to the bound of a flush. What has no room comes with the next one.
-func (t *tallies) drain(grown []scripts.Increment) []scripts.Increment {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for range t.order {
-		n := t.order[t.next%len(t.order)]
-		if len(grown) > scripts.MaxIncrements-mostFields {
-			break
-		}
-		t.next++
-		if !n.empty() {
-			grown = append(grown, n.drain(n.before)...)
-		}
+// Totals returns what a tenant's tally has counted since the process began. No total is ever lower than it was.
+func (c *Counters) Totals(t *Tally) Totals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	totals := t.drained
+	for k := range t.of {
+		totals[k] += t.of[k].Load()
 	}
-	return grown
+	return totals
 }
-
-func (t *tallies) empty() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !slices.ContainsFunc(t.order, func(n *namedTally) bool { return !n.empty() })
-}
-
-// mostFields is more than a tally has fields.
-const mostFields = 2 * int(kinds)
 
 // take returns the flush that should ride on a call, if any:
 //   - one that was not taken before, as it was;
@@ -188,7 +153,7 @@ func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
 		if !probe && time.Since(c.begun) < every {
 			return scripts.Flush{}
 		}
-		grown := c.tenants.drain(c.drain(""))
+		grown := c.drain()
 		if len(grown) == 0 && !probe {
 			return scripts.Flush{}
 		}
@@ -210,40 +175,86 @@ func (c *Counters) done(f scripts.Flush, taken bool) {
 	c.pending = !taken
 }
 
-// drain empties the tally into one increment a field, whose name begins so.
-func (t *Tally) drain(before string) []scripts.Increment {
-	var grown []scripts.Increment
-	for k := range t.of {
-		n := t.of[k].Swap(0)
-		if n == 0 {
-			continue
+// drain empties all tallies. What is all tenants' is in the flush at once; a tenant whose own fields have no room in it
+// comes with a later one.
+func (c *Counters) drain() (grown []scripts.Increment) {
+	var all Totals
+	for _, t := range c.tallies {
+		t.drain(&all)
+	}
+	grown = all.increments(grown, "")
+	for range c.order {
+		if len(grown) > scripts.MaxIncrements-len(fieldNames) {
+			break
 		}
-		t.drained[k] += n
-		for _, field := range fields[k] {
-			if counted, less := strings.CutPrefix(field, "-"); less {
-				grown = grow(grown, before+counted, -n)
-			} else {
-				grown = grow(grown, before+field, n)
-			}
-		}
+		t := c.order[c.next%len(c.order)]
+		c.next++
+		grown = t.owed.increments(grown, t.before)
+		t.owed = Totals{}
 	}
 	return grown
 }
 
-func grow(grown []scripts.Increment, field string, n int64) []scripts.Increment {
-	for i := range grown {
-		if grown[i].Field == field {
-			grown[i].By += n
-			return grown
+// drain empties the tally into totals.
+func (t *Tally) drain(all *Totals) {
+	for k := range t.of {
+		if t.of[k].Load() == 0 {
+			continue
+		}
+		n := t.of[k].Swap(0)
+		all[k] += n
+		t.drained[k] += n
+		if t.before != "" {
+			t.owed[k] += n
 		}
 	}
-	return append(grown, scripts.Increment{Field: field, By: n})
+}
+
+// fieldNames are those of all fields that a kind adds to or takes from.
+var fieldNames = func() (names []string) {
+	for _, of := range fields {
+		for _, field := range of {
+			if name := strings.TrimPrefix(field, "-"); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}()
+
+// increments appends one for each field that changes, whose name begins so.
+func (t *Totals) increments(to []scripts.Increment, before string) []scripts.Increment {
+	first := len(to)
+	for k, n := range t {
+		if n == 0 {
+			continue
+		}
+		for _, field := range fields[k] {
+			by := n
+			if name, less := strings.CutPrefix(field, "-"); less {
+				field, by = name, -n
+			}
+			at := first + slices.IndexFunc(to[first:], func(i scripts.Increment) bool { return i.Field[len(before):] == field })
+			if at < first {
+				at, to = len(to), append(to, scripts.Increment{Field: before + field})
+			}
+			to[at].By += by
+		}
+	}
+	return to
 }
 
 func (c *Counters) empty() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.pending && c.Tally.empty() && c.tenants.empty()
+	for _, t := range c.tallies {
+		for k := range t.of {
+			if t.of[k].Load() != 0 || t.owed[k] != 0 {
+				return false
+			}
+		}
+	}
+	return !c.pending
 }
 
 // FlushAll sends the counters that are left at the end, for as long as Redis might need to come back to it.

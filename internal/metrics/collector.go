@@ -43,7 +43,7 @@ func Registry(s Sources) *prometheus.Registry {
 
 type collector struct{ Sources }
 
-// Nameless is the tenant of a gateway without tenants.
+// Nameless is the tenant of a gateway without tenants, and of requests that nobody knows whose they are.
 const Nameless = ""
 
 // requestOutcomes are the values of a label: what each kind of request is called. They add up to all requests.
@@ -132,18 +132,23 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	s := c.Gate.Snapshot()
-	for _, o := range requestOutcomes {
-		var n int64
-		for _, kind := range o.kinds {
-			n += s.Counts[kind]
+	for tenant, of := range s.Tenants {
+		if tenant != Nameless && of.Counts == (link.Totals{}) {
+			continue // nothing has come for it
 		}
-		count(requests, n, Nameless, o.outcome)
+		for _, o := range requestOutcomes {
+			var n int64
+			for _, kind := range o.kinds {
+				n += of.Counts[kind]
+			}
+			count(requests, n, tenant, o.outcome)
+		}
+		for _, e := range gate.Endings() {
+			count(ended, of.Ended[e], tenant, strings.ReplaceAll(e.String(), " ", "_"))
+		}
 	}
 	for outcome, reading := range Durations(c.Took) {
 		metrics <- histogram{took, &reading, secondsFrom, secondsTo, []string{outcome}}
-	}
-	for _, e := range gate.Endings() {
-		count(ended, s.Ended[e], Nameless, strings.ReplaceAll(e.String(), " ", "_"))
 	}
 	gauge(inFlight, float64(s.Executing))
 	metrics <- histogram{lasted, &s.Took, secondsFrom, secondsTo, nil}

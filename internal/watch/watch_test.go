@@ -130,6 +130,25 @@ func (r *replica) get(path string) string {
 	return string(body)
 }
 
+// postAs sends a webhook of a tenant.
+func (r *replica) postAs(key, path, node string) {
+	r.t.Helper()
+	at := strings.TrimSuffix(r.url, "/webhook/cognigy") + path
+	request, err := http.NewRequest(http.MethodPost, at, strings.NewReader(
+		`{"dialogId":"d","nodeId":"`+node+`","sequence":1,"variables":{"card":"4111-planted"}}`))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("X-Api-Key", key)
+	request.Header.Set("Content-Type", "application/json")
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, reply.Body)
+	_ = reply.Body.Close()
+}
+
 // post sends a webhook and returns the status of its answer.
 func (r *replica) post(node string, sequence int) int {
 	body := fmt.Sprintf(`{"dialogId":"d","nodeId":%q,"sequence":%d,"variables":{"card":"4111-planted"}}`, node, sequence)
@@ -266,6 +285,45 @@ func TestCountersOfAllReplicasAreThoseOfTheHashAndOfTheAnswers(t *testing.T) {
 			field("executed") {
 			t.Errorf("of all replicas it tells %v requests and %v executions", m["oncegate_cluster_requests_total{}"],
 				m["oncegate_cluster_executed_total{}"])
+		}
+	}
+}
+
+// TestEachTenantHasSeriesOfItsOwn: they add up to all, and a tenant that is none has none.
+func TestEachTenantHasSeriesOfItsOwn(t *testing.T) {
+	r := start(t, logic.Func(variety), func(c *config.Config) {
+		for _, name := range []string{"acme", "beta", "silent"} {
+			c.Tenants = append(c.Tenants, config.Tenant{
+				Name: name, Door: config.Door{APIKeys: config.Secret(name + "-key")},
+				HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream,
+			})
+		}
+	})
+	for path, nodes := range map[string][]string{
+		"/t/acme": {"books", "books", "books", "refuses"}, "/t/beta": {"books", "fails"}, "/t/nobody": {"books"},
+	} {
+		for _, node := range nodes {
+			r.postAs(strings.TrimPrefix(path, "/t/")+"-key", path, node)
+		}
+	}
+	r.postAs("acme-key", "/t/beta", "books")
+	m := r.metrics()
+	for series, want := range map[string]float64{
+		"requests_total{executed,acme}": 2, "requests_total{replayed,acme}": 2, "requests_total{unauthorized,acme}": 0,
+		"requests_total{executed,beta}": 2, "requests_total{unauthorized,beta}": 1, "requests_total{executed,}": 0,
+		"requests_total{unknown_tenant,}": 1, "executions_total{stored,acme}": 1, "executions_total{rejected,acme}": 1,
+		"executions_total{failed,beta}": 1, "executions_total{stored,}": 0,
+	} {
+		name, labels, _ := strings.Cut(series, "{")
+		outcome, tenant, _ := strings.Cut(strings.TrimSuffix(labels, "}"), ",")
+		got, there := m["oncegate_"+name+"{"+outcome+","+tenant+"}"]
+		if !there || got != want {
+			t.Errorf("%s is %v (there: %v), want %v", series, got, there, want)
+		}
+	}
+	for series := range m {
+		if strings.Contains(series, "silent") || strings.Contains(series, "nobody") {
+			t.Errorf("there is %s, and nothing came for that tenant", series)
 		}
 	}
 }
