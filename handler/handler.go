@@ -26,6 +26,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/signature"
+	"github.com/oncegate/oncegate/internal/span"
 )
 
 // Handler answers HTTP requests.
@@ -38,6 +39,7 @@ type Handler struct {
 	full       rarely // limits the warning that bodies have no room
 	deliveries sync.Pool
 	took       gate.AnswerTimes
+	tracer     span.Tracer // nil: nothing is traced
 	draining   atomic.Bool
 }
 
@@ -128,7 +130,7 @@ func (h *Handler) serve(ctx *fasthttp.RequestCtx, r route) (read bool) {
 	case r.named != nil:
 		h.find(ctx, t, string(r.named))
 	case t.Identity.Header != "" || decodable(ctx):
-		h.webhook(ctx, t)
+		h.traced(ctx, t, r)
 		return true
 	}
 	return false
@@ -193,7 +195,8 @@ func (h *Handler) served() error {
 	return h.gate.Ready()
 }
 
-func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
+// webhook answers a request that brings a webhook. s is its span; nil: nothing is traced.
+func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 	read, err := h.bodies.read(ctx, t.MaxBodyBytes)
 	if err != nil {
 		h.respondUnread(ctx, t, err)
@@ -223,9 +226,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
 	prefers := preferred(header, h.gate.Known(t.gate).WaitTimeout)
 	if known := h.bodyCache.find(t, &sum); known != nil && inBody {
 		if answer, done := h.gate.Replay(t.gate, known.name, known.digest); done {
-			t.respond(ctx, known.name, answer)
-			prefers.apply(&ctx.Response, answer.Outcome)
-			h.took[answer.Outcome].ObserveSince(ctx.Time())
+			h.tell(ctx, t, known.name, &answer, prefers, s)
 			return
 		}
 	}
@@ -243,14 +244,24 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant) {
 	case !done:
 		d.header, d.body, d.name = header, body, name
 		answer = h.gate.Do(gate.Request{
-			Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d,
+			Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d, Span: s,
 		})
 	case inBody:
 		h.bodyCache.add(cachedBody{t, sum, name, digest})
 	}
-	t.respond(ctx, name, answer)
-	prefers.apply(&ctx.Response, answer.Outcome)
-	h.took[answer.Outcome].ObserveSince(ctx.Time())
+	h.tell(ctx, t, name, &answer, prefers, s)
+}
+
+// tell answers a webhook that reached the gate.
+func (h *Handler) tell(
+	ctx *fasthttp.RequestCtx, t *tenant, name fingerprint.Fingerprint, a *gate.Answer, p preference, s span.Request,
+) {
+	t.respond(ctx, name, *a)
+	p.apply(&ctx.Response, a.Outcome)
+	h.took[a.Outcome].ObserveSince(ctx.Time())
+	if s != nil {
+		h.traceAnswer(s, ctx.Time(), name, a)
+	}
 }
 
 // once returns the value of a header that stands there once.

@@ -8,6 +8,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/meter"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/span"
 )
 
 // Request asks for the result of a fingerprint: one delivery of its webhook.
@@ -22,6 +23,7 @@ type Request struct {
 	Wait *time.Duration
 
 	Source Source
+	Span   span.Request // nil: nothing is traced
 
 	work Work
 }
@@ -65,6 +67,15 @@ const (
 	Mismatched                 // another body than the one that is, or was, executed (RejectMismatch)
 	Missing                    // to Find: there is no record
 )
+
+// String is the word for it in metrics and traces.
+func (o Outcome) String() string {
+	return [...]string{
+		Executed: "executed", Replayed: "replayed", Waited: "waited", Processing: "still_processing", Failed: "failed",
+		Unavailable: "unavailable", Foreign: "foreign", Unreadable: "unreadable", Refused: "refused", Limited: "limited",
+		Overloaded: "overloaded", Poisoned: "poisoned", Doubtful: "doubtful", Mismatched: "mismatched", Missing: "missing",
+	}[o]
+}
 
 // AnswerTimes are the seconds from webhooks' arrivals to their answers, by outcome.
 type AnswerTimes [Missing + 1]meter.Histogram

@@ -26,6 +26,7 @@ func (f *flight) claim() phase {
 func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
 	f.mark = b.forgets.mark()
+	step := webhook.traceClaim()
 	won, ok := b.link.Claim(b.gate.life, link.Claim{
 		Key: f.key, Token: f.token, LookOnly: !admitted, Class: f.tenant.class(b),
 		Question: scripts.Question{
@@ -39,6 +40,9 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	}
 	answer, current := won.Now()
 	current = current && ok
+	if step != nil {
+		step.End(claimEnd(answer, current))
+	}
 	f.take(webhook, won, answer, current)
 	closing := b.gate.life.Err() != nil
 	if admitted && (!current || closing || answer.Verdict != scripts.Claimed) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/span"
 	"github.com/oncegate/oncegate/scripts"
 )
 
@@ -26,7 +27,8 @@ type execution struct {
 	failures int64 // of the attempts before this one
 	cause    string
 	began    time.Time
-	lifetime lifetime // the logic's context
+	lifetime lifetime     // the logic's context
+	span     span.Execute // nil: nothing is traced
 
 	// The executions' lock guards these.
 	lease          link.Lease
@@ -43,6 +45,8 @@ type execution struct {
 
 	end  record.Record  // the driver's, once it stores
 	kept *record.Record // the same as it is stored: its result may be sealed
+
+	storing span.Step // the driver's, from its first store on; nil: nothing is recorded
 }
 
 // The fates of an execution. Only the driver that runs the logic takes it from won to runs, returned and ended. Only
@@ -65,6 +69,7 @@ func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer
 		err: errNotBegun,
 	}
 	e.lifetime.gate, e.lifetime.deadline = b.gate.life, e.began.Add(w.Tenant.ExecutionTimeout)
+	e.traceBegin()
 	f.execution = e // before the keeper knows it
 	w.Tenant.use.begun.Add(1)
 	if e.cause == causeTakeover {
@@ -124,7 +129,7 @@ func (e *execution) run() {
 		e.took = time.Since(e.began)
 		e.err = withCause(&e.lifetime, e.err)
 	}()
-	e.result, e.err = e.webhook.work.Run(&e.lifetime, e.attempt, e.inDoubt)
+	e.result, e.err = e.webhook.work.Run(e.context(), e.attempt, e.inDoubt)
 }
 
 // conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so

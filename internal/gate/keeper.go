@@ -149,7 +149,12 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 		return
 	}
 	b.gate.meters.lost.Add(1)
-	b.log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
+	log := b.log
+	if s := e.webhook.Span; s != nil {
+		trace, _ := s.Trace()
+		log = log.With("trace_id", trace)
+	}
+	log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
 		"not accepted",
 		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)
 }

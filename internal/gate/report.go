@@ -42,6 +42,7 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	outcome, level := howItEnded(lost, v, end)
 	e.webhook.Tenant.use.ended[outcome].Add(1)
 	b.gate.meters.took.Observe(e.took.Seconds())
+	trace := b.traceEnd(e, outcome, level, v)
 	if level == slog.LevelError {
 		b.gate.meters.events.add(Event{b.link.Now(), e.flight.fingerprint, outcome.String(), e.attempt, end.Reason})
 	}
@@ -61,6 +62,9 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 		slog.Int64("attempt", e.attempt), slog.String("cause", e.cause), slog.Duration("took", e.took))
 	if options.Replica != "" {
 		attributes = append(attributes, slog.String("replica", options.Replica))
+	}
+	if trace != "" {
+		attributes = append(attributes, slog.String("trace_id", trace))
 	}
 	if e.inDoubt {
 		attributes = append(attributes, slog.Bool("in_doubt", true))

@@ -18,6 +18,7 @@ func (f *flight) store() phase {
 		return f.resume()
 	}
 	f.mark = b.forgets.mark()
+	e.traceStore()
 	reply := b.link.Do(e.ending().In(e.webhook.Tenant.class(b)))
 	pause := f.pauses.Next()
 	if reply.Err == nil {

@@ -33,6 +33,8 @@ var inOctave = func() (bounds [PerOctave]float64) {
 type Histogram struct {
 	cells [Cells]atomic.Uint64
 	sum   atomic.Int64 // billionths
+
+	exemplars [octaves + 1]atomic.Pointer[Exemplar] // by octave; none where nothing is traced
 }
 
 // Observe counts a value. It allocates nothing and takes no lock.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/span"
 )
 
 // send sends a request and returns the answer with its body unread. If the backend no longer accepts the access token
@@ -68,6 +69,9 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 			c.begin(got.Reused)
 			used.Store(c)
 		},
+	}
+	for name, value := range span.Headers(ctx) { // in place of those that a caller sent
+		r.Header.Set(name, value)
 	}
 	began := time.Now()
 	response, err := u.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/span"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
@@ -109,4 +110,21 @@ func TestAPostIsNeverSentAgainWhenItsKeptConnectionIsCut(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestTheBackendGoesOnWithTheTraceOfTheExecution: in place of the one that the caller sent, and also when it is asked
+// what became of an attempt in doubt.
+func TestTheBackendGoesOnWithTheTraceOfTheExecution(t *testing.T) {
+	h, s := asking(t, step{status: 200, body: `{}`})
+	ctx := span.WithHeaders(t.Context(), map[string]string{"traceparent": "the execution's"})
+	for _, w := range []logic.Webhook{webhook(), doubtful()} {
+		w.Headers = []logic.Header{{Name: "traceparent", Value: "the caller's"}}
+		if _, err := h.Execute(ctx, w); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, s.last.Header["Traceparent"], []string{"the execution's"})
+		h.gives(w)
+		equal(t, s.last.Header["Traceparent"], []string{"the caller's"})
+	}
+	equal(t, s.asked(), []string{http.MethodPost, http.MethodPost, http.MethodGet, http.MethodGet})
 }
