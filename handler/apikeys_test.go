@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 )
 
@@ -15,7 +13,7 @@ func TestOnlyWhoShowsAKeyComesIn(t *testing.T) {
 	}
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{APIKeys: []string{"the-new-key", "user:the-old-key"}},
-		func(*fasthttp.Server) {})
+		func(*handler.Server) {})
 	const refused = `{"detail":"An API key is missing or wrong"}`
 	const challenge = `Www-Authenticate: Bearer realm="oncegate", Basic realm="oncegate"`
 	for header, opens := range map[string]bool{
@@ -66,7 +64,7 @@ func TestOnlyWhoShowsAKeyComesIn(t *testing.T) {
 
 func TestWhoIsRefusedAtTheDoorIsNotCounted(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*handler.Server) {})
 	r.post(webhook)
 	r.exchange(request("POST", "/webhook/cognigy", webhook, "X-API-Key: key"))
 	h.expectCounts(map[string]int64{"total_requests": 1, "executed": 1})

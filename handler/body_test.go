@@ -20,7 +20,7 @@ const overloaded = `{"detail":"Overloaded: nothing was executed, ask again"}`
 
 func TestWhoShowsNoKeySeesThe401WhateverHeSends(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*handler.Server) {})
 	for _, size := range []int{0, 1, 9 << 10, small, small + 1, 1 << 20, 16 << 20} {
 		answer, err := http.Post("http://"+r.addr+"/webhook/cognigy", "application/json", bytes.NewReader(make([]byte, size)))
 		if err != nil {
@@ -44,7 +44,7 @@ func TestABodyTakesMemoryAsItComes(t *testing.T) {
 	for who, keys := range map[string][]string{"without keys": nil, "with a key that is not shown": {"key"}} {
 		t.Run(who, func(t *testing.T) {
 			var requests atomic.Int64 // that have begun: without a key, some may be over before the last one is
-			r := h.openWith(options(), handler.Options{APIKeys: keys, MaxBodyBytes: large}, func(s *fasthttp.Server) {
+			r := h.openWith(options(), handler.Options{APIKeys: keys, MaxBodyBytes: large}, func(s *handler.Server) {
 				s.ConnState = func(_ net.Conn, state fasthttp.ConnState) {
 					if state == fasthttp.StateActive {
 						requests.Add(1)
@@ -78,7 +78,7 @@ func TestABodyTakesMemoryAsItComes(t *testing.T) {
 
 func TestAllBodiesShareTheirMemory(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{MaxBodyBytes: 1 << 20, BodyMemory: 1 << 20}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{MaxBodyBytes: 1 << 20, BodyMemory: 1 << 20}, func(*handler.Server) {})
 	c, err := dial(r.addr)
 	if err != nil {
 		t.Fatal(err)

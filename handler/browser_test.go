@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
 )
@@ -56,7 +54,7 @@ func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
 // test covers the answers that no other test gets.
 func TestAResultIsNoWebPage(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{Passthrough: true}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{Passthrough: true}, func(*handler.Server) {})
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
 		return logic.Result{Status: 200, ContentType: "text/html", Body: []byte("<script>alert(1)</script>")}, nil
 	})

@@ -6,15 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
 func TestWhatIsTurnedAwayIsCounted(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
-		r := h.openWith(options(), handler.Options{APIKeys: []string{"k"}}, func(*fasthttp.Server) {})
+		r := h.openWith(options(), handler.Options{APIKeys: []string{"k"}}, func(*handler.Server) {})
 		const valid = `{"dialogId":"d","nodeId":"n","sequence":1}`
 		for _, c := range []struct {
 			code    int
@@ -43,7 +41,7 @@ func TestStrangersDoNotMakeRedisBusy(t *testing.T) {
 	h := onReal(t)
 	o := options()
 	o.MetricsFlush = 500 * time.Millisecond
-	r := h.openWith(o, handler.Options{APIKeys: []string{"k"}}, func(*fasthttp.Server) {})
+	r := h.openWith(o, handler.Options{APIKeys: []string{"k"}}, func(*handler.Server) {})
 	calls := func() (n int64) {
 		stats := redistest.Do(t, h.client, "INFO", "commandstats")
 		if found := evalsha.FindStringSubmatch(stats); found != nil {

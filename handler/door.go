@@ -167,11 +167,11 @@ func (d *door) shown(header *fasthttp.RequestHeader) (t *tenant, one bool) {
 }
 
 // allows reports whether a tenant lets in whoever calls from an address.
-func (d *door) allows(t *tenant, remote net.Addr, header *fasthttp.RequestHeader) bool {
+func (d *door) allows(t *tenant, ctx *fasthttp.RequestCtx) bool {
 	if len(t.Allow) == 0 {
 		return true
 	}
-	caller, ok := d.caller(remote, header)
+	caller, ok := d.caller(ctx.RemoteAddr(), &ctx.Request.Header)
 	return ok && within(caller, t.Allow)
 }
 
@@ -225,7 +225,7 @@ func (h *Handler) comesIn(ctx *fasthttp.RequestCtx, r route) (t *tenant, ok bool
 	case why == elsewhere:
 		h.count(t, link.Unknown)
 		respondDetail(ctx, fasthttp.StatusNotFound, "Not found: the webhooks of this key's tenant go to /t/ and its name")
-	case !d.allows(t, ctx.RemoteAddr(), &ctx.Request.Header):
+	case !d.allows(t, ctx):
 		h.count(t, link.Forbidden)
 		respondDetail(ctx, fasthttp.StatusForbidden, "Callers from this address are not let in")
 	default:

@@ -1,6 +1,4 @@
 package handler
 
-import "github.com/valyala/fasthttp"
-
 // Server lets tests shorten the server's timeouts.
-func (g *Gateway) Server() *fasthttp.Server { return g.server }
+func (g *Gateway) Server() *Server { return g.server }

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
@@ -49,7 +47,7 @@ type Gateway struct {
 	store   *redis.Store
 	gate    *gate.Gate
 	handler *Handler
-	server  *fasthttp.Server
+	server  *Server
 	sweeper *sweeper.Sweeper
 	secured *tls.Config // nil: plain HTTP
 }
@@ -110,10 +108,9 @@ func (g *Gateway) begin(ctx context.Context) error {
 		return errors.Join(err, g.gate.Close(ctx))
 	}
 	g.warn()
-	g.handler = &Handler{
-		Options: Options{MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: g.log},
-		gate:    g.gate, bodies: bodies{room: int64(c.HTTP.BodyMemory)},
-	}
+	g.handler = newHandler(g.gate, Options{
+		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: g.log,
+	})
 	g.handler.door.Store(newDoor(c.HTTP.Proxies(), tenants...))
 	g.server = NewServer(g.handler, g.log)
 	g.sweeper = sweeper.New(g.store.Client, sweeper.Options{

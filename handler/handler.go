@@ -5,9 +5,9 @@ package handler
 
 import (
 	"bytes"
-
 	"crypto/sha256"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -64,9 +64,15 @@ type Options struct {
 
 // New returns a handler before a gate that has been started.
 func New(g *gate.Gate, l logic.Logic, o Options) *Handler {
-	h := &Handler{Options: o, gate: g, bodies: bodies{room: int64(o.BodyMemory)}}
+	h := newHandler(g, o)
 	h.admit(newTenant(o, nil, l))
 	return h
+}
+
+func newHandler(g *gate.Gate, o Options) *Handler {
+	return &Handler{
+		Options: o, gate: g, bodies: bodies{room: int64(o.BodyMemory)}, bodyCache: bodyCache{seed: maphash.MakeSeed()},
+	}
 }
 
 // admit puts a door in the place of the one that is there: from the next request on these tenants come in.
@@ -222,12 +228,13 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 	if inBody {
 		body = bytes.TrimPrefix(body, byteOrderMark)
 	}
-	sum := sha256.Sum256(body)
 	prefers := preferred(header, h.gate.Known(t.gate).WaitTimeout)
-	if known := h.bodyCache.find(t, &sum); known != nil && inBody {
-		if answer, done := h.gate.Replay(t.gate, known.name, known.digest); done {
-			h.tell(ctx, t, known.name, &answer, prefers, s)
-			return
+	if inBody {
+		if known := h.bodyCache.find(t, body); known != nil {
+			if answer, done := h.gate.Replay(t.gate, known.name, known.digest, arrived); done {
+				h.tell(ctx, t, known.name, &answer, prefers, s)
+				return
+			}
 		}
 	}
 	d := h.delivery(t)
@@ -238,8 +245,9 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 		respondErrors(ctx, errs)
 		return
 	}
+	sum := sha256.Sum256(body)
 	digest := t.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
-	answer, done := h.gate.Replay(t.gate, name, digest)
+	answer, done := h.gate.Replay(t.gate, name, digest, arrived)
 	switch {
 	case !done:
 		d.header, d.body, d.name = header, body, name
@@ -247,7 +255,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 			Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d, Span: s,
 		})
 	case inBody:
-		h.bodyCache.add(cachedBody{t, sum, name, digest})
+		h.bodyCache.add(cachedBody{t, body, name, digest})
 	}
 	h.tell(ctx, t, name, &answer, prefers, s)
 }

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
@@ -75,7 +73,7 @@ func TestWhoWaitedInVainIsToldToAskAgain(t *testing.T) {
 	for _, status := range []int{409, 202, 425, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *testbed) {
-				r := h.openWith(shortWait(), handler.Options{ProcessingStatus: status}, func(*fasthttp.Server) {})
+				r := h.openWith(shortWait(), handler.Options{ProcessingStatus: status}, func(*handler.Server) {})
 				entered, release := h.blocked()
 				executed := r.later(webhook)
 				<-entered
@@ -419,7 +417,7 @@ func TestReadinessComesBackWithRedis(t *testing.T) {
 func TestAPanicInTheHandlerIsA500(t *testing.T) {
 	var lines lines
 	log := slog.New(slog.NewJSONHandler(&lines, nil))
-	r := serve(t, handler.New(nil, nil, handler.Options{MaxBodyBytes: small, Log: log}), log, func(*fasthttp.Server) {})
+	r := serve(t, handler.New(nil, nil, handler.Options{MaxBodyBytes: small, Log: log}), log, func(*handler.Server) {})
 	r.testbed = &testbed{TB: t}
 	t.Cleanup(r.shutdown)
 	for range 2 {

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 )
 
@@ -15,7 +13,7 @@ func TestACallerMayPreferNotToWait(t *testing.T) {
 	h := onReal(t)
 	o := options()
 	o.WaitTimeout = 2 * time.Second
-	r := h.openWith(o, handler.Options{}, func(*fasthttp.Server) {})
+	r := h.openWith(o, handler.Options{}, func(*handler.Server) {})
 	_, release := h.blocked()
 	ask := func(prefer string) response { return r.exchange(request("POST", "/webhook/cognigy", webhook, prefer)) }
 	for _, c := range []struct {

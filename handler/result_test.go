@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
@@ -21,7 +19,7 @@ func (h *testbed) returning(r logic.Result) {
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return r, nil })
 }
 
-func plainResponse(*fasthttp.Server) {}
+func plainResponse(*handler.Server) {}
 
 func TestAResultInItsEnvelope(t *testing.T) {
 	kept := []logic.Header{{Name: "Location", Value: "/bookings/7"}}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redistest"
@@ -26,7 +24,7 @@ func (h *testbed) openSealed(id string) *replica {
 	}
 	o := options()
 	o.Seal = keys
-	return h.openWith(o, handler.Options{Seal: keys}, func(*fasthttp.Server) {})
+	return h.openWith(o, handler.Options{Seal: keys}, func(*handler.Server) {})
 }
 
 func TestSealedResultsAreAnsweredAsEverAndWithoutTheKeyItIs503(t *testing.T) {

@@ -21,10 +21,22 @@ const (
 	keptBodyBytes  = 64 << 10 // size up to which a buffer is kept for the next body or answer
 )
 
+// Server is an HTTP server whose callers are bounded in time by its own timeouts (deadlines.go), not by fasthttp's.
+type Server struct {
+	*fasthttp.Server
+
+	ReadTimeout  time.Duration // of a whole request, from its second read on
+	WriteTimeout time.Duration // of an answer
+	IdleTimeout  time.Duration // between an answer and the next request
+}
+
+// Serve answers requests on a listener until it is closed. Only what comes in here is bounded in time.
+func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(&timedListener{l, s}) }
+
 // NewServer returns an HTTP server for the handler. Everything that a stranger can send is bounded.
-func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
+func NewServer(h *Handler, log *slog.Logger) *Server {
 	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // fasthttp has this setting per process only
-	return &fasthttp.Server{
+	s := &fasthttp.Server{
 		Handler:                      h.Serve,
 		ErrorHandler:                 respondUnreadable,
 		HeaderReceived:               h.announced,
@@ -32,9 +44,7 @@ func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 		MaxRequestBodySize:           h.MaxBodyBytes,
 		StreamRequestBody:            true,
 		ReadBufferSize:               maxHeaderBytes,
-		ReadTimeout:                  readTimeout,
-		WriteTimeout:                 writeTimeout,
-		IdleTimeout:                  idleTimeout,
+		LazyRequestTime:              true, // a look at the clock fewer
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
@@ -42,11 +52,8 @@ func NewServer(h *Handler, log *slog.Logger) *fasthttp.Server {
 		SecureErrorLogMessage:        true, // the default logs a request's bytes
 		Logger:                       serverLog{log},
 	}
+	return &Server{Server: s, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout}
 }
-
-// allowWrite gives an answer its full write timeout. fasthttp does not do so for answers that it writes before the
-// handler runs: on a kept connection the deadline is still that of the previous answer, and may have passed.
-func allowWrite(c net.Conn) { _ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) }
 
 // announced keeps fasthttp from waiting for 8 KiB of a body that is refused, for its length or for whom it comes from:
 // one byte is the least that it can be told to read ahead.
@@ -69,7 +76,6 @@ func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestC
 
 // proceed answers a client that asks before it sends its body (Expect: 100-continue).
 func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
-	allowWrite(ctx.Conn())
 	r := routeOf(canonicalPath(ctx))
 	if !r.known {
 		return fasthttp.StatusContinue // it gets its answer behind the body
@@ -102,7 +108,6 @@ func letFinish(ctx *fasthttp.RequestCtx) {
 
 // respondUnreadable answers bytes that fasthttp could not read as a request.
 func respondUnreadable(ctx *fasthttp.RequestCtx, err error) {
-	allowWrite(ctx.Conn())
 	status, detail := unreadable(err)
 	if status == fasthttp.StatusRequestEntityTooLarge {
 		drain(ctx.Conn())

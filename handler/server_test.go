@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
 )
@@ -96,7 +94,7 @@ func TestHeadersThatAreTooLargeAre431(t *testing.T) {
 
 func TestARequestThatComesTooSlowlyIs408(t *testing.T) {
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.ReadTimeout = 100 * time.Millisecond })
+	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.ReadTimeout = 100 * time.Millisecond })
 	for name, begun := range map[string]string{
 		"in its head": "POST /webhook/cognigy HTTP/1.1\r\nHost: loc",
 		"in its body": "POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n" + webhook,
@@ -104,14 +102,6 @@ func TestARequestThatComesTooSlowlyIs408(t *testing.T) {
 		t.Run(name, func(t *testing.T) { expect(t, r.exchange(begun), 408, `{"detail":"The request came too slowly"}`) })
 	}
 	h.expectExecutions(0)
-}
-
-func TestTheServerIsBoundedInTime(t *testing.T) {
-	h := onReal(t)
-	s := h.open(options()).server
-	if s.ReadTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 {
-		t.Errorf("read %v, write %v, idle %v", s.ReadTimeout, s.WriteTimeout, s.IdleTimeout)
-	}
 }
 
 func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
@@ -136,7 +126,7 @@ func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
 func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	const connections, large = 40, 1 << 20
 	h := onReal(t)
-	r := h.openWith(options(), handler.Options{MaxBodyBytes: 2 * large}, func(*fasthttp.Server) {})
+	r := h.openWith(options(), handler.Options{MaxBodyBytes: 2 * large}, func(*handler.Server) {})
 	answer, err := logic.JSON(strings.Repeat("x", large-100))
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +159,7 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
 	h := onReal(t)
 	const writeTimeout = 100 * time.Millisecond
-	r := h.openWith(options(), handler.Options{}, func(s *fasthttp.Server) { s.WriteTimeout = writeTimeout })
+	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.WriteTimeout = writeTimeout })
 	for what, next := range map[string]struct {
 		request string
 		status  int
@@ -203,7 +193,7 @@ func TestPayloadsAreNotLogged(t *testing.T) {
 	var lines lines
 	o := shortPatience()
 	o.Log = slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := h.openWith(o, handler.Options{}, func(s *fasthttp.Server) { s.ReadTimeout = 500 * time.Millisecond })
+	r := h.openWith(o, handler.Options{}, func(s *handler.Server) { s.ReadTimeout = 500 * time.Millisecond })
 	inside := `{"dialogId":"` + secret + `","nodeId":"` + secret + `","sequence":7,"variables":{"card":"` + secret + `"}}`
 	statuses := make(map[int]bool)
 	send := func(text string) { statuses[r.exchange(text).status] = true }

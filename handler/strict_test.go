@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
@@ -56,7 +54,7 @@ func TestOnlyTheCanonicalPathIsServed(t *testing.T) {
 
 func TestTheNameOfBasicIsNoKey(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
-		r := h.openWith(options(), handler.Options{APIKeys: []string{"the-key"}}, func(*fasthttp.Server) {})
+		r := h.openWith(options(), handler.Options{APIKeys: []string{"the-key"}}, func(*handler.Server) {})
 		for pair, status := range map[string]int{"the-key:other": 401, "the-key:": 401, "other:the-key": 200} {
 			header := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 			if got := r.exchange(request("POST", "/webhook/cognigy", webhook, header)); got.status != status {

@@ -21,7 +21,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
-	"github.com/valyala/fasthttp"
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
@@ -55,7 +54,7 @@ type testbed struct {
 type replica struct {
 	*handler.Handler
 	testbed *testbed
-	server  *fasthttp.Server
+	server  *handler.Server
 	addr    string
 	gateway *handler.Gateway // nil: it has none
 }
@@ -106,11 +105,11 @@ func onReal(t testing.TB) *testbed {
 // open adds a replica whose answer "still processing" is a 409.
 func (h *testbed) open(o gate.Options) *replica {
 	h.Helper()
-	return h.openWith(o, handler.Options{}, func(*fasthttp.Server) {})
+	return h.openWith(o, handler.Options{}, func(*handler.Server) {})
 }
 
 // openWith adds a replica with these options of its handler and its server. The end of the test closes it.
-func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fasthttp.Server)) *replica {
+func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*handler.Server)) *replica {
 	h.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{h}, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -139,7 +138,7 @@ func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*fa
 }
 
 // serve serves a handler on a free port of loopback.
-func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(*fasthttp.Server)) *replica {
+func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(*handler.Server)) *replica {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,6 +38,7 @@ func newTracked(t testing.TB) *alone {
 	a := &alone{bucket: bucketOf(client, nil), TB: t, direct: redistest.Client(t, server.Addr())}
 	a.gate.tracking, a.gate.buckets = true, []*bucket{a.bucket}
 	a.gate.started.Store(true)
+	a.nameless() // before the client tells the gate of anything
 	g.Store(a.gate)
 	return a
 }
@@ -50,16 +51,16 @@ func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
 	a.gate.replayCache.add(named(1))
-	if _, hit, ok := a.lookup(a.nameless(), named(1)); hit || !ok {
-		t.Fatalf("at first: hit %v, found %v", hit, ok)
+	if k, hit := a.lookup(a.nameless(), named(1), time.Now()); hit || k == nil {
+		t.Fatalf("at first: hit %v, found %v", hit, k != nil)
 	}
 	if a.journal.empty() {
 		t.Error("what was fetched from Redis is not in the journal")
 	}
 	a.journal.drop(named(1), "another")
 	a.gate.replayCache.drop(named(1)) // so that the cache behind it is asked
-	if _, hit, ok := a.lookup(a.nameless(), named(1)); !hit || !ok {
-		t.Fatalf("then: hit %v, found %v", hit, ok)
+	if k, hit := a.lookup(a.nameless(), named(1), time.Now()); !hit || k == nil {
+		t.Fatalf("then: hit %v, found %v", hit, k != nil)
 	}
 	if !a.journal.empty() {
 		t.Error("a hit is in the journal")
@@ -73,8 +74,8 @@ func TestOnlyAResultIsReplayedFromTheCache(t *testing.T) {
 	} {
 		a.put(named(n), r)
 		a.gate.replayCache.add(named(n))
-		if found, _, ok := a.lookup(a.nameless(), named(n)); ok {
-			t.Errorf("%+v is replayed", found)
+		if k, _ := a.lookup(a.nameless(), named(n), time.Now()); k != nil {
+			t.Errorf("%+v is replayed", k.record)
 		}
 	}
 }
@@ -255,8 +256,8 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 	for ends, want := range map[time.Duration]bool{time.Hour: true, -time.Millisecond: false} {
 		r := record.Record{State: record.Done, Attempt: 1, Token: "t", Ends: a.link.Now().Add(ends)}
 		a.gate.replayCache.keep("", named(1), &r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
-		if _, _, ok := a.lookup(a.nameless(), named(1)); ok != want {
-			t.Errorf("%v before its end: replayed %v", ends, ok)
+		if k, _ := a.lookup(a.nameless(), named(1), time.Now()); (k != nil) != want {
+			t.Errorf("%v before its end: replayed %v", ends, k != nil)
 		}
 	}
 }

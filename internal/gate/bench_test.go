@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
@@ -18,11 +19,11 @@ func BenchmarkReplay(b *testing.B) {
 	r.send(1)
 	w := h.request(1, "body")
 	for hit := false; !hit; {
-		_, hit = r.Replay(nil, w.Fingerprint, w.Digest)
+		_, hit = r.Replay(nil, w.Fingerprint, w.Digest, time.Now())
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := r.Replay(nil, w.Fingerprint, w.Digest); !ok {
+		if _, ok := r.Replay(nil, w.Fingerprint, w.Digest, time.Now()); !ok {
 			b.Fatal("not replayed")
 		}
 	}

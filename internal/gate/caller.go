@@ -186,14 +186,15 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	b.countCaller(f, c, outcome)
 	if l.record != nil {
 		t := c.webhook.Tenant
-		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest))
+		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest),
+			time.Now())
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
 
 // answer is a done record's; differs: its body was another one.
 func (b *bucket) answer(
-	t *Tenant, of fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool,
+	t *Tenant, of fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool, now time.Time,
 ) Answer {
 	if differs {
 		b.count(t, link.Mismatch)
@@ -202,7 +203,8 @@ func (b *bucket) answer(
 			return Answer{Outcome: Mismatched, Attempt: r.Attempt, Mismatch: true}
 		}
 	}
-	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: b.age(r), Mismatch: differs}
+	age := max(b.link.At(now).Sub(r.Stored), 0)
+	return Answer{Outcome: outcome, Attempt: r.Attempt, Result: r.Result, Age: age, Mismatch: differs}
 }
 
 // mismatches reports whether a caller has another body than the one that is, or was, executed, as far as that is known.
@@ -272,9 +274,6 @@ func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {
 		b.count(t, link.Unavailable)
 	}
 }
-
-// age is how long ago a result was stored.
-func (b *bucket) age(r *record.Record) time.Duration { return max(b.link.Now().Sub(r.Stored), 0) }
 
 // setDigest notes whose body is executed. The lock is held.
 func (f *flight) setDigest(digest record.Digest) {

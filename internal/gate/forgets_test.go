@@ -42,7 +42,7 @@ func TestAForgetWhileAResultIsOnItsWayIsNotMissed(t *testing.T) {
 		if want := map[bool]Outcome{false: Executed, true: Replayed}[c.stands]; outcome != want {
 			t.Fatalf("%s: outcome %d", what, outcome)
 		}
-		found := a.gate.replayCache.record("", of, a.link.Epoch(), a.forgets.mark()) != nil
+		found := a.gate.replayCache.finds(of, a.link.Epoch(), a.forgets.mark())
 		if found == c.forgotten {
 			t.Errorf("%s: it answers duplicates: %v", what, found)
 		}
@@ -57,8 +57,8 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 		}
 		ended := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}
 		a.do(Request{Tenant: a.nameless(), Fingerprint: named(n), Arrived: time.Now(), Source: ran(ended)})
-		if _, hit, ok := a.lookup(a.nameless(), named(n)); !hit || !ok {
-			t.Fatalf("what was stored answers %v, without a look at Redis %v", ok, hit)
+		if k, hit := a.lookup(a.nameless(), named(n), time.Now()); !hit || k == nil {
+			t.Fatalf("what was stored answers %v, without a look at Redis %v", k != nil, hit)
 		}
 		redistest.Do(t, a.direct, "DEL", a.key(named(n)))
 		redistest.Do(t, a.direct, "SET", a.link.Keys.Forgets(), "1")
@@ -67,7 +67,7 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 				t.Fatal("the forget is not told")
 			}
 		}
-		if _, _, ok := a.lookup(a.nameless(), named(n)); ok {
+		if k, _ := a.lookup(a.nameless(), named(n), time.Now()); k != nil {
 			t.Error("what was forgotten answers")
 		}
 	}

@@ -134,9 +134,11 @@ func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.ke
 
 // Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
 // it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
-// of a loss is open.
-func (g *Gate) Replay(t *Tenant, f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
-	return g.bucket(f).replay(g.Known(t), f, digest)
+// of a loss is open. now is this replica's clock, read since the request came.
+func (g *Gate) Replay(
+	t *Tenant, f fingerprint.Fingerprint, digest record.Digest, now time.Time,
+) (a Answer, ok bool) {
+	return g.bucket(f).replay(g.Known(t), f, digest, now)
 }
 
 // Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/link"
@@ -9,23 +10,25 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-func (b *bucket) replay(t *Tenant, f fingerprint.Fingerprint, digest record.Digest) (a Answer, ok bool) {
-	r, hit, ok := b.lookup(t, f)
-	if !ok {
+func (b *bucket) replay(
+	t *Tenant, f fingerprint.Fingerprint, digest record.Digest, now time.Time,
+) (a Answer, ok bool) {
+	k, hit := b.lookup(t, f, now)
+	if k == nil {
 		return a, false
 	}
-	b.gate.hot.Hit(b.gate.replayCache.hit(f))
+	b.gate.hot.Hit(&k.hot)
 	if hit {
 		b.count(t, link.ReplayedLocal)
 	} else {
 		b.count(t, link.Replayed)
 	}
-	return b.answer(t, f, Replayed, &r, !t.sameBody(r.Digest, digest)), true
+	return b.answer(t, f, Replayed, &k.record, !t.sameBody(k.record.Digest, digest), now), true
 }
 
 func (b *bucket) find(t *Tenant, f fingerprint.Fingerprint) Answer {
-	if r, _, ok := b.lookup(t, f); ok {
-		return b.answer(t, f, Replayed, &r, false)
+	if k, _ := b.lookup(t, f, time.Now()); k != nil {
+		return b.answer(t, f, Replayed, &k.record, false, time.Now())
 	}
 	key := b.link.Keys.RecordOf(t.Name, f)
 	reply := b.link.Do(scripts.Look(key, scripts.Question{Asks: t.Asks}).In(t.class(b)))
@@ -73,21 +76,24 @@ func (b *bucket) found(t *Tenant, f fingerprint.Fingerprint, key string, reply l
 	if err != nil {
 		return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
 	}
-	return b.answer(t, f, Replayed, &opened, false)
+	return b.answer(t, f, Replayed, &opened, false, time.Now())
 }
 
 // lookup finds a done record without asking the script: among those that were replayed here lately, else through the
-// client-side cache. hit: there was no round trip.
-func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint) (r record.Record, hit, ok bool) {
+// client-side cache; nil if it is in neither. hit: there was no round trip.
+func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint, now time.Time) (k *cachedRecord, hit bool) {
 	cache := &b.gate.replayCache
 	if !b.gate.tracking || !b.link.CacheTrusted() {
-		return r, false, false
+		return nil, false
 	}
-	if kept := cache.record(t.Name, f, b.link.Epoch(), b.forgets.mark()); kept != nil {
-		return *kept, true, b.link.Now().Before(kept.Ends)
+	if k = cache.record(t.Name, f, b.link.Epoch(), b.forgets.mark(), now); k != nil {
+		if !b.link.At(now).Before(k.record.Ends) {
+			return nil, false
+		}
+		return k, true
 	}
 	if !cache.has(f) {
-		return r, false, false
+		return nil, false
 	}
 	changes := cache.changes(f)
 	fact, hit, err := b.link.Look(b.link.Keys.RecordOf(t.Name, f))
@@ -95,10 +101,10 @@ func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint) (r record.Record, 
 		cache.forget(f) // it may be large: the script looks at it without sending it
 	}
 	if err != nil {
-		return r, false, false
+		return nil, false
 	}
 	var opened record.Record
-	r, ok = fact.After(func(r record.Record, e link.Epoch) {
+	r, ok := fact.After(func(r record.Record, e link.Epoch) {
 		if !r.HasResult() {
 			return
 		}
@@ -107,8 +113,7 @@ func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint) (r record.Record, 
 		}
 	})
 	if !ok || err != nil || !b.link.CacheTrusted() || !r.HasResult() || !b.link.Now().Before(r.Ends) {
-		return record.Record{}, false, false
+		return nil, false
 	}
-	cache.keep(t.Name, f, &opened, fact.Epoch(), changes)
-	return opened, hit, true
+	return cache.keep(t.Name, f, &opened, fact.Epoch(), changes), hit
 }

@@ -69,24 +69,16 @@ func (s *replayCache) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareA
 // record returns what is kept, if its epoch is still current and nobody can have had it forgotten unheard; it must not
 // be changed.
 func (s *replayCache) record(
-	tenant string, f fingerprint.Fingerprint, epoch link.Epoch, mark uint64,
-) *record.Record {
+	tenant string, f fingerprint.Fingerprint, epoch link.Epoch, mark uint64, now time.Time,
+) *cachedRecord {
 	k := s.slot(f).kept.Load()
 	switch {
 	case k == nil || k.hot.Fingerprint != f || k.tenant != tenant || k.epoch != epoch:
 		return nil
-	case k.untracked.mark != 0 && (k.untracked.mark != mark || time.Now().After(k.untracked.until)):
+	case k.untracked.mark != 0 && (k.untracked.mark != mark || now.After(k.untracked.until)):
 		return nil
 	}
-	return &k.record
-}
-
-// hit returns what counts the replays of a fingerprint: a part of what is kept, or a new one where nothing is.
-func (s *replayCache) hit(f fingerprint.Fingerprint) *hot.Entry {
-	if k := s.slot(f).kept.Load(); k != nil && k.hot.Fingerprint == f {
-		return &k.hot
-	}
-	return &hot.Entry{Fingerprint: f}
+	return k
 }
 
 // changes must be asked for before the cache is read whose record is then kept.
@@ -108,13 +100,13 @@ func (s *replayCache) keepUntracked(
 }
 
 // keep takes a record in that Redis tracks. If it has changed since changes was called, it is dropped again: whichever
-// of keep and drop comes second sees the other.
+// of keep and drop comes second sees the other. It returns the record as it is kept, or would be if it were smaller.
 func (s *replayCache) keep(
 	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
-) {
+) *cachedRecord {
 	k := &cachedRecord{tenant, hot.Entry{Fingerprint: f}, *r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
-		return
+		return k
 	}
 	slot := s.slot(f)
 	s.replace(slot, k)
@@ -122,6 +114,7 @@ func (s *replayCache) keep(
 		s.replace(slot, nil)
 	}
 	s.bound()
+	return k
 }
 
 // bound empties slots until what is kept has room.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
 
@@ -23,15 +24,20 @@ func doneWith(bytes int) *record.Record {
 	return &record.Record{State: record.Done, Attempt: 1, Result: record.Result{Body: make([]byte, bytes)}}
 }
 
+// finds reports whether a record is kept that answers at this moment.
+func (s *replayCache) finds(f fingerprint.Fingerprint, epoch link.Epoch, mark uint64) bool {
+	return s.record("", f, epoch, mark, time.Now()) != nil
+}
+
 func TestWhatIsKeptIsFoundUntilItChanges(t *testing.T) {
 	var s replayCache
 	one := numbered(1)
 	s.keep("", one, doneWith(1), 7, s.changes(one))
-	if s.record("", one, 7, 0) == nil || s.record("", one, 8, 0) != nil || s.record("", numbered(1+1<<16), 7, 0) != nil {
+	if !s.finds(one, 7, 0) || s.finds(one, 8, 0) || s.finds(numbered(1+1<<16), 7, 0) {
 		t.Error("it is not found, or found after a signal, or under another name")
 	}
 	s.drop(one)
-	if s.record("", one, 7, 0) != nil || s.bytes.Load() != 0 {
+	if s.finds(one, 7, 0) || s.bytes.Load() != 0 {
 		t.Errorf("it is found after a change, %d bytes are kept", s.bytes.Load())
 	}
 }
@@ -42,7 +48,7 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 	changes := s.changes(one)
 	s.drop(one) // between the look into the cache and keep
 	s.keep("", one, doneWith(1), 7, changes)
-	if s.record("", one, 7, 0) != nil || s.bytes.Load() != 0 {
+	if s.finds(one, 7, 0) || s.bytes.Load() != 0 {
 		t.Error("a stale record is kept")
 	}
 }
@@ -50,7 +56,7 @@ func TestARecordThatChangesWhileItIsReadIsNotKept(t *testing.T) {
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	var s replayCache
 	s.keep("", numbered(0), doneWith(maxKeptOne), 1, 0)
-	if s.record("", numbered(0), 1, 0) != nil {
+	if s.finds(numbered(0), 1, 0) {
 		t.Error("one that is too large is kept")
 	}
 	for n := range 3 * maxKept / (32 << 10) {
@@ -79,7 +85,7 @@ func TestKeepingAndDroppingAtOnceLeavesNothingStale(t *testing.T) {
 		both.Go(func() { s.keep("", one, doneWith(1), 7, changes) })
 		both.Go(func() { s.drop(one) })
 		both.Wait()
-		if s.record("", one, 7, 0) != nil {
+		if s.finds(one, 7, 0) {
 			t.Fatal("a stale record is kept")
 		}
 	}
@@ -91,11 +97,11 @@ func TestWhatIsKeptUntrackedAnswersForAShortTime(t *testing.T) {
 		one := numbered(1)
 		s.keepUntracked(&Tenant{}, one, doneWith(1), 7, 3)
 		time.Sleep(untrackedFor)
-		if s.record("", one, 7, 3) == nil {
+		if !s.finds(one, 7, 3) {
 			t.Error("it is not found")
 		}
 		time.Sleep(time.Nanosecond)
-		if s.record("", one, 7, 3) != nil || !s.has(one) {
+		if s.finds(one, 7, 3) || !s.has(one) {
 			t.Error("it is still found, or nobody looks for it in Redis then")
 		}
 	})
@@ -105,11 +111,11 @@ func TestWhatIsKeptUntrackedIsNotFoundAfterAForget(t *testing.T) {
 	var s replayCache
 	one := numbered(1)
 	s.keepUntracked(&Tenant{}, one, doneWith(1), 7, 3)
-	if s.record("", one, 7, 4) != nil || s.record("", one, 7, 0) != nil || s.record("", one, 8, 3) != nil {
+	if s.finds(one, 7, 4) || s.finds(one, 7, 0) || s.finds(one, 8, 3) {
 		t.Error("it is found after a forget, while one may be missed, or after a signal")
 	}
 	s.keepUntracked(&Tenant{}, numbered(2), doneWith(1), 7, 0)
-	if s.record("", numbered(2), 7, 0) != nil || !s.has(numbered(2)) {
+	if s.finds(numbered(2), 7, 0) || !s.has(numbered(2)) {
 		t.Error("what was stored while a forget may be missed is kept, or not looked for")
 	}
 }
@@ -142,7 +148,7 @@ func TestAKeptResultKeepsNothingElseOfItsExecution(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("the work of the request is kept with its result")
 	}
-	if a.gate.replayCache.record("", named(1), a.link.Epoch(), 1) == nil {
+	if !a.gate.replayCache.finds(named(1), a.link.Epoch(), 1) {
 		t.Error("the result is not kept")
 	}
 }

@@ -75,7 +75,10 @@ func New(o Options) *Link {
 }
 
 // Now is Redis' clock, as the last reply showed it.
-func (l *Link) Now() time.Time { return time.Now().Add(time.Duration(l.offset.Load())) }
+func (l *Link) Now() time.Time { return l.At(time.Now()) }
+
+// At is Redis' clock at a moment of ours.
+func (l *Link) At(t time.Time) time.Time { return t.Add(time.Duration(l.offset.Load())) }
 
 // maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots
 // of a connection's ring (1024): a full ring holds a caller past its deadline.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -57,5 +58,9 @@ func run(without string) error {
 		ProcessingStatus: c.HTTP.ProcessingStatus, ForwardHeaders: c.HTTP.Forwarded(),
 		MaxBodyBytes: int(c.HTTP.MaxBodyBytes), BodyMemory: int(c.HTTP.BodyMemory), Log: quiet,
 	})
-	return handler.NewServer(h, quiet).ListenAndServe(os.Getenv("LISTEN"))
+	l, err := net.Listen("tcp", os.Getenv("LISTEN"))
+	if err != nil {
+		return err
+	}
+	return handler.NewServer(h, quiet).Serve(l)
 }
