@@ -10,8 +10,8 @@ import (
 )
 
 // bodyCache knows the bodies that were decoded and replayed lately, for each tenant. In a storm the same bytes come
-// again and again, and need neither be decoded nor hashed again. A new body displaces the one in its slot. A body is not
-// in it if it is large, or if its tenant's identity stands in a header.
+// again and again, and need neither be decoded nor hashed again. A new body displaces the one in its slot. A body is
+// not in it if it is large, or if its tenant's identity stands in a header.
 type bodyCache struct {
 	seed  maphash.Seed // fixed at construction
 	slots [1 << 12]atomic.Pointer[cachedBody]
