@@ -14,7 +14,7 @@ func sent(t *testing.T, rate float64, duration time.Duration, serve http.Handler
 	server := httptest.NewServer(serve)
 	defer server.Close()
 	l := load{targets: []string{server.URL}, connections: 1_000}
-	s := newSchedule(named("first-time"), newSource("first-time", 1), rate, duration)
+	s := newSchedule(named("first-time"), newSource("first-time", 1, ""), rate, duration)
 	if _, err := l.deliver(t.Context(), s, "test", func(r result) (bool, error) {
 		latencies = append(latencies, r.Latency)
 		return false, nil
@@ -60,7 +60,7 @@ func TestTheHighestRateIsFound(t *testing.T) {
 	defer server.Close()
 	p := &play{
 		scenario: named("first-time"), load: load{targets: []string{server.URL}, connections: 1_000},
-		source: newSource("first-time", 1), rate: 50, duration: 500 * time.Millisecond, slo: 200 * time.Millisecond,
+		source: newSource("first-time", 1, ""), rate: 50, duration: 500 * time.Millisecond, slo: 200 * time.Millisecond,
 	}
 	highest, notes, err := p.highest(t.Context(), func(result) error { return nil })
 	if err != nil || highest < most*3/4 || highest > most*5/4 {

@@ -44,6 +44,8 @@ type commandLine struct {
 	Connections int           `default:"2000" help:"To each target, at most."`
 	Seed        uint64        `help:"The same seed sends the same webhooks; 0: another one each time."`
 	SLO         time.Duration `name:"slo" default:"50ms" help:"Of max-rate: what p99 must stay under."`
+	Tenant      string        `placeholder:"NAME" help:"The tenant whose webhooks are sent to the targets, at /t/NAME."`
+	Key         string        `placeholder:"KEY" help:"Its API key."`
 	Header      []string      `sep:"none" placeholder:"NAME:VALUE" help:"Sent with every delivery, such as an API key."`
 	Out         string        `default:"loadtest-reports" help:"Directory of the reports, one for each scenario."`
 	Owned       bool          `name:"i-own-this-target" help:"Load targets that are not on this machine."`
@@ -105,7 +107,7 @@ func (line commandLine) playAll(ctx context.Context, out, progress io.Writer) er
 	}
 	var found error
 	for _, s := range scenarios {
-		if len(line.Target) > 0 && s.kind == proxied {
+		if len(line.Target) > 0 && s.own() {
 			fmt.Fprintf(out, "%s is left out: it takes replicas of its own\n", s.name)
 			continue
 		}
@@ -133,6 +135,7 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 	p := &play{
 		scenario: s, seed: line.Seed, rate: line.Rate, duration: line.Duration, slo: line.SLO,
 		load:     load{header: header, connections: line.Connections},
+		tenant:   line.Tenant,
 		progress: progress,
 	}
 	if p.rate == 0 {
@@ -150,7 +153,7 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 		p.seed = rand.Uint64N(1e6) + 1 //nolint:gosec // it names webhooks and protects nothing
 	}
 	for _, t := range line.Target {
-		at, err := address(ctx, t, line.Owned)
+		at, err := address(ctx, t, pathOf(line.Tenant), line.Owned)
 		if err != nil {
 			return err
 		}
@@ -159,19 +162,18 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 	redisURL := line.RedisURL
 	switch {
 	case len(line.Target) == 0:
-		if s.kind == proxied {
-			if err := stage.HasProxy(); err != nil {
-				return err
-			}
+		if line.Tenant != "" {
+			return errors.New("--tenant names a tenant of the targets: it needs --target")
 		}
 		fmt.Fprintf(progress, "starting Redis and two replicas for %s\n", s.name)
-		if p.stage, err = stage.Open(ctx, s.settings()...); err != nil {
+		end, err := p.openStage(ctx)
+		if err != nil {
 			return err
 		}
-		defer p.stage.Close()
-		p.targets, redisURL = p.stage.Targets(path), p.stage.RedisURL()
-	case s.kind == proxied:
-		return fmt.Errorf("%s kills replicas: it takes its own, without --target", s.name)
+		defer end()
+		redisURL = p.stage.RedisURL()
+	case s.own():
+		return fmt.Errorf("%s takes replicas of its own, without --target", s.name)
 	case redisURL == "":
 		return errors.New("set REDIS_URL to the Redis of the targets: without their counters there is no verdict")
 	}
@@ -182,8 +184,42 @@ func (line commandLine) play(ctx context.Context, s *scenario, out, progress io.
 	return p.run(ctx, filepath.Join(line.Out, s.name), out)
 }
 
+// openStage starts what the scenario needs, and returns what ends it.
+func (p *play) openStage(ctx context.Context) (end func(), err error) {
+	var neighbours *stage.Neighbours
+	if p.kind == proxied {
+		if err := stage.HasProxy(); err != nil {
+			return nil, err
+		}
+	}
+	if p.kind == beside {
+		if neighbours, err = stage.OpenNeighbours(); err != nil {
+			return nil, err
+		}
+		p.tenant = stage.Quiet
+		p.header.Set("X-API-Key", stage.QuietKey)
+	}
+	end = func() {
+		p.stage.Close()
+		if neighbours != nil {
+			neighbours.Close()
+		}
+	}
+	if p.stage, err = stage.Open(ctx, neighbours, p.settings()...); err != nil {
+		if neighbours != nil {
+			neighbours.Close()
+		}
+		return nil, err
+	}
+	p.targets = p.stage.Targets(pathOf(p.tenant))
+	return end, nil
+}
+
 func (line *commandLine) header() (http.Header, error) {
 	header := http.Header{"Content-Type": {"application/json"}}
+	if line.Key != "" {
+		header.Set("X-API-Key", line.Key)
+	}
 	for _, h := range line.Header {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {

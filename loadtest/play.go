@@ -21,6 +21,7 @@ type play struct {
 	rate     float64
 	duration time.Duration
 	slo      time.Duration
+	tenant   string // whose webhooks are sent; "": there are no tenants
 	book     verdict.Book
 	stage    *stage.Stage // nil: a person has named the targets
 	progress io.Writer
@@ -29,7 +30,8 @@ type play struct {
 	ledger  *verdict.Ledger
 	report  *report
 	watch   *watch
-	fastest time.Duration // the shortest latency of an execution
+	noise   *verdict.Noise // of the other tenant; nil: there is none
+	fastest time.Duration  // the shortest latency of an execution
 }
 
 // redisTimeout bounds one reading of the counters.
@@ -43,7 +45,10 @@ func (p *play) openBook(ctx context.Context, url, prefix string, flush time.Dura
 	if err != nil {
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
 	}
-	p.book = verdict.Book{Client: store.Client, Keys: store.Keys, Flush: flush}
+	p.book = verdict.Book{Client: store.Client, Keys: store.Keys, Flush: flush, Tenant: p.tenant}
+	if p.kind == beside {
+		p.book.Tenant = "" // both of them are judged
+	}
 	if p.stage != nil {
 		p.book.Scrapes = p.stage.Scrapes()
 	}
@@ -63,7 +68,7 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	if p.report, err = newReport(dir, title); err != nil {
 		return err
 	}
-	p.source, p.ledger = newSource(p.name, p.seed), verdict.NewLedger()
+	p.source, p.ledger = newSource(p.name, p.seed, p.tenant), verdict.NewLedger()
 	p.watch = p.newWatch()
 	notes, repeated, err := p.send(ctx)
 	p.watch.end()
@@ -76,8 +81,13 @@ func (p *play) run(ctx context.Context, dir string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
 	}
-	judged := verdict.Case{Ledger: p.ledger, Before: before, After: after, Repeated: repeated}
+	judged := verdict.Case{Ledger: p.ledger, Tenant: p.tenant, Before: before, After: after, Repeated: repeated}
 	findings, unreached := judged.Judge()
+	if p.noise != nil && unreached == nil {
+		var more []verdict.Finding
+		more, unreached = p.noise.Judge(&judged)
+		findings = append(findings, more...)
+	}
 	if unreached == nil && p.stage == nil && p.fastest > 0 && p.fastest < p.delay {
 		unreached = fmt.Errorf("%w: an execution took %v, and the scenario is about logic that takes %v: start the "+
 			"replicas with ECHO_DELAY=%v",
@@ -108,6 +118,8 @@ func (p *play) send(ctx context.Context) (notes []string, repeated int64, err er
 		notes, err = p.search(ctx)
 	case proxied:
 		return p.sendThroughProxy(ctx)
+	case beside:
+		notes, err = p.sendBesideNoise(ctx)
 	default:
 		notes, err = p.sendOnce(ctx)
 	}
@@ -146,7 +158,7 @@ func (p *play) sendThroughProxy(ctx context.Context) (notes []string, repeated i
 	if err != nil {
 		return nil, 0, err
 	}
-	p.targets = []string{url + path}
+	p.targets = []string{url + pathOf(p.tenant)}
 	killing, end := context.WithCancel(ctx)
 	defer end()
 	type killed struct {
@@ -179,12 +191,12 @@ const killEvery = time.Second
 
 // checkSeed refuses a seed whose webhooks Redis remembers: they would be replayed, and nothing would be executed.
 func (p *play) checkSeed(ctx context.Context) error {
-	first := newSchedule(p.scenario, newSource(p.name, p.seed), p.rate, p.duration)
+	first := newSchedule(p.scenario, newSource(p.name, p.seed, p.tenant), p.rate, p.duration)
 	for d, ok := first.next(); ok; d, ok = first.next() {
 		if d.malformed {
 			continue
 		}
-		known, err := p.book.Known(ctx, p.book.Keys.Record(d.fingerprint))
+		known, err := p.book.Known(ctx, p.book.Keys.RecordOf(p.tenant, d.fingerprint))
 		if err != nil {
 			return fmt.Errorf("%w: %w", verdict.ErrUnreached, err)
 		}

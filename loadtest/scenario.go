@@ -28,6 +28,7 @@ const (
 	lasting      // long enough for records to expire
 	search       // repeatedly, to find the highest rate
 	proxied      // through an nginx that repeats deliveries, while replicas are killed and started again
+	beside       // for a tenant, first alone and then beside another one
 )
 
 // dialog is a dialog that goes on.
@@ -92,8 +93,27 @@ var scenarios = []*scenario{
 			"killed and started again",
 		rate: 100, duration: 30 * time.Second, delay: 400 * time.Millisecond, kind: proxied,
 		beat: func(s *schedule) { s.deliver(s.webhook(), 0) },
+	}, {
+		name: "noisy-neighbour", about: "every webhook of a tenant once: half of the time alone, then beside a tenant " +
+			"that sends ten times as many and whose backend hangs",
+		rate: 50, duration: 30 * time.Second, kind: beside,
+		beat: func(s *schedule) { s.deliver(s.webhook(), 0) },
 	},
 }
+
+// noise is what the noisy tenant sends: each webhook five times at once.
+var noise = &scenario{
+	name: "noise",
+	beat: func(s *schedule) {
+		w := s.webhook()
+		for range 5 {
+			s.deliver(w, 0)
+		}
+	},
+}
+
+// louder is how many times more than the quiet tenant the noisy one sends.
+const louder = 10
 
 const slow = 2 * time.Second
 
@@ -156,6 +176,9 @@ func named(name string) *scenario {
 	}
 	return scenarios[i]
 }
+
+// own reports whether a scenario takes replicas of its own.
+func (s *scenario) own() bool { return s.kind == proxied || s.kind == beside }
 
 // settings returns the settings of the replicas that are started for a scenario.
 func (s *scenario) settings() []string {

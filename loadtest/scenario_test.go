@@ -34,7 +34,7 @@ func onStage(m *testing.M) int {
 		return 1
 	}
 	var err error
-	if shared, err = stage.Open(context.Background()); err != nil {
+	if shared, err = stage.Open(context.Background(), nil); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -12,7 +12,7 @@ import (
 // all returns all deliveries of a scenario.
 func all(name string, seed uint64, rate float64, duration time.Duration) (deliveries []delivery) {
 	s := named(name)
-	for of := newSchedule(s, newSource(name, seed), rate, duration); ; {
+	for of := newSchedule(s, newSource(name, seed, ""), rate, duration); ; {
 		d, ok := of.next()
 		if !ok {
 			return deliveries

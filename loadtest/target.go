@@ -7,12 +7,17 @@ import (
 	"net/url"
 )
 
-// path is the path at which a gateway takes webhooks.
-const path = "/webhook/cognigy"
+// pathOf is the path at which a gateway takes webhooks of a tenant; of "" if it has no tenants.
+func pathOf(tenant string) string {
+	if tenant == "" {
+		return "/webhook/cognigy"
+	}
+	return "/t/" + tenant
+}
 
-// address parses a --target. A target that is not on loopback is refused unless the person says that the machine is
-// theirs: nobody may load somebody else's.
-func address(ctx context.Context, target string, owned bool) (string, error) {
+// address parses a --target, whose path is this one unless it has another. A target that is not on loopback is refused
+// unless the person says that the machine is theirs: nobody may load somebody else's.
+func address(ctx context.Context, target, path string, owned bool) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return "", fmt.Errorf("--target %q: want http://host:port or https://host:port", target)

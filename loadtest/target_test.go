@@ -24,7 +24,7 @@ func TestOnlyLoopbackIsLoaded(t *testing.T) {
 		{"unix:///tmp/socket", true, "want http://host:port"},
 		{"http://", true, "want http://host:port"},
 	} {
-		got, err := address(t.Context(), c.target, c.owned)
+		got, err := address(t.Context(), c.target, pathOf(""), c.owned)
 		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, owned %v: got %q, %v; want %q", c.target, c.owned, got, err, c.want)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strconv"
 
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
@@ -19,15 +20,17 @@ type webhook struct {
 // its dialogs. So a log shows where a webhook comes from, and no scenario sends a webhook of another one.
 type source struct {
 	prefix  string
+	tenant  string // whose webhooks they are; "": there are no tenants
 	random  *rand.Rand
 	dialogs int
 }
 
-func newSource(scenario string, seed uint64) *source {
+func newSource(scenario string, seed uint64, tenant string) *source {
 	name := fnv.New64a()
 	_, _ = name.Write([]byte(scenario))
 	return &source{
 		prefix: fmt.Sprintf("loadtest-%s-%d-", scenario, seed),
+		tenant: tenant,
 		random: rand.New(rand.NewPCG(seed, name.Sum64())), //nolint:gosec // it chooses webhooks and protects nothing
 	}
 }
@@ -47,11 +50,18 @@ const node = "book-flight"
 
 func (s *source) webhookOf(dialog string, sequence int64) *webhook {
 	return &webhook{
-		fingerprint: fingerprint.Of([]byte(dialog), []byte(node), sequence),
+		fingerprint: s.fingerprint([]byte(dialog), []byte(node), sequence),
 		body: fmt.Appendf(nil,
 			`{"dialogId":%q,"nodeId":%q,"sequence":%d,"variables":{"origin":%q,"destination":%q,"passengers":%d,"total":%d.50}}`,
 			dialog, node, sequence, s.city(), s.city(), 1+s.random.IntN(9), 40+s.random.IntN(2_000)),
 	}
+}
+
+func (s *source) fingerprint(dialog, node []byte, sequence int64) fingerprint.Fingerprint {
+	if s.tenant == "" {
+		return fingerprint.Of(dialog, node, sequence)
+	}
+	return fingerprint.OfTenant(s.tenant, "cognigy", dialog, node, strconv.AppendInt(nil, sequence, 10))
 }
 
 func (s *source) city() string { return cities[s.random.IntN(len(cities))] }

@@ -37,8 +37,8 @@ type replica struct {
 const gateway = "github.com/oncegate/oncegate"
 
 // Open builds the gateway and starts Redis and two replicas of it. Their settings come from the environment; settings
-// given here, as NAME=value, take precedence.
-func Open(ctx context.Context, settings ...string) (*Stage, error) {
+// given here, as NAME=value, take precedence. With neighbours, the replicas have their tenants.
+func Open(ctx context.Context, neighbours *Neighbours, settings ...string) (*Stage, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("without --target it takes a redis-server: the Debian package redis-server")
 	}
@@ -47,6 +47,14 @@ func Open(ctx context.Context, settings ...string) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{dir: dir, program: filepath.Join(dir, "oncegate")}
+	if neighbours != nil {
+		file := filepath.Join(dir, "oncegate.yaml")
+		if err := os.WriteFile(file, []byte(neighbours.file()), 0o600); err != nil {
+			s.Close()
+			return nil, err
+		}
+		settings = append(settings, "CONFIG="+file)
+	}
 	if err := s.open(ctx, settings); err != nil {
 		s.Close()
 		return nil, err

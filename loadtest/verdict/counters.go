@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -15,11 +17,32 @@ import (
 )
 
 // Counters are the counters of all replicas, from the metrics hash. In Redis Cluster the hashes of all buckets are
-// added up.
+// added up. Those of a tenant have its name and a slash before their own.
 type Counters struct {
 	counts  map[string]int64
 	scraped map[string]int64 // what the replicas tell Prometheus of requests, by outcome; nil: they were not asked
 	history string           // Redis' own name for its line of data (replication id)
+}
+
+// Of returns the counters of a tenant under the names that those of all have; "" are those of all.
+func (c Counters) Of(tenant string) Counters {
+	if tenant == "" {
+		return c
+	}
+	own := Counters{counts: map[string]int64{}, history: c.history}
+	pick := func(from, to map[string]int64) {
+		for name, n := range from {
+			if plain, ok := strings.CutPrefix(name, tenant+"/"); ok {
+				to[plain] = n
+			}
+		}
+	}
+	pick(c.counts, own.counts)
+	if c.scraped != nil {
+		own.scraped = map[string]int64{}
+		pick(c.scraped, own.scraped)
+	}
+	return own
 }
 
 // counted are the fields that the rules use.
@@ -33,6 +56,7 @@ type Book struct {
 	Client rueidis.Client
 	Keys   redis.Keys
 	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they hold counts back
+	Tenant string        // whose counters must stand still to be read; "": those of all
 
 	Scrapes []string // URLs of /metrics of all replicas; none: they are not asked
 }
@@ -57,11 +81,12 @@ func (b Book) Quiet(ctx context.Context, since *Counters) (Counters, error) {
 		if err != nil {
 			return Counters{}, err
 		}
-		if !maps.Equal(now.counts, last.counts) {
-			last, moved = now, time.Now()
+		own := now.Of(b.Tenant)
+		if !maps.Equal(own.counts, last.counts) {
+			last, moved = own, time.Now()
 		}
 		still := time.Since(moved) > b.Flush+margin
-		if still && (since == nil || !now.since(*since).running()) {
+		if still && (since == nil || !own.since(since.Of(b.Tenant)).running()) {
 			now.scraped, err = b.scrape(ctx)
 			return now, err
 		}
@@ -80,10 +105,9 @@ func (b Book) read(ctx context.Context) (Counters, error) {
 		return Counters{}, err
 	}
 	c := Counters{counts: map[string]int64{}, history: fields["history"]}
-	for _, name := range counted {
-		text, ok := fields[name]
-		if !ok {
-			continue // no counter was written there yet
+	for name, text := range fields { // a counter that is missing was not written yet
+		if plain := name[strings.LastIndexByte(name, '/')+1:]; !slices.Contains(counted, plain) {
+			continue
 		}
 		if c.counts[name], err = strconv.ParseInt(text, 10, 64); err != nil {
 			return Counters{}, fmt.Errorf("%s, %s: %w", b.Keys.Metrics(), name, err)
@@ -95,8 +119,8 @@ func (b Book) read(ctx context.Context) (Counters, error) {
 // since returns what was counted after earlier.
 func (c Counters) since(earlier Counters) Counters {
 	grown := Counters{counts: map[string]int64{}}
-	for _, name := range counted {
-		grown.counts[name] = c.counts[name] - earlier.counts[name]
+	for name, n := range c.counts {
+		grown.counts[name] = n - earlier.counts[name]
 	}
 	if c.scraped != nil {
 		grown.scraped = map[string]int64{}

@@ -9,10 +9,13 @@ import (
 	"strconv"
 )
 
-// requestsTotal is a line of a scrape: how many requests became what, in one replica.
-var requestsTotal = regexp.MustCompile(`^oncegate_requests_total\{.*outcome="(\w+)".*\} ([0-9.e+]+)$`)
+// requestsTotal is a line of a scrape: how many requests of a tenant became what, in one replica.
+var requestsTotal = regexp.MustCompile(
+	`^oncegate_requests_total\{outcome="(\w+)",tenant="([a-z0-9-]*)"\} ([0-9.e+]+)$`,
+)
 
-// scrape adds up what all replicas tell Prometheus, by outcome. It returns nil if no replica was named.
+// scrape adds up what all replicas tell Prometheus: by outcome, and by tenant and outcome with a slash between them. It
+// returns nil if no replica was named.
 func (b Book) scrape(ctx context.Context) (map[string]int64, error) {
 	if len(b.Scrapes) == 0 {
 		return nil, nil
@@ -42,11 +45,14 @@ func add(ctx context.Context, url string, sums map[string]int64) error {
 	lines := bufio.NewScanner(reply.Body)
 	for lines.Scan() {
 		if found := requestsTotal.FindStringSubmatch(lines.Text()); found != nil {
-			n, err := strconv.ParseFloat(found[2], 64)
+			n, err := strconv.ParseFloat(found[3], 64)
 			if err != nil {
 				return err
 			}
 			sums[found[1]] += int64(n)
+			if found[2] != "" {
+				sums[found[2]+"/"+found[1]] += int64(n)
+			}
 		}
 	}
 	return lines.Err()

@@ -9,6 +9,7 @@ import (
 // Case is what a verdict judges.
 type Case struct {
 	*Ledger
+	Tenant        string // whose webhooks were sent; "": there are no tenants
 	Before, After Counters
 
 	// Repeated is set if a proxy repeats deliveries and replicas are killed: then it is how many deliveries reached
@@ -34,7 +35,7 @@ func (c *Case) Judge() ([]Finding, error) {
 	case c.Before.history != c.After.history && c.Before.history != "":
 		return nil, fmt.Errorf("%w: Redis lost its history meanwhile, and the counters with it", ErrUnreached)
 	}
-	grown := c.After.since(c.Before)
+	grown := c.After.Of(c.Tenant).since(c.Before.Of(c.Tenant))
 	if l := c.Ledger; l.sent > l.unanswered.count && grown.of("total_requests") == 0 && grown.of("executed") == 0 {
 		return nil, fmt.Errorf("%w: nothing was counted: are REDIS_URL and KEY_PREFIX those of the replicas?", ErrUnreached)
 	}
