@@ -194,7 +194,7 @@ func TestLongLogicGathersNoCallersThatHaveDeparted(t *testing.T) {
 	for range 1000 {
 		leaves := &caller{waiting: waiting{webhook: w}}
 		f.callers = append(f.callers, leaves)
-		b.leave(f, leaves, Processing)
+		b.leave(f, leaves, Processing, time.Now())
 	}
 	if len(f.callers) > 4 || f.callers[0] != stays {
 		t.Errorf("%d callers are kept, of whom one waits", len(f.callers))

@@ -105,11 +105,12 @@ func (f *flight) looksAgain(c *caller) time.Time {
 func (b *bucket) askedBy(f *flight, c *caller) (answer Answer, over, leaves bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	early, leaves := f.leaves(c, time.Now())
+	now := time.Now()
+	early, leaves := f.leaves(c, now)
 	if !leaves {
 		return answer, false, false
 	}
-	return b.leave(f, c, early), f.over, true
+	return b.leave(f, c, early, now), f.over, true
 }
 
 // leaves reports whether a caller is to be answered, and with what if the flight has not landed. The lock is held.
@@ -165,7 +166,7 @@ func (c *caller) stays() bool { return !c.departed }
 
 // leave answers a caller and counts it. If the flight has not landed, the caller is told what early says. The lock is
 // held.
-func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
+func (b *bucket) leave(f *flight, c *caller, early Outcome, now time.Time) Answer {
 	c.departed = true
 	if !f.over {
 		// The answer to the claim under way decides what its leader is counted as (take, in claiming.go).
@@ -186,8 +187,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome) Answer {
 	b.countCaller(f, c, outcome)
 	if l.record != nil {
 		t := c.webhook.Tenant
-		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest),
-			time.Now())
+		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest), now)
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }

@@ -34,7 +34,7 @@ type Won struct {
 // silent for that long. It gives up when life ends. ok is false without an answer: if the claim was sent, its token
 // must be abandoned (Abandon).
 func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
-	giveUp := time.Now().Add(l.RedisPatience)
+	var giveUp time.Time
 	again := Pauses()
 	for pause := again.Next(); !l.health.silent.over(l.RedisPatience); pause = again.Next() {
 		op := scripts.Claim(c.Key, c.Token, c.Question)
@@ -42,6 +42,9 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 			op = scripts.Look(c.Key, c.Question)
 		}
 		reply := l.Do(op.In(c.Class))
+		if giveUp.IsZero() {
+			giveUp = reply.Sent.Add(l.RedisPatience)
+		}
 		lost := reply.Err != nil && !errors.Is(reply.Err, ErrNotSent)
 		won.Sent = won.Sent || !c.LookOnly && (lost || reply.Err == nil)
 		if c.Question.First && (lost || reply.value.Verdict == scripts.Done) {
