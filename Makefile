@@ -1,10 +1,10 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension lint ci clean
+.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension release release-check lint ci clean
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 run: ## the gateway on its embedded store, for trying out
 	go run .
@@ -39,6 +39,12 @@ cluster: ## a Redis Cluster and two gateways on loopback, for trying out, until 
 extension: ## the Cognigy Extension's archive, deploy/cognigy-extension/oncegate.tar.gz; needs Node.js 18 and npm
 	cd deploy/cognigy-extension && npm ci && npm run archive
 
+release: ## archives for six platforms, deb, rpm, SBOM and checksums of the last commit, in dist/
+	deploy/release.sh dist
+
+release-check: ## makes a release twice, and wants the same bytes
+	deploy/release-check.sh
+
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities
 
@@ -47,5 +53,5 @@ ci: ## what CI runs
 
 clean: ## forget test results and built binaries
 	go clean -testcache
-	rm -rf oncegate loadtest/loadtest _artifacts *.test *.prof
+	rm -rf oncegate dist loadtest/loadtest _artifacts *.test *.prof
 	cd deploy/cognigy-extension && rm -rf node_modules build oncegate.tar.gz

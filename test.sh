@@ -39,6 +39,8 @@ provide() {
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
   # The race detector needs cgo, so a C compiler and the C library's headers. Trying it is the only sure test.
   # shellcheck disable=SC2046 # CC may carry flags
   echo '#include <stdlib.h>' | $(go env CC) -E -x c - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
@@ -46,20 +48,12 @@ provide() {
 
   echo "test.sh is about to install: ${missing[*]}"
   echo "  (redis-server: most tests run on a real one as well; gcc and libc6-dev: go test -race needs cgo;"
-  echo "  prometheus: its promtool tests the metrics and the alerts; chromium: the dashboard is tested in it)"
+  echo "  prometheus: its promtool tests the metrics and the alerts; chromium: the dashboard is tested in it;"
+  echo "  nginx: a load test and that of deploy/nginx.conf; systemd: it checks the unit)"
   command -v apt-get >/dev/null || by_hand "this machine has no apt-get"
   become_root || by_hand "you are not root, and sudo is missing or wants a password"
   install "${missing[@]}" >"$scratch/apt.log" 2>&1 ||
     { tail -n 20 "$scratch/apt.log"; by_hand "apt-get did not succeed"; }
-}
-
-# provide_proxy brings nginx, for one of the load tests. If that does not succeed, a sentence says that it is left out.
-provide_proxy() {
-  if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || ! command -v apt-get >/dev/null || ! become_root; then
-    return 0
-  fi
-  echo "test.sh is about to install: nginx (a load test puts it before two replicas)"
-  install nginx >"$scratch/apt.log" 2>&1 || echo "  without success: that test is left out"
 }
 
 # provide_node brings Node.js and npm, for the Cognigy Extension.
@@ -83,7 +77,7 @@ provide_node() {
 by_hand() {
   echo "Cannot install it: $1."
   echo "Please install by hand: redis-server (6.2 or newer), a C compiler with the C library's headers, Node.js (18 or"
-  echo "newer), npm, openssl, promtool and chromium."
+  echo "newer), npm, openssl, promtool, chromium, nginx and systemd-analyze."
   exit 1
 }
 
@@ -103,6 +97,13 @@ proof() {
   step="the proof"
   echo "== go test -run $proof ./internal/gate"
   go test -count=1 -timeout 12m -run "$proof" ./internal/gate
+}
+
+# deploy tests what stands in deploy, in a module of its own: its libraries are not the gateway's.
+deploy() {
+  step="the tests of deploy"
+  echo "== go test ./... in deploy"
+  (cd deploy && go test -count=1 -timeout 12m ./...)
 }
 
 extension() {
@@ -142,7 +143,7 @@ fuzz_one() {
 }
 
 case "$*" in
-  "") provide; provide_proxy; provide_node; race; proof; extension; fuzz ;;
+  "") provide; provide_node; race; proof; deploy; extension; fuzz ;;
   extension) provide; provide_node; extension ;;
   fuzz) provide; fuzz ;;
   *) sed -n '2,7p' "$0"; exit 2 ;;

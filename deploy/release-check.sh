@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes a release twice, in two folders, and wants the same bytes; then looks at what was made.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+git clone --quiet . "$scratch/a folder of another name"
+deploy/release.sh "$scratch/first"
+# Another folder, another time zone, other rights of new files.
+(umask 077 && TZ=Asia/Tokyo "$scratch/a folder of another name/deploy/release.sh" "$scratch/second" >/dev/null)
+diff --recursive --brief "$scratch/first" "$scratch/second"
+
+cd "$scratch/first"
+sha256sum --quiet --check SHA256SUMS
+tar --extract --gzip --file "$(ls oncegate_*_linux_amd64.tar.gz)"
+program=$(ls -d "$PWD"/oncegate_*_linux_amd64)/oncegate
+commit=$(git -C "$scratch/a folder of another name" rev-parse HEAD)
+"$program" --version | grep --fixed-strings "${commit:0:12}"
+file "$program" | grep --quiet 'statically linked, .*stripped'
+python3 - "$(ls oncegate_*.cdx.json)" <<'PYTHON'
+import json, sys
+bom = json.load(open(sys.argv[1]))
+names = {c["name"] for c in bom["components"]}
+assert bom["bomFormat"] == "CycloneDX" and "github.com/redis/rueidis" in names and len(names) > 30, names
+assert not [n for n in names if "nfpm" in n or "helm" in n], "a tool is in the program"
+PYTHON
+echo "release-check.sh: twice the same $(ls | grep -c '^oncegate_.*[bmnz]$') files"
