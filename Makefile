@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension release release-check lint ci clean
+.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension release release-check packages lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -44,6 +44,9 @@ release: ## archives for six platforms, deb, rpm, SBOM and checksums of the last
 
 release-check: ## makes a release twice, and wants the same bytes
 	deploy/release-check.sh
+
+packages: ## installs, upgrades, removes and purges deb and rpm in a chroot; needs root
+	deploy/packages/test.sh
 
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities

@@ -7,6 +7,7 @@
 # image (deploy/image.sh) · an SBOM (CycloneDX) · SHA256SUMS. Two runs on one commit with one Go make the same bytes.
 # It needs git, Go, and tar and gzip of GNU.
 set -euo pipefail
+umask 022 # the rights of all files are those that everybody gets
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-dist}"
 dist=$(cd "${1:-dist}" && pwd)
@@ -22,8 +23,7 @@ git clone --quiet . "$scratch/source"
 cd "$scratch/source"
 export GOFLAGS="" CGO_ENABLED=0
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-DATE=$(TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ)
-export SOURCE_DATE_EPOCH DATE
+export SOURCE_DATE_EPOCH # nfpm's name for the time of all files
 
 # build GOOS GOARCH builds the program for a platform, at the path that it prints.
 build() {
@@ -41,10 +41,8 @@ archive() {
 
 native=$(build "$(go env GOHOSTOS)" "$(go env GOHOSTARCH)")
 VERSION=$("$native" --version | cut -d' ' -f2)
-export VERSION
 echo "== oncegate $VERSION"
-go run ./internal/manual "$scratch/manual"
-gzip -9 --no-name --keep "$scratch/manual/oncegate.1"
+go run -trimpath ./internal/manual "$scratch/manual"
 
 for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do
   os=${platform%/*} arch=${platform#*/}
@@ -55,11 +53,7 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 
   cp "$program" LICENSE "$scratch"/manual/{oncegate.1,oncegate.bash,_oncegate,oncegate.fish} "$scratch/$name"
   archive "$name" "$name"
   [ "$os" = linux ] || continue
-  cp "$scratch"/manual/* "$scratch/$os-$arch"
-  for packager in deb rpm; do
-    ARCH=$arch DIST=$scratch/$os-$arch "$(go -C deploy tool -n nfpm)" package --config deploy/packages/nfpm.yaml \
-      --packager $packager --target "$dist/oncegate_${VERSION#v}_$arch.$packager"
-  done
+  deploy/packages/make.sh "$VERSION" "$arch" "$scratch/$name" "$dist"
 done
 
 # What is in the program, as it was linked: the modules, with their versions and hashes, and Go itself.
