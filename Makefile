@@ -1,7 +1,7 @@
 # The daily targets. Each is one line that also works without make; the scripts are the truth.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension release release-check packages lint ci clean
+.PHONY: help run test fuzz soak faults mutants engines bench loadtest cluster extension release release-check packages image lint ci clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -47,6 +47,9 @@ release-check: ## makes a release twice, and wants the same bytes
 
 packages: ## installs, upgrades, removes and purges deb and rpm in a chroot; needs root
 	deploy/packages/test.sh
+
+image: ## builds the image without a container engine and runs what is in it in a chroot; needs root
+	deploy/docker/test.sh
 
 lint: ## everything that CI checks, but the tests
 	.ci/run format modules vet lint vulnerabilities

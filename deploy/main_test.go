@@ -102,16 +102,16 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// startNginx starts nginx on nginx.conf, changed by replacements, before gateways. It returns its URL.
-func startNginx(t *testing.T, gateways []string, replacements ...string) (url string) {
+// startNginxAt starts nginx on nginx.conf, changed by replacements, before gateways. It returns its URL.
+func startNginxAt(t *testing.T, address string, gateways []string, replacements ...string) (url string) {
 	t.Helper()
 	text, err := os.ReadFile("nginx.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, port := t.TempDir(), freePort(t)
+	folder := t.TempDir()
 	replacements = append(replacements, "gateway-1:8000", gateways[0], "gateway-2:8000", gateways[1],
-		"listen 8080", "listen 127.0.0.1:"+port, "/tmp/", folder+"/")
+		"listen 8080", "listen "+address, "/tmp/", folder+"/")
 	if os.Geteuid() == 0 { // its workers must write into the folder of the test
 		replacements = append(replacements, "worker_processes auto;", "worker_processes 1; user root;")
 	}
@@ -125,9 +125,9 @@ func startNginx(t *testing.T, gateways []string, replacements ...string) (url st
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, proc.Listens("127.0.0.1:"+port), []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin"},
+	start(t, proc.Listens(address), []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin"},
 		nginx(t), "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off;")
-	return "http://127.0.0.1:" + port
+	return "http://" + address
 }
 
 // nginx returns the path of nginx, which is in few people's PATH.

@@ -30,7 +30,7 @@ func TestARollingRestartBehindNginxFailsNoWebhook(t *testing.T) {
 				g := startGateway(t, "REDIS_URL="+redis, "DRAIN_DELAY="+c.drain, "ECHO_DELAY=20ms")
 				gateways, addresses = append(gateways, g), append(addresses, g.address)
 			}
-			webhooks := startLoad(t, startNginx(t, addresses, c.replacements...), 50)
+			webhooks := startLoad(t, startNginxAt(t, "127.0.0.1:"+freePort(t), addresses, c.replacements...), 50)
 			for range 2 {
 				for _, g := range gateways {
 					g.stop()

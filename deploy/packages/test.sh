@@ -41,6 +41,7 @@ mount -t proc proc "$root/proc"
 mkdir -p "$root/run/systemd/system"
 printf '#!/bin/sh\necho "$*" >>/asked\n' >"$root/usr/bin/systemctl"
 chmod 755 "$root/usr/bin/systemctl"
+mkdir -p "$root/usr/share/zsh/site-functions" # Fedora has it
 
 in_root() { chroot "$root" "$@"; }
 
@@ -77,7 +78,7 @@ installed() {
   expect "fish completes" in_root fish -c "complete -C 'oncegate inspe'" | grep -q inspect
   expect "bash completes" in_root bash -c '. /usr/share/bash-completion/bash_completion
     _completion_loader oncegate; COMP_WORDS=(oncegate inspe) COMP_CWORD=1; _oncegate; [ "${COMPREPLY[*]}" = inspect ]'
-  expect "zsh completes" in_root zsh -c 'fpath=(/usr/share/zsh/site-functions $fpath)
+  expect "zsh completes" in_root zsh -c 'fpath+=(/usr/share/zsh/site-functions) # Fedora has it there
     autoload -Uz compinit && compinit -D -u && [ "$_comps[oncegate]" = _oncegate ] && autoload +X _oncegate'
 }
 
