@@ -33,6 +33,7 @@ import (
 	"github.com/oncegate/oncegate/internal/shutdown"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/top"
+	"github.com/oncegate/oncegate/internal/tracing"
 	"github.com/oncegate/oncegate/internal/upstream"
 	"github.com/oncegate/oncegate/internal/watch"
 )
@@ -129,6 +130,9 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 	if err != nil {
 		return err
 	}
+	if err := trace(gateway, log); err != nil {
+		log.Warn("traces are off", "error", err)
+	}
 	listener, err := net.Listen("tcp", c.HTTP.Listen)
 	if err != nil {
 		return errors.Join(fmt.Errorf("LISTEN %s: %w", c.HTTP.Listen, err), gateway.Close())
@@ -155,6 +159,17 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 		watching.Go(func() { follow(serving, gateway, line.Watched, log) })
 	}
 	return gateway.Serve(serving, listener)
+}
+
+// trace makes the gateway send traces, if the environment wants that.
+func trace(gateway *handler.Gateway, log *slog.Logger) error {
+	tracer, err := tracing.Open(tracing.Options{
+		Version: version, Replica: gateway.Watch().Replica, Getenv: os.Getenv, Log: log,
+	})
+	if tracer != nil {
+		gateway.Trace(tracer)
+	}
+	return err
 }
 
 // lookAtFiles is how often the file of settings, and those that it names, are looked at.

@@ -224,6 +224,9 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	err = errors.Join(err, g.unfinished(g.server.ShutdownWithContext(last), g.gate.Close(last)))
 	<-sweeping
 	g.store.Close()
+	if t := g.handler.tracer; t != nil {
+		t.Close(last)
+	}
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/span"
 )
 
-// Trace makes a tracer follow each webhook. It is called before Serve.
+// Trace makes a tracer follow each webhook. It is called before Serve, which closes the tracer at its end.
 func (g *Gateway) Trace(t span.Tracer) { g.handler.tracer = t }
 
 // traced answers a request that brings a webhook within a span, if there are any.
@@ -23,7 +23,7 @@ func (h *Handler) traced(ctx *fasthttp.RequestCtx, t *tenant, r route) {
 	if r.tenant != nil {
 		path = tenantPath + "{tenant}"
 	}
-	s := h.tracer.Arrive(path, t.Tenant, ctx.Request.Header.Peek)
+	s := h.tracer.Arrive(path, t.Tenant, once(&ctx.Request.Header))
 	h.webhook(ctx, t, s)
 	s.End(ctx.Response.StatusCode())
 }

@@ -64,7 +64,9 @@ func (b *bucket) traceEnd(e *execution, how Ending, level slog.Level, v scripts.
 	}
 	end := span.End{
 		Outcome: how.String(), Reason: e.end.Reason, Attempt: e.attempt, Failed: level == slog.LevelError,
-		At: e.began.Add(e.took),
+	}
+	if e.took > 0 { // its logic has run
+		end.At = e.began.Add(e.took)
 	}
 	if e.end.State == record.Done {
 		end.Status = e.end.Result.Status

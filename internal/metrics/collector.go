@@ -68,13 +68,12 @@ var requestOutcomes = []struct {
 	{"unknown_tenant", []link.Kind{link.Unknown}},
 }
 
-// answerOutcomes are the same of answers, whose durations are measured.
-var answerOutcomes = map[gate.Outcome]string{
-	gate.Executed: "executed", gate.Replayed: "replayed", gate.Waited: "waited", gate.Processing: "still_processing",
-	gate.Failed: "failed", gate.Unavailable: "unavailable", gate.Foreign: "unavailable", gate.Unreadable: "unavailable",
-	gate.Refused: "refused", gate.Overloaded: "overloaded", gate.Limited: "limited",
-	gate.Poisoned: "poisoned", gate.Doubtful: "doubtful",
-	gate.Mismatched: "mismatched",
+// label is what an answer's outcome is called, whose duration is measured.
+func label(o gate.Outcome) string {
+	if o == gate.Foreign || o == gate.Unreadable {
+		o = gate.Unavailable
+	}
+	return o.String()
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -147,18 +146,19 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 			count(ended, of.Ended[e], tenant, strings.ReplaceAll(e.String(), " ", "_"))
 		}
 	}
+	exemplars := exemplarsOf(c.Took)
 	for outcome, reading := range Durations(c.Took) {
-		metrics <- histogram{took, &reading, secondsFrom, secondsTo, []string{outcome}}
+		metrics <- histogram{took, &reading, secondsFrom, secondsTo, []string{outcome}, exemplars[outcome]}
 	}
 	gauge(inFlight, float64(s.Executing))
-	metrics <- histogram{lasted, &s.Took, secondsFrom, secondsTo, nil}
+	metrics <- histogram{lasted, &s.Took, secondsFrom, secondsTo, nil, c.Gate.Exemplars()}
 	gauge(oldest, s.Oldest.Seconds())
 	gauge(waiters, float64(s.Waiting))
 	count(takeover, s.Takeovers)
 	count(late, s.Counts[link.LateAnswer])
 	count(mismatch, s.Counts[link.Mismatch])
-	metrics <- histogram{calls, &s.Calls, secondsFrom, secondsTo, nil}
-	metrics <- histogram{groups, &s.Groups, 0, 7, nil}
+	metrics <- histogram{calls, &s.Calls, secondsFrom, secondsTo, nil, nil}
+	metrics <- histogram{groups, &s.Groups, 0, 7, nil, nil}
 	gauge(up, number(s.RedisUp))
 	gauge(refuses, number(s.RefusesWrites))
 	count(epochs, int64(s.Epochs))
@@ -175,29 +175,38 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 // Durations reads how long webhooks took, by the name of their outcome. Outcomes of one name are added up.
 func Durations(took *gate.AnswerTimes) map[string]meter.Reading {
 	readings := make(map[string]meter.Reading)
-	for outcome, name := range answerOutcomes {
-		sum, r := readings[name], took[outcome].Read()
+	for outcome := range gate.Missing { // which no webhook is told
+		sum, r := readings[label(outcome)], took[outcome].Read()
 		sum.Add(&r)
-		readings[name] = sum
+		readings[label(outcome)] = sum
 	}
 	return readings
+}
+
+// exemplarsOf returns traces of webhooks, as examples of how long they took, by the name of their outcome.
+func exemplarsOf(took *gate.AnswerTimes) map[string][]meter.Exemplar {
+	all := make(map[string][]meter.Exemplar)
+	for outcome := range gate.Missing {
+		all[label(outcome)] = append(all[label(outcome)], took[outcome].Exemplars()...)
+	}
+	return all
 }
 
 func (c collector) collectBackends(metrics chan<- prometheus.Metric, all map[string]upstream.Snapshot) {
 	var lasted meter.Reading
 	for tenant, s := range all {
 		for code, n := range s.Codes {
-			label := "error"
+			named := "error"
 			if code > 0 {
-				label = strconv.Itoa(code)
+				named = strconv.Itoa(code)
 			}
-			metrics <- prometheus.MustNewConstMetric(backend, prometheus.CounterValue, float64(n), tenant, label)
+			metrics <- prometheus.MustNewConstMetric(backend, prometheus.CounterValue, float64(n), tenant, named)
 		}
 		metrics <- prometheus.MustNewConstMetric(breaker, prometheus.GaugeValue, number(s.BreakerOpen), tenant)
 		lasted.Add(&s.Lasted)
 	}
 	if len(all) > 0 {
-		metrics <- histogram{answered, &lasted, secondsFrom, secondsTo, nil}
+		metrics <- histogram{answered, &lasted, secondsFrom, secondsTo, nil, nil}
 	}
 }
 

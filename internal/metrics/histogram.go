@@ -1,10 +1,13 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/oncegate/oncegate/internal/meter"
 )
@@ -21,6 +24,8 @@ type histogram struct {
 	reading  *meter.Reading
 	from, to int // exponents of the first and the last classic bucket's bound
 	labels   []string
+
+	exemplars []meter.Exemplar
 }
 
 func (h histogram) Desc() *prometheus.Desc { return h.desc }
@@ -37,7 +42,28 @@ func (h histogram) Write(out *dto.Metric) error {
 		})
 	}
 	h.writeNative(out.Histogram)
+	h.writeExemplars(out.Histogram)
 	return nil
+}
+
+// writeExemplars writes all of them into the native form, and the latest of each classic bucket there.
+func (h histogram) writeExemplars(out *dto.Histogram) {
+	for _, e := range h.exemplars {
+		told := &dto.Exemplar{
+			Label: []*dto.LabelPair{{Name: new("trace_id"), Value: new(e.Trace)}}, Value: new(e.Value),
+			Timestamp: timestamppb.New(e.At),
+		}
+		out.Exemplars = append(out.Exemplars, told)
+		i, _ := slices.BinarySearchFunc(out.Bucket, e.Value, func(b *dto.Bucket, v float64) int {
+			return cmp.Compare(b.GetUpperBound(), v)
+		})
+		if i == len(out.Bucket) {
+			out.Bucket = append(out.Bucket, &dto.Bucket{UpperBound: new(math.Inf(1)), CumulativeCount: out.SampleCount})
+		}
+		if kept := out.Bucket[i].Exemplar; kept == nil || kept.Timestamp.AsTime().Before(e.At) {
+			out.Bucket[i].Exemplar = told
+		}
+	}
 }
 
 // writeNative writes the cells that hold something: runs of them as spans, and each as what it has more than the last.

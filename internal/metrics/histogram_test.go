@@ -16,7 +16,7 @@ func TestAHistogramIsOneForOldAndForNewReaders(t *testing.T) {
 	}
 	r := h.Read()
 	var out dto.Metric
-	if err := (histogram{lasted, &r, secondsFrom, secondsTo, nil}).Write(&out); err != nil {
+	if err := (histogram{lasted, &r, secondsFrom, secondsTo, nil, nil}).Write(&out); err != nil {
 		t.Fatal(err)
 	}
 	native := make(map[int]int64)

@@ -11,8 +11,10 @@ import (
 // Tracer begins the spans of requests.
 type Tracer interface {
 	// Arrive begins the span of a request that brings a webhook to a route, such as /t/{tenant}. header returns the value
-	// of a header of the request; it is called before Arrive returns, and not later.
-	Arrive(route, tenant string, header func(name string) []byte) Request
+	// of a header of the request, "" if it does not stand there once; it is not called after Arrive has returned.
+	Arrive(route, tenant string, header func(name string) string) Request
+	// Close sends what was not sent yet. ctx bounds that.
+	Close(ctx context.Context)
 }
 
 // Request is the span of one delivery of a webhook, from its arrival to its answer. Steps may be begun below it when it
@@ -75,7 +77,7 @@ type End struct {
 type headers struct{}
 
 // WithHeaders returns a context in which other services are called with these headers, by which they go on with a trace
-// (W3C Trace Context).
+// (W3C Trace Context). One that is empty is not sent, also if a caller sent it.
 func WithHeaders(ctx context.Context, of map[string]string) context.Context {
 	return context.WithValue(ctx, headers{}, of)
 }

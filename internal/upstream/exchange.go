@@ -71,7 +71,9 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 		},
 	}
 	for name, value := range span.Headers(ctx) { // in place of those that a caller sent
-		r.Header.Set(name, value)
+		if r.Header.Del(name); value != "" {
+			r.Header.Set(name, value)
+		}
 	}
 	began := time.Now()
 	response, err := u.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
