@@ -12,8 +12,9 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// This plays what docs/backend.md lets a reader try.
-func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
+// startBookings starts the example of a backend that honours keys, and returns its URL and where it keeps its bookings.
+func startBookings(t *testing.T) (url, dir string) {
+	t.Helper()
 	built := filepath.Join(t.TempDir(), "bookings")
 	if out, err := exec.Command("go", "build", "-o", built, module+"/examples/bookings").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -23,11 +24,17 @@ func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := "127.0.0.1:" + port
-	bookings := run(t, exec.Command(built, "-listen", address, "-dir", t.TempDir()))
+	dir = t.TempDir()
+	bookings := run(t, exec.Command(built, "-listen", address, "-dir", dir))
 	if err := bookings.Await(t.Context(), proc.Listens(address)); err != nil {
 		t.Fatal(err)
 	}
-	url := "http://" + address + "/bookings"
+	return "http://" + address + "/bookings", dir
+}
+
+// This plays what docs/backend.md lets a reader try.
+func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
+	url, _ := startBookings(t)
 	env := []string{"UPSTREAM_URL=" + url, "UPSTREAM_STATUS_URL=" + url + "/{key}"}
 	book := func(r *replica, sequence, seats int) answer {
 		t.Helper()

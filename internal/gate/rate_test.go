@@ -81,41 +81,90 @@ func TestColdDuplicatesTakeOneToken(t *testing.T) {
 	}
 }
 
-func TestOverThreeReplicasNoMoreIsBegunThanTheRateAllows(t *testing.T) {
-	const rate, burst, lasts = 100, 20, 2 * time.Second
-	h := onReal(t)
-	var begun atomic.Int64
-	h.setLogic(func(context.Context, int64) (record.Result, error) {
-		begun.Add(1)
-		return answer("1"), nil
-	})
-	o := options()
-	replicas := []*replica{h.open(o), h.open(o), h.open(o)}
-	var next atomic.Int64
-	ctx, stop := context.WithTimeout(t.Context(), lasts)
+// demand brings one webhook of the tenant after the other to all replicas, as fast as they are answered. It returns how
+// many executions began, and in how many seconds.
+func (h *testbed) demand(o gate.Options, rate, burst int, lasts time.Duration) (begun int64, took float64) {
+	h.Helper()
+	var all sync.WaitGroup
+	var next, counted atomic.Int64
+	ctx, stop := context.WithTimeout(h.TB.Context(), lasts)
 	defer stop()
 	start := time.Now()
-	var all sync.WaitGroup
-	for i := range 24 {
-		r := replicas[i%len(replicas)]
+	next.Store(start.UnixMicro()) // webhooks that no demand before has brought
+	for i := range 8 * len(h.replicas) {
+		r := h.replicas[i%len(h.replicas)]
 		acme := r.metered(o, rate, burst)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if a := r.of(acme, int(next.Add(1))); a.Outcome == gate.Limited {
+				w := h.request(int(next.Add(1)), "body")
+				w.Tenant, w.Source = acme, executes(func(context.Context, int64, bool) (record.Result, error) {
+					counted.Add(1)
+					return answer("1"), nil
+				})
+				if a := r.Do(w); a.Outcome == gate.Limited {
 					time.Sleep(time.Millisecond)
 				} else if a.Outcome != gate.Executed {
-					t.Errorf("%+v", a)
+					h.Errorf("%+v", a)
 				}
 			}
 		})
 	}
 	all.Wait()
-	took, n := time.Since(start).Seconds(), begun.Load()
-	if most := int64(rate*took) + burst + 1; n > most {
+	return counted.Load(), time.Since(start).Seconds()
+}
+
+func TestOverThreeReplicasNoMoreIsBegunThanTheRateAllows(t *testing.T) {
+	t.Parallel()
+	const rate, burst, lasts = 100, 20, 10 * time.Second
+	h := onReal(t)
+	for range 3 {
+		h.open(options())
+	}
+	n, took := h.demand(options(), rate, burst, lasts)
+	if most := int64(rate*took) + burst; n > most {
 		t.Errorf("%d executions began in %.2f s: more than %d", n, took, most)
 	}
-	h.expectCounts(map[string]int64{"acme/executed": n, "acme/stored": n, "executed": n})
 	if least := int64(0.95 * (rate*lasts.Seconds() + burst)); n < least {
 		t.Errorf("%d executions began in %.2f s: fewer than %d", n, took, least)
 	}
+	h.expectCounts(map[string]int64{"acme/executed": n, "acme/stored": n, "executed": n})
+}
+
+// TestInAClusterEachBucketHasItsShareOfTheRate: over all no more than the rate allows, and the larger of the burst and
+// the number of buckets.
+func TestInAClusterEachBucketHasItsShareOfTheRate(t *testing.T) {
+	t.Parallel()
+	h, _, _ := onCluster(t, 3, 0, clusterOptions())
+	const rate, lasts = 80, 5 * time.Second
+	for burst, least := range map[int]float64{4 * buckets: 0.9, 1: 0.5} { // a bucket that holds one token loses time
+		n, took := h.demand(clusterOptions(), rate, burst, lasts)
+		bound := int64(max(burst, buckets))
+		if most := int64(rate*took) + bound; n > most {
+			t.Errorf("with a burst of %d, %d executions began in %.2f s: more than %d", burst, n, took, most)
+		}
+		if least := int64(least * rate * lasts.Seconds()); n < least {
+			t.Errorf("with a burst of %d, %d executions began in %.2f s: fewer than %d", burst, n, took, least)
+		}
+	}
+}
+
+func TestALimitedTenantIsToldThatRedisIsAway(t *testing.T) {
+	t.Parallel()
+	h := onReal(t)
+	r := h.openBehindProxy(options())
+	acme := r.metered(options(), 1, 1)
+	if a := r.of(acme, 1); a.Outcome != gate.Executed {
+		t.Fatalf("%+v", a)
+	}
+	if a := r.of(acme, 2); a.Outcome != gate.Limited {
+		t.Fatalf("%+v", a)
+	}
+	r.proxy.Cut()
+	for n := range 2 {
+		if a := r.of(acme, 2+n); a.Outcome != gate.Unavailable {
+			t.Errorf("without Redis: %+v", a)
+		}
+	}
+	r.proxy.Mend()
+	h.eventually("another one begins", func() bool { return r.of(acme, 4).Outcome == gate.Executed })
 }

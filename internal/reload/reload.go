@@ -8,10 +8,18 @@ import (
 	"time"
 )
 
+// Files are some with what they held when they were read.
+type Files struct {
+	paths []string
+	held  [sha256.Size]byte
+}
+
+// See returns files as they are, so that a change from now on is noticed.
+func See(paths []string) Files { return Files{paths, sumsOf(paths)} }
+
 // Watch calls take when one of the files has changed, looking every so often, and at once when something comes from
 // now. take returns the files that are to be watched from then on. Watch returns when ctx ends.
-func Watch(ctx context.Context, files []string, every time.Duration, now <-chan os.Signal, take func() []string) {
-	seen := sumsOf(files)
+func (f Files) Watch(ctx context.Context, every time.Duration, now <-chan os.Signal, take func() []string) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -20,13 +28,13 @@ func Watch(ctx context.Context, files []string, every time.Duration, now <-chan 
 			return
 		case <-now:
 		case <-tick.C:
-			if sumsOf(files) == seen {
+			if sumsOf(f.paths) == f.held {
 				continue
 			}
 		}
-		seen = sumsOf(files) // before they are read: a change meanwhile is another one
+		f = See(f.paths) // before they are read: a change meanwhile is another one
 		if next := take(); next != nil {
-			files, seen = next, sumsOf(next)
+			f = See(next)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package reload_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,9 +15,10 @@ import (
 func TestFilesAreTakenAgainWhenTheirContentChangesAndAtASignal(t *testing.T) {
 	path := func(name string) string { return filepath.Join(t.TempDir(), name) }
 	one, other := path("one"), path("other")
-	write := func(path, text string) {
+	write := func(path, text string) { // at once: nobody sees half of it
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		fresh := path + ".new"
+		if err := errors.Join(os.WriteFile(fresh, []byte(text), 0o600), os.Rename(fresh, path)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -24,9 +26,11 @@ func TestFilesAreTakenAgainWhenTheirContentChangesAndAtASignal(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	now, taken, next := make(chan os.Signal, 1), make(chan struct{}), []string(nil)
 	ended := make(chan struct{})
+	files := reload.See([]string{one})
+	write(one, "before it is watched")
 	go func() {
 		defer close(ended)
-		reload.Watch(ctx, []string{one}, time.Millisecond, now, func() []string { taken <- struct{}{}; return next })
+		files.Watch(ctx, time.Millisecond, now, func() []string { taken <- struct{}{}; return next })
 	}()
 	expect := func(what string) {
 		t.Helper()
@@ -44,8 +48,9 @@ func TestFilesAreTakenAgainWhenTheirContentChangesAndAtASignal(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	expect("a change while the program started")
 	quiet()
-	write(one, "a") // another time, the same content
+	write(one, "before it is watched") // another time, the same content
 	quiet()
 	write(one, "b")
 	next = []string{one, other}
