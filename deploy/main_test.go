@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ var program, backend string
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 func runAll(m *testing.M) int {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // Helm tells of each symbolic link
 	folder, err := os.MkdirTemp("", "oncegate")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -131,7 +131,7 @@ func TestWhatIsInTheImageAnswersOverTLS(t *testing.T) {
 		authorities []byte
 		status      int
 	}{
-		{"an authority that the image does not know", public, http.StatusInternalServerError},
+		{"an authority that the image does not know", public, http.StatusServiceUnavailable},
 		{"an authority that it knows", append(slices.Clone(public), read(t, authority.Path("ca.crt"))...), http.StatusOK},
 	} {
 		if err := os.WriteFile(known, c.authorities, 0o644); err != nil {
