@@ -68,8 +68,8 @@ type gateway struct {
 	process *proc.Process
 }
 
-// startGateway starts a replica on a free port.
-func startGateway(t *testing.T, env ...string) *gateway {
+// startGateway starts a build of the gateway on a free port.
+func startGateway(t *testing.T, program string, env ...string) *gateway {
 	t.Helper()
 	g := &gateway{t: t, address: "127.0.0.1:" + freePort(t)}
 	g.env = append([]string{"LISTEN=" + g.address, "ADMIN_LISTEN=off"}, env...)
@@ -144,7 +144,7 @@ func nginx(t *testing.T) string {
 	return ""
 }
 
-// load sends webhooks at a steady rate, each of its own, until it is stopped.
+// load delivers webhooks at a steady rate, each of them twice in a row, until it is stopped.
 type load struct {
 	stop context.CancelFunc
 	sent sync.WaitGroup
@@ -154,7 +154,7 @@ type load struct {
 	count   int
 }
 
-// startLoad sends rate webhooks a second to url.
+// startLoad begins to deliver to url, at a rate a second.
 func startLoad(t *testing.T, url string, rate int) *load {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -167,7 +167,7 @@ func startLoad(t *testing.T, url string, rate int) *load {
 			case <-ctx.Done():
 				return
 			case <-ticks.C:
-				l.sent.Go(func() { l.note(post(url, fmt.Sprintf("load-%d", i))) })
+				l.sent.Go(func() { l.note(post(url, fmt.Sprintf("load-%d", i/2))) })
 			}
 		}
 	})
@@ -182,7 +182,7 @@ func (l *load) note(status, _ string) {
 	l.count++
 }
 
-// await waits until n more webhooks have been answered.
+// await waits until n more deliveries have been answered.
 func (l *load) await(t *testing.T, n int) {
 	t.Helper()
 	for goal := l.answered() + n; l.answered() < goal; time.Sleep(10 * time.Millisecond) {
@@ -198,8 +198,8 @@ func (l *load) answered() int {
 	return l.count
 }
 
-// end stops the load, waits for all answers, and returns how many webhooks were sent, and how many answers were of
-// another kind than success.
+// end stops the load, waits for all answers, and returns how many deliveries there were, and how many of them were not
+// answered with a success.
 func (l *load) end() (sent, failed int) {
 	l.stop()
 	l.sent.Wait()

@@ -27,7 +27,7 @@ func TestARollingRestartBehindNginxFailsNoWebhook(t *testing.T) {
 			var gateways []*gateway
 			var addresses []string
 			for range 2 {
-				g := startGateway(t, "REDIS_URL="+redis, "DRAIN_DELAY="+c.drain, "ECHO_DELAY=20ms")
+				g := startGateway(t, program, "REDIS_URL="+redis, "DRAIN_DELAY="+c.drain, "ECHO_DELAY=20ms")
 				gateways, addresses = append(gateways, g), append(addresses, g.address)
 			}
 			webhooks := startLoad(t, startNginxAt(t, "127.0.0.1:"+freePort(t), addresses, c.replacements...), 50)
