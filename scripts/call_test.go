@@ -90,6 +90,37 @@ func TestOperationsOfOneCallGoByTheirClasses(t *testing.T) {
 
 var other200 = record.Result{Status: 200, ContentType: record.JSON, Body: []byte("{}")}
 
+func TestEachOperationGoesByTheClassThatItIsIn(t *testing.T) {
+	onEach(t, func(t *testing.T, e *engine) {
+		classes := make([]*scripts.Class, 3)
+		for i := range classes {
+			own := e.class()
+			own.TTL, own.Counters = time.Duration(100+i)*time.Hour, fmt.Sprintf("tenant-%d/", i)
+			classes[i] = &own
+		}
+		call := scripts.Call{
+			Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, Class: classes[0],
+			Ops: []scripts.Op{
+				claimOp(key+"a", "t", true, digest, false).In(classes[1]),
+				claimOp(key+"b", "t", true, digest, false), // in none: that of the call
+				claimOp(key+"c", "t", true, digest, false).In(classes[2]),
+				claimOp(key+"d", "t", true, digest, false).In(classes[1]),
+			},
+		}
+		if _, err := call.Run(t.Context(), e.client); err != nil {
+			t.Fatal(err)
+		}
+		for of, i := range map[string]int{"a": 1, "b": 0, "c": 2, "d": 1} {
+			e.expectLife(key+of, classes[i].TTL)
+		}
+		for i, want := range []string{"1", "2", "1"} {
+			if n := e.do("HGET", "cognigy:metrics", fmt.Sprintf("tenant-%d/executed", i)); n != want {
+				t.Errorf("of the class %d %s began, want %s", i, n, want)
+			}
+		}
+	})
+}
+
 func TestAClassWithoutACounterPrefixIsCountedInTheTotalsOnly(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		classes := []scripts.Class{{TTL: ttl, DoubtTTL: doubtTTL}, {TTL: ttl, DoubtTTL: doubtTTL, Counters: "acme/"}}

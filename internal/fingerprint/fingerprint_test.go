@@ -132,6 +132,8 @@ func FuzzOfTenant(f *testing.F) {
 	f.Add("acme", "cognigy", []byte("a"), []byte("b"), "acme", "cognigy", []byte("a:b"), []byte(""))
 	f.Add("acme", "header:x", []byte("a"), []byte(""), "", "acme:header:x", []byte("a"), []byte(""))
 	f.Add("a", "b", []byte(`\`), []byte(`:`), "a", "b", []byte(`\:`), []byte(``))
+	f.Add("acme", "cognigy", []byte("a"), []byte("b"), "beta", "cognigy", []byte("a"), []byte("b"))
+	f.Add("acme", "json:id", []byte("a"), []byte("b"), "acme", "json:no", []byte("a"), []byte("b"))
 	f.Add("", "json:id", []byte("number"), []byte("7"), "", "json:id", []byte("string"), []byte("7"))
 	f.Fuzz(func(t *testing.T, t1, i1 string, a1, b1 []byte, t2, i2 string, a2, b2 []byte) {
 		one, two := fingerprint.OfTenant(t1, i1, a1, b1), fingerprint.OfTenant(t2, i2, a2, b2)

@@ -48,8 +48,13 @@ func TestALimitedTenantOnlyLooks(t *testing.T) {
 				}
 			}
 		})
-		t.Run("others are not limited", func(t *testing.T) {
+		t.Run("others are not limited, nor others that are metered", func(t *testing.T) {
 			if a := r.send(100); a.Outcome != gate.Executed {
+				t.Errorf("%+v", a)
+			}
+			rules := acme.Rules
+			rules.Name = "beta"
+			if a := r.of(r.Tenant(rules), 101); a.Outcome != gate.Executed {
 				t.Errorf("%+v", a)
 			}
 		})
