@@ -75,9 +75,6 @@ func OpenFor(ctx context.Context, c Config, choose Choose, log *slog.Logger) (*G
 		MetricsFlush: c.Upkeep.MetricsFlush,
 		Report:       reports[c.Log.Executions], Replica: processName(), Log: log,
 	}
-	for _, t := range c.Tenants {
-		options.MaxResultBytes = max(options.MaxResultBytes, int(t.Execution.MaxResultBytes)) // the journal has room for it
-	}
 	g := &Gateway{config: &c, log: log, choose: choose, gate: gate.New(options)}
 	if c.HTTP.TLSCert != "" {
 		serving, err := tlsfile.NewServing(c.HTTP.TLSCert, c.HTTP.TLSKey, lookAtFiles, log)

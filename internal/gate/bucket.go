@@ -12,7 +12,6 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/redis"
-	"github.com/oncegate/oncegate/internal/seal"
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
@@ -47,9 +46,7 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
 	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*entry)
-	if o.JournalBytes > 0 {
-		b.journal.room = max(o.JournalBytes/len(g.keys.Buckets()), o.MaxResultBytes+seal.Overhead+entryOverhead)
-	}
+	b.journal.room = o.JournalBytes / len(g.keys.Buckets())
 	b.forgets.key = keys.Forgets()
 	b.keeper = newKeeper(b)
 	return b

@@ -181,18 +181,20 @@ func TestTheFailOfALostExecutionIsRepeated(t *testing.T) {
 }
 
 func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
-	g := New(Options{JournalBytes: 100 << 20, Rules: Rules{MaxResultBytes: 1 << 20}, Log: newAlone(t, nil).log})
-	g.keys = clusterKeys(4)
-	if room := newBucket(g, g.keys.Buckets()[0]).journal.room; room != 25<<20 {
-		t.Errorf("of 100 MiB, one of four buckets has %d bytes", room)
-	}
-	g.options.JournalBytes = 1 << 20
-	if room := newBucket(g, g.keys.Buckets()[0]).journal.room; room < 1<<20+entryOverhead || room > 2<<20 {
-		t.Errorf("of 1 MiB, a bucket has %d bytes: the largest result does not fit", room)
-	}
-	g.options.JournalBytes = 0
-	if room := newBucket(g, g.keys.Buckets()[0]).journal.room; room != 0 {
-		t.Errorf("of nothing, a bucket has %d bytes", room)
+	for _, c := range []struct{ all, result, least, most int }{
+		{100 << 20, 1 << 20, 25 << 20, 25 << 20},
+		{1 << 20, 1 << 20, 1<<20 + entryOverhead, 2 << 20}, // the largest result fits
+		{0, 1 << 20, 0, 0},
+	} {
+		g := New(Options{JournalBytes: c.all, Log: newAlone(t, nil).log})
+		g.keys = clusterKeys(4)
+		b := newBucket(g, g.keys.Buckets()[0])
+		g.buckets = []*bucket{b}
+		g.Tenant(Rules{Name: "acme", MaxResultBytes: c.result})
+		g.Tenant(Rules{Name: "acme", MaxResultBytes: 1}) // what is there may still be put back
+		if room := b.journal.room; room < c.least || room > c.most {
+			t.Errorf("of %d bytes, one of four buckets has %d, and the largest result %d", c.all, room, c.result)
+		}
 	}
 }
 

@@ -13,9 +13,8 @@ import (
 // fetched. A Redis that forgot them gets them back (healer.go). The journal is bounded in bytes and, while nothing is
 // to be put back, in age.
 type journal struct {
-	room int // bytes
-
 	mu            sync.Mutex
+	room          int // bytes; 0: there is no journal
 	all           chain
 	byFingerprint map[fingerprint.Fingerprint]*entry
 	bytes         int
@@ -39,15 +38,24 @@ const entryOverhead = 512
 
 func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
+// fit gives the journal, if there is one, room for a result of so many bytes as it stands in Redis.
+func (j *journal) fit(bytes int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.room > 0 {
+		j.room = max(j.room, bytes+entryOverhead)
+	}
+}
+
 // add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if
 // the new one is of an earlier attempt, or of the same attempt before its end.
 func (j *journal) add(t *Tenant, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch) {
 	e := &entry{tenant: t, fingerprint: f, record: *r, answered: time.Now(), epoch: epoch}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if e.size() > j.room {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	if known := j.byFingerprint[f]; known != nil {
 		if older(r, &known.record) {
 			return

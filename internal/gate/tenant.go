@@ -80,6 +80,7 @@ func (g *Gate) Tenant(r Rules) *Tenant {
 	t.isSameBody = t.sameBody
 	for _, b := range g.buckets {
 		t.classes = append(t.classes, r.class(b.link.Keys, len(g.buckets)))
+		b.journal.fit(r.MaxResultBytes + seal.Overhead)
 	}
 	return t
 }
