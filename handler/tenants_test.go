@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,9 +27,17 @@ import (
 // shared opens a replica by a file of settings, as the program does. The logic answers with what it was given.
 func (h *testbed) shared(file string) *replica {
 	h.Helper()
+	return h.sharedFor(file, func(*handler.Tenant) (logic.Logic, func(), error) {
+		return logic.Func(h.execute), func() {}, nil
+	})
+}
+
+// sharedFor is shared with a logic for each tenant.
+func (h *testbed) sharedFor(file string, choose handler.Choose) *replica {
+	h.Helper()
 	c := h.configured(file)
 	ctx, stop := context.WithCancel(context.Background())
-	g, err := handler.Open(ctx, c, logic.Func(h.execute), slog.New(slog.NewTextHandler(testLog{h}, nil)))
+	g, err := handler.OpenFor(ctx, c, choose, slog.New(slog.NewTextHandler(testLog{h}, nil)))
 	if err != nil {
 		h.Fatalf("open: %v", err)
 	}
@@ -330,19 +340,20 @@ func TestACallerIsWhereATrustedProxySaysAndNobodyElse(t *testing.T) {
 	const tenants = "tenants:\n  near: {open: true, allow: [192.0.2.0/24, '2001:db8::/32']}\n"
 	trusting, wary := h.shared("trusted_proxies: 127.0.0.1,10.0.0.0/8\n"+tenants), h.shared(tenants)
 	for forwarded, lets := range map[string]bool{
-		"192.0.2.7":                      true,
-		"192.0.2.7:1234":                 true,
-		"2001:db8::1":                    true,
-		"[2001:db8::1]:80":               true,
-		"::ffff:192.0.2.7":               true,
-		"192.0.2.7, 10.1.2.3":            true, // a chain of proxies
-		"198.51.100.9, 192.0.2.7":        true, // what it says of itself does not count
-		"192.0.2.7, 198.51.100.9":        false,
-		"198.51.100.9":                   false,
-		"192.0.2.7, unknown":             false,
-		"192.0.2.7, ":                    false,
-		"10.1.2.3":                       false,
-		strings.Repeat("10.0.0.1,", 500): false,
+		"192.0.2.7":                       true,
+		"192.0.2.7:1234":                  true,
+		"2001:db8::1":                     true,
+		"[2001:db8::1]:80":                true,
+		"::ffff:192.0.2.7":                true,
+		"192.0.2.7, 10.1.2.3":             true, // a chain of proxies
+		"198.51.100.9, 192.0.2.7":         true, // what it says of itself does not count
+		"198.51.100.9,192.0.2.7,10.1.2.3": true,
+		"192.0.2.7, 198.51.100.9":         false,
+		"198.51.100.9":                    false,
+		"192.0.2.7, unknown":              false,
+		"192.0.2.7, ":                     false,
+		"10.1.2.3":                        false,
+		strings.Repeat("10.0.0.1,", 500):  false,
 	} {
 		header := "X-Forwarded-For: " + forwarded
 		if got := trusting.bring("/t/near", webhook, header); (got.status == 200) != lets {
@@ -535,4 +546,45 @@ func TestSettingsComeIntoForceWithoutARestart(t *testing.T) {
 		t.Errorf("what ran meanwhile: %v", got)
 	}
 	h.expectCounts(map[string]int64{"reloads_failed": 2, "gone/stored": 1, "new/stored": 1})
+}
+
+// TestATenantWhoseSettingsDidNotChangeStays: it keeps its connections, its circuit breaker and what it remembers.
+func TestATenantWhoseSettingsDidNotChangeStays(t *testing.T) {
+	h := onReal(t)
+	keys := filepath.Join(t.TempDir(), "result-keys")
+	sealedWith := func(letter string) {
+		t.Helper()
+		secret := func(of string) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(of), 32)) }
+		text := "key-" + letter + " " + secret(letter) + "\ndigest " + secret("d") + "\n"
+		if err := os.WriteFile(keys, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealedWith("a")
+	chosen := map[string]int{}
+	file := "tenants:\n  same: {open: true}\n  other: {open: true, result_ttl: %s}\n" +
+		"  sealed: {open: true, result_key_file: " + keys + "}\n"
+	r := h.sharedFor(fmt.Sprintf(file, "2h"), func(t *handler.Tenant) (logic.Logic, func(), error) {
+		chosen[t.Name]++
+		return logic.Func(h.execute), func() {}, nil
+	})
+	expect := func(what string, want map[string]int) {
+		t.Helper()
+		if !maps.Equal(chosen, want) {
+			t.Errorf("%s: logic was chosen %v times, want %v", what, chosen, want)
+		}
+	}
+	reload := func(file string) {
+		t.Helper()
+		if err := r.gateway.Reload(h.configured(file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(fmt.Sprintf(file, "2h"))
+	expect("nothing changed", map[string]int{"same": 1, "other": 1, "sealed": 1})
+	reload(fmt.Sprintf(file, "3h"))
+	expect("a setting changed", map[string]int{"same": 1, "other": 2, "sealed": 1})
+	sealedWith("b")
+	reload(fmt.Sprintf(file, "3h"))
+	expect("a file changed", map[string]int{"same": 1, "other": 2, "sealed": 2})
 }
