@@ -13,7 +13,7 @@ func TestEachOctaveKeepsItsLatestExample(t *testing.T) {
 	if kept := h.Exemplars(); kept != nil {
 		t.Errorf("there are examples from the start: %v", kept)
 	}
-	for _, v := range []float64{math.Inf(1), 2000, 0.25, 0.1875, 0.26, 0, 1e-9} {
+	for _, v := range []float64{math.Inf(1), 2000, 0.1875, 0.25, 0.26, 0, 1e-9} {
 		h.Exemplify(v, "first")
 		h.Exemplify(v, "trace")
 	}
@@ -24,7 +24,7 @@ func TestEachOctaveKeepsItsLatestExample(t *testing.T) {
 			t.Errorf("an example is %+v, and not the latest one", e)
 		}
 	}
-	want := []float64{1e-9, 0.1875, 0.26, 2000}
+	want := []float64{1e-9, 0.25, 0.26, 2000}
 	if len(values) != len(want) {
 		t.Fatalf("the examples are %v, want %v", values, want)
 	}

@@ -1,0 +1,37 @@
+package tracing
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/oncegate/oncegate/internal/span"
+)
+
+// BenchmarkReplay is what traces add to a replay while they are on.
+func BenchmarkReplay(b *testing.B) {
+	for name, sampler := range map[string]string{"sampled": "always_on", "not sampled": "always_off"} {
+		b.Run(name, func(b *testing.B) {
+			b.Setenv("OTEL_TRACES_SAMPLER", sampler)
+			t := open(nowhere{}, Options{Log: slog.New(slog.DiscardHandler)})
+			defer t.Close(context.Background())
+			none := func(string) string { return "" }
+			b.ReportAllocs()
+			for b.Loop() {
+				s := t.Arrive("/webhook/cognigy", "", none)
+				s.Told(span.Answer{Outcome: "replayed", Attempt: 1, Age: time.Second})
+				s.End(200)
+			}
+		})
+	}
+}
+
+// nowhere drops what it gets.
+type nowhere struct{}
+
+func (nowhere) ExportSpans(context.Context, []sdk.ReadOnlySpan) error { return nil }
+
+func (nowhere) Shutdown(context.Context) error { return nil }
