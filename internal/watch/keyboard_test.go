@@ -48,8 +48,8 @@ var focusIsShown = []string{`function shown() {
 	return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0;
 }`}
 
-// TestThePagesWorkByKeyboardAlone: Tab reaches all that can be used, in the order in which it stands there; a link keeps
-// the focus while the page is redrawn; and a webhook is forgotten after the question, not before.
+// TestThePagesWorkByKeyboardAlone: Tab reaches all that can be used, in the order in which it stands there, and a link
+// keeps the focus while the page is redrawn. A webhook is forgotten after a question, and not before it.
 func TestThePagesWorkByKeyboardAlone(t *testing.T) {
 	fails := true
 	r := start(t, logic.Func(func(context.Context, logic.Webhook) (logic.Result, error) {
