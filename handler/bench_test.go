@@ -9,7 +9,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/gate"
 )
 
 // BenchmarkReplay measures the replay of a finished webhook, from the bytes of its request to those of its answer,
@@ -78,10 +80,19 @@ func (a *again) Read(p []byte) (int, error) {
 
 // BenchmarkFirstTime is a webhook that has not come before, from the bytes of its request to those of its answer, with
 // the echo logic and a real Redis, on 64 connections at once: all but the network.
-func BenchmarkFirstTime(b *testing.B) {
+func BenchmarkFirstTime(b *testing.B) { firstTime(b, options(), handler.Options{}) }
+
+// BenchmarkFirstTimeTrail measures the same with a trail that is searched by a field.
+func BenchmarkFirstTimeTrail(b *testing.B) {
+	o := options()
+	o.Trail = 10_000
+	firstTime(b, o, handler.Options{TrailFields: [][]string{{"variables", "route"}}})
+}
+
+func firstTime(b *testing.B, o gate.Options, of handler.Options) {
 	h := onReal(b)
 	h.setLogic(logic.Echo{}.Execute)
-	r := h.open(options())
+	r := h.openWith(o, of, func(*handler.Server) {})
 	b.ReportAllocs()
 	b.ResetTimer()
 	var sequence atomic.Int64

@@ -75,7 +75,7 @@ func (d *delivery) Detach() gate.Work {
 	return e
 }
 
-// textOf is a text in memory that nobody writes to any more.
+// textOf is a text in memory that nobody writes to while it is in use.
 func textOf(memory []byte) string { return unsafe.String(unsafe.SliceData(memory), len(memory)) }
 
 // execution is what a delivery leaves for the logic.

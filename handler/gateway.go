@@ -71,6 +71,7 @@ func OpenFor(ctx context.Context, c Config, choose Choose, log *slog.Logger) (*G
 		Rules:   rules(&Tenant{Execution: c.Execution}, nil, nil),
 		LockTTL: c.Execution.LockTTL, Settle: settle,
 		JournalBytes: int(c.Execution.JournalBytes), JournalAge: c.Execution.JournalAge,
+		Trail:       c.Trail.Keep,
 		ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout, RedisPatience: c.Redis.Patience,
 		MetricsFlush: c.Upkeep.MetricsFlush,
 		Report:       reports[c.Log.Executions], Replica: processName(), Log: log,
@@ -97,6 +98,11 @@ func OpenFor(ctx context.Context, c Config, choose Choose, log *slog.Logger) (*G
 // begin starts the gate of an open store, and what stands before and beside it.
 func (g *Gateway) begin(ctx context.Context) error {
 	c := g.config
+	if c.Trail.Keep > 0 {
+		if err := g.store.TryTrail(ctx); err != nil {
+			return fmt.Errorf("the trail (TRAIL): redis at %s %w", g.store.Address, err)
+		}
+	}
 	if err := g.gate.Start(ctx, g.store); err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ type Options struct {
 	BodyMemory       int                 // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
 	Proxies          []netip.Prefix      // whose X-Forwarded-For is believed
 
+	TrailFields [][]string // of a JSON body, for the trail: names of members, one inside the other
+
 	Seal *seal.Keys // the gate's keys, which also key the digests of bodies; nil: digests are plain
 
 	Log *slog.Logger

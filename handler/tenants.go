@@ -80,7 +80,7 @@ func (g *Gateway) tenant(of Tenant) (*tenant, error) {
 		Tenant: of.Name, Identity: id, Signature: of.Verifier(), Allow: of.Ranges(),
 		ProcessingStatus: of.HTTP.ProcessingStatus, Passthrough: of.HTTP.ResponseMode == config.Passthrough,
 		APIKeys: of.Keys(), ForwardHeaders: of.HTTP.Forwarded(), MaxBodyBytes: int(of.HTTP.MaxBodyBytes), Seal: keys,
-		Log: g.log,
+		TrailFields: g.config.Trail.Paths(), Log: g.log,
 	}, g.gate.Tenant(asks), l)
 	t.settings = of
 	runtime.AddCleanup(t, func(end func()) { end() }, end)

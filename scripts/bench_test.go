@@ -13,11 +13,15 @@ import (
 
 // BenchmarkGroup is what Redis itself spends on an operation (commandstats), in groups of so many: a claim and a store
 // of a new webhook each.
-func BenchmarkGroup(b *testing.B) {
+func BenchmarkGroup(b *testing.B) { benchmarkGroup(b, scripts.Trail{}) }
+
+func benchmarkGroup(b *testing.B, trail scripts.Trail) {
 	for _, size := range []int{1, 4, 32, 128} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			e := onReal(b)
 			call := benchCall(e)
+			call.Trail = trail
+			note := "0 dialogId=4f6c1b1e-8b0c-4a0f-9a53-1c2d3e4f5a6b&nodeId=n-0001&sequence=7&variables.orderId=4711"
 			run := func(ops []scripts.Op) {
 				call.Ops = ops
 				if _, err := call.Run(context.Background(), e.client); err != nil {
@@ -33,7 +37,7 @@ func BenchmarkGroup(b *testing.B) {
 				for i := range size {
 					n++
 					key := fmt.Sprintf("cognigy:fp:%064x", n)
-					claims[i] = claimOp(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, digest, false)
+					claims[i] = claimOp(key, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", true, digest, false).Noted(note)
 					stores[i] = storeOp(key, 1, "DFJRGK2HLQ3ZJN4MZUWVKXEB5I", digest, result)
 				}
 				run(claims)

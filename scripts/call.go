@@ -36,6 +36,7 @@ type Call struct {
 
 	Flush Flush
 	Ops   []Op
+	Trail Trail
 
 	// The memory of its arguments, and of the answers.
 	text       []byte
@@ -65,6 +66,13 @@ type Class struct {
 	// Counters is put before the names of transitions that are counted once more, beside the totals; "": they are not.
 	// It has no space, and does not begin with "-".
 	Counters string
+}
+
+// Trail is where the script tells of the transitions that it makes, and how many it keeps there: Keep, or as many more
+// as Redis finds cheaper to keep. The zero Trail is none.
+type Trail struct {
+	Stream string // a key of the call's hash slot
+	Keep   int
 }
 
 // Bounds of a call.
@@ -144,7 +152,12 @@ func (c *Call) drop() { c.text, c.keys, c.args = nil, nil, nil }
 func (c *Call) write() {
 	c.text, c.written, c.args = c.text[:0], 0, c.args[:0]
 	c.keys = append(c.keys[:0], c.Metrics, c.Flushed)
-	c.args = append(c.args, form)
+	if c.Trail.Keep == 0 {
+		c.args = append(c.args, form)
+	} else {
+		c.text = append(c.text, form+" "...)
+		c.number(int64(c.Trail.Keep))
+	}
 	c.number(c.Settle.Milliseconds())
 	c.number(c.Lease.Milliseconds())
 	c.number(int64(c.Flush.Number))
@@ -180,6 +193,12 @@ func (c *Call) write() {
 		case restore:
 			c.args = append(c.args, op.bytes)
 		}
+		if c.Trail.Keep > 0 && (op.letter == claim || op.letter == store || op.letter == fail) {
+			c.args = append(c.args, cmp.Or(op.note, noNote))
+		}
+	}
+	if c.Trail.Keep > 0 {
+		c.keys = append(c.keys, c.Trail.Stream)
 	}
 }
 

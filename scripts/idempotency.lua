@@ -3,9 +3,9 @@
 --
 -- KEYS[1]    metrics hash: counters, and in its field history the history of this Redis
 -- KEYS[2]    number of the last counter flush of the calling process
--- KEYS[3..]  the record of operation 1, 2, … (the same key may come again)
+-- KEYS[3..]  the record of operation 1, 2, … (the same key may come again); then, with a trail, its stream
 --
--- ARGV[1]    number of this call's form: 1
+-- ARGV[1]    number of this call's form: 1; with a trail "1 <N>", where N is how many transitions it keeps
 -- ARGV[2]    SETTLE, ms; 0: no settling, and INFO is not asked for
 -- ARGV[3]    LOCK_TTL, ms: the lease that a claim or a renewal gets
 -- ARGV[4]    number of the counter flush that rides on this call; 0: none
@@ -42,6 +42,13 @@
 --              µs: until there is one token more
 --              most: how many gather. The key has them. A claim of the class that begins an execution takes one
 --   announce a<class>   writes the time at a key of its own, so that who tracks that key learns of a forget
+-- With a trail claim, store and fail have one argument more, the last: a note "<deliveries> <about>" for the trail.
+--
+-- The trail. Each transition is an entry of the stream in the call that makes it, with the one field e:
+--   "<event> <cause> <status> <ms of its attempt's start> <attempt> <token> <digest> <key> <deliveries> <about>"
+-- What is not known, or is nothing, is "-", a number 0. What is not written is not told, and what is repeated is not
+-- told again. Redis refuses no entry for want of memory behind a write that it has taken; one that it refuses for
+-- another reason is left out.
 --
 -- Reply: { history ('' if none could be noted) and the ms it was met, ms now, ms left of settling, 1 if the flush was
 -- taken + 2 if the transitions were counted (not where Redis is full), answer 1, answer 2, … }. Where every claim is
@@ -92,7 +99,11 @@
 local call, try, type = redis.call, redis.pcall, type
 local KEYS, ARGV = KEYS, ARGV -- a global is looked up anew each time
 local byte, find, sub = string.byte, string.find, string.sub
-if ARGV[1] ~= '1' then return redis.error_reply('ERR oncegate: this script takes calls of form 1') end
+local trail -- how many transitions are kept; nil: there is none
+if ARGV[1] ~= '1' then
+  trail = string.match(ARGV[1], '^1 (%d+)$')
+  if not trail then return redis.error_reply('ERR oncegate: this script takes calls of form 1') end
+end
 
 local METRICS = KEYS[1]
 
@@ -108,8 +119,8 @@ if ARGV[2] ~= '0' then
 end
 
 -- define makes all operations. noted and server are what the metrics hash and INFO say of the history. counts gets the
--- transitions that are to be counted.
-local function define(now_text, noted, server, counts)
+-- transitions that are to be counted, and the trail, if there is one, those that are to be told.
+local function define(now_text, noted, server, counts, trail)
   local call, try, type = redis.call, redis.pcall, type
   local KEYS, ARGV, format = KEYS, ARGV, string.format
   local find, match, sub = string.find, string.match, string.sub
@@ -142,6 +153,13 @@ local function define(now_text, noted, server, counts)
   local function count(name)
     counts[name] = (counts[name] or 0) + 1
     if COUNTERS then counts[COUNTERS .. name] = (counts[COUNTERS .. name] or 0) + 1 end
+  end
+
+  -- trace tells the trail of a transition that was written.
+  local function trace(event, cause, status, started, attempt, token, digest, key, note)
+    if not trail then return end
+    try('XADD', KEYS[#KEYS], 'MAXLEN', '~', trail, '*', 'e', event .. ' ' .. cause .. ' ' .. status .. ' ' .. started ..
+      ' ' .. int(attempt) .. ' ' .. token .. ' ' .. (digest or '-') .. ' ' .. key .. ' ' .. (note or '0 -'))
   end
 
   -- A write that Redis refuses (full, read-only, too few replicas) is an answer of its operation, not of the call.
@@ -245,7 +263,7 @@ local function define(now_text, noted, server, counts)
       r.failures = number(failures)
     else
       local stored, lives
-      stored, lives, r.past = match(rest, '^(%d+) (%d+) %d+ (%S+) ')
+      stored, lives, r.status, r.past = match(rest, '^(%d+) (%d+) (%d+) (%S+) ')
       if not stored or not number(stored) or not length(lives) then return nil end
       r.state, r.started, r.ended, r.ends = 'D', stored, stored, stored + lives
     end
@@ -340,11 +358,14 @@ local function define(now_text, noted, server, counts)
     else
       return nil
     end
-    local value, refused = write_failed(key, r.attempt, r.token, crashed and 'expired' or r.reason, {
+    local reason = crashed and 'expired' or r.reason
+    local value, refused = write_failed(key, r.attempt, r.token, reason, {
       ended = crashed and int(r.deadline) or r.ended, started = r.started, digest = r.digest,
       doubt = crashed and '1' or r.doubt, failures = failures, verdict = word, past = r.past,
     })
-    return refused or { word, value }
+    if refused then return refused end
+    trace(word, reason, 0, r.started, r.attempt, r.token, r.digest, key)
+    return { word, value }
   end
 
   -- look answers for what stands at a key. Where a claim would win, or the record is the token's own, it also returns
@@ -412,7 +433,7 @@ local function define(now_text, noted, server, counts)
     return { 'claimed', attempt, tonumber(r.doubt), r.failures, before }
   end
 
-  local function claim(key, first, reject, ask, token, digest)
+  local function claim(key, first, reject, ask, token, digest, note)
     local answer, r = look(key, first, ask, token)
     if not r then return answer end
 
@@ -441,6 +462,8 @@ local function define(now_text, noted, server, counts)
     if bucket then bucket.have, bucket.taken = bucket.have - 1, true end
     count('executed')
     if crashed then count('takeovers') end
+    trace(crashed and 'takeover' or 'claimed', before == '' and '-' or before, 0, now_text, attempt, token, digest, key,
+      note)
     return claimed(attempt, begun, before)
   end
 
@@ -457,6 +480,7 @@ local function define(now_text, noted, server, counts)
         { started = now_text, digest = digest, doubt = doubt, failures = tonumber(failures), past = '-' })
       if refused then return refused end
       put_back()
+      trace('restored', '-', 0, now_text, attempt, token, digest, key)
       return { 'restored' }
     end
     count('lost_leases')
@@ -479,7 +503,12 @@ local function define(now_text, noted, server, counts)
       lives .. ' ' .. status .. ' ' .. past .. ' ' .. kind .. '\n' .. result)
   end
 
-  local function store(key, status, state, attempt, token, digest, kind, result)
+  -- trace_result tells the trail how an execution ended that has a result.
+  local function trace_result(status, started, attempt, token, digest, key, note)
+    trace(sub(status, 1, 1) == '4' and 'rejected' or 'stored', '-', status, started, attempt, token, digest, key, note)
+  end
+
+  local function store(key, status, state, attempt, token, digest, kind, result, note)
     local wait = settling()
     if wait then return wait end
     local r, unknown = read(key)
@@ -497,6 +526,7 @@ local function define(now_text, noted, server, counts)
     local refused = write_result(key, state, attempt, token, digest, status, ours and r.past or '-', kind, result)
     if refused then return refused end
     count('stored')
+    trace_result(status, ours and r.started or 0, tonumber(attempt), token, digest, key, note)
     if ours then return STORED end
     put_back()
     return { 'restored' }
@@ -529,9 +559,12 @@ local function define(now_text, noted, server, counts)
     if refused then return refused end
     if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
       count('stored')
+      trace_result(known.status, r.started, known.attempt, known.token, known.digest, key)
       return STORED
     end
     put_back()
+    trace('restored', known.reason or '-', known.status or 0, done and 0 or known.started, known.attempt, known.token,
+      known.digest, key)
     return { 'restored' }
   end
 
@@ -543,7 +576,7 @@ local function define(now_text, noted, server, counts)
     ['lease-lost'] = true,
   }
 
-  local function fail(key, attempt, token, digest, reason, doubt, failures)
+  local function fail(key, attempt, token, digest, reason, doubt, failures, note)
     attempt = tonumber(attempt)
     local r, unknown = read(key)
     if unknown then
@@ -570,6 +603,10 @@ local function define(now_text, noted, server, counts)
     })
     if refused then return refused end
     if running then count('failed') end
+    if known.attempt > 0 then -- else there was no execution
+      trace(reason == 'rejected' and reason or 'failed', reason, 0, known.started or 0, known.attempt, token,
+        known.digest, key, note)
+    end
     return { 'failed', value }
   end
 
@@ -584,7 +621,9 @@ local function define(now_text, noted, server, counts)
     local how = r.state == 'D' and 'done' or r.state == 'P' and 'dropped' or r.reason
     local value, refused = write_failed(key, r.attempt + 1, PERSON, 'forgotten',
       { doubt = '0', failures = 0, past = past_of(r, how, r.ended or now_text) })
-    return value and { 'forgotten' } or refused
+    if not value then return refused end
+    trace('forgotten', how, 0, 0, r.attempt, PERSON, r.digest, key)
+    return { 'forgotten' }
   end
 
   local function resolve(key, status, state, attempt, digest, kind, result)
@@ -599,7 +638,9 @@ local function define(now_text, noted, server, counts)
     if r.state == 'P' then how, ended = 'expired', int(r.deadline) end
     local past = past_of(r, how, ended)
     local refused = write_result(key, state, int(r.attempt + 1), PERSON, digest, status, past, kind, result)
-    return refused or { 'resolved' }
+    if refused then return refused end
+    trace('resolved', how, status, 0, r.attempt, PERSON, digest, key)
+    return { 'resolved' }
   end
 
   local function announce(key)
@@ -607,14 +648,15 @@ local function define(now_text, noted, server, counts)
   end
 
   -- Each operation, what its first argument has behind the class, and how many arguments follow.
+  local note = trail and 1 or 0
   local operations = {
-    c = { claim, '^(%d)(%d)(%d) (%S+) (%S+) $', 0 },
+    c = { claim, '^(%d)(%d)(%d) (%S+) (%S+) $', note },
     l = { look_only, '^(%d)%d(%d)$', 0 },
     r = { renew, '^ (%d+) (%S+) (%S+) (%d) (%d+)$', 0 },
-    s = { store, '^(%d%d%d)(%u) (%d+) (%S+) (%S+) $', 2 },
+    s = { store, '^(%d%d%d)(%u) (%d+) (%S+) (%S+) $', 2 + note },
     v = { resolve, '^(%d%d%d)(%u) (%d+) (%S+)$', 2 },
     p = { restore, '^$', 1 },
-    f = { fail, '^ (%d+) (%S+) (%S+) (%S+) (%d) (%d+)$', 0 },
+    f = { fail, '^ (%d+) (%S+) (%S+) (%S+) (%d) (%d+)$', note },
     x = { forget, '^ (%d) (%d+)$', 0 },
     t = { tokens, '^ (%d+) (%d+)$', 0 },
     a = { announce, '^$', 0 },
@@ -672,7 +714,7 @@ local operate, history_now, spend, counts, throttled
 local history, left = noted, 0
 if not decides then -- it settles, or another history is met
   counts = {}
-  operate, history_now, spend = define(now_text, noted, server, counts)
+  operate, history_now, spend = define(now_text, noted, server, counts, trail)
   history, left = history_now()
   decides = history ~= '' and left == 0
 end
@@ -680,7 +722,9 @@ end
 local first_lease = now_text .. ' ' .. ARGV[3] .. ' ' .. now_text .. ' 0 0 -\n'
 local class, ttl, settings, stop, prefixed
 local answers, others, begun, stored = {}, false, 0, 0
-for i = 3, #KEYS do
+local records, note = #KEYS, 0
+if trail then records, note = #KEYS - 1, 1 end
+for i = 3, records do
   local head, answer = ARGV[arg] or '', nil
   local letter, c1, c2, c3 = byte(head, 1, 4)
   if letter == 116 then -- t
@@ -692,14 +736,15 @@ for i = 3, #KEYS do
       class, ttl, settings = at, ARGV[at], at < behind_classes and ARGV[at + 1] or ''
       stop, prefixed = byte(settings, 1, 2)
     end
-    local name
+    local name, event
     if letter == 99 and throttled and throttled[sub(head, 2, 4)] then
       name = nil -- it takes a token
     elseif stop and letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
       local reply = try('SET', KEYS[i], 'P1 1' .. sub(head, 8) .. first_lease,
         'PX', stop == 48 and ttl or string.match(settings, ' (%d+)'), 'NX')
       if reply and reply.ok then
-        begun, arg, answer, name = begun + 1, arg + 1, 1, 'executed'
+        if trail then event = 'claimed - 0 ' .. now_text .. ' 1' .. sub(head, 8) end
+        begun, arg, answer, name = begun + 1, arg + 1 + note, 1, 'executed'
       end
     elseif stop then -- of an attempt that is in progress still, and the first one
       local value, fields = try('GET', KEYS[i]), sub(head, 9)
@@ -709,9 +754,16 @@ for i = 3, #KEYS do
         local reply = try('SET', KEYS[i], sub(head, 8, 8) .. '1' .. fields .. now_text .. ' ' .. lives .. ' ' ..
           sub(head, 5, 7) .. ' - ' .. ARGV[arg + 1] .. '\n' .. ARGV[arg + 2], 'PX', lives)
         if reply and reply.ok then
-          stored, arg, answer, name = stored + 1, arg + 3, 2, 'stored'
+          if trail then
+            event = (byte(head, 5) == 52 and 'rejected' or 'stored') .. ' - ' .. sub(head, 5, 7) .. ' ' ..
+              string.match(value, '^%d+ %d+ (%d+)', #fields + 3) .. fields
+          end
+          stored, arg, answer, name = stored + 1, arg + 3 + note, 2, 'stored'
         end
       end
+    end
+    if event then
+      try('XADD', KEYS[#KEYS], 'MAXLEN', '~', trail, '*', 'e', event .. KEYS[i] .. ' ' .. ARGV[arg - 1])
     end
     if name and prefixed ~= 45 then -- -
       counts, name = counts or {}, string.match(settings, '^.(%S+)') .. name
@@ -721,7 +773,7 @@ for i = 3, #KEYS do
   if not answer then
     if not operate then
       counts = counts or {}
-      operate, history_now, spend = define(now_text, noted, server, counts)
+      operate, history_now, spend = define(now_text, noted, server, counts, trail)
     end
     answer, arg = operate(KEYS[i], arg)
     others = true

@@ -25,6 +25,7 @@ type Op struct {
 	digest   record.Digest
 	text     string // a reason, or a kind
 	bytes    string // a result, or a record
+	note     string
 }
 
 // The letters of operations.
@@ -110,8 +111,18 @@ func (o Op) In(c *Class) Op {
 	return o
 }
 
+// Noted returns the operation, a claim, a store or a fail, with what the trail is to tell of it: how many deliveries
+// came since its webhook's last event, a space, and a text without spaces. "": nothing.
+func (o Op) Noted(note string) Op {
+	o.note = note
+	return o
+}
+
+// noNote is the note of an operation that has none.
+const noNote = "0 -"
+
 // Size is about how many bytes its arguments have.
-func (o *Op) Size() int { return maxHead + len(o.token) + len(o.text) + len(o.bytes) }
+func (o *Op) Size() int { return maxHead + len(o.token) + len(o.text) + len(o.bytes) + len(o.note) }
 
 // maxHead is above the bytes of all that an operation's first argument has beside token and reason.
 const maxHead = 96

@@ -34,6 +34,7 @@ type engine struct {
 	settle      time.Duration
 	maxAttempts int
 	stop        bool // IN_DOUBT
+	trail       int  // transitions kept
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
@@ -72,7 +73,7 @@ func (e *engine) call(flush scripts.Flush, ops ...scripts.Op) scripts.Reply {
 	e.Helper()
 	call := scripts.Call{
 		Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Settle: e.settle, Lease: lease,
-		Classes: []scripts.Class{e.class()}, Flush: flush, Ops: ops,
+		Classes: []scripts.Class{e.class()}, Flush: flush, Ops: ops, Trail: scripts.Trail{Stream: stream, Keep: e.trail},
 	}
 	reply, err := call.Run(context.Background(), e.client)
 	if err != nil {
@@ -366,6 +367,9 @@ func TestEveryCellOfTheTable(t *testing.T) {
 						t.Fatal("the table has no such cell")
 					}
 					e.check(o.op(e.now()), before(e.now())[state], want)
+					e.trail = 100
+					e.check(o.op(e.now()), before(e.now())[state], want)
+					e.expectTold(o.op(e.now()), before(e.now())[state], want)
 				})
 			}
 		}

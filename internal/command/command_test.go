@@ -40,6 +40,7 @@ type engine struct {
 	*testing.T
 	client rueidis.Client
 	mini   *miniredis.Miniredis // or nil
+	addr   string
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
@@ -50,11 +51,13 @@ func onEach(t *testing.T, test func(e *engine)) {
 
 func onMini(t *testing.T) *engine {
 	mini, url := redistest.Embedded(t)
-	return &engine{T: t, mini: mini, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))}
+	addr := strings.TrimPrefix(url, "redis://")
+	return &engine{T: t, mini: mini, addr: addr, client: redistest.Client(t, addr)}
 }
 
 func onReal(t *testing.T) *engine {
-	return &engine{T: t, client: redistest.Client(t, redistest.Start(t).Addr())}
+	addr := redistest.Start(t).Addr()
+	return &engine{T: t, addr: addr, client: redistest.Client(t, addr)}
 }
 
 // deployment returns the engine as the commands see it, with a gateway's defaults except for SETTLE.

@@ -30,6 +30,7 @@ type Deployment struct {
 
 	Seal *seal.Keys // seals the result that a person gives; nil: it is stored unsealed
 
+	KeepTrail    int // TRAIL: what a person does is told there, too; 0: there is none
 	ReplicasAck  int
 	RedisTimeout time.Duration
 }
@@ -47,13 +48,13 @@ func countersOf(tenant string) string {
 
 // NewDeployment returns the deployment of a gateway with these settings: a tenant's or, where there are none, that of
 // all.
-func NewDeployment(of *config.Tenant, r config.Redis, store *redis.Store) Deployment {
+func NewDeployment(of *config.Tenant, c *config.Config, store *redis.Store) Deployment {
 	e := of.Execution
 	d := Deployment{
 		Client: store.Client, Keys: store.Keys, Tenant: of.Name,
 		MaxAttempts: e.MaxAttempts, StopInDoubt: e.InDoubt == config.InDoubtStop, Asks: of.Upstream.StatusURL != "",
 		Settle: e.Settle, LockTTL: e.LockTTL, ResultTTL: e.ResultTTL, RejectedTTL: e.RejectedTTL, DoubtTTL: e.DoubtTTL,
-		ReplicasAck: r.ReplicasAck, RedisTimeout: r.Timeout,
+		KeepTrail: c.Trail.Keep, ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout,
 	}
 	if store.Embedded {
 		d.Settle = 0 // its only history is that process'
@@ -93,6 +94,7 @@ func (d Deployment) do(
 			StopInDoubt: d.StopInDoubt, Counters: countersOf(d.Tenant),
 		}},
 		Acks: d.ReplicasAck, Timeout: d.RedisTimeout, Ops: append([]scripts.Op{op}, behind...),
+		Trail: scripts.Trail{Stream: bucket.Trail(), Keep: d.Keys.Share(d.KeepTrail)},
 	}
 	for {
 		reply, err := call.Run(ctx, d.Client)

@@ -34,6 +34,7 @@ type gateway struct {
 	addr   string // of its Redis
 	change func(*gateway)
 	url    string
+	watch  handler.Watch
 	stop   func()
 }
 
@@ -67,6 +68,7 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	if err != nil {
 		e.Fatal(err)
 	}
+	g.watch = opened.Watch()
 	g.url = "http://" + listener.Addr().String() + "/webhook/cognigy"
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -86,7 +88,7 @@ func (g *gateway) deployment() command.Deployment {
 		Client: g.engine.client, Keys: keys, MaxAttempts: x.MaxAttempts, StopInDoubt: x.InDoubt == config.InDoubtStop,
 		Asks:    g.asks,
 		LockTTL: x.LockTTL, ResultTTL: x.ResultTTL, RejectedTTL: x.RejectedTTL, DoubtTTL: x.DoubtTTL,
-		RedisTimeout: g.config.Redis.Timeout,
+		RedisTimeout: g.config.Redis.Timeout, KeepTrail: g.config.Trail.Keep,
 	}
 }
 

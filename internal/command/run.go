@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/config"
@@ -14,6 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/seal"
+	"github.com/oncegate/oncegate/internal/trail"
 )
 
 // action is what a command other than serve does.
@@ -51,6 +53,22 @@ var actions = map[string]action{
 			return err
 		}
 		return c.gateway.Inspect(ctx, w, c.out)
+	}},
+	"trail": {redis: true, do: func(ctx context.Context, c call) error {
+		t := c.TrailOf
+		query := trail.Query{Tenant: c.of.Name}
+		if t.Fingerprint != "" {
+			f, err := fingerprint.Parse(t.Fingerprint)
+			if err != nil {
+				return err
+			}
+			query.Fingerprint = &f
+		}
+		query.Name, query.Value, _ = strings.Cut(t.Field, "=")
+		if t.Dialog != "" {
+			query.Name, query.Value = trail.Dialog, t.Dialog
+		}
+		return c.gateway.Trail(ctx, TrailOptions{Query: query, Since: t.Since.Before, Follow: t.Follow, JSON: t.JSON}, c.out)
 	}},
 	"poisoned": {redis: true, do: func(ctx context.Context, c call) error { return c.gateway.Poisoned(ctx, c.out) }},
 	"doubtful": {redis: true, do: func(ctx context.Context, c call) error { return c.gateway.Doubtful(ctx, c.out) }},
@@ -102,7 +120,7 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 			return err
 		}
 		defer store.Close()
-		c.gateway = NewDeployment(&c.of, line.Redis, store)
+		c.gateway = NewDeployment(&c.of, &line.Config, store)
 	}
 	return a.do(ctx, c)
 }
@@ -125,6 +143,8 @@ func tenant(line *config.CommandLine) (config.Tenant, error) {
 	switch line.Command {
 	case "stats":
 		name, one = line.Stats.Tenant, false
+	case "trail":
+		name = line.TrailOf.Tenant
 	case "poisoned":
 		name = line.Poisoned.Tenant
 	case "doubtful":

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func TestEveryCommandOfTheCommandLineDoesSomething(t *testing.T) {
 			continue
 		}
 		commands++
-		if a := actions[strings.ToLower(field.Name)]; a.do == nil {
+		if a := actions[cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name))]; a.do == nil {
 			t.Errorf("%s does nothing", field.Name)
 		}
 	}

@@ -30,6 +30,7 @@ type CommandLine struct {
 	Inspect  Inspect          `cmd:"" help:"Show the record of one webhook, in words."`
 	Poisoned Poisoned         `cmd:"" help:"List the webhooks that are not executed any more, since their executions failed MAX_ATTEMPTS times."`
 	Doubtful Doubtful         `cmd:"" help:"List the webhooks that are not executed any more, since nobody knows whether they were done (IN_DOUBT=stop)."`
+	TrailOf  TrailOf          `cmd:"" name:"trail" help:"Tell what became of webhooks, step by step (TRAIL)."`
 	Forget   Forget           `cmd:"" help:"Forget the outcome of one webhook, or of the doubtful ones, so that the next delivery runs it again."`
 	Resolve  Resolve          `cmd:"" help:"Give a webhook the result that a person found out."`
 	Check    Check            `cmd:"" help:"Check a file of settings, and print what is in force by it."`
@@ -103,6 +104,35 @@ type Resolve struct {
 	Status      int    `required:"" help:"HTTP status of the result: 2xx, or 4xx for a final refusal."`
 	Data        string `required:"" placeholder:"FILE" help:"File with the result, or - for standard input; at most MAX_RESULT_BYTES."`
 	ContentType string `default:"application/json" help:"Its content type."`
+}
+
+// TrailOf tells what became of webhooks: of all that are meant by whatever of the flags is given, or of all there are.
+type TrailOf struct {
+	OfTenant
+	Dialog      string `placeholder:"ID" help:"dialogId of the webhooks."`
+	Fingerprint string `placeholder:"HEX" help:"Fingerprint of the webhook, as answers carry it."`
+	Field       string `placeholder:"NAME=VALUE" help:"A field of TRAIL_FIELDS, or a part of the identity, such as orderId=4711; the name may be the end of a path."`
+	Since       Moment `placeholder:"TIME" help:"Only what happened since then: such as 1h for an hour ago, or 2026-07-29T08:00:00Z."`
+	Follow      bool   `help:"Go on with what comes, until it is interrupted."`
+	JSON        bool   `help:"Print each event as a line of JSON."`
+}
+
+// Validate refuses what names no webhooks; kong calls it.
+func (t TrailOf) Validate() error {
+	given := 0
+	for _, name := range []string{t.Dialog, t.Fingerprint, t.Field} {
+		if name != "" {
+			given++
+		}
+	}
+	name, _, whole := strings.Cut(t.Field, "=")
+	switch {
+	case given > 1:
+		return errors.New("which webhooks? want one of --dialog, --fingerprint and --field")
+	case t.Field != "" && (!whole || name == ""):
+		return fmt.Errorf("--field is %q: want NAME=VALUE, such as orderId=4711", t.Field)
+	}
+	return nil
 }
 
 // Poisoned lists the poisoned webhooks.

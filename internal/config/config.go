@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/identity"
 )
 
 // defaultRedisPort is filled in by Validate. As a default of kong's it would hide that a port was given without a host.
@@ -24,6 +26,7 @@ type Config struct {
 	Execution Execution `embed:"" group:"Executions"`
 	Redis     Redis     `embed:"" group:"Redis (with neither URL nor host: an embedded store, for trying out only)"`
 	Upkeep    Upkeep    `embed:"" group:"Upkeep"`
+	Trail     Trail     `embed:"" group:"The trail"`
 	Admin     Admin     `embed:"" group:"Watching"`
 	Log       Log       `embed:"" group:"Logs"`
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
@@ -185,6 +188,26 @@ type Upkeep struct {
 	MetricsFlush time.Duration `default:"1s" help:"Longest time that counters wait in memory for a ride to Redis."`
 	// SweepInterval, at least 1s, is the pause between two sweeps.
 	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
+}
+
+// Trail is what Redis keeps of what became of webhooks, for people.
+type Trail struct {
+	// Keep, 0 to MostTrail, is how many transitions are kept, over all buckets; 0: none.
+	Keep int `name:"trail" default:"0" help:"Transitions of webhooks (claimed, stored, failed, …) that Redis keeps for oncegate trail and the dashboard; 0: none."`
+	// Fields, separated by commas, are at most 16 paths of members of a JSON body.
+	Fields string `name:"trail-fields" placeholder:"PATHS" help:"Fields of bodies by which the trail is searched, such as variables.orderId, separated by commas. They stand in Redis: mind private data."`
+}
+
+// MostTrail bounds Trail.Keep: some 2 GB of Redis.
+const MostTrail = 10_000_000
+
+// Paths returns the fields, each as the names of members, one inside the other. Fields that Validate refuses are none.
+func (t Trail) Paths() [][]string {
+	if t.Fields == "" {
+		return nil
+	}
+	of, _ := identity.Parse("json:" + t.Fields)
+	return of.Paths
 }
 
 // Admin is the listener for who watches the gateway: metrics, and the dashboard.

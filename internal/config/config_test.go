@@ -30,6 +30,7 @@ var setting = map[string]string{
 	"REDIS_PORT": "6380", "REDIS_DB": "3", "REDIS_USERNAME": "gate", "REDIS_PASSWORD": "s3cret", "REDIS_TIMEOUT": "500ms",
 	"REDIS_PATIENCE": "0s", "KEY_PREFIX": "prod:eu-1", "BUCKETS": "16", "REPLICAS_ACK": "1", "MAX_ATTEMPTS": "5",
 	"MAX_EXECUTIONS": "50", "MAX_WAITERS": "0", "METRICS_FLUSH": "250ms", "SWEEP_INTERVAL": "5m",
+	"TRAIL": "1000", "TRAIL_FIELDS": "variables.orderId, id",
 	"ADMIN_LISTEN": "localhost:9001", "ADMIN_TOKEN": "s3cret-s3cret-s3cret", "ADMIN_HOSTS": "gate.example, 10.0.0.1",
 	"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "LOG_EXECUTIONS": "all", "ECHO_DELAY": "2s", "REDIS_RETRIES": "2",
 	"RESPONSE_MODE": "passthrough", "INBOUND_API_KEYS": "s3cret-1,s3cret-2",
@@ -75,6 +76,8 @@ func companions(name string) env {
 		return env{"REDIS_HOST": "localhost"}
 	case strings.HasPrefix(name, "UPSTREAM_"):
 		return maps.Clone(backend)
+	case name == "TRAIL_FIELDS":
+		return env{"TRAIL": "10"}
 	case strings.HasPrefix(name, "TLS_"):
 		return env{"TLS_CERT": "c", "TLS_KEY": "k"}
 	}

@@ -35,7 +35,7 @@ func (c *Config) Validate() error {
 	if c.Redis.Host != "" {
 		c.Redis.Port = cmp.Or(c.Redis.Port, defaultRedisPort)
 	}
-	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Admin.problems(), c.Log.problems(),
+	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Trail.problems(), c.Admin.problems(), c.Log.problems(),
 		c.Echo.problems())
 	if len(p) > 0 {
 		return errors.Join(p...) // a tenant's settings are made of them
@@ -213,6 +213,15 @@ func (r Redis) partsOfHost() []string {
 		setting{"REDIS_USERNAME", r.Username != ""},
 		setting{"REDIS_PASSWORD", r.Password != ""},
 	)
+}
+
+func (t Trail) problems() (p problems) {
+	p.unless(0 <= t.Keep && t.Keep <= MostTrail, "TRAIL is %d: must be 0 (none) to %d", t.Keep, MostTrail)
+	p.unless(t.Fields == "" || len(t.Paths()) > 0,
+		"TRAIL_FIELDS is %.200q: must be at most 16 paths, separated by commas, each of member names with dots between them",
+		t.Fields)
+	p.unless(t.Fields == "" || t.Keep > 0, "TRAIL_FIELDS needs TRAIL: without a trail they stand nowhere")
+	return p
 }
 
 func (u Upkeep) problems() (p problems) {

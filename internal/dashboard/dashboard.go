@@ -44,6 +44,7 @@ func New(o Options) *Dashboard {
 	d.mux.HandleFunc("GET /feed", d.feed)
 	d.mux.HandleFunc("GET /state", d.once)
 	d.mux.HandleFunc("GET /webhook", d.find)
+	d.mux.HandleFunc("POST /webhook", d.find)
 	d.mux.HandleFunc("GET /webhook/{fingerprint}", d.webhook)
 	d.mux.HandleFunc("POST /webhook/{fingerprint}/forget", d.forget)
 	d.mux.Handle("GET /", files())

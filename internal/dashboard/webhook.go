@@ -7,9 +7,11 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/trail"
 )
 
 //go:embed webhook.html
@@ -25,12 +27,20 @@ type shown struct {
 	Problem     string // in place of the lines, or of what a person wanted
 	Done        string // what was done
 	Running     bool   // it was not forgotten because it runs
+	Steps       []step // that the trail tells, the oldest first
+	Found       []story
+	Conclusion  []string // sentences
 }
 
-// find leads to the page of the webhook whose fingerprint was typed.
+// find leads to the page of the webhook whose fingerprint was typed, or that the trail knows by what was typed.
 func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
-	f, err := fingerprint.Parse(r.FormValue("fingerprint"))
-	if err != nil {
+	text := strings.TrimSpace(r.FormValue("fingerprint"))
+	f, err := fingerprint.Parse(text)
+	switch {
+	case err != nil && d.Records.KeepTrail > 0 && text != "":
+		d.search(w, r, text)
+		return
+	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 		d.render(w, shown{Problem: "A fingerprint is 64 hex digits, with or without cognigy:fp: before them."})
 		return
@@ -91,6 +101,15 @@ func (d *Dashboard) show(ctx context.Context, w http.ResponseWriter, f fingerpri
 		s.Problem = "Redis does not answer."
 	}
 	s.Lines = lines
+	if d.Records.KeepTrail > 0 {
+		told, conclusion, err := d.stories(ctx, trail.Query{Fingerprint: &f})
+		if err != nil && s.Problem == "" {
+			s.Problem = tooLong
+		}
+		if len(told) > 0 {
+			s.Steps, s.Conclusion = told[0].Steps, conclusion
+		}
+	}
 	d.render(w, s)
 }
 

@@ -152,7 +152,8 @@ func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	s := redistest.Start(t)
 	admin := redistest.Client(t, s.Addr())
 	env := []string{
-		"REDIS_URL=redis://" + userWith(t, admin, "+type +strlen") + s.Addr(), "IN_DOUBT=stop",
+		"REDIS_URL=redis://" + userWith(t, admin, "+type +strlen +xadd +xrange") + s.Addr(), "IN_DOUBT=stop",
+		"TRAIL=100",
 		"METRICS_FLUSH=50ms",
 		"PATH=" + os.Getenv("PATH"),
 	}
@@ -169,6 +170,7 @@ func TestTheCommandsNeedNoMoreThanTheDocumentedUserMay(t *testing.T) {
 	name := named.FindString(says(t, env, "", "forgotten by a person", "inspect", "d", "n", "--sequence=1"))
 	says(t, env, "{}", "Resolved", "resolve", name, "--status=200", "--data=-")
 	says(t, env, "", "Forgotten", "forget", "d", "n", "--sequence=1")
+	says(t, env, "", "a person found out what became of it: 200", "trail", "--dialog=d")
 	if denied := redistest.Do(t, admin, "ACL", "LOG"); denied != "[]" {
 		t.Errorf("they tried what they may not: %s", denied)
 	}

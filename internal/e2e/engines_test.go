@@ -24,6 +24,15 @@ func userWith(t *testing.T, admin rueidis.Client, rules string) string {
 	return name + ":PASSWORD@"
 }
 
+func TestATrailThatCanNotBeKeptIsRefusedWithTheReason(t *testing.T) {
+	s := redistest.Start(t, documented(t)...)
+	url := "REDIS_URL=redis://" + userWith(t, redistest.Client(t, s.Addr()), "") + s.Addr()
+	if said := refuses(t, url, "TRAIL=100"); !strings.Contains(said, "the trail (TRAIL)") ||
+		!strings.Contains(said, "refuses XADD, XRANGE (NOPERM") {
+		t.Errorf("it says\n%s", said)
+	}
+}
+
 func TestARedisThatCanNotServeIsRefusedWithTheReason(t *testing.T) {
 	s := redistest.Start(t, documented(t)...)
 	admin := redistest.Client(t, s.Addr())

@@ -25,7 +25,8 @@ type Request struct {
 	Source Source
 	Span   span.Request // nil: nothing is traced
 
-	work Work
+	work  Work
+	about string // for the trail
 }
 
 // Source is what a request came from.
@@ -33,6 +34,12 @@ type Source interface {
 	// Detach returns the work of the request, with a copy of all that it needs of it: the request's memory is used again.
 	// It is called for each try anew, and only while Do has not returned.
 	Detach() Work
+}
+
+// Teller is a Source that can tell the trail what its request is about.
+type Teller interface {
+	// About returns a text without spaces, of at most a few KiB, or "". It is called like Detach, if there is a trail.
+	About() string
 }
 
 // Work is what a webhook asks for.

@@ -42,6 +42,7 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 			LockTTL: o.LockTTL, Settle: o.Settle, RedisTimeout: o.RedisTimeout, RedisPatience: o.RedisPatience,
 			MetricsFlush: o.MetricsFlush, ReplicasAck: o.ReplicasAck, Ungrouped: o.Ungrouped,
 		},
+		Trail:  g.keys.Share(o.Trail),
 		Client: g.client, Keys: keys, Class: o.class(keys, 1), Process: g.process, Slots: g.slots, Log: b.log,
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)

@@ -26,9 +26,10 @@ func (f *flight) claim() phase {
 func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
 	f.mark = b.forgets.mark()
+	note, untold := f.noteOfClaim(&webhook)
 	step := webhook.traceClaim()
 	won, ok := b.link.Claim(b.gate.life, link.Claim{
-		Key: f.key, Token: f.token, LookOnly: !admitted, Class: f.tenant.class(b),
+		Key: f.key, Token: f.token, Note: note, LookOnly: !admitted, Class: f.tenant.class(b),
 		Question: scripts.Question{
 			First: !f.looked, Digest: webhook.Digest, Reject: f.tenant.RejectMismatch, Asks: f.tenant.Asks,
 		},
@@ -44,6 +45,9 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 		step.End(claimEnd(answer, current))
 	}
 	f.take(webhook, won, answer, current)
+	if current && answer.Verdict == scripts.Claimed {
+		f.claimTold(untold)
+	}
 	closing := b.gate.life.Err() != nil
 	if admitted && (!current || closing || answer.Verdict != scripts.Claimed) {
 		f.tenant.use.executing.Add(-1) // before anybody is answered, who may come again

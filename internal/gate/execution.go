@@ -45,6 +45,7 @@ type execution struct {
 
 	end  record.Record  // the driver's, once it stores
 	kept *record.Record // the same as it is stored: its result may be sealed
+	note string         // for the trail
 
 	storing span.Step // the driver's, from its first store on; nil: nothing is recorded
 }
@@ -136,6 +137,7 @@ func (e *execution) run() {
 // that each try stores the same bytes.
 func (e *execution) conclude(b *bucket) {
 	t := e.webhook.Tenant
+	e.note = e.flight.noteOfEnd()
 	if e.err == nil {
 		if bad := e.result.Check(); bad != nil { // its logic has done its work
 			e.err = fmt.Errorf("%w: %w", bad, record.ErrOutcomeUnknown)

@@ -82,6 +82,7 @@ type flight struct {
 	callers     []*caller     // in order of arrival; may still hold callers that have departed
 	one         [1]*caller    // their memory, while there is one
 	departed    int           // how many of them have
+	came, told  int           // callers that have joined, and how many of them an event of the trail has told of
 	leader      *caller       // for whom a claim is under way
 	runs        bool          // by the answer to the latest claim an execution runs
 	runsUntil   time.Time     // the lease of another replica is over then, as far as is known; zero: it runs here
@@ -140,6 +141,7 @@ func (f *flight) land(l landing) phase {
 	f.bucket.flights.remove(f)
 	f.mu.Lock()
 	f.landing, f.over = l, true
+	f.leaveUntold()
 	callers := f.callers
 	f.callers = nil
 	f.mu.Unlock() // first, since a caller that is woken takes it

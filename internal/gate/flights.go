@@ -66,6 +66,7 @@ func (s *flights) enter(c *caller, fresh *flight, g *Gate) (f *flight, refusal O
 	}
 	g.running.Add(1) // until it is counted
 	f.callers = append(f.callers, c)
+	f.came++
 	f.mixed = f.mixed || c.webhook.Digest != f.first
 	if f != fresh { // what it did not hear
 		c.notify()
@@ -97,6 +98,9 @@ func (f *flight) lead() (w Request, ok bool) {
 	f.leader, f.runs = f.callers[waits], false
 	w = f.leader.webhook
 	w.work = w.Source.Detach() // its caller, which departs under this lock, is still there
+	if teller, ok := w.Source.(Teller); ok && f.bucket.gate.options.Trail > 0 {
+		w.about = teller.About()
+	}
 	return w, true
 }
 

@@ -31,7 +31,7 @@ import (
 )
 
 // Options are a gate's settings; docs/configuration.md has their meaning. All must be set but Settle,
-// RedisPatience, JournalBytes and ReplicasAck, where 0 means "none", and the switches.
+// RedisPatience, JournalBytes, ReplicasAck and Trail, where 0 means "none", and the switches.
 type Options struct {
 	Rules // of webhooks that belong to no tenant
 
@@ -43,6 +43,7 @@ type Options struct {
 	JournalBytes  int           // what is kept to be put back, over all buckets; 0: nothing
 	JournalAge    time.Duration // for how long
 	ReplicasAck   int           // replicas of Redis that must have a claim and a store
+	Trail         int           // transitions that Redis keeps for people, over all buckets; 0: none
 
 	Report  Report // which executions have a line in the log
 	Replica string // this process' name in those lines and in records, for people; "": none

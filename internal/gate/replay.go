@@ -18,6 +18,9 @@ func (b *bucket) replay(
 		return a, false
 	}
 	b.gate.hot.Hit(&k.hot)
+	if b.gate.options.Trail > 0 {
+		b.gate.replayCache.slot(f).untold.Add(1)
+	}
 	if hit {
 		b.count(t, link.ReplayedLocal)
 	} else {

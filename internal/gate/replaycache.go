@@ -26,6 +26,7 @@ type replayCache struct {
 type slot struct {
 	tag     atomic.Uint64
 	changed atomic.Uint32 // how often Redis told of a change of what may be here
+	untold  atomic.Int32  // replays that no event of the trail has told of
 	kept    atomic.Pointer[cachedRecord]
 }
 
@@ -59,7 +60,11 @@ func (s *replayCache) slot(f fingerprint.Fingerprint) *slot {
 
 func tag(f fingerprint.Fingerprint) uint64 { return binary.LittleEndian.Uint64(f[8:]) }
 
-func (s *replayCache) add(f fingerprint.Fingerprint) { s.slot(f).tag.Store(tag(f)) }
+func (s *replayCache) add(f fingerprint.Fingerprint) {
+	if slot := s.slot(f); slot.tag.Swap(tag(f)) != tag(f) {
+		slot.untold.Store(0)
+	}
+}
 
 func (s *replayCache) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag.Load() == tag(f) }
 

@@ -19,7 +19,7 @@ func (f *flight) store() phase {
 	}
 	f.mark = b.forgets.mark()
 	e.traceStore()
-	reply := b.link.Do(e.ending().In(e.webhook.Tenant.class(b)))
+	reply := b.link.Do(e.ending().In(e.webhook.Tenant.class(b)).Noted(e.note))
 	pause := f.pauses.Next()
 	if reply.Err == nil {
 		answer, ok := reply.After(func(a scripts.Answer, epoch link.Epoch) { b.journalEnd(e, a, epoch) })

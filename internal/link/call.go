@@ -38,6 +38,7 @@ func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Repl
 
 	call.Metrics, call.Flushed, call.Settle, call.Lease = l.metrics, l.flushed, l.Settle, l.LockTTL
 	call.Class, call.Acks, call.Timeout, call.Flush = l.Class, l.ReplicasAck, l.RedisTimeout, flush
+	call.Trail = l.trail
 	began := time.Now()
 	reply, err = call.Run(ctx, l.Client)
 	if len(call.Ops) > 0 {

@@ -15,7 +15,8 @@ type Claim struct {
 	Key, Token string
 	Question   scripts.Question
 	Class      *scripts.Class
-	LookOnly   bool // nothing may be executed now: what is done or in progress is answered as ever
+	Note       string // for the trail, of a claim that begins an execution
+	LookOnly   bool   // nothing may be executed now: what is done or in progress is answered as ever
 
 	// SameBody reports whether the digest in a record is that of the question's body, which another replica may have
 	// written in another way. Then it is asked again with that digest.
@@ -37,7 +38,7 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 	var giveUp time.Time
 	again := Pauses()
 	for pause := again.Next(); !l.health.silent.over(l.RedisPatience); pause = again.Next() {
-		op := scripts.Claim(c.Key, c.Token, c.Question)
+		op := scripts.Claim(c.Key, c.Token, c.Question).Noted(c.Note)
 		if c.LookOnly {
 			op = scripts.Look(c.Key, c.Question)
 		}

@@ -36,6 +36,7 @@ type Options struct {
 
 	Client  rueidis.Client
 	Keys    redis.Bucket
+	Trail   int            // transitions that the bucket's trail keeps; 0: there is none
 	Class   *scripts.Class // of operations that name none
 	Process string         // names this process in its counter flushes
 	Slots   Slots          // shared by all links of a process
@@ -47,6 +48,7 @@ type Link struct {
 	// Fixed at construction.
 	Options
 	metrics, flushed string // keys
+	trail            scripts.Trail
 
 	Counters Counters
 
@@ -66,6 +68,9 @@ type Link struct {
 // New returns a link that has not called yet.
 func New(o Options) *Link {
 	l := &Link{Options: o, metrics: o.Keys.Metrics(), flushed: o.Keys.Flush(o.Process)}
+	if o.Trail > 0 {
+		l.trail = scripts.Trail{Stream: o.Keys.Trail(), Keep: o.Trail}
+	}
 	l.epochs.losses = make(chan struct{}, 1)
 	l.group.eager = eager
 	if o.Ungrouped {

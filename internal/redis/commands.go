@@ -8,11 +8,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// tryCommands returns an error if Redis permanently refuses a command that serving webhooks needs: because of an ACL,
-// because it is another engine, or because it is a replica. Each command is tried in a form that changes nothing, even
-// if its answer is an error. A temporary error (memory full, still loading) counts as accepted.
+// tryCommands returns an error if Redis permanently refuses a command that serving webhooks needs.
 func (s *Store) tryCommands(ctx context.Context, key string) error {
-	tries := [][]string{
+	return s.try(ctx, [][]string{
 		{"EVAL", "return 1", "1", key},
 		{"EVALSHA", "nothing", "1", key},
 		{"TIME"},
@@ -21,7 +19,21 @@ func (s *Store) tryCommands(ctx context.Context, key string) error {
 		{"HGET", key, "f"},
 		{"HSET", key, "f", "v", "no value"},
 		{"HINCRBY", key, "f", "no number"},
-	}
+	})
+}
+
+// TryTrail returns an error if Redis permanently refuses a command that a trail needs, to be written and to be read.
+func (s *Store) TryTrail(ctx context.Context) error {
+	key := s.Keys.Unused()
+	return s.try(ctx, [][]string{
+		{"XADD", key, "no id", "e", ""}, {"XRANGE", key, "-", "+", "COUNT", "1"},
+	})
+}
+
+// try returns an error if Redis permanently refuses one of these commands: because of an ACL, because it is another
+// engine, or because it is a replica. Each is in a form that changes nothing, even if its answer is an error. A
+// temporary error (memory full, still loading) counts as accepted.
+func (s *Store) try(ctx context.Context, tries [][]string) error {
 	commands := make(rueidis.Commands, len(tries))
 	for i, try := range tries {
 		commands[i] = s.Client.B().Arbitrary(try...).Build()

@@ -37,6 +37,12 @@ func (k Keys) Prefix() string { return k.prefix }
 // Buckets returns all buckets, at least one.
 func (k Keys) Buckets() []Bucket { return k.buckets }
 
+// Share is what one bucket has of so many of something: a whole number, which may be more than an equal part.
+func (k Keys) Share(of int) int {
+	n := max(len(k.buckets), 1)
+	return (of + n - 1) / n
+}
+
 // Index returns the position in Buckets of a fingerprint's bucket.
 func (k Keys) Index(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.buckets) }
 
@@ -135,6 +141,9 @@ func (b Bucket) AppendRecord(dst []byte, tenant string, f fingerprint.Fingerprin
 
 // Tokens is where the executions stand that a tenant may still begin in this bucket.
 func (b Bucket) Tokens(tenant string) string { return string(b) + ofTenant + tenant + ":tokens" }
+
+// Trail is the stream of the transitions in this bucket.
+func (b Bucket) Trail() string { return string(b) + ":trail" }
 
 // Metrics is the hash of counters.
 func (b Bucket) Metrics() string { return string(b) + ":metrics" }

@@ -52,7 +52,7 @@ func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 	})
 	nameless := &config.Tenant{Execution: c.Execution, Upstream: c.Upstream}
 	page := dashboard.New(dashboard.Options{
-		Replicas: all, Store: store, Records: command.NewDeployment(nameless, c.Redis, store), Version: g.Version,
+		Replicas: all, Store: store, Records: command.NewDeployment(nameless, c, store), Version: g.Version,
 		Timeout: c.Redis.Timeout, Log: log,
 	})
 	registry := metrics.Registry(metrics.Sources{

@@ -1,0 +1,270 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/sleep"
+	"github.com/oncegate/oncegate/internal/trail"
+)
+
+// TrailOptions say what Trail tells.
+type TrailOptions struct {
+	trail.Query
+
+	Since  func(now time.Time) time.Time // what happened before is not told
+	Follow bool                          // go on with what comes, until the context ends
+	JSON   bool                          // a line of JSON an event
+}
+
+// ErrNoTrail says that the gateways keep no trail.
+var ErrNoTrail = errors.New("there is no trail: the gateways keep one only with TRAIL, of what has happened since")
+
+// followEvery is how often it is looked for what has come.
+const followEvery = 500 * time.Millisecond
+
+// Trail tells what became of webhooks, step by step: of each its events in order, and how often it may have been done.
+// If there is nothing to tell, the error is ErrNotFound or ErrNoTrail.
+func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) error {
+	now, err := redis.Clock(d.Client.Do(ctx, d.Client.B().Time().Build()))
+	if err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
+	since := o.Since(now)
+	reader := trail.NewReader(d.Client, d.Keys, o.Query)
+	events, err := reader.Read(ctx)
+	if err != nil {
+		return err
+	}
+	events = slices.DeleteFunc(events, func(e trail.Event) bool { return e.At.Before(since) })
+	switch {
+	case len(events) == 0 && o.Follow:
+	case len(events) == 0 && reader.Oldest.IsZero():
+		return ErrNoTrail
+	case len(events) == 0:
+		return fmt.Errorf("%w of such a webhook in the trail, which begins at %s", ErrNotFound, date(reader.Oldest))
+	}
+	t := teller{out: out, json: o.JSON}
+	webhooks := ByWebhook(events)
+	for _, of := range webhooks {
+		t.tell(of)
+	}
+	if !o.JSON && !o.Follow {
+		t.printf("\n%s\n", strings.Join(Conclusion(webhooks), "\n"))
+	}
+	for o.Follow && t.err == nil && sleep.For(ctx, followEvery) == nil {
+		if events, err = reader.Read(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		t.tell(events)
+	}
+	return t.err
+}
+
+// ByWebhook puts each webhook's events together, the webhook first that began first.
+func ByWebhook(events []trail.Event) (webhooks [][]trail.Event) {
+	at := make(map[fingerprint.Fingerprint]int)
+	for _, e := range events {
+		i, met := at[e.Fingerprint]
+		if !met {
+			i = len(webhooks)
+			at[e.Fingerprint], webhooks = i, append(webhooks, nil)
+		}
+		webhooks[i] = append(webhooks[i], e)
+	}
+	return webhooks
+}
+
+// teller prints events.
+type teller struct {
+	out  io.Writer
+	json bool
+	of   fingerprint.Fingerprint // whose events were printed last
+	err  error
+}
+
+func (t *teller) printf(format string, args ...any) {
+	if t.err == nil {
+		_, t.err = fmt.Fprintf(t.out, format, args...)
+	}
+}
+
+// tell prints events, with a heading where those of another webhook begin.
+func (t *teller) tell(events []trail.Event) {
+	for _, e := range events {
+		if t.json {
+			line, err := json.Marshal(e)
+			if err != nil {
+				t.err = err
+				return
+			}
+			t.printf("%s\n", line)
+			continue
+		}
+		if e.Fingerprint != t.of {
+			t.of = e.Fingerprint
+			t.printf("\n%s%s\n", e.Fingerprint, about(e.Fields))
+		}
+		t.printf("  %s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05.000"), EventWords(&e))
+	}
+}
+
+// about is what a request was about, for the end of a line.
+func about(fields []trail.Field) string {
+	var text strings.Builder
+	for _, f := range fields {
+		fmt.Fprintf(&text, "  %s=%s", plain(f.Name), plain(f.Value))
+	}
+	return text.String()
+}
+
+// EventWords says in a person's words what happened. It has nothing of the request in it.
+func EventWords(e *trail.Event) string {
+	text := fmt.Sprintf("attempt %d ", e.Attempt)
+	after := ""
+	if e.Took > 0 {
+		after = ", after " + length(e.Took)
+	}
+	switch e.What {
+	case trail.Claimed:
+		text += "began" + byReplica(e)
+		if e.Cause == "forgotten" {
+			text += ", since a person had it forgotten"
+		}
+	case trail.Takeover:
+		text += fmt.Sprintf("began%s: the one before it %s", byReplica(e), endingOf("expired").words)
+	case trail.Stored:
+		text += fmt.Sprintf("ended with a result (%d)%s", e.Status, after)
+	case trail.Rejected:
+		text += "was refused by the backend"
+		if e.Status > 0 {
+			text += fmt.Sprintf(" (%d)", e.Status)
+		}
+		text += after
+	case trail.Failed:
+		text += "ended" + after + ": " + endingOf(e.Cause).words
+	case trail.Forgotten:
+		text = "a person had it forgotten: " + forgotten(e)
+	case trail.Resolved:
+		text = fmt.Sprintf("a person found out what became of it: %d", e.Status)
+	case trail.Poisoned, trail.Doubtful:
+		text = fmt.Sprintf("%s after %s: it is not executed again until a person decides", e.What, strings.TrimSpace(text))
+	case trail.Restored:
+		text = "Redis had lost it, and a replica put it back: " + strings.TrimSpace(text)
+	default:
+		text += plain(e.What)
+	}
+	switch {
+	case e.Deliveries == 1:
+		text += "; 1 other delivery since the event before"
+	case e.Deliveries > 1:
+		text += fmt.Sprintf("; %d other deliveries since the event before", e.Deliveries)
+	}
+	return text
+}
+
+func byReplica(e *trail.Event) string {
+	if e.Replica == "" {
+		return ""
+	}
+	return ", by replica " + plain(e.Replica)
+}
+
+func forgotten(e *trail.Event) string {
+	switch e.Cause {
+	case "done":
+		return fmt.Sprintf("the result of attempt %d", e.Attempt)
+	case "dropped":
+		return fmt.Sprintf("attempt %d, while it ran", e.Attempt)
+	}
+	return fmt.Sprintf("that attempt %d had not ended well", e.Attempt)
+}
+
+// Conclusion answers in sentences whether webhooks were done more than once: each by its attempts, and several because
+// they are different webhooks. It has names of fields in it, and no values.
+func Conclusion(webhooks [][]trail.Event) (sentences []string) {
+	say := func(format string, args ...any) { sentences = append(sentences, fmt.Sprintf(format, args...)) }
+	for _, events := range webhooks {
+		switch done := effects(events); {
+		case len(done) > 1:
+			say("%s may have been done %d times: %s.", events[0].Fingerprint, len(done), strings.Join(done, ", "))
+		case len(done) == 1:
+			say("%s was done at most once: %s.", events[0].Fingerprint, done[0])
+		default:
+			say("%s was not done, as far as this tells.", events[0].Fingerprint)
+		}
+	}
+	if names := differing(webhooks); len(names) > 0 {
+		say("These are %d webhooks to Oncegate, since they differ in %s: each is executed.", len(webhooks),
+			strings.Join(names, ", "))
+	}
+	return sentences
+}
+
+// effects are the attempts of a webhook that had their effect, or may have had it.
+func effects(events []trail.Event) (done []string) {
+	had := func(attempt int64, how string) { // what is told last of an attempt counts
+		name := fmt.Sprintf("attempt %d ", attempt)
+		done = slices.DeleteFunc(done, func(of string) bool { return strings.HasPrefix(of, name) })
+		done = append(done, name+"("+how+")")
+	}
+	var last int64 // attempt that began and has not ended
+	for _, e := range events {
+		switch e.What {
+		case trail.Takeover:
+			had(e.Attempt-1, "nobody knows")
+			last = e.Attempt
+		case trail.Claimed:
+			last = e.Attempt
+		case trail.Restored:
+			if e.Status > 0 && e.Status < 400 {
+				had(e.Attempt, "it has a result")
+			}
+		case trail.Stored:
+			had(e.Attempt, "it has a result")
+			last = 0
+		case trail.Failed:
+			if !endingOf(e.Cause).certain {
+				had(e.Attempt, "nobody knows")
+			}
+			last = 0
+		case trail.Rejected, trail.Poisoned, trail.Doubtful:
+			if e.Cause == "expired" {
+				had(e.Attempt, "nobody knows")
+			}
+			last = 0
+		case trail.Forgotten:
+			if e.Cause == "dropped" {
+				had(e.Attempt, "nobody knows")
+			}
+			last = 0
+		}
+	}
+	if last > 0 {
+		had(last, "it runs, or it crashed")
+	}
+	return done
+}
+
+// differing are the fields in which webhooks differ.
+func differing(webhooks [][]trail.Event) (names []string) {
+	values := make(map[string]string)
+	for _, events := range webhooks {
+		for _, f := range events[len(events)-1].Fields {
+			if value, met := values[f.Name]; met && value != f.Value && !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+			values[f.Name] = f.Value
+		}
+	}
+	return names
+}
