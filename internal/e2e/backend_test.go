@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -181,7 +180,7 @@ func TestABackendThatFailsAllTheTimeIsLeftAlone(t *testing.T) {
 		m := metrics(t, redis)
 		return m["executed"] == 6. && m["failed"] == 5. && m["refused"] == 15.
 	})
-	out, err := exec.Command(program, "stats", "--redis-url", redis).Output()
+	out, err := oncegate(os.Environ(), "stats", "--redis-url", redis).Output()
 	if err != nil || !strings.Contains(string(out), "Backend: CIRCUIT BREAKER OPEN") {
 		t.Errorf("stats print\n%s%v", out, err)
 	}

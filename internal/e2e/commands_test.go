@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -15,8 +14,7 @@ import (
 // types runs a command of the program as a person does, with the gateway's settings and with text on standard input.
 func types(t *testing.T, env []string, input string, args ...string) (said string, code int) {
 	t.Helper()
-	command := exec.Command(program, args...)
-	command.Env = env
+	command := oncegate(env, args...)
 	command.Stdin = strings.NewReader(input)
 	out, _ := command.CombinedOutput()
 	return string(out), command.ProcessState.ExitCode()

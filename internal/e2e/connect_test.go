@@ -89,8 +89,7 @@ func TestEachWayToARedisServesUnderTheDocumentedUser(t *testing.T) {
 				return metrics(t, c.url,
 					c.env...)["active_fingerprints"] == 1.
 			})
-			command := exec.Command(program, "forget", "--redis-url", c.url, "d", "n", "--sequence=1")
-			command.Env = append(os.Environ(), c.env...)
+			command := oncegate(append(os.Environ(), c.env...), "forget", "--redis-url", c.url, "d", "n", "--sequence=1")
 			if out, err := command.CombinedOutput(); err != nil {
 				t.Errorf("forget: %v: %s", err, out)
 			}
@@ -132,7 +131,7 @@ func refuses(t *testing.T, env ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, program)
-	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off"}, env...)
+	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off", hurry}, env...)
 	out, _ := command.CombinedOutput()
 	if code := command.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("exit status %d", code)

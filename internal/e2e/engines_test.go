@@ -2,7 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
-	"os/exec"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -120,7 +120,7 @@ func TestARedisThatLacksSomethingIsWarnedOfAndServes(t *testing.T) {
 						t.Errorf("a duplicate gets %+v, %v", a, err)
 					}
 				}
-				if out, err := exec.Command(program, "forget", "--key-prefix", prefix, "--redis-url", all, "d", "n",
+				if out, err := oncegate(os.Environ(), "forget", "--key-prefix", prefix, "--redis-url", all, "d", "n",
 					"--sequence=1").CombinedOutput(); err != nil {
 					t.Fatalf("forget: %v: %s", err, out)
 				}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,7 +77,7 @@ func plain(t *testing.T) (program string) {
 func startBuilt(t *testing.T, program string, env ...string) *replica {
 	t.Helper()
 	command := exec.Command(program)
-	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off", "PATH=" + os.Getenv("PATH")}, env...)
+	command.Env = append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=off", "PATH=" + os.Getenv("PATH"), hurry}, env...)
 	r := &replica{t: t, process: run(t, command)}
 	at, err := r.process.Says(t.Context(), listening)
 	if err != nil {
@@ -84,6 +85,16 @@ func startBuilt(t *testing.T, program string, env ...string) *replica {
 	}
 	r.url = "http://" + at[1]
 	return r
+}
+
+// hurry keeps the race detector from sleeping for a second at a program's end.
+const hurry = "GORACE=atexit_sleep_ms=0"
+
+// oncegate is a command of the program's, with nothing but this in its environment.
+func oncegate(env []string, args ...string) *exec.Cmd {
+	command := exec.Command(program, args...)
+	command.Env = append(slices.Clip(env), hurry)
+	return command
 }
 
 // run starts a program and kills it with the test.
@@ -167,9 +178,7 @@ func eventuallyIn(t *testing.T, patience time.Duration, what string, holds func(
 // metrics reads a counter through the program's own command.
 func metrics(t *testing.T, redis string, env ...string) map[string]any {
 	t.Helper()
-	command := exec.Command(program, "stats", "--json", "--redis-url", redis)
-	command.Env = append(os.Environ(), env...)
-	out, err := command.Output()
+	out, err := oncegate(append(os.Environ(), env...), "stats", "--json", "--redis-url", redis).Output()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok &&
 		bytes.Contains(failed.Stderr, []byte("no gateway has run")) {
 		return nil // the replica has just started
@@ -398,9 +407,7 @@ func TestSealedResultsAndTheirKeysAreNeverShown(t *testing.T) {
 func TestHelpAndVersionExitWithZero(t *testing.T) {
 	for arg, says := range map[string]string{"--help": "Usage: oncegate <command>",
 		"--version": "oncegate "} {
-		command := exec.Command(program, arg)
-		command.Env = []string{"LOCK_TTL=rubbish"} // help must work even if a setting makes no sense
-		out, err := command.CombinedOutput()
+		out, err := oncegate([]string{"LOCK_TTL=rubbish"}, arg).CombinedOutput() // a setting that makes no sense
 		if err != nil || !strings.HasPrefix(string(out), says) {
 			t.Errorf("%s: %v, it says %s", arg, err, out)
 		}
@@ -427,8 +434,7 @@ func TestBadStartsSayWhy(t *testing.T) {
 		"a port that is taken":  {[]string{"--listen", taken.Addr().String()}, 1, "LISTEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			command := exec.Command(program, c.args...)
-			command.Env = []string{}
+			command := oncegate(nil, c.args...)
 			out, _ := command.CombinedOutput()
 			if code := command.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
 				t.Errorf("exit status %d, want %d; it says %s", code, c.code, out)
@@ -440,8 +446,7 @@ func TestBadStartsSayWhy(t *testing.T) {
 func TestHealthNeedsNoRedis(t *testing.T) {
 	r := start(t)
 	for listen, code := range map[string]int{strings.TrimPrefix(r.url, "http://"): 0, "127.0.0.1:1": 1} {
-		command := exec.Command(program, "health")
-		command.Env = []string{"LISTEN=" + listen}
+		command := oncegate([]string{"LISTEN=" + listen}, "health")
 		out, _ := command.CombinedOutput()
 		if got := command.ProcessState.ExitCode(); got != code || bytes.Count(out, []byte("\n")) != 1 {
 			t.Errorf("%s: exit status %d, it says %s", listen, got, out)
@@ -452,8 +457,7 @@ func TestHealthNeedsNoRedis(t *testing.T) {
 func TestStatsOfAnotherPrefixFail(t *testing.T) {
 	redis := redistest.Start(t).URL()
 	start(t, "REDIS_URL="+redis)
-	command := exec.Command(program, "stats", "--redis-url", redis)
-	command.Env = []string{"KEY_PREFIX=other"}
+	command := oncegate([]string{"KEY_PREFIX=other"}, "stats", "--redis-url", redis)
 	out, _ := command.CombinedOutput()
 	if code := command.ProcessState.ExitCode(); code != 1 ||
 		!strings.Contains(string(out), `no gateway has run with KEY_PREFIX "other"`) {
@@ -463,7 +467,7 @@ func TestStatsOfAnotherPrefixFail(t *testing.T) {
 
 func TestACommandFindsNothing(t *testing.T) {
 	redis := redistest.Start(t).URL()
-	command := exec.Command(program, "inspect", "--redis-url", redis, "d", "n", "--sequence=-5")
+	command := oncegate(os.Environ(), "inspect", "--redis-url", redis, "d", "n", "--sequence=-5")
 	out, _ := command.CombinedOutput()
 	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "no record") {
 		t.Errorf("exit status %d, it says %s", code, out)
