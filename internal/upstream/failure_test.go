@@ -93,13 +93,19 @@ func TestAnAnswerThatCanNotBeReadLeavesTheOutcomeUnknown(t *testing.T) {
 }
 
 func TestAnEndlessBodyIsReadNoFurtherThanItMayBe(t *testing.T) {
+	const buffered = 64 << 20 // more than what sockets and servers hold on the way
+	var sent atomic.Int64
 	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller leaves
 		for r.Context().Err() == nil {
-			fmt.Fprint(w, secret)
+			n, _ := fmt.Fprint(w, secret)
+			sent.Add(int64(n))
 		}
 	})})
 	h.fails(t.Context(), webhook(), unknown)
+	if n := sent.Load(); n > buffered {
+		t.Errorf("%d bytes were sent", n)
+	}
 }
 
 func TestAnExecutionThatIsCutOffTellsWhyAndThatTheOutcomeIsUnknown(t *testing.T) {
