@@ -111,10 +111,17 @@ func (t *teller) tell(events []trail.Event) {
 			continue
 		}
 		if e.Fingerprint != t.of {
+			if t.of != (fingerprint.Fingerprint{}) {
+				t.printf("\n")
+			}
 			t.of = e.Fingerprint
-			t.printf("\n%s%s\n", e.Fingerprint, about(e.Fields))
+			t.printf("%s%s\n", e.Fingerprint, about(e.Fields))
 		}
-		t.printf("  %s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05.000"), EventWords(&e))
+		at := e.At.UTC().Format("2006-01-02 15:04:05.000")
+		for _, row := range wrapped(EventWords(&e)) {
+			t.printf("  %23s  %s\n", at, row)
+			at = ""
+		}
 	}
 }
 
@@ -194,13 +201,18 @@ func forgotten(e *trail.Event) string {
 func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 	say := func(format string, args ...any) { sentences = append(sentences, fmt.Sprintf(format, args...)) }
 	for _, events := range webhooks {
-		switch done := effects(events); {
-		case len(done) > 1:
-			say("%s may have been done %d times: %s.", events[0].Fingerprint, len(done), strings.Join(done, ", "))
-		case len(done) == 1:
-			say("%s was done at most once: %s.", events[0].Fingerprint, done[0])
+		name, done := events[0].Fingerprint.Hex()[:12]+"…", effects(events)
+		may := "may have been"
+		if !slices.ContainsFunc(done, func(of string) bool { return !strings.HasSuffix(of, hasResult) }) {
+			may = "was"
+		}
+		switch len(done) {
+		case 0:
+			say("%s was not done, as far as this tells.", name)
+		case 1:
+			say("%s %s done once: %s.", name, may, done[0])
 		default:
-			say("%s was not done, as far as this tells.", events[0].Fingerprint)
+			say("%s %s done %d times: %s.", name, may, len(done), strings.Join(done, ", "))
 		}
 	}
 	if names := differing(webhooks); len(names) > 0 {
@@ -210,47 +222,53 @@ func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 	return sentences
 }
 
+// How it is said that an attempt had its effect, or may have had it.
+const (
+	hasResult   = "(it has a result)"
+	nobodyKnows = "(nobody knows)"
+)
+
 // effects are the attempts of a webhook that had their effect, or may have had it.
 func effects(events []trail.Event) (done []string) {
 	had := func(attempt int64, how string) { // what is told last of an attempt counts
 		name := fmt.Sprintf("attempt %d ", attempt)
 		done = slices.DeleteFunc(done, func(of string) bool { return strings.HasPrefix(of, name) })
-		done = append(done, name+"("+how+")")
+		done = append(done, name+how)
 	}
 	var last int64 // attempt that began and has not ended
 	for _, e := range events {
 		switch e.What {
 		case trail.Takeover:
-			had(e.Attempt-1, "nobody knows")
+			had(e.Attempt-1, nobodyKnows)
 			last = e.Attempt
 		case trail.Claimed:
 			last = e.Attempt
 		case trail.Restored:
 			if e.Status > 0 && e.Status < 400 {
-				had(e.Attempt, "it has a result")
+				had(e.Attempt, hasResult)
 			}
 		case trail.Stored:
-			had(e.Attempt, "it has a result")
+			had(e.Attempt, hasResult)
 			last = 0
 		case trail.Failed:
 			if !endingOf(e.Cause).certain {
-				had(e.Attempt, "nobody knows")
+				had(e.Attempt, nobodyKnows)
 			}
 			last = 0
 		case trail.Rejected, trail.Poisoned, trail.Doubtful:
 			if e.Cause == "expired" {
-				had(e.Attempt, "nobody knows")
+				had(e.Attempt, nobodyKnows)
 			}
 			last = 0
 		case trail.Forgotten:
 			if e.Cause == "dropped" {
-				had(e.Attempt, "nobody knows")
+				had(e.Attempt, nobodyKnows)
 			}
 			last = 0
 		}
 	}
 	if last > 0 {
-		had(last, "it runs, or it crashed")
+		had(last, "(it runs, or it crashed)")
 	}
 	return done
 }

@@ -33,7 +33,7 @@ func Run(ctx context.Context, c config.Config, version string, open bool, out io
 	c.HTTP.Listen, c.HTTP.InboundAPIKeys, c.HTTP.ShutdownTimeout = "127.0.0.1:0", "", 3*time.Second
 	c.Upstream = config.Upstream{URL: backend.url, KeyHeader: "Idempotency-Key", BreakerFailures: 20,
 		BreakerPause: 5 * time.Second, IdleTimeout: time.Second, KeyFormat: config.KeyHex}
-	c.Upkeep.MetricsFlush = 200 * time.Millisecond
+	c.Upkeep.MetricsFlush, c.Trail.Keep = 200*time.Millisecond, max(c.Trail.Keep, 10_000)
 	if c.Admin.Listen == "" {
 		c.Admin.Listen = freeOr(config.DefaultAdminListen)
 	}
