@@ -149,7 +149,7 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 		return
 	}
 	b.gate.meters.lost.Add(1)
-	log := b.log
+	log := e.webhook.Tenant.log(b.log)
 	if s := e.webhook.Span; s != nil {
 		trace, _ := s.Trace()
 		log = log.With("trace_id", trace)

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/oncegate/oncegate/internal/backoff"
-	"github.com/oncegate/oncegate/internal/sleep"
 )
 
 // client sends spans by OTLP over HTTP. The library's own client would bring all of gRPC into the program, and a tenth
@@ -26,11 +25,12 @@ type client struct {
 	to      *destination
 	http    *http.Client
 	log     *slog.Logger
-	failing bool // the last batch was not taken; of the goroutine that exports
+	failing bool          // the last batch was not taken; one is sent at a time
+	closing chan struct{} // closed: a batch is tried once
 }
 
 func newClient(to *destination, log *slog.Logger) *client {
-	return &client{to: to, log: log, http: &http.Client{
+	return &client{to: to, log: log, closing: make(chan struct{}), http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: to.tls, ForceAttemptHTTP2: true,
 			MaxIdleConns: 1, IdleConnTimeout: time.Minute,
@@ -94,7 +94,11 @@ func (c *client) upload(ctx context.Context, body []byte) error {
 		if c.failing { // one try tells whether the receiver is back
 			return err
 		}
-		if wait = max(wait, again.Next()); sleep.For(ctx, wait) != nil {
+		select {
+		case <-time.After(max(wait, again.Next())):
+		case <-ctx.Done():
+			return err
+		case <-c.closing:
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
+	client   *client // nil in tests
 	ran      ran
 	log      *slog.Logger
 }
@@ -44,11 +45,14 @@ func Open(o Options) (*Tracer, error) {
 		return nil, err
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(o.warn)) // the library has one a process
-	exporter, err := otlptrace.New(context.Background(), newClient(to, o.Log))
+	c := newClient(to, o.Log)
+	exporter, err := otlptrace.New(context.Background(), c)
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
-	return open(exporter, o), nil
+	t := open(exporter, o)
+	t.client = c
+	return t, nil
 }
 
 // open returns a tracer that sends its spans to an exporter. What else it needs, such as the sampler, the library reads
@@ -75,6 +79,7 @@ const (
 )
 
 // Close sends the spans that have not been sent, for as long as ctx lasts, but for a second at least and three at most.
+// It is called once.
 func (t *Tracer) Close(ctx context.Context) {
 	length := longestFlush
 	if by, bounded := ctx.Deadline(); bounded {
@@ -82,6 +87,9 @@ func (t *Tracer) Close(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
+	if t.client != nil {
+		close(t.client.closing)
+	}
 	if err := t.provider.Shutdown(ctx); err != nil {
 		t.log.Warn("the last traces were not delivered", "error", err)
 	}
