@@ -25,4 +25,21 @@ names = {c["name"] for c in bom["components"]}
 assert bom["bomFormat"] == "CycloneDX" and "github.com/redis/rueidis" in names and len(names) > 30, names
 assert not [n for n in names if "nfpm" in n or "helm" in n], "a tool is in the program"
 PYTHON
+# go install, from a module proxy that has this commit as its latest version.
+cd "$scratch/a folder of another name"
+version=v0.0.1-check
+proxy=$scratch/proxy/github.com/oncegate/oncegate/@v
+mkdir -p "$proxy"
+git archive --format=zip --prefix="github.com/oncegate/oncegate@$version/" --output "$proxy/$version.zip" HEAD -- . \
+  ':!bench' ':!deploy' ':!.ci/tools' # modules of their own
+cp go.mod "$proxy/$version.mod"
+echo "{\"Version\":\"$version\"}" >"$proxy/$version.info"
+echo "$version" >"$proxy/list"
+GOBIN=$scratch/bin GOFLAGS=-modcacherw GONOSUMDB=github.com/oncegate \
+  GOPROXY="file://$scratch/proxy,$(go env GOPROXY)" go install github.com/oncegate/oncegate@latest
+cache=$(go env GOMODCACHE)
+rm -rf "$cache/github.com/oncegate" "$cache/cache/download/github.com/oncegate"
+"$scratch/bin/oncegate" --version | grep --fixed-strings "oncegate $version"
+
+cd "$scratch/first"
 echo "release-check.sh: twice the same $(ls | grep -c '^oncegate_.*[bmnz]$') files"
