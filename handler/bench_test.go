@@ -3,6 +3,7 @@ package handler_test
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,26 +81,29 @@ func (a *again) Read(p []byte) (int, error) {
 
 // BenchmarkFirstTime is a webhook that has not come before, from the bytes of its request to those of its answer, with
 // the echo logic and a real Redis, on 64 connections at once: all but the network.
-func BenchmarkFirstTime(b *testing.B) { firstTime(b, options(), handler.Options{}) }
+func BenchmarkFirstTime(b *testing.B) { firstTimeOf(b, options(), handler.Options{}) }
 
 // BenchmarkFirstTimeTrail measures the same with a trail that is searched by a field.
 func BenchmarkFirstTimeTrail(b *testing.B) {
 	o := options()
 	o.Trail = 10_000
-	firstTime(b, o, handler.Options{TrailFields: [][]string{{"variables", "route"}}})
+	firstTimeOf(b, o, handler.Options{TrailFields: [][]string{{"variables", "route"}}})
 }
 
-func firstTime(b *testing.B, o gate.Options, of handler.Options) {
+func firstTimeOf(b *testing.B, o gate.Options, of handler.Options) {
 	h := onReal(b)
 	h.setLogic(logic.Echo{}.Execute)
-	r := h.openWith(o, of, func(*handler.Server) {})
+	firstTime(b, h.openWith(o, of, func(*handler.Server) {}), "POST /webhook/cognigy HTTP/1.1\r\n")
+}
+
+func firstTime(b *testing.B, r *replica, head string) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	var sequence atomic.Int64
 	var connections sync.WaitGroup
 	for range 64 {
 		connections.Go(func() {
-			if err := r.server.ServeConn(&anew{sequence: &sequence, last: int64(b.N)}); err != nil {
+			if err := r.server.ServeConn(&anew{head: head, sequence: &sequence, last: int64(b.N)}); err != nil {
 				b.Error(err)
 			}
 		})
@@ -110,6 +114,7 @@ func firstTime(b *testing.B, o gate.Options, of handler.Options) {
 // anew is a connection on which each request is another webhook, up to the last.
 type anew struct {
 	wire
+	head     string // first lines of each request
 	sequence *atomic.Int64
 	last     int64
 	request  []byte
@@ -120,10 +125,41 @@ func (a *anew) Read(p []byte) (int, error) {
 	if i > a.last {
 		return 0, io.EOF
 	}
-	const head = "POST /webhook/cognigy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
-		"Content-Length: 124\r\n\r\n"
+	const headers = "Host: x\r\nContent-Type: application/json\r\nContent-Length: 124\r\n\r\n"
 	const variables = `{"seats":2,"route":"HAM-MUC","name":"Ada Lovelace"}`
 	a.request = fmt.Appendf(a.request[:0],
-		head+`{"dialogId":"d-0001","nodeId":"n-0001","sequence":%9d,"variables":`+variables+`}`, i)
+		a.head+headers+`{"dialogId":"d-0001","nodeId":"n-0001","sequence":%9d,"variables":`+variables+`}`, i)
 	return copy(p, a.request), nil
+}
+
+// BenchmarkTenant compares a webhook of a tenant with one of a gateway without tenants, and with one of a thousand
+// tenants, whose keys all stand beside its own.
+func BenchmarkTenant(b *testing.B) {
+	thousand := "tenants:\n"
+	for i := range 1000 {
+		thousand += fmt.Sprintf("  t%d: {api_keys: [key-%d]}\n", i, i)
+	}
+	for _, c := range []struct{ name, file, head string }{
+		{"none", "", "POST /webhook/cognigy HTTP/1.1\r\n"},
+		{"none, with a key", "inbound_api_keys: [key-500]\n", "POST /webhook/cognigy HTTP/1.1\r\nX-API-Key: key-500\r\n"},
+		{"one", "tenants:\n  t500: {api_keys: [key-500]}\n", "POST /t/t500 HTTP/1.1\r\nX-API-Key: key-500\r\n"},
+		{"a thousand", thousand, "POST /t/t500 HTTP/1.1\r\nX-API-Key: key-500\r\n"},
+	} {
+		h := onReal(b)
+		h.setLogic(logic.Echo{}.Execute)
+		r := h.shared(c.file)
+		b.Run("first time/"+c.name, func(b *testing.B) { firstTime(b, r, c.head) })
+		b.Run("replay/"+c.name, func(b *testing.B) {
+			request := c.head + "Host: x\r\nContent-Type: application/json\r\nContent-Length: " +
+				strconv.Itoa(len(webhook)) + "\r\n\r\n" + webhook
+			for range 3 {
+				_ = r.server.ServeConn(&again{request: []byte(request), times: 1})
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			if err := r.server.ServeConn(&again{request: []byte(request), times: b.N}); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
 }

@@ -124,6 +124,9 @@ func TestTheDoorKnowsWhoComesIn(t *testing.T) {
 		{"a tenant that is none", "POST", "/t/nobody", []string{"X-API-Key: acme-key"}, 404},
 		{"no tenant", "POST", "/t/", []string{"X-API-Key: acme-key"}, 404},
 		{"a path in its name", "POST", "/t/%2e%2e", []string{"X-API-Key: acme-key"}, 404},
+		{"a way to it", "POST", "/t/beta/../acme", []string{"X-API-Key: acme-key"}, 404},
+		{"its name escaped", "POST", "/t/%61cme", []string{"X-API-Key: acme-key"}, 404},
+		{"a zero byte behind it", "POST", "/t/acme%00", []string{"X-API-Key: acme-key"}, 404},
 		{"a name in capitals", "POST", "/t/ACME", []string{"X-API-Key: acme-key"}, 404},
 		{"a path behind it", "POST", "/t/acme/x/y", []string{"X-API-Key: acme-key"}, 404},
 		{"open", "POST", "/t/calls", nil, 200},
@@ -150,7 +153,7 @@ func TestTheDoorKnowsWhoComesIn(t *testing.T) {
 		}
 	}
 	h.expectCounts(map[string]int64{
-		"unauthorized": 9, "unknown_tenants": 5, "forbidden": 2, "acme/unauthorized": 7, "near/forbidden": 2,
+		"unauthorized": 9, "unknown_tenants": 7, "forbidden": 2, "acme/unauthorized": 7, "near/forbidden": 2,
 		"beta/unauthorized": 0,
 	})
 }
@@ -218,6 +221,7 @@ func TestAnIdentityFromAHeader(t *testing.T) {
 		"missing":            nil,
 		"empty":              {"Idempotency-Key:"},
 		"of 256 bytes":       {"Idempotency-Key: " + strings.Repeat("a", 256)},
+		"of 300 bytes":       {"Idempotency-Key: " + strings.Repeat("a", 300)},
 		"with a space":       {"Idempotency-Key: a b"},
 		"not ASCII":          {"Idempotency-Key: é"},
 		"with a tab":         {"Idempotency-Key: a\tb"},
@@ -227,6 +231,11 @@ func TestAnIdentityFromAHeader(t *testing.T) {
 	} {
 		if got := post("{}", headers...); got.status != 400 || !strings.Contains(got.body, `"field":"idempotency-key"`) {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for _, c := range "\x00\x01\x1b\x7f" { // what is no HTTP at all is refused before
+		if got := post("{}", "Idempotency-Key: a"+string(c)+"b"); got.status != 400 {
+			t.Errorf("with %q: %v", c, got)
 		}
 	}
 	h.expectExecutions(2)
