@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -67,16 +68,17 @@ func (w *world) run(seed uint64, strikes []strike, crowd int, mix mix, patience 
 	return v
 }
 
-// compareCounters waits until the counters fit the history: the last counts arrive after METRICS_FLUSH.
+// compareCounters waits until the counters fit the history and the trail: the last counts arrive after METRICS_FLUSH.
 func (w *world) compareCounters(v *verdict) {
 	var wrong []string
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(metricsFlush) {
 		m, err := w.counters()
-		if err != nil {
+		events, unread := w.trail()
+		if err = errors.Join(err, unread); err != nil {
 			wrong = []string{err.Error()}
 			continue
 		}
-		if wrong = v.counts(w.history, m); len(wrong) == 0 {
+		if wrong = append(v.counts(w.history, m), tellsOfEach(events, m)...); len(wrong) == 0 {
 			return
 		}
 	}

@@ -24,6 +24,7 @@ var settings = []string{
 	"LOCK_TTL=" + lockTTL.String(), "SETTLE=" + settle.String(), "METRICS_FLUSH=" + metricsFlush.String(),
 	"REDIS_TIMEOUT=300ms", "REDIS_PATIENCE=2s", "WAIT_TIMEOUT=4s", "RESULT_TTL=1h", "REJECTED_TTL=1h", "JOURNAL_AGE=1h",
 	"SWEEP_INTERVAL=2s", "UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
+	"TRAIL=10000000", // none is dropped
 }
 
 // The defaults of a gateway. In a world where all replicas stay alive, no fault lasts that long: no lease ends, and a
