@@ -38,20 +38,21 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	}
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if lost != nil {
+	if lost != nil { // nobody knows how it goes now
 		add("%s", as(red, cut("the connection is lost: "+lost.Error(), width)))
-	}
-	for _, v := range s.Verdicts {
-		add("%s", as(levels[v.Level], cut(strings.TrimSpace(v.Sentence+" "+v.Do), width)))
+		add("Below is what was seen last.")
+	} else {
+		for _, v := range s.Verdicts {
+			add("%s", as(levels[v.Level], cut(strings.TrimSpace(v.Sentence+" "+v.Do), width)))
+		}
 	}
 	w := s.Window
-	add("%s deliveries arrived, %s were executed (%s); %d run, %d wait, the oldest has run %s",
-		as(blue, thousands(w.Deliveries)), as(yellow, thousands(w.Executions)), span(s), s.Executing, s.Waiting,
-		time.Duration(s.OldestMS)*time.Millisecond)
+	add("%s deliveries arrived, %s were executed (%s)", as(blue, thousands(w.Deliveries)),
+		as(yellow, thousands(w.Executions)), span(s))
+	add("%d run, %d wait, the oldest has run %s", s.Executing, s.Waiting, time.Duration(s.OldestMS)*time.Millisecond)
 	lines = append(lines, picture(s, width, as)...)
-	add("")
 	lines = append(lines, answers(s, width, as)...)
-	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-3, as)...)
+	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-2, as)...)
 	lines = append(lines, replicas(s, width, as)...)
 	return strings.Join(lines[:min(len(lines), height)], "\n")
 }
@@ -132,9 +133,12 @@ func answers(s *dashboard.State, width int, as paint) []string {
 }
 
 func hottest(s *dashboard.State, width, room int, as paint) []string {
+	if room <= 0 || len(s.Hot) == 0 {
+		return nil
+	}
 	head := fmt.Sprintf("%-20s %10s %8s  %s", "MOST DUPLICATES", "NUMBER", "ATTEMPT", "STATE")
 	lines := []string{as(bold, cut(head, width))}
-	for _, h := range s.Hot[:min(len(s.Hot), max(room, 0))] {
+	for _, h := range s.Hot[:min(len(s.Hot), room)] {
 		number := thousands(int64(h.Duplicates))
 		if h.Error > 0 {
 			number = "≤" + number
@@ -145,10 +149,12 @@ func hottest(s *dashboard.State, width, room int, as paint) []string {
 }
 
 func replicas(s *dashboard.State, width int, as paint) []string {
-	head := fmt.Sprintf("%-32s %-24s %12s %6s %6s", "REPLICA", "HEALTH", "DELIVERIES/S", "RUN", "WAIT")
+	name := min(max(width-44, 8), 48) // what the other columns leave
+	head := fmt.Sprintf("%-*s %-21s %8s %5s %5s", name, "REPLICA", "HEALTH", "DELIV./S", "RUN", "WAIT")
 	lines := []string{as(bold, cut(head, width))}
 	for _, r := range s.Replicas {
-		line := cut(fmt.Sprintf("%-32.32s %-24.24s %12d %6d %6d", r.Name, r.Health, r.Rate, r.Executing, r.Waiting), width)
+		line := cut(fmt.Sprintf("%-*.*s %-21.21s %8d %5d %5d", name, name, r.Name, r.Health, r.Rate, r.Executing, r.Waiting),
+			width)
 		if r.Health != "well" {
 			line = as(red, line)
 		}

@@ -81,6 +81,9 @@ func get(ctx context.Context, at, token string) (s dashboard.State, err error) {
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	reply, err := client.Do(r)
 	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // it names the address, too
+		}
 		return s, fmt.Errorf("no gateway shows itself there: %w", err)
 	}
 	defer func() { _ = reply.Body.Close() }()
