@@ -24,8 +24,10 @@ func (h *Handler) traced(ctx *fasthttp.RequestCtx, t *tenant, r route) {
 		path = tenantPath + "{tenant}"
 	}
 	s := h.tracer.Arrive(path, t.Tenant, once(&ctx.Request.Header))
+	status := fasthttp.StatusInternalServerError // of a panic
+	defer func() { s.End(status) }()
 	h.webhook(ctx, t, s)
-	s.End(ctx.Response.StatusCode())
+	status = ctx.Response.StatusCode()
 }
 
 // traceAnswer notes in a request's span how it was answered, and its trace as an example of how long that takes.

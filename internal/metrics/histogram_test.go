@@ -1,7 +1,10 @@
 package metrics
 
 import (
+	"maps"
+	"math"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -42,5 +45,35 @@ func TestAHistogramIsOneForOldAndForNewReaders(t *testing.T) {
 		if n, asked := want[b.GetUpperBound()]; asked && n != b.GetCumulativeCount() {
 			t.Errorf("up to %v there are %d, want %d", b.GetUpperBound(), b.GetCumulativeCount(), n)
 		}
+	}
+}
+
+// TestEachClassicBucketHasTheLatestExampleOfItsOwn: examples that lie below the first bucket or above the last one too.
+func TestEachClassicBucketHasTheLatestExampleOfItsOwn(t *testing.T) {
+	var h meter.Histogram
+	r := h.Read()
+	at := time.UnixMilli(1_795_502_670_285)
+	var out dto.Metric
+	if err := (histogram{lasted, &r, secondsFrom, secondsTo, nil, []meter.Exemplar{
+		{Value: 1e-5, Trace: "later", At: at.Add(1)}, {Value: 1e-4, Trace: "earlier", At: at},
+		{Value: 0.25, Trace: "on the bound", At: at}, {Value: 0.3, Trace: "above it", At: at},
+		{Value: 65, Trace: "above all", At: at},
+	}}).Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[float64]string)
+	for _, b := range out.Histogram.Bucket {
+		if b.Exemplar != nil {
+			got[b.GetUpperBound()] = b.Exemplar.Label[0].GetValue()
+		}
+	}
+	want := map[float64]string{
+		math.Exp2(secondsFrom): "later", 0.25: "on the bound", 0.5: "above it", math.Inf(1): "above all",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the examples are %v, want %v", got, want)
+	}
+	if n := len(out.Histogram.Exemplars); n != 5 || out.Histogram.Exemplars[1].Timestamp.AsTime() != at.UTC() {
+		t.Errorf("the native form has %d examples", n)
 	}
 }

@@ -2,6 +2,7 @@ package tracing_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"net/http"
@@ -20,6 +21,8 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/span"
+	"github.com/oncegate/oncegate/internal/tlsfile"
+	"github.com/oncegate/oncegate/internal/tlstest"
 	"github.com/oncegate/oncegate/internal/tracetest"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
@@ -387,4 +390,26 @@ func TestAStateWithoutItsTraceIsDropped(t *testing.T) {
 			t.Errorf("after %q the span is %+v, and its tracestate %q", header, s, state)
 		}
 	}
+}
+
+// TestAReceiverMayWantACertificate: its own and that of the sender are issued by an authority that is named.
+func TestAReceiverMayWantACertificate(t *testing.T) {
+	authority := tlstest.NewAuthority(t)
+	authority.Issue("receiver")
+	authority.Issue("sender")
+	secured, err := tlsfile.Load(authority.Path("ca.crt"), authority.Path("receiver.crt"), authority.Path("receiver.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secured.ClientCAs, secured.ClientAuth = secured.RootCAs, tls.RequireAndVerifyClientCert
+	to := new(tracetest.Receiver)
+	server := httptest.NewUnstartedServer(to)
+	server.TLS = secured
+	server.StartTLS()
+	defer server.Close()
+	r := start(t, server.URL, logic.Func(done), nil, "OTEL_EXPORTER_OTLP_CERTIFICATE="+authority.Path("ca.crt"),
+		"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE="+authority.Path("sender.crt"),
+		"OTEL_EXPORTER_OTLP_CLIENT_KEY="+authority.Path("sender.key"))
+	r.post(1)
+	the(t, to, "execute", 1)
 }
