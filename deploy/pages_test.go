@@ -86,6 +86,13 @@ func TestTheRedisOfProductionKeepsItsUser(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("the page has %d blocks", len(blocks))
 	}
+	// The user has every right that docs/redis.md says the gateway needs.
+	line := regexp.MustCompile(`ACL SETUSER oncegate on >PASSWORD (.*~cognigy:.*)`)
+	for _, right := range strings.Fields(line.FindStringSubmatch(page(t, "redis.md"))[1]) {
+		if !strings.Contains(blocks[1][1], " "+right+" ") {
+			t.Errorf("the user lacks %s", right)
+		}
+	}
 	folder, port := t.TempDir(), freePort(t)
 	located := strings.NewReplacer("/etc/redis", folder, "0.0.0.0", "127.0.0.1", ">PASSWORD", ">a-password")
 	for name, text := range map[string]string{"redis.conf": blocks[0][1], "users.acl": blocks[1][1]} {
