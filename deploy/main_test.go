@@ -112,8 +112,13 @@ func startNginxAt(t *testing.T, address string, gateways []string, replacements 
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
+	var temporary strings.Builder // folders that only root may write to by default
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		fmt.Fprintf(&temporary, "%s_temp_path %s/%s;\n", kind, folder, kind)
+	}
 	replacements = append(replacements, "gateway-1:8000", gateways[0], "gateway-2:8000", gateways[1],
-		"listen 8080", "listen "+address, "/tmp/", folder+"/")
+		"listen 8080", "listen "+address, "/var/log/nginx/error.log", "stderr", "/run/nginx.pid", folder+"/pid",
+		"http {", "http {\n"+temporary.String())
 	if os.Geteuid() == 0 { // its workers must write into the folder of the test
 		replacements = append(replacements, "worker_processes auto;", "worker_processes 1; user root;")
 	}
