@@ -72,7 +72,10 @@ networkPolicy: {callers: [{namespaceSelector: {matchLabels: {kubernetes.io/metad
 podMonitors: {enabled: true, namespace: monitoring}
 rules:
   enabled: true
-  oncegate: {OncegateRedisAway: {severity: warning, timeout: 2m}, OncegateSettling: {enabled: false}}
+  oncegate:
+    OncegateRedisAway: {severity: warning, timeout: 2m}
+    OncegateSettling: {enabled: false}
+    OncegateExecutionsFailing: {threshold: 0.25}
 dashboards: {enabled: true}
 `,
 		brings: []string{"ConfigMap/oncegate-dashboard", "Ingress/oncegate", "NetworkPolicy/oncegate",
@@ -458,6 +461,13 @@ func TestTheChartMonitorsAsCognigyDoes(t *testing.T) {
 			t.Errorf("%s was changed to %v, %v", rule.Alert, rule.Labels, *rule.For)
 		}
 	}
+	failing := slices.IndexFunc(groups[0].Rules, func(r monitoring.Rule) bool {
+		return r.Alert == "OncegateExecutionsFailing"
+	})
+	if expr := groups[0].Rules[failing].Expr.StrVal; !strings.Contains(expr, "> 0.25 * sum") ||
+		!strings.Contains(expr, "> 3") {
+		t.Errorf("with another threshold it is %s", expr)
+	}
 	file := filepath.Join(t.TempDir(), "rules.yaml")
 	rules, err := yaml.Marshal(objects["PrometheusRule/oncegate"].(*monitoring.PrometheusRule).Spec)
 	if err != nil {
@@ -480,16 +490,18 @@ func TestTheChartMonitorsAsCognigyDoes(t *testing.T) {
 func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
 	for values, want := range map[string]string{
 		``: "existingSecret is missing",
-		`{existingSecret: s, redis: {url: "redis://r:6379"}}`:                            "set it to false",
-		`{existingSecret: s, redis: {enabled: false}}`:                                   "no Redis",
-		`{existingSecret: s, redis: {existingSecretPasswordKey: password}}`:              "redis.existingSecret is missing",
-		`{existingSecret: s, ingress: {enabled: true, host: h}}`:                         "networkPolicy.callers",
-		`{existingSecret: s, existingSecretApiKeysKey: k, settings: {tenants: {}}}`:      "api_keys_file",
-		`{existingSecret: s, settings: {drain_delay: 1s}}`:                               "drainDelaySeconds",
-		`{existingSecret: s, resources: {limits: {memory: "536870912"}}}`:                "must be in Mi or Gi",
-		`{existingSecret: s, ingress: {enabled: true}, networkPolicy: {enabled: false}}`: "ingress.host",
-		`{existingSecret: s, replicas: 3}`:                                               "additional properties",
-		`{existingSecret: s, replicaCount: two}`:                                         "replicaCount",
+		`{existingSecret: s, redis: {url: "redis://r:6379"}}`:                                        "set it to false",
+		`{existingSecret: s, redis: {enabled: false}}`:                                               "no Redis",
+		`{existingSecret: s, redis: {existingSecretPasswordKey: password}}`:                          "redis.existingSecret is missing",
+		`{existingSecret: s, ingress: {enabled: true, host: h}}`:                                     "networkPolicy.callers",
+		`{existingSecret: s, existingSecretApiKeysKey: k, settings: {tenants: {}}}`:                  "api_keys_file",
+		`{existingSecret: s, settings: {drain_delay: 1s}}`:                                           "drainDelaySeconds",
+		`{existingSecret: s, resources: {limits: {memory: "536870912"}}}`:                            "must be in Mi or Gi",
+		`{existingSecret: s, ingress: {enabled: true}, networkPolicy: {enabled: false}}`:             "ingress.host",
+		`{existingSecret: s, rules: {enabled: true, oncegate: {OncegateRedisAway: {threshold: 2}}}}`: "compares with none",
+		`{existingSecret: s, rules: {enabled: true, oncegate: {RedisAway: {enabled: false}}}}`:       "no alert has that name",
+		`{existingSecret: s, replicas: 3}`:                                                           "additional properties",
+		`{existingSecret: s, replicaCount: two}`:                                                     "replicaCount",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: it says %v, want %q", values, err, want)
