@@ -88,7 +88,7 @@ func TestTheRedisOfProductionKeepsItsUser(t *testing.T) {
 	}
 	// The user has every right that docs/redis.md says the gateway needs.
 	line := regexp.MustCompile(`ACL SETUSER oncegate on >PASSWORD (.*~cognigy:.*)`)
-	for _, right := range strings.Fields(line.FindStringSubmatch(page(t, "redis.md"))[1]) {
+	for right := range strings.FieldsSeq(line.FindStringSubmatch(page(t, "redis.md"))[1]) {
 		if !strings.Contains(blocks[1][1], " "+right+" ") {
 			t.Errorf("the user lacks %s", right)
 		}
