@@ -23,6 +23,7 @@ import (
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/handler/tracing"
 	"github.com/oncegate/oncegate/internal/build"
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
@@ -33,7 +34,6 @@ import (
 	"github.com/oncegate/oncegate/internal/shutdown"
 	"github.com/oncegate/oncegate/internal/tlsfile"
 	"github.com/oncegate/oncegate/internal/top"
-	"github.com/oncegate/oncegate/internal/tracing"
 	"github.com/oncegate/oncegate/internal/upstream"
 	"github.com/oncegate/oncegate/internal/watch"
 )

@@ -10,7 +10,8 @@ import (
 	"github.com/oncegate/oncegate/internal/span"
 )
 
-// Trace makes a tracer follow each webhook. It is called before Serve, which closes the tracer at its end.
+// Trace makes a tracer (package tracing) follow each webhook. It is called before Serve, which closes the tracer at its
+// end.
 func (g *Gateway) Trace(t span.Tracer) { g.handler.tracer = t }
 
 // traced answers a request that brings a webhook within a span, if there are any.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,9 +16,13 @@ import (
 	"testing"
 	"time"
 
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	memory "go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/handler/tracing"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redistest"
@@ -412,4 +418,44 @@ func TestAReceiverMayWantACertificate(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_CLIENT_KEY="+authority.Path("sender.key"))
 	r.post(1)
 	the(t, to, "execute", 1)
+}
+
+// TestAProgramsOwnProviderGetsTheSpans, and is the program's to shut down.
+func TestAProgramsOwnProviderGetsTheSpans(t *testing.T) {
+	kept := memory.NewInMemoryExporter()
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(kept))
+	gateway, err := handler.Open(t.Context(), config.Default(), logic.Func(func(ctx context.Context,
+		w logic.Webhook) (logic.Result, error) {
+		_, own := provider.Tracer("own").Start(ctx, "own")
+		defer own.End()
+		return done(ctx, w)
+	}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway.Trace(tracing.New(provider))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- gateway.Serve(ctx, listener) }()
+	r := &replica{t: t, url: "http://" + listener.Addr().String()}
+	r.post(1)
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	parents := make(map[string]trace.SpanID)
+	ids := make(map[string]trace.SpanID)
+	for _, s := range kept.GetSpans() {
+		parents[s.Name], ids[s.Name] = s.Parent.SpanID(), s.SpanContext.SpanID()
+	}
+	if len(ids) != 5 || parents["own"] != ids["execute"] || parents["execute"] != ids[server] {
+		t.Errorf("the provider has %v, below %v", ids, parents)
+	}
+	if _, s := provider.Tracer("own").Start(t.Context(), "after"); !s.IsRecording() {
+		t.Error("the gateway has shut its program's provider down")
+	}
 }

@@ -15,9 +15,9 @@ import (
 
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/handler/tracing"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/tracetest"
-	"github.com/oncegate/oncegate/internal/tracing"
 )
 
 // replica is a gateway that sends traces to a receiver.

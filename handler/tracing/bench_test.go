@@ -16,8 +16,9 @@ func BenchmarkReplay(b *testing.B) {
 	for name, sampler := range map[string]string{"sampled": "always_on", "not sampled": "always_off"} {
 		b.Run(name, func(b *testing.B) {
 			b.Setenv("OTEL_TRACES_SAMPLER", sampler)
-			t := open(nowhere{}, Options{Log: slog.New(slog.DiscardHandler)})
-			defer t.Close(context.Background())
+			p := providerOf(nowhere{}, Options{Log: slog.New(slog.DiscardHandler)})
+			defer func() { _ = p.Shutdown(context.Background()) }()
+			t := New(p)
 			none := func(string) string { return "" }
 			b.ReportAllocs()
 			for b.Loop() {

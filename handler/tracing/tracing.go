@@ -1,6 +1,7 @@
-// Package tracing follows webhooks with OpenTelemetry: it is what stands behind package span. It is off unless the
-// variables of that standard say where traces go. Nothing of it waits for the receiver of traces: spans gather in a
-// queue that is bounded, and what has no room there is dropped.
+// Package tracing follows webhooks with OpenTelemetry: it is what stands behind package span. The program sends its
+// traces to where the variables of that standard say (Open), if they do. Nothing waits for their receiver: spans gather
+// in a queue that is bounded, and what has no room there is dropped. A program of one's own may also let its own
+// provider have the spans (New).
 package tracing
 
 import (
@@ -17,13 +18,17 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracer is a span.Tracer.
+// Tracer makes spans of what a gateway does (Gateway.Trace).
 type Tracer struct {
-	provider *sdk.TracerProvider
-	tracer   trace.Tracer
-	client   *client // nil in tests
-	ran      ran
-	log      *slog.Logger
+	tracer trace.Tracer
+	ran    ran
+	end    func(ctx context.Context) error // sends what was not sent; nil: the provider is another's
+	log    *slog.Logger                    // of what end fails with
+}
+
+// New returns a tracer whose spans go to a provider, which stays the caller's to shut down.
+func New(p trace.TracerProvider) *Tracer {
+	return &Tracer{tracer: p.Tracer("github.com/oncegate/oncegate")}
 }
 
 // Options say who traces.
@@ -38,7 +43,8 @@ func (o *Options) warn(err error) {
 	o.Log.Warn("a variable of OpenTelemetry is not taken as it stands", "error", err)
 }
 
-// Open returns a tracer, or nil if the environment wants none. An error says why there is none although it wants one.
+// Open returns a tracer that sends its spans to where the environment says. It is nil if that wants none: then there is
+// nothing for Gateway.Trace. An error says why there is none although the environment wants one.
 func Open(o Options) (*Tracer, error) {
 	to, err := target(o.Getenv)
 	if to == nil || err != nil {
@@ -50,14 +56,18 @@ func Open(o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
-	t := open(exporter, o)
-	t.client = c
+	provider := providerOf(exporter, o)
+	t := New(provider)
+	t.log, t.end = o.Log, func(ctx context.Context) error {
+		close(c.closing)
+		return provider.Shutdown(ctx)
+	}
 	return t, nil
 }
 
-// open returns a tracer that sends its spans to an exporter. What else it needs, such as the sampler, the library reads
-// from the environment.
-func open(exporter sdk.SpanExporter, o Options) *Tracer {
+// providerOf returns a provider whose spans go to an exporter. What else it needs, such as the sampler, the library
+// reads from the environment.
+func providerOf(exporter sdk.SpanExporter, o Options) *sdk.TracerProvider {
 	about, err := resource.New(context.Background(), resource.WithTelemetrySDK(), resource.WithAttributes(
 		attribute.String("service.name", "oncegate"), attribute.String("service.version", o.Version),
 		attribute.String("service.instance.id", o.Replica),
@@ -65,11 +75,7 @@ func open(exporter sdk.SpanExporter, o Options) *Tracer {
 	if err != nil { // the rest of it stands
 		o.warn(err)
 	}
-	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(about))
-	return &Tracer{
-		provider: provider, log: o.Log,
-		tracer: provider.Tracer("github.com/oncegate/oncegate", trace.WithInstrumentationVersion(o.Version)),
-	}
+	return sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(about))
 }
 
 // The time that Close takes at most, and the least that it is given.
@@ -79,18 +85,18 @@ const (
 )
 
 // Close sends the spans that have not been sent, for as long as ctx lasts, but for a second at least and three at most.
-// It is called once.
+// The gateway calls it, once, when it has served.
 func (t *Tracer) Close(ctx context.Context) {
+	if t.end == nil {
+		return
+	}
 	length := longestFlush
 	if by, bounded := ctx.Deadline(); bounded {
 		length = min(max(time.Until(by), shortestFlush), longestFlush)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
-	if t.client != nil {
-		close(t.client.closing)
-	}
-	if err := t.provider.Shutdown(ctx); err != nil {
+	if err := t.end(ctx); err != nil {
 		t.log.Warn("the last traces were not delivered", "error", err)
 	}
 }
