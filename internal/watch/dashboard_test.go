@@ -83,8 +83,13 @@ func (w *window) js(expression string, functions ...string) string {
 // shows waits until an element has a text.
 func (w *window) shows(selector, text string) {
 	w.t.Helper()
+	shown := chromedp.Evaluate[string](`String(document.querySelector(` + fmt.Sprintf("%q", selector) + `)?.textContent)`)
 	eventually(w.t, selector+" shows "+text, func() bool {
-		return strings.Contains(w.js(`document.querySelector(`+fmt.Sprintf("%q", selector)+`)?.textContent`), text)
+		found, err := chromedp.Run(w.ctx, shown)
+		if err != nil && !strings.Contains(err.Error(), "navigated") { // a form leads to another page
+			w.t.Fatal(err)
+		}
+		return strings.Contains(found, text)
 	})
 }
 

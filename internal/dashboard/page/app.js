@@ -160,7 +160,7 @@ function draw() {
       font: "12px system-ui, 'DejaVu Sans', sans-serif",
     });
     plot = new uPlot({
-      width, height, legend: { show: false }, padding: [8, 4, 0, 0],
+      width, height, legend: { show: false }, padding: [8, 30, 0, 0],
       scales: { x: { time: true, range: (u, min, max) => [min, max + bins.size] }, y: { range } },
       axes: [
         { ...axis(), size: 28, space: 70, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB",
