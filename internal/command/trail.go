@@ -45,20 +45,22 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	events = slices.DeleteFunc(events, func(e trail.Event) bool { return e.At.Before(since) })
+	webhooks := slices.DeleteFunc(ByWebhook(events), func(of []trail.Event) bool { // nothing happened since
+		return of[len(of)-1].At.Before(since)
+	})
 	switch {
-	case len(events) == 0 && o.Follow:
-	case len(events) == 0 && reader.Oldest.IsZero():
+	case len(webhooks) == 0 && o.Follow:
+	case len(webhooks) == 0 && reader.Oldest.IsZero():
 		return ErrNoTrail
-	case len(events) == 0:
+	case len(webhooks) == 0:
 		return fmt.Errorf("%w of such a webhook in the trail, which begins at %s", ErrNotFound, date(reader.Oldest))
 	}
 	t := teller{out: out, json: o.JSON}
-	webhooks := ByWebhook(events)
 	for _, of := range webhooks {
-		t.tell(of)
+		t.tell(slices.DeleteFunc(slices.Clone(of), func(e trail.Event) bool { return e.At.Before(since) }))
 	}
-	if !o.JSON && !o.Follow {
+	asked := o.Name != "" || o.Fingerprint != nil // not for all there are
+	if asked && !o.JSON && !o.Follow {
 		t.printf("\n%s\n", strings.Join(Conclusion(webhooks), "\n"))
 	}
 	for o.Follow && t.err == nil && sleep.For(ctx, followEvery) == nil {

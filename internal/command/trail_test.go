@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -127,7 +128,11 @@ func TestTheTrailTellsWhatBecameOfABooking(t *testing.T) {
 		if got := told(text); got != want {
 			e.Errorf("it tells\n%s\nwant\n%s", got, want)
 		}
-		for _, q := range []trail.Query{{Name: trail.Dialog, Value: dialog}, {Fingerprint: &f}, {}} {
+		story, _, _ := strings.Cut(text, "\n\n")
+		if all := g.trail(trail.Query{}); all != story+"\n" {
+			e.Errorf("asked for all it tells\n%s", all)
+		}
+		for _, q := range []trail.Query{{Name: trail.Dialog, Value: dialog}, {Fingerprint: &f}} {
 			if again := g.trail(q); again != text {
 				e.Errorf("%+v tells\n%s\nwant\n%s", q, again, text)
 			}
@@ -336,6 +341,27 @@ func TestTheTrailOfATenantIsItsOwn(t *testing.T) {
 					e.Errorf("of tenant %q: %v\n%s", tenant, err, text)
 				}
 			}
+		}
+	})
+}
+
+// TestWhatWasBeforeIsNotToldAndCounts: an answer to whether it was done twice needs all of a webhook's steps.
+func TestWhatWasBeforeIsNotToldAndCounts(t *testing.T) {
+	onEach(t, func(e *engine) {
+		steps := map[string]string{"1000-1": "claimed - 0 1000 1", "2000-1": "takeover expired 0 2000 2",
+			"3000-1": "stored - 200 2000 2"}
+		for _, id := range slices.Sorted(maps.Keys(steps)) {
+			e.do("XADD", "cognigy:trail", id, "e", steps[id]+" gw~A~1 AQIDAAAAAAAAAAAAAAAAAA "+key+" 0 x=y")
+		}
+		var out strings.Builder
+		o := command.TrailOptions{Query: trail.Query{Name: "x", Value: "y"},
+			Since: func(time.Time) time.Time { return time.UnixMilli(2500) }}
+		if err := e.deployment().Trail(e.Context(), o, &out); err != nil {
+			e.Fatal(err)
+		}
+		if text := out.String(); strings.Count(text, "1970-01-01") != 1 || !strings.Contains(text,
+			"may have been done 2 times: attempt 1 (nobody knows), attempt 2 (it has a result)") {
+			e.Errorf("it tells\n%s", text)
 		}
 	})
 }
