@@ -18,6 +18,7 @@ import (
 	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/trail"
@@ -364,4 +365,49 @@ func TestWhatWasBeforeIsNotToldAndCounts(t *testing.T) {
 			e.Errorf("it tells\n%s", text)
 		}
 	})
+}
+
+// TestTheTrailTellsOfVerdictsAndOfWhatAPersonDid about them.
+func TestTheTrailTellsOfVerdictsAndOfWhatAPersonDid(t *testing.T) {
+	e := onReal(t) // miniredis tells no history, which IN_DOUBT=stop needs
+	g := e.gateway(e.addr, func(g *gateway) {
+		withTrail(g)
+		stop(g)
+		g.config.Execution.MaxAttempts = 2
+	})
+	unknown := fails(fmt.Errorf("no answer: %w", logic.ErrOutcomeUnknown))
+	g.does(unknown)
+	for range 3 { // the second one gets the verdict, the third one only hears of it
+		g.book(dialog, sequence, "1")
+	}
+	result := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}
+	if err := g.deployment().Resolve(e.Context(), webhook, result, io.Discard); err != nil {
+		e.Fatal(err)
+	}
+	g.does(fails(errors.New("it was not done")))
+	for range 3 {
+		g.book("poisoned", 1, "2")
+	}
+	begins := "began, by replica _"
+	for value, want := range map[string][]string{
+		"1": {"attempt 1 " + begins, "attempt 1 ended: " + "outcome unknown: the backend may have done it; the replica's " +
+			"log of that time has the error",
+			"doubtful after attempt 1: it is not executed again until a person decides",
+			"a person found out what became of it: 200", "", "may have been done once: attempt 1 (nobody knows)."},
+		"2": {"attempt 1 " + begins, "attempt 1 ended: failed for certain: it was not done", "attempt 2 " + begins,
+			"attempt 2 ended: failed for certain: it was not done",
+			"poisoned after attempt 2: it is not executed again until a person decides", "",
+			"was not done, as far as this tells."},
+	} {
+		lines := strings.Split(told(g.trail(trail.Query{Name: "orderId", Value: value})), "\n")[1:]
+		for i := range lines {
+			lines[i] = strings.TrimPrefix(lines[i], "  T  ")
+			if _, rest, named := strings.Cut(lines[i], "… "); named {
+				lines[i] = rest
+			}
+		}
+		if !slices.Equal(lines, want) {
+			e.Errorf("it tells\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+		}
+	}
 }
