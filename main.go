@@ -93,7 +93,7 @@ func do(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
 	case "top":
 		address, _ := line.Admin.Address()
 		return top.Run(ctx, top.Options{
-			URL: line.Top.URL, Listen: address, Token: string(line.Admin.Token), Once: line.Top.Once,
+			URL: line.Top.URL, Tenant: line.Top.Tenant, Listen: address, Token: string(line.Admin.Token), Once: line.Top.Once,
 			In: os.Stdin, Out: os.Stdout,
 		})
 	}

@@ -1,6 +1,9 @@
 package handler
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/redis"
 )
@@ -12,10 +15,28 @@ type Watch struct {
 	Took    *gate.AnswerTimes
 	Replica string // this process' name
 
-	Ready func() error // whether webhooks are served
+	Ready   func() error                          // whether webhooks are served
+	Tenants func() []string                       // those of the file that is in force, in order
+	Tenant  func(name string) (t Tenant, ok bool) // one of them; of "" the settings of a gateway without tenants
 }
 
 // Watch returns that.
 func (g *Gateway) Watch() Watch {
-	return Watch{Gate: g.gate, Store: g.store, Took: &g.handler.took, Replica: processName(), Ready: g.handler.served}
+	return Watch{
+		Gate: g.gate, Store: g.store, Took: &g.handler.took, Replica: processName(), Ready: g.handler.served,
+		Tenants: func() []string { return slices.Sorted(maps.Keys(g.handler.door.Load().byName)) },
+		Tenant:  g.tenantOf,
+	}
+}
+
+func (g *Gateway) tenantOf(name string) (t Tenant, ok bool) {
+	if name == "" {
+		t, _ = g.config.Of("") // it is always there
+		return t, true
+	}
+	of := g.handler.door.Load().byName[name]
+	if of == nil {
+		return t, false
+	}
+	return of.settings, true
 }

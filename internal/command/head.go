@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/rueidis"
 
@@ -16,17 +17,39 @@ type Head struct {
 	Attempt int64  // 0: there is none
 }
 
+// Owned is a tenant's webhook; of no tenant's if it has no name.
+type Owned struct {
+	Tenant      string
+	Fingerprint fingerprint.Fingerprint
+}
+
+// OwnerOf returns which of the tenants has a record of a webhook; -1 if none has, or Redis does not tell.
+func OwnerOf(ctx context.Context, in *redis.Store, f fingerprint.Fingerprint, tenants []string) int {
+	if len(tenants) == 0 {
+		return -1
+	}
+	asks := make(rueidis.Commands, 0, len(tenants))
+	for _, name := range tenants {
+		asks = append(asks, in.Client.B().Exists().Key(in.Keys.RecordOf(name, f)).Build())
+	}
+	return slices.IndexFunc(in.Client.DoMulti(ctx, asks...), func(reply rueidis.RedisResult) bool {
+		there, err := reply.AsBool()
+		return err == nil && there
+	})
+}
+
 // Heads tells of many records at once. What Redis does not tell is left empty.
-func (d Deployment) Heads(ctx context.Context, of []fingerprint.Fingerprint) []Head {
+func Heads(ctx context.Context, in *redis.Store, of []Owned) []Head {
 	heads := make([]Head, len(of))
 	if len(of) == 0 {
 		return heads
 	}
 	commands := make(rueidis.Commands, 0, len(of)+1)
-	for _, f := range of {
-		commands = append(commands, d.Client.B().Getrange().Key(d.key(f)).Start(0).End(shortHead-1).Build())
+	for _, w := range of {
+		key := in.Keys.RecordOf(w.Tenant, w.Fingerprint)
+		commands = append(commands, in.Client.B().Getrange().Key(key).Start(0).End(shortHead-1).Build())
 	}
-	replies := d.Client.DoMulti(ctx, append(commands, d.Client.B().Time().Build())...)
+	replies := in.Client.DoMulti(ctx, append(commands, in.Client.B().Time().Build())...)
 	now, err := redis.Clock(replies[len(of)])
 	if err != nil {
 		return heads

@@ -48,6 +48,7 @@ type Demo struct {
 
 // Top shows the dashboard in a terminal.
 type Top struct {
+	OfTenant
 	URL  string `arg:"" optional:"" help:"Admin listener of a gateway; without it the one at ADMIN_LISTEN."`
 	Once bool   `help:"Print one frame, for scripts."`
 }

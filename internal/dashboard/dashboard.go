@@ -20,8 +20,9 @@ import (
 type Options struct {
 	Replicas *replicas.Replicas
 	Store    *redis.Store
-	Records  command.Deployment
 	Version  string
+	Tenants  func() []string // names; none: there are no tenants
+	Records  func(tenant string) (of command.Deployment, ok bool)
 	Timeout  time.Duration // of one conversation with Redis
 	Log      *slog.Logger
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/replicas"
@@ -19,6 +20,10 @@ const (
 
 // feed sends the state as server-sent events, one a second: the first one with all seconds that are kept.
 func (d *Dashboard) feed(w http.ResponseWriter, r *http.Request) {
+	tenant, ok := d.chosen(w, r)
+	if !ok {
+		return
+	}
 	if d.watching.Add(1) > mostStreams {
 		d.watching.Add(-1)
 		http.Error(w, "as many watch as may", http.StatusServiceUnavailable)
@@ -33,7 +38,7 @@ func (d *Dashboard) feed(w http.ResponseWriter, r *http.Request) {
 	defer ticker.Stop()
 	for seconds := int64(replicas.Window); ; seconds = again {
 		d.refresh(r.Context())
-		text, err := json.Marshal(d.state(d.Replicas.Now() - seconds))
+		text, err := json.Marshal(d.stateOf(tenant, d.Replicas.Now()-seconds))
 		if err != nil {
 			d.Log.Error("the dashboard's state", "error", err)
 			return
@@ -53,11 +58,24 @@ func (d *Dashboard) feed(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// chosen returns the tenant that a request is about, or "" for all; it answers 404 if there is none of that name.
+func (d *Dashboard) chosen(w http.ResponseWriter, r *http.Request) (tenant string, ok bool) {
+	tenant = r.FormValue("tenant")
+	if ok = tenant == "" || slices.Contains(d.Tenants(), tenant); !ok {
+		http.Error(w, "there is no such tenant", http.StatusNotFound)
+	}
+	return tenant, ok
+}
+
 // once sends the state once.
 func (d *Dashboard) once(w http.ResponseWriter, r *http.Request) {
+	tenant, ok := d.chosen(w, r)
+	if !ok {
+		return
+	}
 	d.refresh(r.Context())
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(d.state(d.Replicas.Now() - replicas.Window)); err != nil {
+	if err := json.NewEncoder(w).Encode(d.stateOf(tenant, d.Replicas.Now()-replicas.Window)); err != nil {
 		d.Log.Debug("the dashboard's state was not read to its end", "error", err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/command"
 	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/meter"
 	"github.com/oncegate/oncegate/internal/redis"
@@ -21,13 +21,17 @@ type State struct {
 	Version  string    `json:"version"`
 	Verdicts []Verdict `json:"verdicts"` // the gravest first; at least one
 
+	// Tenants are the names of all; null: there are none. Tenant is whose webhooks it is about; "": about all.
+	Tenants []string `json:"tenants"`
+	Tenant  string   `json:"tenant"`
+
 	Seconds [][3]int64 `json:"seconds"` // each: Unix seconds, deliveries, executions
 	Window  Totals     `json:"window"`  // of the last 15 minutes
 	All     Totals     `json:"all"`     // since the counters in Redis began
 
 	Waiting   int64 `json:"waiting"`
 	Executing int64 `json:"executing"`
-	OldestMS  int64 `json:"oldest_ms"`
+	OldestMS  int64 `json:"oldest_ms"` // of all tenants, as what follows
 
 	Latency  []Latency `json:"latency"` // of the last minute
 	Redis    Redis     `json:"redis"`
@@ -103,6 +107,7 @@ type Hot struct {
 // Event is something that a person may want to look into.
 type Event struct {
 	At          int64  `json:"at"` // Unix milliseconds
+	Tenant      string `json:"tenant"`
 	Fingerprint string `json:"fingerprint"`
 	What        string `json:"what"`
 	Attempt     int64  `json:"attempt"`
@@ -136,6 +141,30 @@ func (d *Dashboard) state(from int64) State {
 	s.Verdicts = judge(&whole{View: v, last5m: last(300), last1m: last(60), cluster: slow.cluster,
 		now: time.UnixMilli(v.Now)})
 	s.addReplicas(v.Replicas, now)
+	s.Tenants = d.Tenants()
+	return s
+}
+
+// stateOf makes one that is about a tenant as far as something is told by tenant. What is not, such as Redis and the
+// replicas, is that of all.
+func (d *Dashboard) stateOf(tenant string, from int64) State {
+	s := d.state(from)
+	if tenant == "" {
+		return s
+	}
+	s.Tenant, s.Seconds, s.Window, s.All = tenant, nil, Totals{}, d.slow.Load().byTenant[tenant]
+	all, waiting, executing := d.Replicas.OfTenant(tenant, 0)
+	s.Waiting, s.Executing, s.OldestMS = waiting, executing, 0
+	for _, second := range all {
+		s.Window.Deliveries, s.Window.Executions = s.Window.Deliveries+second[1], s.Window.Executions+second[2]
+		if second[0] >= from {
+			s.Seconds = append(s.Seconds, second)
+		}
+	}
+	others := func(e Event) bool { return e.Tenant != tenant }
+	s.Judged = slices.DeleteFunc(slices.Clone(s.Judged), others)
+	s.Failed = slices.DeleteFunc(slices.Clone(s.Failed), others)
+	s.Hot = slices.DeleteFunc(slices.Clone(s.Hot), func(h Hot) bool { return h.Tenant != tenant })
 	return s
 }
 
@@ -218,6 +247,7 @@ func health(l *replicas.Seen) string {
 type slowly struct {
 	redis          Redis
 	all            Totals
+	byTenant       map[string]Totals
 	cluster        Cluster
 	hot            []Hot
 	judged, failed []Event
@@ -237,7 +267,10 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 			n, _ := strconv.ParseInt(fields[field], 10, 64)
 			return n
 		}
-		next.all = Totals{n("total_requests"), n("executed")}
+		next.all, next.byTenant = Totals{n("total_requests"), n("executed")}, make(map[string]Totals)
+		for _, tenant := range d.Tenants() {
+			next.byTenant[tenant] = Totals{n(tenant + "/total_requests"), n(tenant + "/executed")}
+		}
 		next.cluster = Cluster{n("overdue"), time.UnixMilli(n("settled_at"))}
 		next.redis.History, next.redis.Since = fields["history"], n("met_at")
 		next.redis.Settlings, next.redis.Restored = n("settlings"), n("restored")
@@ -250,7 +283,7 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 	next.hot = d.describe(ctx, items[:min(len(items), mostHot)])
 	next.judged, next.failed = nil, nil
 	for _, e := range events {
-		told := Event{e.At.UnixMilli(), e.Fingerprint.Hex(), e.What, e.Attempt, e.Reason}
+		told := Event{e.At.UnixMilli(), e.Tenant, e.Fingerprint.Hex(), e.What, e.Attempt, e.Reason}
 		if e.What == "poisoned" || e.What == "doubtful" {
 			next.judged = append(next.judged, told)
 		} else {
@@ -262,14 +295,14 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 
 // describe says of each hot webhook what stands in Redis.
 func (d *Dashboard) describe(ctx context.Context, items []hot.Item) []Hot {
-	names := make([]fingerprint.Fingerprint, len(items))
+	webhooks := make([]command.Owned, len(items))
 	for i, item := range items {
-		names[i] = item.Fingerprint
+		webhooks[i] = command.Owned{Tenant: item.Tenant, Fingerprint: item.Fingerprint}
 	}
-	heads := d.Records.Heads(ctx, names)
+	heads := command.Heads(ctx, d.Store, webhooks)
 	all := make([]Hot, len(items))
 	for i, item := range items {
-		all[i] = Hot{Fingerprint: item.Fingerprint.Hex(), Duplicates: item.Duplicates, Error: item.Error,
+		all[i] = Hot{Fingerprint: item.Fingerprint.Hex(), Tenant: item.Tenant, Duplicates: item.Duplicates, Error: item.Error,
 			State: heads[i].State, Attempt: heads[i].Attempt}
 	}
 	return all

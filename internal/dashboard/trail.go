@@ -15,6 +15,7 @@ type step struct{ At, Words string }
 // story is what became of a webhook.
 type story struct {
 	Fingerprint string
+	Page        string // its path
 	Steps       []step
 }
 
@@ -29,13 +30,20 @@ func (d *Dashboard) stories(ctx context.Context, q trail.Query) (all []story, co
 	}
 	webhooks := command.ByWebhook(events)
 	for _, events := range webhooks {
-		of := story{Fingerprint: events[0].Fingerprint.Hex()}
+		first := &events[0]
+		of := story{Fingerprint: first.Fingerprint.Hex(), Page: pageOf(first.Fingerprint, first.Tenant)}
 		for _, e := range events {
 			of.Steps = append(of.Steps, step{e.At.UTC().Format("2006-01-02 15:04:05.000"), command.EventWords(&e)})
 		}
 		all = append(all, of)
 	}
 	return all, command.Conclusion(webhooks), nil
+}
+
+// keepsTrail reports whether there is a trail.
+func (d *Dashboard) keepsTrail() bool {
+	of, _ := d.Records("")
+	return of.KeepTrail > 0
 }
 
 // Bounds of a page.
@@ -60,7 +68,7 @@ func (d *Dashboard) search(w http.ResponseWriter, r *http.Request, text string) 
 	case len(found) == 0:
 		s.Problem = "The trail has no such webhook."
 	case len(found) == 1:
-		http.Redirect(w, r, "/webhook/"+found[0].Fingerprint, http.StatusSeeOther)
+		http.Redirect(w, r, found[0].Page, http.StatusSeeOther)
 		return
 	case len(found) > mostStories:
 		s.Problem = "These are too many for a page: ask oncegate trail. Here are the first ones."

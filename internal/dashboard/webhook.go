@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/oncegate/oncegate/internal/command"
@@ -23,6 +24,7 @@ var webhookPage = template.Must(template.New("webhook").Parse(webhookText))
 // shown is what that page shows.
 type shown struct {
 	Fingerprint string
+	Tenant      string // "": there are no tenants, or it is not known whose it is
 	Lines       []command.Line
 	Problem     string // in place of the lines, or of what a person wanted
 	Done        string // what was done
@@ -37,7 +39,7 @@ func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
 	text := strings.TrimSpace(r.FormValue("fingerprint"))
 	f, err := fingerprint.Parse(text)
 	switch {
-	case err != nil && d.Records.KeepTrail > 0 && text != "":
+	case err != nil && d.keepsTrail() && text != "":
 		d.search(w, r, text)
 		return
 	case err != nil:
@@ -45,38 +47,65 @@ func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
 		d.render(w, shown{Problem: "A fingerprint is 64 hex digits, with or without cognigy:fp: before them."})
 		return
 	}
-	http.Redirect(w, r, "/webhook/"+f.Hex(), http.StatusSeeOther)
+	tenant := r.FormValue("tenant")
+	if tenant == "" {
+		tenant = d.owner(r.Context(), f)
+	}
+	http.Redirect(w, r, pageOf(f, tenant), http.StatusSeeOther)
 }
 
-// named returns the webhook that a path names.
-func (d *Dashboard) named(w http.ResponseWriter, r *http.Request) (f fingerprint.Fingerprint, ok bool) {
+// pageOf is the path of the page of a tenant's webhook.
+func pageOf(f fingerprint.Fingerprint, tenant string) string {
+	path := "/webhook/" + f.Hex()
+	if tenant != "" {
+		path += "?tenant=" + url.QueryEscape(tenant)
+	}
+	return path
+}
+
+// owner returns the tenant that has a record of a webhook; "" if none has.
+func (d *Dashboard) owner(ctx context.Context, f fingerprint.Fingerprint) string {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	names := d.Tenants()
+	if i := command.OwnerOf(ctx, d.Store, f, names); i >= 0 {
+		return names[i]
+	}
+	return ""
+}
+
+// named returns the webhook that a path names, with the records of its tenant.
+func (d *Dashboard) named(
+	w http.ResponseWriter, r *http.Request,
+) (f fingerprint.Fingerprint, of command.Deployment, ok bool) {
 	f, err := fingerprint.Parse(r.PathValue("fingerprint"))
-	if err != nil {
+	of, ok = d.Records(r.FormValue("tenant"))
+	if ok = ok && err == nil; !ok {
 		http.NotFound(w, r)
 	}
-	return f, err == nil
+	return f, of, ok
 }
 
 func (d *Dashboard) webhook(w http.ResponseWriter, r *http.Request) {
-	if f, ok := d.named(w, r); ok {
-		d.show(r.Context(), w, f, shown{})
+	if f, of, ok := d.named(w, r); ok {
+		d.show(r.Context(), w, f, of, shown{})
 	}
 }
 
 // forget has a webhook forgotten, by a person who was asked.
 func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request) {
-	f, ok := d.named(w, r)
+	f, of, ok := d.named(w, r)
 	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*d.Timeout)
 	defer cancel()
-	err := d.Records.Forget(ctx, command.Webhook{Fingerprint: &f}, r.FormValue("force") == "yes", io.Discard)
+	err := of.Forget(ctx, command.Webhook{Fingerprint: &f}, r.FormValue("force") == "yes", io.Discard)
 	var s shown
 	switch {
 	case err == nil:
 		s.Done = "Forgotten. Its next delivery executes again, on whichever replica."
-		d.Log.Warn("a person had a webhook forgotten", "fingerprint", f)
+		d.Log.Warn("a person had a webhook forgotten", "fingerprint", f, "tenant", of.Tenant)
 	case errors.Is(err, command.ErrRunning):
 		s.Running = true
 	case errors.Is(err, command.ErrNotFound):
@@ -85,15 +114,17 @@ func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request) {
 		s.Problem = "It is not certain that it is forgotten; to try again does no harm."
 		d.Log.Error("a person wanted a webhook forgotten", "fingerprint", f, "error", err)
 	}
-	d.show(r.Context(), w, f, s)
+	d.show(r.Context(), w, f, of, s)
 }
 
 // show renders the page of a webhook.
-func (d *Dashboard) show(ctx context.Context, w http.ResponseWriter, f fingerprint.Fingerprint, s shown) {
+func (d *Dashboard) show(
+	ctx context.Context, w http.ResponseWriter, f fingerprint.Fingerprint, of command.Deployment, s shown,
+) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	s.Fingerprint = f.Hex()
-	lines, err := d.Records.Lines(ctx, command.Webhook{Fingerprint: &f})
+	s.Fingerprint, s.Tenant = f.Hex(), of.Tenant
+	lines, err := of.Lines(ctx, command.Webhook{Fingerprint: &f})
 	switch {
 	case errors.Is(err, command.ErrNotFound) && s.Problem == "":
 		s.Problem = "Redis has no record of it: it never came, or its time is over."
@@ -101,7 +132,7 @@ func (d *Dashboard) show(ctx context.Context, w http.ResponseWriter, f fingerpri
 		s.Problem = "Redis does not answer."
 	}
 	s.Lines = lines
-	if d.Records.KeepTrail > 0 {
+	if d.keepsTrail() {
 		told, conclusion, err := d.stories(ctx, trail.Query{Fingerprint: &f})
 		if err != nil && s.Problem == "" {
 			s.Problem = tooLong

@@ -11,6 +11,7 @@ import (
 // Event is something that a person on call may want to look into.
 type Event struct {
 	At          time.Time               `json:"at"` // by Redis' clock
+	Tenant      string                  `json:"tenant,omitempty"`
 	Fingerprint fingerprint.Fingerprint `json:"fingerprint"`
 	What        string                  `json:"what"` // failed, overtaken, not stored, poisoned or doubtful
 	Attempt     int64                   `json:"attempt"`

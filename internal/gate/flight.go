@@ -102,8 +102,8 @@ func newFlight(b *bucket, w *Request) *flight {
 	key := b.link.Keys.AppendRecord(onStack[:0], w.Tenant.Name, w.Fingerprint)
 	names := string(b.gate.tokens.append(key)) // one piece of memory for both
 	made := &flight{
-		bucket: b, fingerprint: w.Fingerprint, hot: hot.Entry{Fingerprint: w.Fingerprint}, first: w.Digest,
-		tenant: w.Tenant, pauses: link.Pauses(),
+		bucket: b, fingerprint: w.Fingerprint, tenant: w.Tenant, first: w.Digest, pauses: link.Pauses(),
+		hot: hot.Entry{Fingerprint: w.Fingerprint, Tenant: w.Tenant.Name},
 		key: names[:len(key)], token: names[len(key):],
 	}
 	made.callers = made.one[:0]
@@ -187,7 +187,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 // remarkVerdict says once in the log that a webhook waits for a person.
 func (b *bucket) remarkVerdict(t *Tenant, of fingerprint.Fingerprint, r *record.Record) {
 	if b.gate.judged.first(of) {
-		b.gate.meters.events.add(Event{b.link.Now(), of, string(r.Verdict), r.Attempt, r.Reason})
+		b.gate.meters.events.add(Event{b.link.Now(), t.Name, of, string(r.Verdict), r.Attempt, r.Reason})
 		t.log(b.log).Warn("a webhook is not executed any more until a person decides: oncegate inspect, forget, resolve",
 			"verdict", string(r.Verdict), "fingerprint", of, "attempt", r.Attempt, "reason", r.Reason)
 	}

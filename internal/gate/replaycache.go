@@ -32,8 +32,7 @@ type slot struct {
 
 // cachedRecord is one that stood in Redis in an epoch.
 type cachedRecord struct {
-	tenant    string
-	hot       hot.Entry     // has its fingerprint, and counts its replays
+	hot       hot.Entry     // says whose webhook it is, and counts its replays
 	record    record.Record // a copy: the whole execution hangs on its own
 	epoch     link.Epoch
 	untracked untracked
@@ -78,7 +77,7 @@ func (s *replayCache) record(
 ) *cachedRecord {
 	k := s.slot(f).kept.Load()
 	switch {
-	case k == nil || k.hot.Fingerprint != f || k.tenant != tenant || k.epoch != epoch:
+	case k == nil || k.hot.Fingerprint != f || k.hot.Tenant != tenant || k.epoch != epoch:
 		return nil
 	case k.untracked.mark != 0 && (k.untracked.mark != mark || now.After(k.untracked.until)):
 		return nil
@@ -97,7 +96,9 @@ func (s *replayCache) keepUntracked(
 	if s.add(f); mark == 0 {
 		return
 	}
-	k := &cachedRecord{t.Name, hot.Entry{Fingerprint: f}, *r, epoch, untracked{mark, time.Now().Add(untrackedFor)}}
+	k := &cachedRecord{
+		hot.Entry{Fingerprint: f, Tenant: t.Name}, *r, epoch, untracked{mark, time.Now().Add(untrackedFor)},
+	}
 	if k.size() <= maxKeptOne {
 		s.replace(s.slot(f), k)
 		s.bound()
@@ -109,7 +110,7 @@ func (s *replayCache) keepUntracked(
 func (s *replayCache) keep(
 	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
 ) *cachedRecord {
-	k := &cachedRecord{tenant, hot.Entry{Fingerprint: f}, *r, epoch, untracked{}}
+	k := &cachedRecord{hot.Entry{Fingerprint: f, Tenant: tenant}, *r, epoch, untracked{}}
 	if k.size() > maxKeptOne {
 		return k
 	}

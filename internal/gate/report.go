@@ -44,7 +44,9 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	b.gate.meters.took.Observe(e.took.Seconds())
 	trace := b.traceEnd(e, outcome, level, v)
 	if level == slog.LevelError {
-		b.gate.meters.events.add(Event{b.link.Now(), e.flight.fingerprint, outcome.String(), e.attempt, end.Reason})
+		b.gate.meters.events.add(Event{
+			b.link.Now(), e.webhook.Tenant.Name, e.flight.fingerprint, outcome.String(), e.attempt, end.Reason,
+		})
 	}
 	if options.Report == ReportNone {
 		return

@@ -23,7 +23,7 @@ func TestNoHitIsLostOrCountedTwice(t *testing.T) {
 		entries[i].Fingerprint = named(i)
 	}
 	seen := make(map[fingerprint.Fingerprint]uint64)
-	take := func() { touched.Take(func(f fingerprint.Fingerprint, n uint64) { seen[f] += n }) }
+	take := func() { touched.Take(func(e *hot.Entry, n uint64) { seen[e.Fingerprint] += n }) }
 	var hitting sync.WaitGroup
 	const each, goroutines = 20000, 4
 	for range goroutines {
@@ -56,7 +56,7 @@ func TestAHitAllocatesNothingAndOffItKeepsNothing(t *testing.T) {
 	var e hot.Entry
 	touched.Hit(&e)
 	touched.Watch(true)
-	touched.Take(func(fingerprint.Fingerprint, uint64) { t.Error("a hit was kept while it was off") })
+	touched.Take(func(*hot.Entry, uint64) { t.Error("a hit was kept while it was off") })
 	if n := testing.AllocsPerRun(100, func() { touched.Hit(&e) }); n != 0 {
 		t.Errorf("a hit takes %v allocations", n)
 	}
@@ -73,7 +73,7 @@ func TestWhatIsToldIsTrueWithinItsError(t *testing.T) {
 			if random.IntN(2) == 0 {
 				n = 1000 + random.IntN(10_000) // many came once or so
 			}
-			summaries[random.IntN(3)].Add(named(n), 1, minute)
+			summaries[random.IntN(3)].Add(named(n), "", 1, minute)
 			truth[named(n)]++
 		}
 	}
@@ -99,8 +99,8 @@ func TestWhatIsToldIsTrueWithinItsError(t *testing.T) {
 
 func TestMinutesThatAreOverAreForgotten(t *testing.T) {
 	var s hot.Summary
-	s.Add(named(1), 5, 100)
-	s.Add(named(2), 7, 102)
+	s.Add(named(1), "", 5, 100)
+	s.Add(named(2), "", 7, 102)
 	if top := s.Top(104); len(top) != 2 || top[0].Duplicates != 7 {
 		t.Errorf("after four minutes: %v", top)
 	}

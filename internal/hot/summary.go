@@ -20,6 +20,7 @@ const (
 // Item is a webhook with how many duplicates came, at most; and by how many that may be too many.
 type Item struct {
 	Fingerprint fingerprint.Fingerprint `json:"fingerprint"`
+	Tenant      string                  `json:"tenant,omitempty"`
 	Duplicates  uint64                  `json:"duplicates"`
 	Error       uint64                  `json:"error"`
 }
@@ -39,20 +40,20 @@ type counted struct {
 
 func newSketch() *sketch { return &sketch{known: make(map[fingerprint.Fingerprint]*counted, kept)} }
 
-func (s *sketch) add(f fingerprint.Fingerprint, n uint64) {
+func (s *sketch) add(f fingerprint.Fingerprint, tenant string, n uint64) {
 	c := s.known[f]
 	switch {
 	case c != nil:
 		c.Duplicates += n
 		heap.Fix(s, c.at)
 	case len(s.items) < kept:
-		c = &counted{Item: Item{Fingerprint: f, Duplicates: n}}
+		c = &counted{Item: Item{Fingerprint: f, Tenant: tenant, Duplicates: n}}
 		s.known[f] = c
 		heap.Push(s, c)
 	default:
 		c = s.items[0]
 		delete(s.known, c.Fingerprint)
-		c.Item = Item{Fingerprint: f, Duplicates: c.Duplicates + n, Error: c.Duplicates}
+		c.Item = Item{Fingerprint: f, Tenant: tenant, Duplicates: c.Duplicates + n, Error: c.Duplicates}
 		s.known[f] = c
 		heap.Fix(s, 0)
 	}
@@ -88,10 +89,10 @@ type Summary struct {
 	minute   int64 // of the newest one
 }
 
-// Add counts n duplicates in a minute (Unix).
-func (s *Summary) Add(f fingerprint.Fingerprint, n uint64, minute int64) {
+// Add counts n duplicates of a tenant's webhook in a minute (Unix).
+func (s *Summary) Add(f fingerprint.Fingerprint, tenant string, n uint64, minute int64) {
 	s.turn(minute)
-	s.sketches[minute%minutes].add(f, n)
+	s.sketches[minute%minutes].add(f, tenant, n)
 }
 
 // turn forgets the minutes that are over.
@@ -144,7 +145,7 @@ func merge(lists [][]Item, unseen []uint64) []Item {
 		for _, item := range list {
 			sum, met := sums[item.Fingerprint]
 			if !met {
-				sum = Item{Fingerprint: item.Fingerprint, Duplicates: all, Error: all}
+				sum = Item{Fingerprint: item.Fingerprint, Tenant: item.Tenant, Duplicates: all, Error: all}
 			}
 			sum.Duplicates += item.Duplicates - unseen[i] // in all, unseen[i] was taken for this list's share
 			sum.Error += item.Error - unseen[i]

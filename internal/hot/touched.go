@@ -9,9 +9,10 @@ import (
 )
 
 // Entry counts the duplicates of one webhook. It is part of what the way of a webhook looks at anyway. Its zero value,
-// but for the fingerprint, is ready.
+// but for whose webhook it is, is ready.
 type Entry struct {
 	Fingerprint fingerprint.Fingerprint
+	Tenant      string // whose it is; "": there are no tenants
 
 	hits atomic.Uint64 // since it was taken
 	next *Entry        // below it on the stack; whoever made hits 1 owns it until the entry is pushed
@@ -27,7 +28,7 @@ type Touched struct {
 func (t *Touched) Watch(on bool) {
 	t.on.Store(on)
 	if !on {
-		t.Take(func(fingerprint.Fingerprint, uint64) {})
+		t.Take(func(*Entry, uint64) {})
 	}
 }
 
@@ -45,11 +46,11 @@ func (t *Touched) Hit(e *Entry) {
 }
 
 // Take calls each with what was hit since the last Take, and how often. One goroutine at a time may call it.
-func (t *Touched) Take(each func(f fingerprint.Fingerprint, hits uint64)) {
+func (t *Touched) Take(each func(e *Entry, hits uint64)) {
 	for e := t.top.Swap(nil); e != nil; {
 		next := e.next // read before the next hit may push the entry again
 		e.next = nil
-		each(e.Fingerprint, e.hits.Swap(0))
+		each(e, e.hits.Swap(0))
 		e = next
 	}
 }

@@ -18,6 +18,8 @@ type Line struct {
 
 	Seconds []Second `json:"seconds"` // the last few, so that a reader who comes late misses none
 
+	Tenants map[string]Share `json:"tenants,omitempty"` // those that most came for
+
 	Waiting   int64 `json:"waiting"`
 	Executing int64 `json:"executing"`
 	OldestMS  int64 `json:"oldest_ms"` // how long the execution has run that began first; 0: none runs

@@ -6,12 +6,12 @@ import (
 )
 
 // requests are those that were answered so far: webhooks, and nothing that became none.
-func requests(o *Observation) (n int64) {
+func requests(s *gate.Share) (n int64) {
 	for _, k := range []link.Kind{
 		link.Executed, link.ReplayedByScript, link.ReplayedLocal, link.Replayed, link.Waited, link.StillProcessing,
 		link.Unopened, link.Unavailable, link.Refused, link.Limited, link.Overloaded, link.Poisoned, link.Doubtful,
 	} {
-		n += o.Gate.Counts[k]
+		n += s.Counts[k]
 	}
 	return n
 }

@@ -53,6 +53,7 @@ type Replicas struct {
 	minute  []Observation
 	arrived int64 // deliveries so far: never falls
 	others  map[string]*other
+	tenants tenants
 	detail  Detail
 }
 
@@ -93,14 +94,15 @@ func (r *Replicas) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// A request counts when it is answered: what waits has arrived all the same.
-	arrived := max(r.arrived, requests(&now)+now.Gate.Waiting)
+	arrived := max(r.arrived, requests(&now.Gate.Share)+now.Gate.Waiting)
 	second := Second{At: now.Now / 1000}
 	if r.before != nil {
 		second = difference(second, r.before, &now)
 		second[Deliveries] = arrived - r.arrived
 	}
-	r.arrived, r.before = arrived, &now
 	r.keep(second)
+	r.tenants.look(now.Gate.Tenants, r.own[len(r.own)-1][At], r.before == nil)
+	r.arrived, r.before = arrived, &now
 	r.minute = append(r.minute, now)
 	r.minute = r.minute[max(len(r.minute)-60, 0):]
 	r.line = r.describe(&now)
@@ -125,7 +127,8 @@ func (r *Replicas) describe(now *Observation) Line {
 	g, first := &now.Gate, &r.minute[0]
 	l := Line{
 		ID: r.id, Name: r.Name, Address: r.Address, Version: r.Version, Started: r.line.Started, Wrote: now.Now,
-		Seconds: slices.Clone(r.own), Waiting: g.Waiting, Executing: g.Executing, OldestMS: g.Oldest.Milliseconds(),
+		Seconds: slices.Clone(r.own), Tenants: r.tenants.tell(),
+		Waiting: g.Waiting, Executing: g.Executing, OldestMS: g.Oldest.Milliseconds(),
 		Ready: r.line.Ready || r.line.Started == 0, RedisUp: g.RedisUp, RefusesWrites: g.RefusesWrites,
 		ReplayCacheBytes: g.ReplayCacheBytes, JournalBytes: g.JournalBytes,
 		Latency:   make(map[string]Cells),

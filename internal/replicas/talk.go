@@ -118,7 +118,9 @@ func (r *Replicas) take(l Line) {
 		return
 	}
 	// The newest second may still grow.
-	for _, s := range l.Seconds[:len(l.Seconds)-1] {
+	newest := len(l.Seconds) - 1
+	r.tenants.take(l.Tenants, o.last, min(l.Seconds[newest][At], r.line.Wrote/1000+told+1))
+	for _, s := range l.Seconds[:newest] {
 		if s[At] > o.last && s[At] > 0 && s[At] <= r.line.Wrote/1000+told { // none of the far future
 			o.last = s[At]
 			r.whole.add(s)

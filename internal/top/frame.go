@@ -46,8 +46,11 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 			add("%s", as(levels[v.Level], cut(strings.TrimSpace(v.Sentence+" "+v.Do), width)))
 		}
 	}
-	w := s.Window
-	add("%s deliveries arrived, %s were executed (%s)", as(blue, thousands(w.Deliveries)),
+	w, whose := s.Window, ""
+	if s.Tenant != "" {
+		whose = "tenant " + s.Tenant + ": "
+	}
+	add("%s%s deliveries arrived, %s were executed (%s)", whose, as(blue, thousands(w.Deliveries)),
 		as(yellow, thousands(w.Executions)), span(s))
 	add("%d run, %d wait, the oldest has run %s", s.Executing, s.Waiting, time.Duration(s.OldestMS)*time.Millisecond)
 	lines = append(lines, picture(s, width, as)...)
@@ -143,7 +146,11 @@ func hottest(s *dashboard.State, width, room int, as paint) []string {
 		if h.Error > 0 {
 			number = "≤" + number
 		}
-		lines = append(lines, cut(fmt.Sprintf("%-20.16s %10s %8d  %s", h.Fingerprint, number, h.Attempt, h.State), width))
+		state := h.State
+		if h.Tenant != "" {
+			state = h.Tenant + ": " + state
+		}
+		lines = append(lines, cut(fmt.Sprintf("%-20.16s %10s %8d  %s", h.Fingerprint, number, h.Attempt, state), width))
 	}
 	return lines
 }

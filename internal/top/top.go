@@ -22,6 +22,7 @@ import (
 type Options struct {
 	URL    string // of the admin listener, or "" for the one that listens on this machine at Listen
 	Listen string
+	Tenant string // whose webhooks are shown; "": those of all
 	Token  string // ADMIN_TOKEN; "": none
 	Once   bool   // one frame, for scripts
 	In     io.Reader
@@ -50,7 +51,10 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("top: the URL is %q, and must be that of an admin listener, such as http://127.0.0.1:8001", o.URL)
 	}
 	at.Path = "/state"
-	ask := func() (dashboard.State, error) { return get(ctx, at.String(), o.Token) }
+	if o.Tenant != "" {
+		at.RawQuery = url.Values{"tenant": {o.Tenant}}.Encode()
+	}
+	ask := func() (dashboard.State, error) { return get(ctx, at.String(), o.Token, o.Tenant) }
 	first, err := ask()
 	if err != nil {
 		return err // said at once, and not inside of a screen
@@ -68,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // get asks for the state.
-func get(ctx context.Context, at, token string) (s dashboard.State, err error) {
+func get(ctx context.Context, at, token, tenant string) (s dashboard.State, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
@@ -90,6 +94,8 @@ func get(ctx context.Context, at, token string) (s dashboard.State, err error) {
 	switch {
 	case reply.StatusCode == http.StatusUnauthorized:
 		return s, errors.New("the gateway wants another ADMIN_TOKEN")
+	case reply.StatusCode == http.StatusNotFound && tenant != "":
+		return s, fmt.Errorf("the gateway has no tenant %q, or %s is no admin listener", tenant, at)
 	case reply.StatusCode != http.StatusOK:
 		return s, fmt.Errorf("%s answered %s", at, reply.Status)
 	}

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"github.com/oncegate/oncegate/handler"
-	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/metrics"
 	"github.com/oncegate/oncegate/internal/replicas"
@@ -19,7 +18,7 @@ type observer struct {
 func (o *observer) look() replicas.Observation {
 	now := o.Gate.Now()
 	minute := now.Unix() / 60
-	o.Gate.Hot().Take(func(f fingerprint.Fingerprint, hits uint64) { o.hot.Add(f, hits, minute) })
+	o.Gate.Hot().Take(func(e *hot.Entry, hits uint64) { o.hot.Add(e.Fingerprint, e.Tenant, hits, minute) })
 	seen := replicas.Observation{
 		Gate: o.Gate.Snapshot(), Took: metrics.Durations(o.Took), Hot: o.hot.Top(minute), Events: o.Gate.Events(),
 		Now: now.UnixMilli(),

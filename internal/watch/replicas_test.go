@@ -14,7 +14,13 @@ import (
 // state is what a replica's dashboard shows.
 func (r *replica) state() (s dashboard.State) {
 	r.t.Helper()
-	if err := json.Unmarshal([]byte(r.get("/state")), &s); err != nil {
+	return r.stateOf("")
+}
+
+// stateOf returns the state as far as it is about a tenant.
+func (r *replica) stateOf(tenant string) (s dashboard.State) {
+	r.t.Helper()
+	if err := json.Unmarshal([]byte(r.get("/state?tenant="+tenant)), &s); err != nil {
 		r.t.Fatal(err)
 	}
 	return s

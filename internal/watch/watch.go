@@ -50,10 +50,12 @@ func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 		Store: store, Observe: o.look, Name: g.Watch.Replica,
 		Address: g.Address.String(), Version: g.Version, Ready: g.Watch.Ready, Timeout: c.Redis.Timeout, Log: log,
 	})
-	nameless := &config.Tenant{Execution: c.Execution, Upstream: c.Upstream}
 	page := dashboard.New(dashboard.Options{
-		Replicas: all, Store: store, Records: command.NewDeployment(nameless, c, store), Version: g.Version,
-		Timeout: c.Redis.Timeout, Log: log,
+		Replicas: all, Store: store, Version: g.Version, Timeout: c.Redis.Timeout, Log: log, Tenants: g.Watch.Tenants,
+		Records: func(tenant string) (command.Deployment, bool) {
+			of, ok := g.Watch.Tenant(tenant)
+			return command.NewDeployment(&of, c, store), ok
+		},
 	})
 	registry := metrics.Registry(metrics.Sources{
 		Gate: g.Watch.Gate, Store: store, Took: g.Watch.Took, Backends: g.Backends.Snapshots, Version: g.Version,

@@ -12,10 +12,16 @@ const kept = 15 * 60;
 const seconds = new Map(); // Unix second: [deliveries, executions]
 let state = null;
 let served = ""; // the replica that tells the state
+let tenant = new URLSearchParams(location.search).get("tenant") || ""; // whose webhooks are shown; "": all
+let stream = null;
+
+const ofTenant = (name) => (name ? "?tenant=" + encodeURIComponent(name) : "");
 
 function connect() {
-  const stream = new EventSource("/feed");
-  stream.onmessage = (event) => {
+  const own = new EventSource("/feed" + ofTenant(tenant));
+  stream = own;
+  own.onmessage = (event) => {
+    if (stream !== own) return; // another tenant was chosen
     const told = JSON.parse(event.data);
     for (const [at, deliveries, executions] of told.seconds || []) {
       seconds.set(at, [deliveries, executions]);
@@ -28,17 +34,36 @@ function connect() {
     state = told;
     show();
   };
-  stream.onerror = () => {
+  own.onerror = () => {
     link("the connection is lost: connecting again…", true);
-    if (stream.readyState === EventSource.CLOSED) { // an answer that is no stream: it restarts, or wants a login
-      stream.close();
+    if (own.readyState === EventSource.CLOSED) { // an answer that is no stream: it restarts, or wants a login
       setTimeout(async () => {
-        const reply = await fetch("/state").catch(() => null);
+        const reply = await fetch("/state" + ofTenant(tenant)).catch(() => null);
         if (reply && reply.status === 401) location.reload();
-        else connect();
+        else if (reply && reply.status === 404) choose(""); // the tenant is gone
+        else if (stream === own) connect();
       }, 1000);
     }
   };
+}
+
+// choose shows the webhooks of another tenant, or those of all.
+function choose(name) {
+  tenant = name;
+  stream.close();
+  seconds.clear();
+  history.replaceState(null, "", location.pathname + ofTenant(tenant));
+  connect();
+}
+
+// tenants offers those that there are.
+function tenants() {
+  const select = byId("tenant"), names = state.tenants || [], wanted = names.join(" ");
+  select.hidden = names.length === 0;
+  document.body.classList.toggle("filtered", tenant !== "");
+  if (select.dataset.shown === wanted) return;
+  select.dataset.shown = wanted;
+  select.replaceChildren(...["", ...names].map((name) => new Option(name || "all tenants", name, false, name === tenant)));
 }
 
 function link(text, lost) {
@@ -191,6 +216,7 @@ function tell(i) {
 // -------------------------------------------------------------------------------------------------------- words ----
 
 function show() {
+  tenants();
   verdicts();
   hero();
   draw();
@@ -261,14 +287,17 @@ function fill(id, rows, none) {
 }
 
 const n = (value) => ({ text: typeof value === "number" ? number(value) : value, className: "n" });
-const webhook = (fingerprint) => ({ text: fingerprint.slice(0, 12) + "…", title: fingerprint, href: "/webhook/" + fingerprint });
+const webhook = (of) => ({
+  text: (of.tenant ? of.tenant + " · " : "") + of.fingerprint.slice(0, 12) + "…", title: of.fingerprint,
+  href: "/webhook/" + of.fingerprint + ofTenant(of.tenant),
+});
 
 function tables() {
   fill("latency", (state.latency || []).map((l) => [l.outcome.replaceAll("_", " "), n(l.count), n(length(l.p50_ms)),
     n(length(l.p99_ms))]), "no answers");
-  fill("hot", (state.hot || []).map((h) => [webhook(h.fingerprint), h.state, n(h.attempt),
+  fill("hot", (state.hot || []).map((h) => [webhook(h), h.state, n(h.attempt),
     n((h.error ? "≤ " : "") + number(h.duplicates))]), "no duplicates");
-  const events = (list) => (list || []).map((e) => [webhook(e.fingerprint), e.what, e.reason, n(e.attempt), ago(e.at)]);
+  const events = (list) => (list || []).map((e) => [webhook(e), e.what, e.reason, n(e.attempt), ago(e.at)]);
   fill("judged", events(state.judged), "none that was told lately; oncegate poisoned and doubtful list all");
   fill("failures", events(state.failures), "none");
   fill("replicas", state.replicas.map((r) => [r.name, r.health, n(r.rate), n(r.executing), n(r.waiting), r.version,
@@ -302,6 +331,7 @@ function list(id, entries) {
 for (const b of document.querySelectorAll("[data-span]")) {
   b.addEventListener("click", () => { span = Number(b.dataset.span); draw(); });
 }
+byId("tenant").addEventListener("change", (event) => choose(event.target.value));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && plot.redraw());
 new ResizeObserver(() => draw()).observe(byId("plot"));
 connect();

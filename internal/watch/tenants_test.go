@@ -1,0 +1,133 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redistest"
+	"github.com/oncegate/oncegate/internal/top"
+)
+
+// tenants gives a gateway some, each with its name and -key as a key.
+func tenants(c *config.Config, names ...string) {
+	for _, name := range names {
+		c.Tenants = append(c.Tenants, config.Tenant{
+			Name: name, Door: config.Door{APIKeys: config.Secret(name + "-key")},
+			HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream,
+		})
+	}
+}
+
+// TestThePageIsAboutOneTenantWhereThatIsChosen: its deliveries and executions over all replicas, its hot list, its
+// failures and its webhooks' pages, and nothing of another's.
+func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
+	server := redistest.Start(t)
+	var all []*replica
+	for range 2 {
+		all = append(all, start(t, logic.Func(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
+			if w.NodeID == "fails" {
+				return logic.Result{}, errors.New("it failed")
+			}
+			return variety(ctx, w)
+		}), func(c *config.Config) {
+			c.Redis.URL = config.Secret(server.URL())
+			tenants(c, "acme", "beta", "quiet")
+		}))
+	}
+	var sent sync.WaitGroup
+	for i := range 60 {
+		sent.Go(func() { all[i%2].postAs("acme-key", "/t/acme", "storm") })
+		if i%6 == 0 {
+			sent.Go(func() { all[i%2].postAs("beta-key", "/t/beta", "storm") })
+		}
+	}
+	sent.Wait()
+	all[1].postAs("beta-key", "/t/beta", "fails")
+
+	of := func(tenant string) fingerprint.Fingerprint {
+		return fingerprint.OfTenant(tenant, "cognigy", []byte("d"), []byte("storm"), []byte("1"))
+	}
+	w := openWindow(t)
+	w.do(chromedp.Navigate(all[0].admin + "/"))
+	w.shows("#deliveries", "71")
+	w.shows("#hot", "acme · "+of("acme").Hex()[:12])
+	w.shows("#hot", "beta · ")
+	w.shows("#hot", "done")
+	w.shows("#failures", "beta · ")
+	choose := func(name string) {
+		t.Helper()
+		w.js(`(() => { const s = document.querySelector("#tenant"); s.value = "` + name +
+			`"; s.dispatchEvent(new Event("change")); })()`)
+	}
+	expect := func(deliveries, executions, all string) {
+		t.Helper()
+		eventually(t, deliveries+" deliveries and "+executions+" executions", func() bool {
+			return w.js(`["deliveries", "executions", "all"].map((id) => byId(id).textContent)`) ==
+				deliveries+","+executions+","+all
+		})
+		eventually(t, "the bars add up to that", func() bool {
+			return w.js(`bins.up.reduce((a, b) => a + b, 0) + " " + bins.down.reduce((a, b) => a + b, 0)`) ==
+				deliveries+" -"+executions
+		})
+	}
+	choose("acme")
+	expect("60", "1", "60")
+	w.shows("#failures", "none")
+	w.picture("acme")
+	if hot := w.js(`byId("hot").textContent`); !strings.Contains(hot, "acme") || strings.Contains(hot, "beta") {
+		t.Errorf("acme's hot list is %s", hot)
+	}
+	choose("beta")
+	expect("11", "2", "11")
+	w.shows("#failures", "beta · ")
+	w.do(chromedp.Reload())
+	expect("11", "2", "11") // the address names the tenant
+	choose("")
+	w.shows("#deliveries", "71")
+
+	for _, r := range all {
+		eventually(t, "another replica tells the same", func() bool {
+			s := r.stateOf("acme")
+			return s.Window.Deliveries == 60 && s.Window.Executions == 1 && s.Tenant == "acme" && len(s.Tenants) == 3
+		})
+	}
+	t.Run("a terminal shows the same", func(t *testing.T) {
+		shown := func(tenant string) (string, error) {
+			var out strings.Builder
+			err := top.Run(t.Context(), top.Options{URL: all[1].admin, Tenant: tenant, Once: true, Out: &out})
+			return out.String(), err
+		}
+		text, err := shown("acme")
+		if err != nil || !strings.Contains(text, "tenant acme: 60 deliveries arrived, 1 were executed") ||
+			!strings.Contains(text, "acme: done") || strings.Contains(text, "beta") {
+			t.Errorf("%v\n%s", err, text)
+		}
+		if _, err := shown("nobody"); err == nil || !strings.Contains(err.Error(), `no tenant "nobody"`) {
+			t.Errorf("of a tenant that is none: %v", err)
+		}
+	})
+	t.Run("a webhook's page is that of its tenant", func(t *testing.T) {
+		w.do(chromedp.Navigate(all[0].admin + "/webhook/" + of("acme").Hex() + "?tenant=acme"))
+		w.shows("dl", "acme")
+		w.shows("dl", "gets this result, without an execution")
+		w.do(chromedp.Navigate(all[0].admin + "/webhook?fingerprint=" + of("beta").Hex())) // nobody says whose
+		w.shows("dl", "beta")
+		w.js(`document.querySelector("details.forget").open = true`)
+		w.js(`document.querySelector("#forget").click()`)
+		w.shows(".strip.well", "Forgotten.")
+		w.shows("dl", "forgotten")
+		w.do(chromedp.Navigate(all[0].admin + "/webhook/" + of("acme").Hex() + "?tenant=acme"))
+		w.shows("dl", "gets this result")
+		w.do(chromedp.Navigate(all[0].admin + "/webhook/" + of("acme").Hex() + "?tenant=beta"))
+		w.shows(".strip", "Redis has no record of it")
+	})
+	w.expectQuiet(all[0].admin)
+}
