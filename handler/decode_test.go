@@ -330,6 +330,14 @@ func TestDecodeBoundsItsScratch(t *testing.T) {
 	}
 }
 
+func TestAHugeExponentCostsNoZeros(t *testing.T) {
+	for _, number := range []string{"1e400", "-1e999999999", "1e-999999999"} {
+		if n := testing.AllocsPerRun(10, func() { _, _ = parseNumber([]byte(number)) }); n != 0 {
+			t.Errorf("%s costs %v allocations", number, n)
+		}
+	}
+}
+
 // escapedPayload is a payload that needs all of scratch.
 const escapedPayload = `{"dialog\u0049d":"\ud83d\ude00","nodeId":"a\/b","sequence":"\u0034\u0032","\n":1,` +
 	`"variables":{"a":"\n"}}`

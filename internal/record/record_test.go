@@ -152,6 +152,7 @@ func TestForeignValuesAreToldApart(t *testing.T) {
 		"a number with a fraction":     progress("1.5 " + own + " 1 1 1"),
 		"a number as Lua prints it":    progress("1 " + own + " 1.7e+12 1 1"),
 		"a number beyond Lua's":        progress("1 " + own + " 90071992547409930 1 1"),
+		"a number just beyond Lua's":   progress("1 " + own + " 9007199254740992 1 1"),
 		"a number beyond all":          progress("1 " + own + " " + strings.Repeat("9", 100) + " 1 1"),
 		"a doubt that is no flag":      "P1 1 " + own + " 1 1 1 2 0 -\n",
 		"half an escaped header":       ended(digits, "200 - a/b X:%2"),
