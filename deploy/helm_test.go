@@ -500,6 +500,8 @@ func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
 		`{existingSecret: s, ingress: {enabled: true}, networkPolicy: {enabled: false}}`:             "ingress.host",
 		`{existingSecret: s, rules: {enabled: true, oncegate: {OncegateRedisAway: {threshold: 2}}}}`: "compares with none",
 		`{existingSecret: s, rules: {enabled: true, oncegate: {RedisAway: {enabled: false}}}}`:       "no alert",
+		`{existingSecret: s, redis: {enabled: false, url: "redis://:p@r:6379"}}`:                     "holds a password",
+		`{existingSecret: s, settings: {inbound_api_keys: [k]}}`:                                     "is a secret",
 		`{existingSecret: s, replicas: 3}`:                                                           "additional properties",
 		`{existingSecret: s, replicaCount: two}`:                                                     "replicaCount",
 	} {

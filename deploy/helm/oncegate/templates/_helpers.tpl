@@ -67,4 +67,12 @@ app.kubernetes.io/component: redis
 {{- fail (printf "settings.%s is this chart's: see drainDelaySeconds and shutdownTimeoutSeconds" $setting) }}
 {{- end }}
 {{- end }}
+{{- range $secret := list "admin_token" "inbound_api_keys" "redis_url" "redis_password" "redis_sentinel_password" "upstream_headers" "upstream_oauth_client_secret" }}
+{{- if hasKey $.Values.settings $secret }}
+{{- fail (printf "settings.%s is a secret, and would stand in a ConfigMap: give a Secret by existingSecret, redis.existingSecret or extraEnvVars" $secret) }}
+{{- end }}
+{{- end }}
+{{- if regexMatch "://[^@/]*@" $redis.url }}
+{{- fail "redis.url holds a password: put the URL into a Secret, and name it by redis.existingSecret and redis.existingSecretUrlKey" }}
+{{- end }}
 {{- end }}
