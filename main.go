@@ -213,6 +213,7 @@ func (c chooser) choose(t *config.Tenant) (chosen logic.Logic, end func(), err e
 		if !c.config.Redis.Embedded() {
 			log.Warn("THE LOGIC IS ECHO, for trying out: webhooks are answered and nothing is done; set UPSTREAM_URL")
 		}
+		c.backends.Remove(t.Name)
 		return logic.Echo{Delay: c.config.Echo.Delay}, func() {}, nil
 	}
 	backend, err := newBackend(t, log)

@@ -8,6 +8,8 @@ import (
 
 // Backends are those that webhooks are forwarded to, by tenant. Its zero value has none.
 type Backends struct {
+	inForce func(tenant string) bool // set before the first look
+
 	mu       sync.Mutex
 	byTenant map[string]*upstream.Upstream
 }
@@ -22,13 +24,23 @@ func (b *Backends) Add(tenant string, u *upstream.Upstream) {
 	b.byTenant[tenant] = u
 }
 
-// Snapshots returns what was exchanged with each, by tenant.
+// Remove takes away that of a tenant that has none any more.
+func (b *Backends) Remove(tenant string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.byTenant, tenant)
+}
+
+// Snapshots returns what was exchanged with each, by tenant. It leaves out tenants that a reload has taken away: the
+// circuit breaker of such a one would never close.
 func (b *Backends) Snapshots() map[string]upstream.Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := make(map[string]upstream.Snapshot, len(b.byTenant))
 	for tenant, u := range b.byTenant {
-		all[tenant] = u.Snapshot()
+		if b.inForce(tenant) {
+			all[tenant] = u.Snapshot()
+		}
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/top"
+	"github.com/oncegate/oncegate/internal/upstream"
 )
 
 // tenants gives a gateway some, each with its name and -key as a key.
@@ -130,4 +132,38 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 		w.shows(".strip", "Redis has no record of it")
 	})
 	w.expectQuiet(all[0].admin)
+}
+
+// TestATenantThatIsGoneHasNoCircuitBreaker: an alert for it would never end.
+func TestATenantThatIsGoneHasNoCircuitBreaker(t *testing.T) {
+	var c config.Config
+	r := start(t, logic.Echo{}, func(own *config.Config) {
+		tenants(own, "acme", "beta")
+		c = *own
+	})
+	for _, name := range []string{"acme", "beta"} {
+		u, err := upstream.New(upstream.Options{
+			URL: "http://127.0.0.1:1", MaxResultBytes: 1024, BreakerFailures: 1, BreakerPause: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Close()
+		r.backends.Add(name, u)
+		_, _ = u.Execute(t.Context(), logic.Webhook{})
+	}
+	if m := r.metrics(); m["oncegate_breaker_open{acme}"] != 1 || m["oncegate_breaker_open{beta}"] != 1 {
+		t.Fatalf("at first: %v", m)
+	}
+	c.Tenants = c.Tenants[1:]
+	if err := r.gateway.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	m := r.metrics()
+	if _, there := m["oncegate_breaker_open{acme}"]; there || m["oncegate_breaker_open{beta}"] != 1 {
+		t.Errorf("without acme: %v", m)
+	}
+	if s := r.state(); len(s.Tenants) != 1 || s.Tenants[0] != "beta" {
+		t.Errorf("the page offers %v", s.Tenants)
+	}
 }

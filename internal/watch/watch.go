@@ -45,6 +45,10 @@ type Watchers struct {
 // Open opens the admin listener, if the settings want one, and serves it.
 func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 	c, store := g.Config, g.Watch.Store
+	g.Backends.inForce = func(tenant string) bool {
+		_, ok := g.Watch.Tenant(tenant)
+		return ok
+	}
 	o := observer{Watch: g.Watch, backends: g.Backends}
 	all := replicas.New(replicas.Options{
 		Store: store, Observe: o.look, Name: g.Watch.Replica,

@@ -37,6 +37,8 @@ type replica struct {
 	t          testing.TB
 	url, admin string
 	gate       *gate.Gate
+	gateway    *handler.Gateway
+	backends   *watch.Backends
 	log        *lockedBuffer
 	stop       func()
 }
@@ -90,12 +92,12 @@ func start(t testing.TB, l logic.Logic, change func(*config.Config)) *replica {
 	}
 	r.gate = gateway.Watch().Gate
 	r.url = "http://" + listener.Addr().String() + "/webhook/cognigy"
-	backends := new(watch.Backends)
+	r.gateway, r.backends = gateway, new(watch.Backends)
 	if u, ok := l.(*upstream.Upstream); ok {
-		backends.Add("", u)
+		r.backends.Add("", u)
 	}
 	watchers, err := watch.Open(watch.Gateway{
-		Config: &c, Watch: gateway.Watch(), Backends: backends, Address: listener.Addr(), Version: "test",
+		Config: &c, Watch: gateway.Watch(), Backends: r.backends, Address: listener.Addr(), Version: "test",
 	}, log)
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,9 @@ func OpenNeighbours() (*Neighbours, error) {
 
 // file is the file of settings of a gateway that they share.
 func (n *Neighbours) file() string {
-	return fmt.Sprintf(`tenants:
+	return fmt.Sprintf(`max_executions: 200
+max_waiters: 1000
+tenants:
   %s:
     api_keys: [%s]
     upstream: {url: "http://%s/"}
@@ -53,8 +55,6 @@ func (n *Neighbours) file() string {
     api_keys: [%s]
     upstream: {url: "http://%s/"}
     execution_timeout: 4s
-    max_executions: 50
-    max_waiters: 200
 `, Quiet, QuietKey, n.quiet.Addr, Noisy, NoisyKey, n.noisy.Addr)
 }
 
