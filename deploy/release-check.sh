@@ -31,7 +31,7 @@ fi
 
 # go install, from a module proxy that has this commit as its latest version.
 cd "$scratch/a folder of another name"
-version=v0.0.1-check
+version=v0.0.1-g${commit:0:12} # another one for another commit: Go takes a version for what it was
 proxy=$scratch/proxy/github.com/oncegate/oncegate/@v
 mkdir -p "$proxy"
 git archive --format=zip --prefix="github.com/oncegate/oncegate@$version/" --output "$proxy/$version.zip" HEAD -- . \
