@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test of the project, as the README says:
 #
-#   ./test.sh            all tests with the race detector, the proof without it, those of the Cognigy Extension, each
-#                        fuzz target for a few seconds
+#   ./test.sh            all tests with the race detector, the proof without it, those of deploy and of the Cognigy
+#                        Extension, each fuzz target for a few seconds
 #   ./test.sh extension  the tests of the Extension alone
 #   ./test.sh fuzz       the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
 #
@@ -20,6 +20,7 @@ scratch=$(mktemp -d)
 
 finish() {
   local status=$?
+  wait # for what runs beside
   release_services
   rm -rf "$scratch"
   if [ $status = 0 ]; then
@@ -142,8 +143,19 @@ fuzz_one() {
   return 1
 }
 
+# beside runs a step while others run: it waits most of its time. told shows what it said, and fails if it has failed.
+beside() { "$1" >"$scratch/$1.log" 2>&1 & beside[$1]=$!; }
+told() {
+  local status=0
+  wait "${beside[$1]}" || status=$?
+  step="$1"
+  cat "$scratch/$1.log"
+  return $status
+}
+declare -A beside
+
 case "$*" in
-  "") provide; provide_node; race; proof; deploy; extension; fuzz ;;
+  "") provide; provide_node; beside deploy; beside extension; race; proof; told deploy; told extension; fuzz ;;
   extension) provide; provide_node; extension ;;
   fuzz) provide; fuzz ;;
   *) sed -n '2,7p' "$0"; exit 2 ;;
