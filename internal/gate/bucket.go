@@ -47,7 +47,9 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	})
 	b.flights.byFingerprint = make(map[fingerprint.Fingerprint]*flight)
 	b.journal.byFingerprint = make(map[fingerprint.Fingerprint]*entry)
-	b.journal.room = o.JournalBytes / len(g.keys.Buckets())
+	if o.JournalBytes > 0 {
+		b.journal.room = o.JournalBytes / len(g.keys.Buckets())
+	}
 	b.forgets.key = keys.Forgets()
 	b.keeper = newKeeper(b)
 	return b
