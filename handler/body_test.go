@@ -45,7 +45,9 @@ func TestABodyTakesMemoryAsItComes(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			var requests atomic.Int64 // that have begun: without a key, some may be over before the last one is
 			r := h.openWith(options(), handler.Options{APIKeys: keys, MaxBodyBytes: large}, func(s *handler.Server) {
-				s.ConnState = func(_ net.Conn, state fasthttp.ConnState) {
+				bounds := s.ConnState
+				s.ConnState = func(c net.Conn, state fasthttp.ConnState) {
+					bounds(c, state)
 					if state == fasthttp.StateActive {
 						requests.Add(1)
 					}

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // timedListener accepts connections that bound how long their caller may take.
@@ -36,11 +38,11 @@ type timedConn struct {
 	server *Server   // has the timeouts
 	began  time.Time // the times below count from here
 
-	answered time.Duration // when the last answer was written
-	readBy   time.Duration // the read deadline that is set
-	writeBy  time.Duration // the write deadline that is set
-	idle     bool          // nothing has come since the last answer
-	bounded  bool          // the read deadline is that of the request that is coming
+	written time.Duration // when something was written last
+	readBy  time.Duration // the read deadline that is set
+	writeBy time.Duration // the write deadline that is set
+	idle    bool          // the last request is done, and nothing of the next one has come
+	bounded bool          // the read deadline is that of the request that is coming
 }
 
 // A deadline that is set may be this share of its timeout too early.
@@ -51,22 +53,31 @@ const early = 4
 func (c *timedConn) Read(p []byte) (n int, err error) {
 	switch {
 	case c.idle:
-		until := c.answered + c.server.IdleTimeout
+		until := c.written + c.server.IdleTimeout
 		if c.readBy > until || c.readBy < until-c.server.IdleTimeout/early {
 			c.readBy = until
-			err = c.SetReadDeadline(c.began.Add(until))
+			err = c.Conn.SetReadDeadline(c.began.Add(until))
 		}
 	case !c.bounded:
-		c.bounded = true
-		c.readBy = time.Since(c.began) + c.server.ReadTimeout
-		err = c.SetReadDeadline(c.began.Add(c.readBy))
+		err = c.SetReadDeadline(time.Now().Add(c.server.ReadTimeout))
 	}
 	if err != nil {
 		return 0, err
 	}
-	n, err = c.Conn.Read(p)
-	c.idle = c.idle && n == 0
-	return n, err
+	return c.Conn.Read(p)
+}
+
+// SetReadDeadline bounds the rest of a request, instead of ReadTimeout.
+func (c *timedConn) SetReadDeadline(t time.Time) error {
+	c.bounded, c.readBy = true, t.Sub(c.began)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// turned learns from fasthttp that a part of a request has come, or that the last one is done: also the rest of a body
+// that nobody wanted, which may come behind the answer.
+func (c *timedConn) turned(state fasthttp.ConnState) {
+	c.idle = state == fasthttp.StateIdle
+	c.bounded = c.bounded && !c.idle
 }
 
 // Write has at least three quarters of WriteTimeout, whatever came before it on the connection.
@@ -79,14 +90,9 @@ func (c *timedConn) Write(p []byte) (n int, err error) {
 			return 0, err
 		}
 	}
-	if string(p) != goOn {
-		c.answered, c.idle, c.bounded = now, true, false
-	}
+	c.written = now
 	return c.Conn.Write(p)
 }
-
-// goOn is no answer: the request's body comes behind it.
-const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
 
 // timedTLS lets fasthttp see that a connection is secured, and shake hands before it reads.
 type timedTLS struct {

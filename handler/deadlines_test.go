@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // caller is the other end of a connection as the server sees it. Time passes only while all wait.
@@ -49,16 +51,24 @@ func (c *caller) sends(part string) {
 	if n, err := c.served.Read(read); err != nil || string(read[:n]) != part {
 		c.Fatalf("the server read %q, %v, want %q", read[:n], err, part)
 	}
+	turned(c.served, fasthttp.StateActive)
 }
 
-// isAnswered lets the server write, and the caller read it.
-func (c *caller) isAnswered(answer string) {
+// isTold lets the server write, and the caller read it.
+func (c *caller) isTold(text string) {
 	c.Helper()
-	go func() { _, _ = c.Read(make([]byte, len(answer))) }()
-	if _, err := c.served.Write([]byte(answer)); err != nil {
-		c.Fatalf("writing %q: %v", answer, err)
+	go func() { _, _ = c.Read(make([]byte, len(text))) }()
+	if _, err := c.served.Write([]byte(text)); err != nil {
+		c.Fatalf("writing %q: %v", text, err)
 	}
 	synctest.Wait()
+}
+
+// isAnswered is told something that ends a request.
+func (c *caller) isAnswered(answer string) {
+	c.Helper()
+	c.isTold(answer)
+	turned(c.served, fasthttp.StateIdle)
 }
 
 // expectTimeout waits in a call until it times out, which must be within these bounds.
@@ -126,8 +136,42 @@ func TestABodyThatWasAskedForIsPartOfItsRequest(t *testing.T) {
 		c.sends("request")
 		c.isAnswered("answer")
 		c.sends("head")
-		c.isAnswered(goOn)
+		c.isTold("go on")
 		c.expectTimeout(c.served.Read, readTimeout, readTimeout)
+	})
+}
+
+func TestABodyThatNobodyWantsIsPartOfItsRequest(t *testing.T) {
+	withCaller(t, func(c *caller) {
+		for range 2 {
+			c.sends("head")
+			c.isTold("answer")
+		}
+		c.expectTimeout(c.served.Read, readTimeout, readTimeout)
+	})
+}
+
+func TestTheRestOfAPipelinedRequestIsPartOfIt(t *testing.T) {
+	withCaller(t, func(c *caller) {
+		c.sends("request and the next one's he")
+		c.isAnswered("answer")
+		turned(c.served, fasthttp.StateActive)
+		c.expectTimeout(c.served.Read, readTimeout, readTimeout)
+	})
+}
+
+func TestALaterRequestIsDrainedAsQuicklyAsAFirstOne(t *testing.T) {
+	withCaller(t, func(c *caller) {
+		for range 2 {
+			c.sends("request")
+			c.isAnswered("answer")
+		}
+		c.sends("head")
+		began := time.Now()
+		drain(c.served)
+		if took := time.Since(began); took != drainPause {
+			t.Errorf("it took %v, want %v", took, drainPause)
+		}
 	})
 }
 

@@ -33,6 +33,13 @@ type Server struct {
 // Serve answers requests on a listener until it is closed. Only what comes in here is bounded in time.
 func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(&timedListener{l, s}) }
 
+// turned tells a connection that Serve accepted what fasthttp does with it.
+func turned(c net.Conn, state fasthttp.ConnState) {
+	if timed, ok := c.(interface{ turned(fasthttp.ConnState) }); ok {
+		timed.turned(state)
+	}
+}
+
 // NewServer returns an HTTP server for the handler. Everything that a stranger can send is bounded.
 func NewServer(h *Handler, log *slog.Logger) *Server {
 	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // fasthttp has this setting per process only
@@ -41,6 +48,7 @@ func NewServer(h *Handler, log *slog.Logger) *Server {
 		ErrorHandler:                 respondUnreadable,
 		HeaderReceived:               h.announced,
 		ExpectHandler:                h.proceed,
+		ConnState:                    turned,
 		MaxRequestBodySize:           h.MaxBodyBytes,
 		StreamRequestBody:            true,
 		ReadBufferSize:               maxHeaderBytes,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -153,6 +154,42 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 		}
 	}
 	h.eventually("less than a quarter is held", func() bool { return inUse() < before+connections*large/4 })
+}
+
+func TestAConnectionThatIsNotUsedIsClosed(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) {
+		s.ReadTimeout, s.IdleTimeout = time.Hour, 100*time.Millisecond
+	})
+	c, err := dial(r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.exchange(measured(webhook)); got.status != 200 {
+		t.Errorf("answer\n%v", got)
+	}
+	if n, err := c.read.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		t.Errorf("read %d bytes, %v, want the end", n, err)
+	}
+}
+
+// Who waits for an answer before a body that is too large gets it at once, also on a connection that was used.
+func TestALaterBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
+	h := onReal(t)
+	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.ReadTimeout = time.Hour })
+	c, err := dial(r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.exchange(measured(webhook)); got.status != 200 {
+		t.Errorf("answer\n%v", got)
+	}
+	length := fmt.Sprintf("Content-Length: %d\r\n", small+1)
+	if got := c.exchange(posted("Expect: 100-continue\r\n"+length, "")); got.status != 413 {
+		t.Errorf("answer\n%v", got)
+	}
 }
 
 // The write timeout of one answer does not count against the next one.
