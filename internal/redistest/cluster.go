@@ -53,9 +53,16 @@ func clusterClient(t testing.TB, addr string) rueidis.Client {
 // Start starts another server, which does not belong to the cluster yet.
 func (c *Cluster) Start() *Server {
 	c.t.Helper()
-	s := Start(c.t, "--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout,
-		"--cluster-replica-validity-factor", "0",
-		"--repl-diskless-sync-delay", "0", "--cluster-port", freePort(c.t))
+	var bus, of string // another program may take the port of the bus too; a restart keeps both
+	s := start(c.t, "redis", func(port string) []string {
+		if port != of {
+			bus, of = freePort(c.t), port
+		}
+		return []string{
+			"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", nodeTimeout,
+			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
+		}
+	})
 	c.Servers = append(c.Servers, s)
 	return s
 }
