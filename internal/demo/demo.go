@@ -30,7 +30,8 @@ func Run(ctx context.Context, c config.Config, version string, open bool, out io
 	defer backend.close()
 	c.Redis = config.Redis{KeyPrefix: c.Redis.KeyPrefix, Buckets: c.Redis.Buckets, Timeout: c.Redis.Timeout,
 		Retries: c.Redis.Retries, Patience: c.Redis.Patience}
-	c.HTTP.Listen, c.HTTP.InboundAPIKeys, c.HTTP.ShutdownTimeout = "127.0.0.1:0", "", 3*time.Second
+	c.Execution.Timeout, c.Execution.MaxExecutions, c.Execution.MaxWaiters = 2*takes, 500, 2000
+	c.HTTP.Listen, c.HTTP.InboundAPIKeys, c.HTTP.ShutdownTimeout = "127.0.0.1:0", "", 2*takes+2*c.Redis.Timeout
 	c.Upstream = config.Upstream{URL: backend.url, KeyHeader: "Idempotency-Key", BreakerFailures: 20,
 		BreakerPause: 5 * time.Second, IdleTimeout: time.Second, KeyFormat: config.KeyHex}
 	c.Upkeep.MetricsFlush, c.Trail.Keep = 200*time.Millisecond, max(c.Trail.Keep, 10_000)
