@@ -29,7 +29,7 @@ var endings = map[string]ending{
 	"lease-lost": {"outcome unknown: its replica lost Redis for LOCK_TTL and cancelled it; " +
 		"the backend may have done it", false},
 	"shutdown": {"outcome unknown: its replica was stopped while it ran, and the backend may have done it", false},
-	record.Expired: {"crashed and not renewed: its replica ended, froze or lost Redis for LOCK_TTL; outcome unknown: " +
+	record.Expired: {"crashed: its replica ended, froze or lost Redis for LOCK_TTL; outcome unknown: " +
 		"the backend may have done it", false},
 	"forgotten": {"forgotten by a person", true},
 	"done":      {"had a result, until a person forgot it", true},

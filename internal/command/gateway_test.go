@@ -259,7 +259,7 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 			got{200, "executed", "3", ""},
 		},
 		"a crash": {
-			nil, crashes, "state crashed and not renewed: its replica ended, froze or lost Redis", perhapsTwice,
+			nil, crashes, "state crashed: its replica ended, froze or lost Redis", perhapsTwice,
 			executed,
 		},
 		"a lease that was lost": {
@@ -288,13 +288,13 @@ func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
 		},
 		"a failure too many": {poisoned, once(fails(errOdd)), "state failed for certain",
 			`500 "poisoned", and each one after it, until a person decides: MAX_ATTEMPTS is 1`, got{500, "poisoned", "1", ""}},
-		"a crash too many": {poisoned, crashes, "state crashed and not renewed", `500 "poisoned", and each one after it`,
+		"a crash too many": {poisoned, crashes, "state crashed", `500 "poisoned", and each one after it`,
 			got{500, "poisoned", "1", ""}},
 		"poison that was told": {
 			poisoned, func(g *gateway) { crashes(g); g.deliver() }, "state poisoned: 1 execution failed or crashed",
 			`500 "poisoned", until a person decides: oncegate forget`, got{500, "poisoned", "1", ""},
 		},
-		"a crash with stop": {stop, crashes, "state crashed and not renewed",
+		"a crash with stop": {stop, crashes, "state crashed",
 			`500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, got{500, "doubtful", "1", ""}},
 		"a doubt with stop": {stop, once(fails(logic.ErrOutcomeUnknown)), "state outcome unknown",
 			`500 "doubtful", and each one after it`, got{500, "doubtful", "1", ""}},

@@ -162,7 +162,7 @@ func EventWords(e *trail.Event) string {
 	case trail.Failed:
 		text += "ended" + after + ": " + endingOf(e.Cause).words
 	case trail.Forgotten:
-		text = "a person had it forgotten: " + forgotten(e)
+		text = fmt.Sprintf("a person had it forgotten (which counts as attempt %d): %s", e.Attempt+1, forgotten(e))
 	case trail.Resolved:
 		text = fmt.Sprintf("a person found out what became of it: %d", e.Status)
 	case trail.Poisoned, trail.Doubtful:

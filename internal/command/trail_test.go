@@ -116,10 +116,10 @@ func TestTheTrailTellsWhatBecameOfABooking(t *testing.T) {
   T  attempt 1 began, by replica _
   T  attempt 1 ended: outcome unknown: the backend may have done it; the replica's log of that time has the error
   T  attempt 2 began, by replica _
-  T  attempt 3 began, by replica _: the one before it crashed and not renewed: ` +
+  T  attempt 3 began, by replica _: the one before it crashed: ` +
 			`its replica ended, froze or lost Redis for LOCK_TTL; outcome unknown: the backend may have done it
   T  attempt 3 ended with a result (200); 39 other deliveries since the event before
-  T  a person had it forgotten: the result of attempt 3
+  T  a person had it forgotten (which counts as attempt 4): the result of attempt 3
   T  attempt 5 began, by replica _, since a person had it forgotten; ` + fmt.Sprint(replays) +
 			` other deliveries since the event before
   T  attempt 5 was refused by the backend (404)

@@ -58,7 +58,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	dies.signal(syscall.SIGKILL)
 	eventually(t, "its leases end", func() bool {
 		said, _ := types(t, env, "", "inspect", "d", "n", "--sequence=2")
-		return strings.Contains(said, "crashed and not renewed")
+		return strings.Contains(said, "crashed")
 	})
 	says(t, env, "",
 		`next delivery 500 "doubtful", and each one after it, until a person decides: IN_DOUBT is stop`, "inspect",

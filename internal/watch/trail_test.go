@@ -42,7 +42,7 @@ func TestAPersonFindsABookingOnThePage(t *testing.T) {
 	w.shows("main", storms("storm")[:12]+"… was done once: attempt 1 (it has a result).")
 	w.js(`document.querySelector("details.forget").open = true`)
 	w.js(`document.querySelector("#forget").click()`)
-	w.shows(".steps li:nth-child(3)", "a person had it forgotten: the result of attempt 1")
+	w.shows(".steps li:nth-child(3)", "a person had it forgotten (which counts as attempt 2): the result of attempt 1")
 	w.picture("webhook-trail")
 
 	r.post("fails", 1)
