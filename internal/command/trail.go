@@ -246,8 +246,14 @@ func effects(events []trail.Event) (done []string) {
 		case trail.Claimed:
 			last = e.Attempt
 		case trail.Restored:
-			if e.Status > 0 && e.Status < 400 {
+			switch {
+			case e.Status >= 400:
+			case e.Status > 0:
 				had(e.Attempt, hasResult)
+			case e.Cause == "":
+				last = e.Attempt
+			case !endingOf(e.Cause).certain:
+				had(e.Attempt, nobodyKnows)
 			}
 		case trail.Stored:
 			had(e.Attempt, hasResult)

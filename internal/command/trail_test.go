@@ -72,6 +72,25 @@ func told(text string) string {
 	}))
 }
 
+// TestWhatRedisHadLostMayHaveBeenDone: with a failover the events are lost of what replicas put back.
+func TestWhatRedisHadLostMayHaveBeenDone(t *testing.T) {
+	for _, test := range []struct {
+		lost trail.Event
+		want string
+	}{
+		{trail.Event{Status: 200}, "was done once: attempt 2 (it has a result)."},
+		{trail.Event{Status: 422}, "was not done, as far as this tells."},
+		{trail.Event{Cause: "error"}, "was not done, as far as this tells."},
+		{trail.Event{Cause: "timeout"}, "may have been done once: attempt 2 (nobody knows)."},
+		{trail.Event{}, "may have been done once: attempt 2 (it runs, or it crashed)."},
+	} {
+		test.lost.What, test.lost.Attempt = trail.Restored, 2
+		if got := command.Conclusion([][]trail.Event{{test.lost}}); !strings.HasSuffix(got[0], test.want) {
+			t.Errorf("of status %d, cause %q it says %q", test.lost.Status, test.lost.Cause, got)
+		}
+	}
+}
+
 // TestTheTrailTellsWhatBecameOfABooking: a storm, a failure, a takeover, a forget and a refusal of one webhook.
 func TestTheTrailTellsWhatBecameOfABooking(t *testing.T) {
 	onEach(t, func(e *engine) {

@@ -56,7 +56,7 @@ const (
 // value is in the body of the request for the page, and is shown nowhere.
 func (d *Dashboard) search(w http.ResponseWriter, r *http.Request, text string) {
 	name, value, named := strings.Cut(text, "=")
-	if !named {
+	if !named || name == "" {
 		name, value = trail.Dialog, text
 	}
 	found, conclusion, err := d.stories(r.Context(), trail.Query{Name: name, Value: value})

@@ -41,7 +41,7 @@ func cut(value string) string {
 		return value
 	}
 	end := maxValue
-	for !utf8.RuneStart(value[end]) {
+	for end > maxValue-utf8.UTFMax && !utf8.RuneStart(value[end]) { // a person may ask for what is no UTF-8
 		end--
 	}
 	return value[:end] + "…"

@@ -32,6 +32,12 @@ func TestAValueThatWasCutIsFound(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTextIsCutToo(t *testing.T) {
+	if got := cut(strings.Repeat("\x80", 300)); len(got) > maxValue+len("…") {
+		t.Errorf("it has %d bytes", len(got))
+	}
+}
+
 // FuzzParse: whatever stands in a stream spoils no reader.
 func FuzzParse(f *testing.F) {
 	keys := redis.NewKeys("cognigy")
