@@ -84,6 +84,12 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 	expect("60", "1", "60")
 	w.shows("#failures", "none")
 	w.picture("acme")
+	w.do(sized(390, 844, "dark"))
+	eventually(t, "it fits a phone, with the choice of a tenant", func() bool {
+		return w.js(`document.documentElement.scrollWidth <= innerWidth && !byId("tenant").hidden`) == "true"
+	})
+	w.picture("acme-phone")
+	w.do(sized(1280, 860, "light"))
 	if hot := w.js(`byId("hot").textContent`); !strings.Contains(hot, "acme") || strings.Contains(hot, "beta") {
 		t.Errorf("acme's hot list is %s", hot)
 	}
