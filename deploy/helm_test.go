@@ -502,6 +502,9 @@ func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
 		`{existingSecret: s, rules: {enabled: true, oncegate: {RedisAway: {enabled: false}}}}`:       "no alert",
 		`{existingSecret: s, redis: {enabled: false, url: "redis://:p@r:6379"}}`:                     "holds a password",
 		`{existingSecret: s, settings: {inbound_api_keys: [k]}}`:                                     "is a secret",
+		`{existingSecret: s, settings: {upstream: {headers: "X-Key: k"}}}`:                           "upstream_headers is",
+		`{existingSecret: s, settings: {tenants: {a: {api_keys: [k]}}}}`:                             "tenants.a.api_keys is",
+		`{existingSecret: s, settings: {tenants: {a: {signature: {secret: k}}}}}`:                    "tenants.a.signature_secret",
 		`{existingSecret: s, replicas: 3}`:                                                           "additional properties",
 		`{existingSecret: s, replicaCount: two}`:                                                     "replicaCount",
 	} {

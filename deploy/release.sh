@@ -3,8 +3,8 @@
 #
 #   deploy/release.sh [FOLDER]     dist by default
 #
-# archives of the program for six platforms, with its manual page and completions · deb and rpm · the parts of the
-# image (deploy/image.sh) · an SBOM (CycloneDX) · SHA256SUMS. Two runs on one commit with one Go make the same bytes.
+# archives of the program for six platforms, with its manual page and completions · deb and rpm · an SBOM (CycloneDX) ·
+# SHA256SUMS. Two runs on one commit with one Go make the same bytes.
 # It needs git, Go, and tar and gzip of GNU.
 set -euo pipefail
 umask 022 # the rights of all files are those that everybody gets

@@ -67,9 +67,17 @@ app.kubernetes.io/component: redis
 {{- fail (printf "settings.%s is this chart's: see drainDelaySeconds and shutdownTimeoutSeconds" $setting) }}
 {{- end }}
 {{- end }}
-{{- range $secret := list "admin_token" "inbound_api_keys" "redis_url" "redis_password" "redis_sentinel_password" "upstream_headers" "upstream_oauth_client_secret" }}
-{{- if hasKey $.Values.settings $secret }}
-{{- fail (printf "settings.%s is a secret, and would stand in a ConfigMap: give a Secret by existingSecret, redis.existingSecret or extraEnvVars" $secret) }}
+{{- $sections := dict "settings" .Values.settings }}
+{{- range $tenant, $own := .Values.settings.tenants }}{{ $_ := set $sections (printf "settings.tenants.%s" $tenant) $own }}{{ end }}
+{{- range $section, $of := $sections }}
+{{- range $secret := list "admin_token" "inbound_api_keys" "redis_url" "redis_password" "redis_sentinel_password" "upstream_headers" "upstream_oauth_client_secret" "api_keys" "signature_secret" }}
+{{- range $block := list "" "upstream" "signature" }}
+{{- $own := ternary $of (get $of $block) (eq $block "") }}
+{{- $name := trimPrefix (printf "%s_" $block) $secret }}
+{{- if and (kindIs "map" $own) (hasKey $own $name) }}
+{{- fail (printf "%s.%s is a secret, and would stand in a ConfigMap: give a Secret by existingSecret, redis.existingSecret, extraEnvVars, or extraVolumes and a name that ends in _file" $section $secret) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if regexMatch "://[^@/]*@" $redis.url }}
