@@ -165,6 +165,21 @@ func TestARefusalLivesForItsOwnTTL(t *testing.T) {
 	})
 }
 
+// Its replica keeps it too, without Redis telling of its end.
+func TestARefusalIsNotReplayedPastItsEnd(t *testing.T) {
+	h := onReal(t)
+	o := options()
+	o.RejectedTTL = 300 * time.Millisecond
+	r := h.open(o)
+	h.eventually("results are answered locally", func() bool { r.send(0); return h.metrics()["replayed_local"] > 0 })
+	h.setLogic(func(context.Context, int64) (record.Result, error) {
+		return record.Result{Status: 409, ContentType: record.JSON, Body: []byte(`{}`)}, nil
+	})
+	h.expect(r.send(1), gate.Executed, `{}`)
+	h.eventually("the refusal has ended", func() bool { return h.recordOf(1).Token == "" })
+	h.expect(r.send(1), gate.Executed, `{}`)
+}
+
 func TestAResultThatCannotBeKeptIsAFailure(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		r := h.open(options())
