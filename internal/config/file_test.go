@@ -394,6 +394,7 @@ func TestASecretIsNotShownWithItsLine(t *testing.T) {
 		}
 	}
 	line := configured(t, "upstream: {url: 'http://h/?k=s3cret', headers: 'X-A: s3cret'}\n"+
+		"redis_url: 'redis://u:s3cret@h'\nadmin_token: s3cret0123456789\n"+
 		"tenants:\n  a: {api_keys: [s3cret], signature: {form: sha256-hex, header: X-S, secret: s3cret0123456789}}\n", nil)
 	settings, err := line.Tenants[0].Settings()
 	equal(t, err, nil)
@@ -403,6 +404,16 @@ func TestASecretIsNotShownWithItsLine(t *testing.T) {
 	}
 	contains(t, fmt.Sprint(settings), "{api_keys [hidden]}", "{upstream_url http://h/?[hidden]}",
 		"{upstream_headers [hidden]}")
+
+	gateway, err := line.Config.Settings()
+	equal(t, err, nil)
+	text := fmt.Sprint(gateway)
+	contains(t, text, "{redis_url [hidden]}", "{admin_token [hidden]}", "{lock_ttl 20s}")
+	for _, of := range []string{"s3cret", "result_ttl", "upstream"} {
+		if strings.Contains(text, of) {
+			t.Errorf("of the whole gateway it shows %s: %s", of, text)
+		}
+	}
 }
 
 func TestAThousandTenantsAreReadInTime(t *testing.T) {

@@ -166,14 +166,29 @@ func (t *Tenant) Settings() (all []Setting, err error) {
 	line := tenantLine{Config{HTTP: t.HTTP, Execution: t.Execution, Upstream: t.Upstream}, t.Door}
 	flags, err := line.flags()
 	for _, flag := range flags {
-		value := fmt.Sprint(flag.Target.Interface())
-		if u, err := url.Parse(value); err == nil && u.RawQuery != "" {
-			u.RawQuery = "" // a key may stand there
-			value = u.String() + "?" + hidden
-		}
-		all = append(all, Setting{inFile(flag), value})
+		all = append(all, settingOf(flag))
 	}
 	return all, err
+}
+
+// Settings are those that are in force for the whole gateway: no tenant may have its own.
+func (c *Config) Settings() (all []Setting, err error) {
+	flags, err := settings(&CommandLine{Config: *c})
+	for _, flag := range flags {
+		if _, ok := variable(flag); ok && !flag.Tag.Has("tenant") {
+			all = append(all, settingOf(flag))
+		}
+	}
+	return all, err
+}
+
+func settingOf(flag *kong.Flag) Setting {
+	value := fmt.Sprint(flag.Target.Interface())
+	if u, err := url.Parse(value); err == nil && u.RawQuery != "" {
+		u.RawQuery = "" // a key may stand there
+		value = u.String() + "?" + hidden
+	}
+	return Setting{inFile(flag), value}
 }
 
 // tenantsUnder reads the tenants of a file. Each begins as a copy of the gateway's settings.

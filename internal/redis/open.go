@@ -173,7 +173,7 @@ func connect(
 			return nil, likely(err, option)
 		}
 		if try == retries {
-			return nil, fmt.Errorf("can't be reached in %d tries: %w", try+1, likely(err, option))
+			return nil, fmt.Errorf("can't be reached (tried %d×): %w", try+1, likely(err, option))
 		}
 		pause := pauses.Next().Round(time.Millisecond)
 		log.Warn("redis can't be reached", "try", try+1, "of", retries+1, "again_in", pause, "error", likely(err, option))

@@ -183,7 +183,7 @@ func TestAURLThatCannotBeReadIsNotShown(t *testing.T) {
 func TestARedisThatCannotBeReachedIsTriedAgainAndNamed(t *testing.T) {
 	s := redistest.Start(t)
 	s.Kill()
-	for retries, tries := range []string{"in 1 tries", "in 2 tries"} {
+	for retries, tries := range []string{"(tried 1×)", "(tried 2×)"} {
 		c := byURL("redis://:s3cret@" + s.Addr())
 		c.Retries = retries
 		sentence, logged := refused(t, c)
