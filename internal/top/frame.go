@@ -52,7 +52,11 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	}
 	add("%s%s deliveries arrived, %s were executed (%s)", whose, as(blue, thousands(w.Deliveries)),
 		as(yellow, thousands(w.Executions)), span(s))
-	add("%d run, %d wait, the oldest has run %s", s.Executing, s.Waiting, time.Duration(s.OldestMS)*time.Millisecond)
+	oldest := ""
+	if s.OldestMS > 0 {
+		oldest = fmt.Sprintf(" (oldest %s)", time.Duration(s.OldestMS)*time.Millisecond)
+	}
+	add("%d running%s, %d waiting", s.Executing, oldest, s.Waiting)
 	lines = append(lines, picture(s, width, as)...)
 	lines = append(lines, answers(s, width, as)...)
 	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-2, as)...)

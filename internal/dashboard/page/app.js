@@ -304,16 +304,18 @@ function tables() {
     ago(r.started * 1000)]), "none");
 }
 
+const times = (of) => of.p99_ms && length(of.p50_ms) + ", 99 %: " + length(of.p99_ms); // none in the last minute: 0
+
 function facts() {
   const r = state.redis;
-  list("redis", [["address", r.address], ["a call takes", length(r.p50_ms) + ", 99 %: " + length(r.p99_ms)],
-    ["operations a call", Math.round(r.group_p50) + ", at most " + Math.round(r.group_max)],
+  list("redis", [["address", r.address], ["a call takes", times(r)],
+    ["operations a call", r.group_max && Math.round(r.group_p50) + ", at most " + Math.round(r.group_max)],
     ["records", number(r.records)], ["memory", r.memory], ["policy", r.policy],
     ["history", r.history && r.history.slice(0, 12) + "… since " + ago(r.since)],
     ["losses suspected", number(r.losses) + " in 15 minutes"], ["restored", number(r.restored)]]);
   const b = state.backend;
   list("backend", !b ? [["", "The logic runs in the gateway: there is no backend."]] : [
-    ["an answer takes", length(b.p50_ms) + ", 99 %: " + length(b.p99_ms)],
+    ["an answer takes", times(b)],
     ["answers", Object.entries(b.codes || {}).map(([code, times]) => code + ": " + number(times)).join(", ") || "none in the last minute"],
     ["circuit breaker", b.breaker_open ? "open on " + b.breaker_open + many(b.breaker_open, " replica", " replicas") : "closed"]]);
 }
