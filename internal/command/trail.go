@@ -216,6 +216,9 @@ func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 		default:
 			say("%s %s done %d times: %s.", name, may, len(done), strings.Join(done, ", "))
 		}
+		if last := events[len(events)-1]; last.What == trail.Resolved {
+			sentences[len(sentences)-1] += fmt.Sprintf(" Then %s.", EventWords(&last))
+		}
 	}
 	if names := differing(webhooks); len(names) > 0 {
 		say("These are %d webhooks to Oncegate, since they differ in %s: each is executed.", len(webhooks),

@@ -412,7 +412,8 @@ func TestTheTrailTellsOfVerdictsAndOfWhatAPersonDid(t *testing.T) {
 		"1": {"attempt 1 " + begins, "attempt 1 ended: " + "outcome unknown: the backend may have done it; the replica's " +
 			"log of that time has the error",
 			"doubtful after attempt 1: it is not executed again until a person decides",
-			"a person found out what became of it: 200", "", "may have been done once: attempt 1 (nobody knows)."},
+			"a person found out what became of it: 200", "",
+			"may have been done once: attempt 1 (nobody knows). Then a person found out what became of it: 200."},
 		"2": {"attempt 1 " + begins, "attempt 1 ended: failed for certain: it was not done", "attempt 2 " + begins,
 			"attempt 2 ended: failed for certain: it was not done",
 			"poisoned after attempt 2: it is not executed again until a person decides", "",

@@ -282,12 +282,19 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 	items, events := d.Replicas.Details(ctx)
 	next.hot = d.describe(ctx, items[:min(len(items), mostHot)])
 	next.judged, next.failed = nil, nil
-	for _, e := range events {
+	webhooks := make([]command.Owned, len(events))
+	for i, e := range events {
+		webhooks[i] = command.Owned{Tenant: e.Tenant, Fingerprint: e.Fingerprint}
+	}
+	heads := command.Heads(ctx, d.Store, webhooks)
+	for i, e := range events {
 		told := Event{e.At.UnixMilli(), e.Tenant, e.Fingerprint.Hex(), e.What, e.Attempt, e.Reason}
-		if e.What == "poisoned" || e.What == "doubtful" {
-			next.judged = append(next.judged, told)
-		} else {
+		decided := heads[i].State != "" && heads[i].Attempt != e.Attempt // a person's decision counts as an attempt
+		switch {
+		case e.What != "poisoned" && e.What != "doubtful":
 			next.failed = append(next.failed, told)
+		case !decided:
+			next.judged = append(next.judged, told)
 		}
 	}
 	d.slow.Store(&next)

@@ -110,7 +110,7 @@ var rules = []rule{
 	}, "Look why it ended. Others take over what it was executing when LOCK_TTL is over."},
 	{"OncegatePoisoned", Warning, func(w *whole) string {
 		return says(int(w.last5m[replicas.Judged]),
-			"A webhook is not executed any more until a person decides.",
+			"A delivery was told that its webhook is not executed until a person decides.",
 			"%d deliveries were told that their webhook is not executed until a person decides.")
 	}, "Look at those that wait for a person below; then oncegate resolve, or forget."},
 	{"OncegateLeasesLost", Warning, func(w *whole) string {

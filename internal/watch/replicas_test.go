@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"testing"
 
 	"github.com/oncegate/oncegate/handler/logic"
@@ -113,4 +114,24 @@ func TestWhatOthersWriteIsNotTrusted(t *testing.T) {
 	eventually(t, "what is a line is shown", func() bool { return len(r.state().Replicas) == 4 })
 	r.storm("after", 5)
 	eventually(t, "and all else goes on", func() bool { return r.state().Window.Deliveries >= 5 })
+}
+
+// TestAWebhookWaitsForAPersonUntilOneDecides: then the page no longer lists it.
+func TestAWebhookWaitsForAPersonUntilOneDecides(t *testing.T) {
+	r := start(t, logic.Func(variety), func(c *config.Config) {
+		c.Redis.URL = config.Secret(redistest.Start(t).URL())
+		c.Execution.MaxAttempts = 1
+	})
+	r.post("fails", 1)
+	r.post("fails", 1) // it is told that there is no second attempt
+	eventually(t, "it waits", func() bool { return len(r.state().Judged) == 1 })
+	reply, err := http.Post(r.admin+"/webhook/"+storms("fails")+"/forget", "application/x-www-form-urlencoded", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reply.Body.Close()
+	eventually(t, "it waits no longer", func() bool { return len(r.state().Judged) == 0 })
+	if failed := r.state().Failed; len(failed) != 1 {
+		t.Errorf("of its failure it shows %v", failed)
+	}
 }

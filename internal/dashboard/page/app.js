@@ -298,7 +298,7 @@ function tables() {
   fill("hot", (state.hot || []).map((h) => [webhook(h), h.state, n(h.attempt),
     n((h.error ? "≤ " : "") + number(h.duplicates))]), "no duplicates");
   const events = (list) => (list || []).map((e) => [webhook(e), e.what, e.reason, n(e.attempt), ago(e.at)]);
-  fill("judged", events(state.judged), "none lately; oncegate poisoned and oncegate doubtful list all");
+  fill("judged", events(state.judged), "none lately: oncegate poisoned and oncegate doubtful list all");
   fill("failures", events(state.failures), "none");
   fill("replicas", state.replicas.map((r) => [r.name, r.health, n(r.rate), n(r.executing), n(r.waiting), r.version,
     ago(r.started * 1000)]), "none");
