@@ -164,7 +164,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 // trace makes the gateway send traces, if the environment wants that.
 func trace(gateway *handler.Gateway, log *slog.Logger) error {
 	tracer, err := tracing.Open(tracing.Options{
-		Version: version, Replica: gateway.Watch().Replica, Getenv: os.Getenv, Log: log,
+		Version: built.Version, Replica: gateway.Watch().Replica, Getenv: os.Getenv, Log: log,
 	})
 	if tracer != nil {
 		gateway.Trace(tracer)

@@ -504,7 +504,7 @@ func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
 		`{existingSecret: s, settings: {inbound_api_keys: [k]}}`:                                     "is a secret",
 		`{existingSecret: s, settings: {upstream: {headers: "X-Key: k"}}}`:                           "upstream_headers is",
 		`{existingSecret: s, settings: {tenants: {a: {api_keys: [k]}}}}`:                             "tenants.a.api_keys is",
-		`{existingSecret: s, settings: {tenants: {a: {signature: {secret: k}}}}}`:                    "tenants.a.signature_secret",
+		`{existingSecret: s, settings: {tenants: {a: {signature: {secret: k}}}}}`:                    "signature_secret",
 		`{existingSecret: s, replicas: 3}`:                                                           "additional properties",
 		`{existingSecret: s, replicaCount: two}`:                                                     "replicaCount",
 	} {

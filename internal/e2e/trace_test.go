@@ -47,7 +47,8 @@ func TestTheEnvironmentSaysWhereTracesGo(t *testing.T) {
 	traces := make(map[string]string)
 	for _, s := range to.Spans() {
 		traces[s.Name+" "+s.Attributes["oncegate.outcome"]] = s.Trace
-		if s.Resource["service.name"] != "bookings" || s.Resource["service.instance.id"] == "" {
+		if s.Resource["service.name"] != "bookings" || s.Resource["service.instance.id"] == "" ||
+			s.Resource["service.version"] == "" {
 			t.Errorf("a span comes from %v", s.Resource)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -131,21 +130,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	s := c.Gate.Snapshot()
-	for tenant, of := range s.Tenants {
-		if tenant != Nameless && of.Counts == (link.Totals{}) {
-			continue // nothing has come for it
-		}
-		for _, o := range requestOutcomes {
-			var n int64
-			for _, kind := range o.kinds {
-				n += of.Counts[kind]
-			}
-			count(requests, n, tenant, o.outcome)
-		}
-		for _, e := range gate.Endings() {
-			count(ended, of.Ended[e], tenant, strings.ReplaceAll(e.String(), " ", "_"))
-		}
-	}
+	collectTenants(metrics, s.Tenants)
 	exemplars := exemplarsOf(c.Took)
 	for outcome, reading := range Durations(c.Took) {
 		metrics <- histogram{took, &reading, secondsFrom, secondsTo, []string{outcome}, exemplars[outcome]}
