@@ -124,6 +124,11 @@ func warnOfEnvironment(log *slog.Logger) {
 // serve runs the gateway until ctx ends, then drains it and waits for running executions.
 func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandLine, log *slog.Logger) error {
 	c, files := &line.Config, reload.See(line.Watched)
+	hangup := make(chan os.Signal, 1) // before it can come: it would end the program, also one that finishes executions
+	if len(line.Watched) > 0 {
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+	}
 	log.Info("starting", "version", built.Version, "logic", logicNames(c))
 	backends := new(watch.Backends)
 	gateway, err := handler.OpenFor(ctx, *c, chooser{c, backends, log}.choose, log)
@@ -156,7 +161,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 	if len(line.Watched) > 0 {
 		var watching sync.WaitGroup
 		defer watching.Wait()
-		watching.Go(func() { follow(serving, gateway, files, log) })
+		watching.Go(func() { follow(serving, gateway, files, hangup, log) })
 	}
 	return gateway.Serve(serving, listener)
 }
@@ -176,10 +181,9 @@ func trace(gateway *handler.Gateway, log *slog.Logger) error {
 const lookAtFiles = 5 * time.Second
 
 // follow brings settings into force when their files change, or at SIGHUP. What makes no sense leaves all as it is.
-func follow(ctx context.Context, gateway *handler.Gateway, files reload.Files, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+func follow(
+	ctx context.Context, gateway *handler.Gateway, files reload.Files, hangup <-chan os.Signal, log *slog.Logger,
+) {
 	files.Watch(ctx, lookAtFiles, hangup, func() []string {
 		next, err := config.Parse(os.Args[1:], os.Getenv, built.String())
 		if err != nil {

@@ -36,6 +36,33 @@ func settingsFile(t *testing.T, path, text string) {
 	}
 }
 
+// TestTheSignalForSettingsCutsNoExecutionOff, whose program is about to end.
+func TestTheSignalForSettingsCutsNoExecutionOff(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t).URL()
+	path := filepath.Join(t.TempDir(), "oncegate.yaml")
+	settingsFile(t, path, "echo_delay: 1s\n")
+	r := start(t, "REDIS_URL="+redis, "SETTLE=0s", "CONFIG="+path)
+	answered := make(chan answer, 1)
+	go func() {
+		a, err := r.send(1)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- a
+	}()
+	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
+	r.signal(syscall.SIGTERM)
+	eventually(t, "it ends", func() bool { return strings.Contains(r.logs(), "shutting down") })
+	r.signal(syscall.SIGHUP)
+	if a := <-answered; a.Status != "success" {
+		t.Errorf("answer %+v", a)
+	}
+	if code := r.exit(); code != 0 {
+		t.Errorf("exit status %d:\n%s", code, r.logs())
+	}
+}
+
 func TestSettingsAreReadAgainAtASignalAndWhenAFileChanges(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
