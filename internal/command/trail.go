@@ -289,8 +289,9 @@ func differing(webhooks [][]trail.Event) (names []string) {
 	values := make(map[string]string)
 	for _, events := range webhooks {
 		for _, f := range events[len(events)-1].Fields {
-			if value, met := values[f.Name]; met && value != f.Value && !slices.Contains(names, f.Name) {
-				names = append(names, f.Name)
+			name := plain(f.Name) // of what anybody may have written
+			if value, met := values[f.Name]; met && value != f.Value && !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 			values[f.Name] = f.Value
 		}

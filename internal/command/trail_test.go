@@ -91,6 +91,16 @@ func TestWhatRedisHadLostMayHaveBeenDone(t *testing.T) {
 	}
 }
 
+func TestAForeignFieldPlaysNoTricksOnATerminal(t *testing.T) {
+	var webhooks [][]trail.Event
+	for _, value := range []string{"a", "b"} {
+		webhooks = append(webhooks, []trail.Event{{Fields: []trail.Field{{Name: "order\x1b[2J", Value: value}}}})
+	}
+	if said := strings.Join(command.Conclusion(webhooks), "\n"); !strings.Contains(said, `differ in "order\x1b[2J"`) {
+		t.Errorf("it says %q", said)
+	}
+}
+
 // TestTheTrailTellsWhatBecameOfABooking: a storm, a failure, a takeover, a forget and a refusal of one webhook.
 func TestTheTrailTellsWhatBecameOfABooking(t *testing.T) {
 	onEach(t, func(e *engine) {
