@@ -86,8 +86,10 @@ race() {
   step="go test -race"
   echo "== go test -race ./..."
   # -count=1: yesterday's pass from the cache says nothing about a race, nor about another redis-server.
-  # Most tests wait for leases and timeouts: more of them run at a time than there are cores, the longest packages first.
-  go test -race -count=1 -p $(($(nproc) + 1)) -parallel $((3 * $(nproc))) -timeout 12m -skip "$proof" ./internal/gate ./internal/e2e ./...
+  # Most tests wait for leases and timeouts: more of them run at a time than there are cores, the longest packages
+  # first.
+  go test -race -count=1 -p $(($(nproc) + 1)) -parallel $((3 * $(nproc))) -timeout 12m -skip "$proof" \
+    ./internal/gate ./internal/e2e ./...
   # The comparison is a module of its own; its peers have no tests, and are not built for this.
   (cd bench && go test -race -count=1 -timeout 12m . ./load)
 }

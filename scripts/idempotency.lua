@@ -38,7 +38,7 @@
 --   forget   x<class> <force> <attempt>
 --              force = 1: also while it runs
 --              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
---   tokens   t<class> <µs> <most>   before all claims of a class whose tenant may not begin as many executions as it likes
+--   tokens   t<class> <µs> <most>   before all claims of a class whose tenant may begin only so many executions
 --              µs: until there is one token more
 --              most: how many gather. The key has them. A claim of the class that begins an execution takes one
 --   announce a<class>   writes the time at a key of its own, so that who tracks that key learns of a forget

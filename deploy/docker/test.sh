@@ -28,10 +28,11 @@ build commit --quiet --rm "$base" docker.io/library/golang:1.26 >/dev/null
 
 # The modules and what Go has built already are this machine's, as a cache mount's would be.
 echo "== the image"
-build build --quiet --isolation chroot --pull-never --format docker --platform "linux/$(go env GOARCH)" --file deploy/docker/Dockerfile \
-  --build-arg VERSION=v0.0.0-test --volume "$(go env GOMODCACHE):/go/pkg/mod" \
+build build --quiet --isolation chroot --pull-never --format docker --platform "linux/$(go env GOARCH)" \
+  --file deploy/docker/Dockerfile --build-arg VERSION=v0.0.0-test --volume "$(go env GOMODCACHE):/go/pkg/mod" \
   --volume "$(go env GOCACHE):/root/.cache/go-build" --tag oncegate . >/dev/null
-build push --quiet oncegate "docker-archive:$scratch/image.tar" 2>/dev/null || build push oncegate "docker-archive:$scratch/image.tar"
+build push --quiet oncegate "docker-archive:$scratch/image.tar" 2>/dev/null ||
+  build push oncegate "docker-archive:$scratch/image.tar"
 gzip --keep "$scratch/image.tar"
 build inspect --type image oncegate >"$scratch/image.json"
 container=$(build from --pull-never oncegate)
@@ -39,4 +40,5 @@ cp -a "$(build mount "$container")" "$scratch/root"
 
 echo "== what is in it"
 ROOT=$scratch/root INSPECTED=$scratch/image.json go -C deploy test -count=1 ./docker
-echo "docker/test.sh: $(stat --format %s "$scratch/image.tar.gz") bytes to pull, $(du -sb "$scratch/root" | cut -f1) unpacked"
+echo "docker/test.sh: $(stat --format %s "$scratch/image.tar.gz") bytes to pull," \
+  "$(du -sb "$scratch/root" | cut -f1) unpacked"
