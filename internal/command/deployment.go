@@ -77,7 +77,8 @@ func (d Deployment) notFound(ctx context.Context, w Webhook) error {
 	if err := d.known(ctx); err != nil {
 		return fmt.Errorf("%w of %v: %w", ErrNotFound, w, err)
 	}
-	return fmt.Errorf("%w of %v: it never came, or its time is over", ErrNotFound, w)
+	return fmt.Errorf("%w of %v: it never came, was turned away before an execution began, or its time is over",
+		ErrNotFound, w)
 }
 
 // do runs an operation of the script on a webhook's record, and others behind it. While Redis settles it says so and

@@ -127,7 +127,8 @@ func (d *Dashboard) show(
 	lines, err := of.Lines(ctx, command.Webhook{Fingerprint: &f})
 	switch {
 	case errors.Is(err, command.ErrNotFound) && s.Problem == "":
-		s.Problem = "Redis has no record of it: it never came, or its time is over."
+		s.Problem = "Redis has no record of it: it never came, was turned away before an execution began, or its time is " +
+			"over."
 	case err != nil && s.Problem == "":
 		s.Problem = "Redis does not answer."
 	}

@@ -27,7 +27,7 @@ func (r *Replicas) talk(ctx context.Context) {
 			err := r.exchange(ctx, pace)
 			if err != nil && ctx.Err() == nil && !warned {
 				r.Log.Warn("replicas cannot tell each other what they do: each shows itself alone; "+
-					"the Redis user needs +zadd +zrange +zremrangebyscore +zrem", "error", err)
+					"if Redis answers, its user needs +zadd +zrange +zremrangebyscore +zrem", "error", err)
 			}
 			warned = err != nil
 		}

@@ -43,7 +43,10 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 		add("Below is what was seen last.")
 	} else {
 		for _, v := range s.Verdicts {
-			add("%s", as(levels[v.Level], cut(strings.TrimSpace(v.Sentence+" "+v.Do), width)))
+			add("%s", as(levels[v.Level], cut(v.Sentence, width)))
+			if v.Do != "" {
+				add("%s", cut("  "+v.Do, width))
+			}
 		}
 	}
 	w, whose := s.Window, ""

@@ -252,8 +252,8 @@ function hero() {
   const spared = Math.max(deliveries - executions, 0);
   const share = deliveries ? Math.floor((1000 * spared) / deliveries) / 10 : 0;
   const text = !deliveries ? "Nothing has arrived in the last 15 minutes." :
-    number(spared) + " of them (" + share + " %) never reached the backend: a duplicate gets the one execution's " +
-    "answer. Last 15 min.";
+    number(spared) + " of them (" + share + " %) " + (state.verdicts.every((v) => v.level === "well") ?
+      "never reached the backend: a duplicate gets the one execution's answer." : "were not executed.") + " Last 15 min.";
   byId("sum").textContent = text;
   byId("plot").setAttribute("aria-label", number(deliveries) + " deliveries arrived and " + number(executions) +
     " were executed in the last 15 minutes. " + text);
