@@ -41,7 +41,7 @@ var actions = map[string]action{
 		return Health(ctx, c.Health.URL, c.HTTP, c.Redis.Timeout+2*time.Second, c.out)
 	}},
 	"check": {do: func(_ context.Context, c call) error {
-		return Check(&c.Config, cmp.Or(c.CommandLine.Check.File, c.File.Path), c.out)
+		return Check(&c.Config, cmp.Or(c.CommandLine.Check.File, c.File.Path), c.out, c.log)
 	}},
 	"size": {do: func(_ context.Context, c call) error { return PrintSize(load(c), c.out) }},
 	"stats": {redis: true, do: func(ctx context.Context, c call) error {
