@@ -53,7 +53,7 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	if s.Tenant != "" {
 		whose = "tenant " + s.Tenant + ": "
 	}
-	add("%s%s deliveries arrived, %s were executed (%s)", whose, as(blue, thousands(w.Deliveries)),
+	add("%s%s deliveries arrived, %s executed (%s)", whose, as(blue, thousands(w.Deliveries)),
 		as(yellow, thousands(w.Executions)), span(s))
 	oldest := ""
 	if s.OldestMS > 0 {

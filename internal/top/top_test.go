@@ -38,7 +38,7 @@ func storm() *dashboard.State {
 func TestAFrameTellsWhatThePageTells(t *testing.T) {
 	text := frame(storm(), nil, 100, 40, plain)
 	for _, want := range []string{
-		"All is well.", "18,204 deliveries arrived, 1 were executed (last 30s)\n1 running (oldest 1.5s), 12 waiting\n",
+		"All is well.", "18,204 deliveries arrived, 1 executed (last 30s)\n1 running (oldest 1.5s), 12 waiting\n",
 		"███", "▀", "still processing          1,234        250µs           7s", "abababababababab         18,203",
 		"cdcdcdcdcdcdcdcd             ≤5        2  running", "gateway-1/7", "gone",
 	} {

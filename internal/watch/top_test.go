@@ -23,7 +23,7 @@ func TestTopShowsTheSameInATerminal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(text, "40 deliveries arrived, 1 were executed") && strings.Contains(text, "All is well.")
+		return strings.Contains(text, "40 deliveries arrived, 1 executed") && strings.Contains(text, "All is well.")
 	})
 	for what, at := range map[string]string{"another ADMIN_TOKEN": r.admin, "top: the URL is": "localhost:8001"} {
 		if _, err := once(at, "wrong"); err == nil || !strings.Contains(err.Error(), what) {
