@@ -114,7 +114,7 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 			return out.String(), err
 		}
 		text, err := shown("acme")
-		if err != nil || !strings.Contains(text, "tenant acme: 60 deliveries arrived, 1 were executed") ||
+		if err != nil || !strings.Contains(text, "tenant acme: 60 deliveries arrived, 1 executed") ||
 			!strings.Contains(text, "acme: done") || strings.Contains(text, "beta") {
 			t.Errorf("%v\n%s", err, text)
 		}
