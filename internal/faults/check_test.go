@@ -131,12 +131,18 @@ func (v *verdict) repetitions(t *trace) {
 		case b.begin <= told:
 		case v.forgotten(t, b.begin):
 			v.excuses("executed again: Redis forgot, and who knew the result was gone or away", t)
+		case v.putBackLate(t, b.begin):
+			v.excuses("executed again: Redis forgot, and who knew of an attempt came back late", t)
 		case v.fell(paused, b.by.replica, told-late, b.begin) && v.lastEnd(paused, b.by.replica, b.begin) >= b.begin-late:
 			v.excuses("begun late: a replica was paused between its claim and its request", t)
 		default:
 			v.breaks(onceAnswered, t, "attempt %d by %v began at %v, told at %v", b.attempt, b.by, b.begin, told)
 		}
-		if b.ending == cut && v.away(b.by.replica, b.begin-lockTTL, b.end+late) == 0 {
+		switch {
+		case b.ending != cut || v.away(b.by.replica, b.begin-lockTTL, b.end+late) > 0:
+		case v.putBackLate(t, b.end):
+			v.excuses("cancelled: Redis forgot, and who knew of an attempt came back late", t)
+		default:
 			v.breaks(cutNoCause, t, "attempt %d by %v at %v", b.attempt, b.by, b.end)
 		}
 		if i == 0 {
@@ -168,6 +174,8 @@ func (v *verdict) answers(t *trace) {
 		case first.data == d.data && first.attempt == d.attempt:
 		case v.everForgotten(t, d.answered):
 			v.excuses("another answer: Redis forgot, and who knew the result was gone or away", t)
+		case v.putBackLate(t, d.answered):
+			v.excuses("another answer: Redis forgot, and who knew of an attempt came back late", t)
 		default:
 			v.breaks(equalAnswers, t, "%s, then %s", first.data, d.data)
 		}
@@ -267,6 +275,16 @@ func (v *verdict) forgotten(t *trace, before time.Duration) bool {
 // executions may be told.
 func (v *verdict) everForgotten(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool { return v.lost(t, loss) })
+}
+
+// putBackLate reports whether Redis forgot an attempt while its replica was not there to put it back before anything new
+// was decided. When that replica comes back, a later attempt wins over what was decided meanwhile.
+func (v *verdict) putBackLate(t *trace, before time.Duration) bool {
+	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
+		return slices.ContainsFunc(t.executions, func(e *execution) bool {
+			return e.begin <= loss.to && v.lives(e.by, e.begin, loss) && !v.present(e.by.replica, loss)
+		})
+	})
 }
 
 // toldAgain reports whether the result of an execution that began after one time was told before another time.

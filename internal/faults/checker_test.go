@@ -135,6 +135,17 @@ func TestTheCheckerReadsHistories(t *testing.T) {
 			spells: []*spell{broke(dead, 0, 0.1, 0.2), broke(forgetful, everybody, 0.3, 0.4)},
 			finds:  []string{onceAnswered, equalAnswers, linearizable},
 		},
+		"Redis forgot a later attempt, and its replica came back late": {
+			executions: []*execution{ran(0, 2, 1, 2, failed), again, ran(0, 3, 12, 13, done)},
+			deliveries: []delivery{tell(1, again, 8, 10.1), tell(0, ran(0, 3, 12, 13, done), 11, 13.1)},
+			spells:     []*spell{broke(forgetful, everybody, 4, 4.1), broke(apart, 0, 4.2, 10.5)}, excuses: 3,
+		},
+		"Redis forgot a later attempt, and its replica was there": {
+			executions: []*execution{ran(0, 2, 1, 2, failed), again, ran(0, 3, 12, 13, done)},
+			deliveries: []delivery{tell(1, again, 8, 10.1), tell(0, ran(0, 3, 12, 13, done), 11, 13.1)},
+			spells:     []*spell{broke(forgetful, everybody, 4, 4.1)},
+			finds:      []string{onceAnswered, equalAnswers, linearizable},
+		},
 		"Redis forgot, and who had told it was away": {
 			executions: []*execution{first1, again}, deliveries: []delivery{tell(0, first1, 0, 2.1), tell(1, again, 8, 10.1)},
 			spells: []*spell{broke(apart, 0, 3.5, 7), broke(forgetful, everybody, 4, 4.1)}, excuses: 2,

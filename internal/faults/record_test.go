@@ -118,6 +118,8 @@ func (v *verdict) linearizes(t *trace) {
 		v.excuses("too many interleavings to check", t)
 	case v.everForgotten(t, forever): // a replica that was away may tell an old answer for a while
 		v.excuses("not linearizable: Redis forgot, and who knew the result was gone or away", t)
+	case v.putBackLate(t, forever):
+		v.excuses("not linearizable: Redis forgot, and who knew of an attempt came back late", t)
 	default:
 		v.breaks(linearizable, t, "see its drawing")
 	}
