@@ -277,8 +277,8 @@ func (v *verdict) everForgotten(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool { return v.lost(t, loss) })
 }
 
-// putBackLate reports whether Redis forgot an attempt while its replica was not there to put it back before anything new
-// was decided. When that replica comes back, a later attempt wins over what was decided meanwhile.
+// putBackLate reports whether Redis forgot an attempt while its replica was not there to put it back before anything
+// new was decided. When that replica comes back, a later attempt wins over what was decided meanwhile.
 func (v *verdict) putBackLate(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
 		return slices.ContainsFunc(t.executions, func(e *execution) bool {
