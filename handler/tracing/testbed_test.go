@@ -17,6 +17,7 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/handler/tracing"
 	"github.com/oncegate/oncegate/internal/config"
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/tracetest"
 )
 
@@ -24,27 +25,9 @@ import (
 type replica struct {
 	t    testing.TB
 	url  string
-	log  *lockedBuffer
+	log  *proc.Tail
 	main *handler.Gateway
 	stop func()
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // start starts a gateway in an environment that names a receiver. env are further variables, each name=value.
@@ -65,7 +48,7 @@ func start(t testing.TB, to string, l logic.Logic, change func(*config.Config), 
 	if change != nil {
 		change(&c)
 	}
-	r := &replica{t: t, log: new(lockedBuffer)}
+	r := &replica{t: t, log: new(proc.Tail)}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	gateway, err := handler.Open(t.Context(), c, l, log)
 	if err != nil {

@@ -147,6 +147,21 @@ func (r *replica) send(sequence int) (answer, error) {
 	return answerTo(request)
 }
 
+// executing sends a first webhook, and returns once the replica executes it. Its answer comes later.
+func (r *replica) executing(redis string) <-chan answer {
+	r.t.Helper()
+	answered := make(chan answer, 1)
+	go func() {
+		a, err := r.send(1)
+		if err != nil {
+			r.t.Error(err)
+		}
+		answered <- a
+	}()
+	eventually(r.t, "it executes", func() bool { return metrics(r.t, redis)["executed"] == 1. })
+	return answered
+}
+
 func answerTo(request *http.Request) (answer, error) {
 	reply, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -262,15 +277,7 @@ func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
 	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes counters
-	answered := make(chan answer, 1)
-	go func() {
-		a, err := r.send(1)
-		if err != nil {
-			t.Error(err)
-		}
-		answered <- a
-	}()
-	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
+	answered := r.executing(redis)
 	r.signal(syscall.SIGTERM)
 	eventually(t, "nobody new gets in", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))

@@ -43,15 +43,7 @@ func TestTheSignalForSettingsCutsNoExecutionOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "oncegate.yaml")
 	settingsFile(t, path, "echo_delay: 1s\n")
 	r := start(t, "REDIS_URL="+redis, "SETTLE=0s", "CONFIG="+path)
-	answered := make(chan answer, 1)
-	go func() {
-		a, err := r.send(1)
-		if err != nil {
-			t.Error(err)
-		}
-		answered <- a
-	}()
-	eventually(t, "it executes", func() bool { return metrics(t, redis)["executed"] == 1. })
+	answered := r.executing(redis)
 	r.signal(syscall.SIGTERM)
 	eventually(t, "it ends", func() bool { return strings.Contains(r.logs(), "shutting down") })
 	r.signal(syscall.SIGHUP)
