@@ -157,12 +157,15 @@ func TestWhatOnlyLooksLikeProcessingIsAResult(t *testing.T) {
 }
 
 func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *testing.T) {
-	s := &script{answers: []step{{status: 409}}}
+	t.Parallel()
+	// The time is up within the pause of five seconds, never while a question is under way.
+	s := &script{answers: []step{{status: 409, retryAfter: "5"}}}
 	url := serve(t, s.serve)
 	h := open(t, upstream.Options{URL: url, StatusURL: url, BreakerFailures: 1, BreakerPause: time.Hour})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 150*time.Millisecond, logic.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, logic.ErrTimeout)
 	defer cancel()
 	h.cutOff(ctx, doubtful(), unknown, unasked)
+	equal(t, s.asked(), []string{"GET"})
 	equal(t, h.admits(), true)
 }
 
