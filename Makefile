@@ -21,7 +21,7 @@ soak: ## memory, goroutines and descriptors of two replicas under load, for two 
 faults: ## break replicas, Redis and network at random and check what came of it, in ten minutes (FAULTS=1h: for longer)
 	FAULTS=$${FAULTS:-6m30s} go test -v -count=1 -timeout 0 -artifacts ./internal/faults
 
-mutants: ## break the rules one by one and see that the tests notice, in half an hour (MUTANTS=journal: those that match)
+mutants: ## break the rules one by one and see that the tests notice, in some 20 minutes (MUTANTS=journal: some of them)
 	go run ./internal/mutants -run "$${MUTANTS:-}"
 
 engines: ## the tests that talk to Redis on Debian's redis-server and on Valkey 8; asks before it installs the latter

@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -65,29 +67,47 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 
 	began := time.Now()
-	b, err := newBench(ctx, ".")
-	if err != nil {
-		return err
+	benches := make([]*bench, min(runtime.NumCPU(), len(chosen)))
+	for i := range benches {
+		if benches[i], err = newBench(ctx, "."); err != nil {
+			return err
+		}
+		defer benches[i].remove()
 	}
-	defer b.remove()
-	return judgeAll(ctx, b, chosen, out, began)
+	return judgeAll(ctx, benches, chosen, out, began)
 }
 
-// judgeAll writes a line for each mutant and a summary. It returns an error unless all of them were killed.
-func judgeAll(ctx context.Context, b *bench, mutants []mutant, out io.Writer, began time.Time) error {
-	tests := b.tryWithout(ctx, mutants)
-	fmt.Fprintf(out, "%d tests ran without a mutant, in %.0f s\n", tests, time.Since(began).Seconds())
+// judgeAll deals the mutants out to benches that work at the same time. It writes a line for each mutant and a summary.
+// It returns an error unless all of them were killed.
+func judgeAll(ctx context.Context, benches []*bench, mutants []mutant, out io.Writer, began time.Time) error {
+	var all sync.WaitGroup
+	var mu sync.Mutex // guards counts and out
 	counts := make(map[outcome]int)
-	for i := range mutants {
-		if ctx.Err() != nil {
-			return fmt.Errorf("broken off after %d of %d mutants: %w", i, len(mutants), context.Cause(ctx))
-		}
-		v := b.judge(ctx, &mutants[i])
-		counts[v.outcome]++
-		fmt.Fprintf(out, "%s\n\t%s\n", mutants[i], v)
+	for n, b := range benches {
+		all.Go(func() {
+			var mine []mutant
+			for i := n; i < len(mutants); i += len(benches) {
+				mine = append(mine, mutants[i])
+			}
+			b.tryWithout(ctx, mine)
+			for i := range mine {
+				v := b.judge(ctx, &mine[i])
+				if ctx.Err() != nil {
+					return
+				}
+				mu.Lock()
+				counts[v.outcome]++
+				fmt.Fprintf(out, "%s\n\t%s\n", mine[i], v)
+				mu.Unlock()
+			}
+		})
 	}
+	all.Wait()
 	fmt.Fprintf(out, "%d of %d mutants were killed, in %.0f s\n",
 		counts[killed], len(mutants), time.Since(began).Seconds())
+	if ctx.Err() != nil {
+		return fmt.Errorf("broken off: %w", context.Cause(ctx))
+	}
 	if counts[killed] < len(mutants) {
 		return fmt.Errorf("%d survived, %d do not apply, %d do not build, %d have tests that say nothing",
 			counts[survived], counts[doesNotApply], counts[doesNotBuild], counts[saysNothing])

@@ -44,19 +44,7 @@ func TestRed(t *testing.T) { t.Error("always") }
 }
 
 func TestEachMutantGetsItsVerdictAndIsTakenBack(t *testing.T) {
-	b, err := emptyBench()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.remove()
-	for name, content := range module {
-		if err := os.MkdirAll(filepath.Dir(b.path(name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(b.path(name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	one, two := small(t), small(t)
 	of := func(rule, text, becomes string, names ...string) mutant {
 		m := mutant{where: "small:1", rule: rule, file: "double/double.go", text: text, becomes: becomes}
 		for _, name := range names {
@@ -65,7 +53,7 @@ func TestEachMutantGetsItsVerdictAndIsTakenBack(t *testing.T) {
 		return m
 	}
 	var out bytes.Buffer
-	err = judgeAll(t.Context(), b, []mutant{
+	err := judgeAll(t.Context(), []*bench{one, two}, []mutant{
 		of("killed", "n + n", "n * n", "TestOf/three"),
 		of("survives one of its tests", "n + n", "n * n", "TestOf/three", "TestOf/two"),
 		of("survives", "n + n", "n", "TestNothing"),
@@ -97,8 +85,29 @@ func TestEachMutantGetsItsVerdictAndIsTakenBack(t *testing.T) {
 			t.Errorf("no line %q in\n%s", line, out.String())
 		}
 	}
-	content, err := os.ReadFile(b.path("double/double.go"))
-	if err != nil || string(content) != module["double/double.go"] {
-		t.Errorf("a mutant was not taken back: %q, error %v", content, err)
+	for _, b := range []*bench{one, two} {
+		content, err := os.ReadFile(b.path("double/double.go"))
+		if err != nil || string(content) != module["double/double.go"] {
+			t.Errorf("a mutant was not taken back: %q, error %v", content, err)
+		}
 	}
+}
+
+// small returns a bench with the small module.
+func small(t *testing.T) *bench {
+	t.Helper()
+	b, err := emptyBench()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.remove)
+	for name, content := range module {
+		if err := os.MkdirAll(filepath.Dir(b.path(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(b.path(name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
 }
