@@ -116,7 +116,8 @@ func TestThePageOfTheLogHasEveryEvent(t *testing.T) {
 		told = append(told, row[1])
 	}
 	const text = `"((?:[^"\\]|\\.)*)"`
-	logged := regexp.MustCompile(`[lL]og\)?\.(?:Info|Warn|Error)\(\s*` + text + `|[lL]og\.Log\(ctx, level,\s*` + text +
+	logged := regexp.MustCompile(`[lL]og(?:Of\(.*\)|\))?\.(?:Info|Warn|Error)\(\s*` + text +
+		`|[lL]og\.Log\(ctx, level,\s*` + text +
 		`|LogAttrs\([^"]*` + text)
 	ofTests := regexp.MustCompile(`_test\.go$|^(?:bench|loadtest|examples)/|` +
 		`^internal/(?:\w+test|faults|mutants|proc|e2e)/`)

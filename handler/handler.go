@@ -233,7 +233,8 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 	prefers := preferred(header, h.gate.Known(t.gate).WaitTimeout)
 	if inBody {
 		if known := h.bodyCache.find(t, body); known != nil {
-			if answer, done := h.gate.Replay(t.gate, known.name, known.digest, arrived); done {
+			w := gate.Request{Tenant: t.gate, Fingerprint: known.name, Digest: known.digest, Arrived: arrived, Span: s}
+			if answer, done := h.gate.Replay(w); done {
 				h.tell(ctx, t, known.name, &answer, prefers, s)
 				return
 			}
@@ -249,13 +250,14 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 	}
 	sum := sha256.Sum256(body)
 	digest := t.Seal.Digest(record.Digest(sum[:len(record.Digest{})]))
-	answer, done := h.gate.Replay(t.gate, name, digest, arrived)
+	w := gate.Request{
+		Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d, Span: s,
+	}
+	answer, done := h.gate.Replay(w)
 	switch {
 	case !done:
 		d.header, d.body, d.name = header, body, name
-		answer = h.gate.Do(gate.Request{
-			Tenant: t.gate, Fingerprint: name, Digest: digest, Arrived: arrived, Wait: prefers.wait, Source: d, Span: s,
-		})
+		answer = h.gate.Do(w)
 	case inBody:
 		h.bodyCache.add(cachedBody{t, body, name, digest})
 	}

@@ -101,18 +101,22 @@ func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*d.Timeout)
 	defer cancel()
 	err := of.Forget(ctx, command.Webhook{Fingerprint: &f}, r.FormValue("force") == "yes", io.Discard)
+	log := d.Log.With("fingerprint", f)
+	if of.Tenant != "" {
+		log = log.With("tenant", of.Tenant)
+	}
 	var s shown
 	switch {
 	case err == nil:
 		s.Done = "Forgotten. Its next delivery executes again, on whichever replica."
-		d.Log.Warn("a person had a webhook forgotten", "fingerprint", f, "tenant", of.Tenant)
+		log.Warn("a person had a webhook forgotten")
 	case errors.Is(err, command.ErrRunning):
 		s.Running = true
 	case errors.Is(err, command.ErrNotFound):
 		s.Problem = "There is nothing to forget."
 	default:
 		s.Problem = "It is not certain that it is forgotten; to try again does no harm."
-		d.Log.Error("a person wanted a webhook forgotten", "fingerprint", f, "error", err)
+		log.Error("a person wanted a webhook forgotten", "error", err)
 	}
 	d.show(r.Context(), w, f, of, s)
 }

@@ -51,7 +51,7 @@ func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
 	a.gate.replayCache.add(named(1))
-	if k, hit := a.lookup(a.nameless(), named(1), time.Now()); hit || k == nil {
+	if k, hit := a.lookup(a.asks(named(1), record.Digest{}), time.Now()); hit || k == nil {
 		t.Fatalf("at first: hit %v, found %v", hit, k != nil)
 	}
 	if a.journal.empty() {
@@ -59,7 +59,7 @@ func TestAHitInTheCacheAddsNothingToTheJournal(t *testing.T) {
 	}
 	a.journal.drop(named(1), "another")
 	a.gate.replayCache.drop(named(1)) // so that the cache behind it is asked
-	if k, hit := a.lookup(a.nameless(), named(1), time.Now()); !hit || k == nil {
+	if k, hit := a.lookup(a.asks(named(1), record.Digest{}), time.Now()); !hit || k == nil {
 		t.Fatalf("then: hit %v, found %v", hit, k != nil)
 	}
 	if !a.journal.empty() {
@@ -74,7 +74,7 @@ func TestOnlyAResultIsReplayedFromTheCache(t *testing.T) {
 	} {
 		a.put(named(n), r)
 		a.gate.replayCache.add(named(n))
-		if k, _ := a.lookup(a.nameless(), named(n), time.Now()); k != nil {
+		if k, _ := a.lookup(a.asks(named(n), record.Digest{}), time.Now()); k != nil {
 			t.Errorf("%+v is replayed", k.record)
 		}
 	}
@@ -86,7 +86,7 @@ func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
 		State: record.Failed, Attempt: 1, Token: "another", FailedAt: time.Now(), Reason: record.Expired, Doubt: true,
 		Failures: 1, Verdict: record.Poisoned,
 	})
-	if got := a.find(a.nameless(), named(1)); got.Outcome != Poisoned || a.journal.empty() {
+	if got := a.find(a.asks(named(1), record.Digest{})); got.Outcome != Poisoned || a.journal.empty() {
 		t.Errorf("outcome %d, in the journal: %v", got.Outcome, !a.journal.empty())
 	}
 	now := time.Now()
@@ -94,7 +94,7 @@ func TestAVerdictThatWasOnlyFoundIsPutBackToo(t *testing.T) {
 		State: record.Done, Attempt: 1, Token: "another", Stored: now, Ends: now.Add(time.Hour),
 		Result: record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)},
 	})
-	if got := a.find(a.nameless(), named(2)); got.Outcome != Replayed || len(a.journal.byFingerprint) != 1 {
+	if got := a.find(a.asks(named(2), record.Digest{})); got.Outcome != Replayed || len(a.journal.byFingerprint) != 1 {
 		t.Errorf("outcome %d of a result, %d entries", got.Outcome, len(a.journal.byFingerprint))
 	}
 }
@@ -256,7 +256,7 @@ func TestWhatIsKeptIsNotReplayedPastItsEnd(t *testing.T) {
 	for ends, want := range map[time.Duration]bool{time.Hour: true, -time.Millisecond: false} {
 		r := record.Record{State: record.Done, Attempt: 1, Token: "t", Ends: a.link.Now().Add(ends)}
 		a.gate.replayCache.keep("", named(1), &r, a.link.Epoch(), a.gate.replayCache.changes(named(1)))
-		if k, _ := a.lookup(a.nameless(), named(1), time.Now()); (k != nil) != want {
+		if k, _ := a.lookup(a.asks(named(1), record.Digest{}), time.Now()); (k != nil) != want {
 			t.Errorf("%v before its end: replayed %v", ends, k != nil)
 		}
 	}

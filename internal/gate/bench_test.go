@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/record"
@@ -19,11 +18,11 @@ func BenchmarkReplay(b *testing.B) {
 	r.send(1)
 	w := h.request(1, "body")
 	for hit := false; !hit; {
-		_, hit = r.Replay(nil, w.Fingerprint, w.Digest, time.Now())
+		_, hit = r.Replay(w)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := r.Replay(nil, w.Fingerprint, w.Digest, time.Now()); !ok {
+		if _, ok := r.Replay(w); !ok {
 			b.Fatal("not replayed")
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 )
@@ -186,20 +185,18 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome, now time.Time) Answe
 	}
 	b.countCaller(f, c, outcome)
 	if l.record != nil {
-		t := c.webhook.Tenant
-		return b.answer(t, f.fingerprint, outcome, l.record, !t.sameBody(l.record.Digest, c.webhook.Digest), now)
+		differs := !c.webhook.Tenant.sameBody(l.record.Digest, c.webhook.Digest)
+		return b.answer(&c.webhook, outcome, l.record, differs, now)
 	}
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
 
 // answer is a done record's; differs: its body was another one.
-func (b *bucket) answer(
-	t *Tenant, of fingerprint.Fingerprint, outcome Outcome, r *record.Record, differs bool, now time.Time,
-) Answer {
+func (b *bucket) answer(w *Request, outcome Outcome, r *record.Record, differs bool, now time.Time) Answer {
 	if differs {
-		b.count(t, link.Mismatch)
-		b.remarkMismatch(t, of)
-		if t.RejectMismatch {
+		b.count(w.Tenant, link.Mismatch)
+		b.remarkMismatch(w, r.Attempt)
+		if w.Tenant.RejectMismatch {
 			return Answer{Outcome: Mismatched, Attempt: r.Attempt, Mismatch: true}
 		}
 	}
@@ -213,15 +210,15 @@ func (b *bucket) mismatches(f *flight, c *caller) bool {
 	if !f.digestKnown || c.webhook.Tenant.sameBody(f.digest, c.webhook.Digest) {
 		return false
 	}
-	b.remarkMismatch(c.webhook.Tenant, f.fingerprint)
+	b.remarkMismatch(&c.webhook, f.attempt)
 	return true
 }
 
 // remarkMismatch says once in the log that a fingerprint has come with several bodies.
-func (b *bucket) remarkMismatch(t *Tenant, of fingerprint.Fingerprint) {
-	if b.gate.remarked.first(of) {
-		t.log(b.log).Warn("another body came with the same identity: it does not tell two webhooks apart, or a caller "+
-			"changed one", "fingerprint", of)
+func (b *bucket) remarkMismatch(w *Request, attempt int64) {
+	if b.gate.remarked.first(w.Fingerprint) {
+		b.logOf(w, attempt).Warn("another body came with the same identity: it does not tell two webhooks apart, or a " +
+			"caller changed one")
 	}
 }
 

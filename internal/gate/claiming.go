@@ -16,7 +16,7 @@ func (f *flight) claim() phase {
 	if !waits {
 		return landed
 	}
-	f.tenant = webhook.Tenant
+	f.tenant, f.span = webhook.Tenant, webhook.Span
 	refusal, wait, admitted := b.admit(f.tenant)
 	return f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
 }
@@ -83,7 +83,7 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	case scripts.Mismatch: // its caller departs, others may have the right body
 		return claiming
 	case scripts.Foreign:
-		return f.landOnForeign(foreign(answer.Text))
+		return f.landOnForeign(foreign(answer.Text), 0)
 	}
 	return f.land(landing{outcome: Unavailable}) // cancelled: the token was given up
 }
@@ -92,7 +92,7 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 func (f *flight) landOnAnswer(won link.Won) phase {
 	fact, err := recordIn(won.Fact)
 	if err != nil {
-		return f.landOnForeign(err)
+		return f.landOnForeign(err, 0)
 	}
 	if next, ok := f.landOn(fact); ok {
 		return next

@@ -61,7 +61,7 @@ func (r *runs) webhook(h *testbed, n int, takes time.Duration) gate.Request {
 func (r *runs) deliver(h *testbed, replica, n int, takes time.Duration) (pauses int) {
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); pauses++ {
 		w := r.webhook(h, n, takes)
-		a, ok := h.replicas[replica].Replay(nil, w.Fingerprint, w.Digest, time.Now())
+		a, ok := h.replicas[replica].Replay(w)
 		if !ok {
 			a = h.replicas[replica].Do(w)
 		}

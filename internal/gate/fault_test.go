@@ -395,12 +395,12 @@ func TestAfterASignalOfLossTheCacheIsNotTrustedUntilAClaimIsAnswered(t *testing.
 	r.send(1)
 	h.eventually("it is answered locally", func() bool { r.send(1); return h.metrics()["replayed_local"] > 0 })
 	r.Invalidated(nil) // as a lost connection does
-	if _, ok := r.Replay(nil, h.request(1, "").Fingerprint, digestOf("body"), time.Now()); ok {
+	if _, ok := r.Replay(h.request(1, "body")); ok {
 		t.Error("the cache was trusted after a signal")
 	}
 	h.expect(r.send(1), gate.Replayed, `{"execution":1}`) // by a claim
 	h.eventually("the cache is trusted again", func() bool {
-		_, ok := r.Replay(nil, h.request(1, "").Fingerprint, digestOf("body"), time.Now())
+		_, ok := r.Replay(h.request(1, "body"))
 		return ok
 	})
 }

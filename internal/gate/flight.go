@@ -10,6 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/span"
 )
 
 // A flight goes through phases. One goroutine at a time drives it, and only that driver moves it on. The driver also
@@ -67,7 +68,8 @@ type flight struct {
 
 	// The driver's own.
 	phase     phase
-	tenant    *Tenant // the leader's
+	tenant    *Tenant      // the leader's
+	span      span.Request // the same
 	token     string
 	looked    bool            // a claim has been answered: the next one is no first look
 	left      time.Duration   // settling: how long; watching: what the other's lease had left
@@ -158,7 +160,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	var opened record.Record
 	var sealed error
 	r, ok := fact.After(func(r record.Record, e link.Epoch) {
-		if opened, sealed = b.open(f.tenant, f.fingerprint, r); sealed == nil {
+		if opened, sealed = b.open(f.led(), r); sealed == nil {
 			b.journal.add(f.tenant, f.fingerprint, &r, e) // as it stands in Redis
 		}
 	})
@@ -171,7 +173,7 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	l := landing{outcome: Replayed, attempt: r.Attempt, record: &opened}
 	switch {
 	case r.Verdict != record.NoVerdict:
-		b.remarkVerdict(f.tenant, f.fingerprint, &r)
+		f.remarkVerdict(&r)
 		l = landing{outcome: outcomeOf(r.Verdict), attempt: r.Attempt}
 	case r.Forgotten():
 		l = landing{outcome: Processing, attempt: r.Attempt}
@@ -185,12 +187,20 @@ func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 }
 
 // remarkVerdict says once in the log that a webhook waits for a person.
-func (b *bucket) remarkVerdict(t *Tenant, of fingerprint.Fingerprint, r *record.Record) {
-	if b.gate.judged.first(of) {
-		b.gate.meters.events.add(Event{b.link.Now(), t.Name, of, string(r.Verdict), r.Attempt, r.Reason})
-		t.log(b.log).Warn("a webhook is not executed any more until a person decides: oncegate inspect, forget, resolve",
-			"verdict", string(r.Verdict), "fingerprint", of, "attempt", r.Attempt, "reason", r.Reason)
+func (f *flight) remarkVerdict(r *record.Record) {
+	b := f.bucket
+	if b.gate.judged.first(f.fingerprint) {
+		b.gate.meters.events.add(Event{
+			b.link.Now(), f.tenant.Name, f.fingerprint, string(r.Verdict), r.Attempt, r.Reason,
+		})
+		b.logOf(f.led(), r.Attempt).Warn("a webhook is not executed any more until a person decides: oncegate inspect, "+
+			"forget, resolve", "verdict", string(r.Verdict), "reason", r.Reason)
 	}
+}
+
+// led is what logs name of the request that the flight claims for.
+func (f *flight) led() *Request {
+	return &Request{Tenant: f.tenant, Fingerprint: f.fingerprint, Span: f.span}
 }
 
 // outcomeOf is what a verdict is to a caller.
@@ -201,10 +211,11 @@ func outcomeOf(v record.Verdict) Outcome {
 	return Doubtful
 }
 
-func (f *flight) landOnForeign(err error) phase {
-	f.bucket.log.Error("another program's value stands at a record's key, and its webhook gets 503: one of the two "+
-		"programs needs "+
-		"another KEY_PREFIX", "key", f.key, "error", err)
+// landOnForeign lands on a value that no version of ours wrote. The attempt is that of the execution that met it; 0: it
+// was a claim.
+func (f *flight) landOnForeign(err error, attempt int64) phase {
+	f.bucket.logOf(f.led(), attempt).Error("another program's value stands at a record's key, and its webhook gets 503: "+
+		"one of the two programs needs another KEY_PREFIX", "key", f.key, "error", err)
 	return f.land(landing{outcome: Foreign})
 }
 

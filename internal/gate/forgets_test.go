@@ -57,7 +57,7 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 		}
 		ended := record.Result{Status: 200, ContentType: record.JSON, Body: []byte(`{}`)}
 		a.do(Request{Tenant: a.nameless(), Fingerprint: named(n), Arrived: time.Now(), Source: ran(ended)})
-		if k, hit := a.lookup(a.nameless(), named(n), time.Now()); !hit || k == nil {
+		if k, hit := a.lookup(a.asks(named(n), record.Digest{}), time.Now()); !hit || k == nil {
 			t.Fatalf("what was stored answers %v, without a look at Redis %v", k != nil, hit)
 		}
 		redistest.Do(t, a.direct, "DEL", a.key(named(n)))
@@ -67,7 +67,7 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 				t.Fatal("the forget is not told")
 			}
 		}
-		if k, _ := a.lookup(a.nameless(), named(n), time.Now()); k != nil {
+		if k, _ := a.lookup(a.asks(named(n), record.Digest{}), time.Now()); k != nil {
 			t.Error("what was forgotten answers")
 		}
 	}

@@ -26,7 +26,6 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/link"
-	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
@@ -135,17 +134,16 @@ func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.ke
 
 // Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
 // it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
-// of a loss is open. now is this replica's clock, read since the request came.
-func (g *Gate) Replay(
-	t *Tenant, f fingerprint.Fingerprint, digest record.Digest, now time.Time,
-) (a Answer, ok bool) {
-	return g.bucket(f).replay(g.Known(t), f, digest, now)
+// of a loss is open. It takes Arrived for the time that it is.
+func (g *Gate) Replay(w Request) (a Answer, ok bool) {
+	w.Tenant = g.Known(w.Tenant)
+	return g.bucket(w.Fingerprint).replay(&w)
 }
 
 // Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
 // Missing, Unavailable, Foreign or Unreadable. It claims nothing and counts nothing.
 func (g *Gate) Find(t *Tenant, f fingerprint.Fingerprint) Answer {
-	return g.bucket(f).find(g.Known(t), f)
+	return g.bucket(f).find(&Request{Tenant: g.Known(t), Fingerprint: f})
 }
 
 // Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when

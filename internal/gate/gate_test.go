@@ -186,7 +186,7 @@ func (r *replica) send(n int) gate.Answer { return r.sendBody(n, "body") }
 
 func (r *replica) sendBody(n int, body string) gate.Answer {
 	w := r.testbed.request(n, body)
-	if a, ok := r.Replay(nil, w.Fingerprint, w.Digest, time.Now()); ok {
+	if a, ok := r.Replay(w); ok {
 		return a
 	}
 	return r.Do(w)

@@ -149,14 +149,8 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 		return
 	}
 	b.gate.meters.lost.Add(1)
-	log := e.webhook.Tenant.log(b.log)
-	if s := e.webhook.Span; s != nil {
-		trace, _ := s.Trace()
-		log = log.With("trace_id", trace)
-	}
-	log.Warn("lease lost: another execution of this webhook has begun; this one is cancelled, and its result is "+
-		"not accepted",
-		"fingerprint", e.flight.fingerprint, "attempt", e.attempt)
+	b.logOf(&e.webhook, e.attempt).Warn("lease lost: another execution of this webhook has begun; this one is " +
+		"cancelled, and its result is not accepted")
 }
 
 // heartbeat makes the call that is due if nothing else has called for nearly a quarter of Settle, while something runs

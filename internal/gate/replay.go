@@ -4,36 +4,36 @@ import (
 	"errors"
 	"time"
 
-	"github.com/oncegate/oncegate/internal/fingerprint"
 	"github.com/oncegate/oncegate/internal/link"
 	"github.com/oncegate/oncegate/internal/record"
 	"github.com/oncegate/oncegate/scripts"
 )
 
-func (b *bucket) replay(
-	t *Tenant, f fingerprint.Fingerprint, digest record.Digest, now time.Time,
-) (a Answer, ok bool) {
-	k, hit := b.lookup(t, f, now)
+func (b *bucket) replay(w *Request) (a Answer, ok bool) {
+	t := w.Tenant
+	k, hit := b.lookup(w, w.Arrived)
 	if k == nil {
 		return a, false
 	}
 	b.gate.hot.Hit(&k.hot)
 	if b.gate.options.Trail > 0 {
-		b.gate.replayCache.slot(f).untold.Add(1)
+		b.gate.replayCache.slot(w.Fingerprint).untold.Add(1)
 	}
 	if hit {
 		b.count(t, link.ReplayedLocal)
 	} else {
 		b.count(t, link.Replayed)
 	}
-	return b.answer(t, f, Replayed, &k.record, !t.sameBody(k.record.Digest, digest), now), true
+	return b.answer(w, Replayed, &k.record, !t.sameBody(k.record.Digest, w.Digest), w.Arrived), true
 }
 
-func (b *bucket) find(t *Tenant, f fingerprint.Fingerprint) Answer {
-	if k, _ := b.lookup(t, f, time.Now()); k != nil {
-		return b.answer(t, f, Replayed, &k.record, false, time.Now())
+// find tells what has become of a webhook, of which a request names the tenant and the fingerprint alone.
+func (b *bucket) find(w *Request) Answer {
+	if k, _ := b.lookup(w, time.Now()); k != nil {
+		return b.answer(w, Replayed, &k.record, false, time.Now())
 	}
-	key := b.link.Keys.RecordOf(t.Name, f)
+	t := w.Tenant
+	key := b.link.Keys.RecordOf(t.Name, w.Fingerprint)
 	reply := b.link.Do(scripts.Look(key, scripts.Question{Asks: t.Asks}).In(t.class(b)))
 	found, current := reply.Now()
 	if reply.Err != nil || !current {
@@ -41,7 +41,7 @@ func (b *bucket) find(t *Tenant, f fingerprint.Fingerprint) Answer {
 	}
 	switch found.Verdict {
 	case scripts.Done, scripts.Poisoned, scripts.Doubtful:
-		return b.found(t, f, key, reply)
+		return b.found(w, key, reply)
 	case scripts.InProgress:
 		return Answer{Outcome: Processing}
 	case scripts.Free:
@@ -59,12 +59,12 @@ func (b *bucket) find(t *Tenant, f fingerprint.Fingerprint) Answer {
 }
 
 // found is the answer of a record that a look has found. A verdict is told only once it can be put back.
-func (b *bucket) found(t *Tenant, f fingerprint.Fingerprint, key string, reply link.Reply) Answer {
+func (b *bucket) found(w *Request, key string, reply link.Reply) Answer {
 	whole := b.link.Whole(key, &reply)
 	fact, bad := recordIn(reply.Fact)
 	r, current := fact.After(func(r record.Record, e link.Epoch) {
 		if r.Verdict != record.NoVerdict {
-			b.journal.add(t, f, &r, e)
+			b.journal.add(w.Tenant, w.Fingerprint, &r, e)
 		}
 	})
 	switch {
@@ -75,16 +75,17 @@ func (b *bucket) found(t *Tenant, f fingerprint.Fingerprint, key string, reply l
 	case r.Verdict != record.NoVerdict:
 		return Answer{Outcome: outcomeOf(r.Verdict), Attempt: r.Attempt}
 	}
-	opened, err := b.open(t, f, r)
+	opened, err := b.open(w, r)
 	if err != nil {
 		return Answer{Outcome: unopenedAs(err), Attempt: r.Attempt}
 	}
-	return b.answer(t, f, Replayed, &opened, false, time.Now())
+	return b.answer(w, Replayed, &opened, false, time.Now())
 }
 
 // lookup finds a done record without asking the script: among those that were replayed here lately, else through the
 // client-side cache; nil if it is in neither. hit: there was no round trip.
-func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint, now time.Time) (k *cachedRecord, hit bool) {
+func (b *bucket) lookup(w *Request, now time.Time) (k *cachedRecord, hit bool) {
+	t, f := w.Tenant, w.Fingerprint
 	cache := &b.gate.replayCache
 	if !b.gate.tracking || !b.link.CacheTrusted() {
 		return nil, false
@@ -111,7 +112,7 @@ func (b *bucket) lookup(t *Tenant, f fingerprint.Fingerprint, now time.Time) (k 
 		if !r.HasResult() {
 			return
 		}
-		if opened, err = b.open(t, f, r); err == nil && !hit {
+		if opened, err = b.open(w, r); err == nil && !hit {
 			b.journal.add(t, f, &r, e)
 		}
 	})

@@ -85,6 +85,20 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	e.webhook.Tenant.log(b.log).LogAttrs(context.Background(), level, "execution", attributes...)
 }
 
+// logOf is a logger that names a webhook: its tenant, its fingerprint, the attempt unless that is 0, and the trace of
+// the request, if there is one.
+func (b *bucket) logOf(w *Request, attempt int64) *slog.Logger {
+	log := w.Tenant.log(b.log).With("fingerprint", w.Fingerprint)
+	if attempt > 0 {
+		log = log.With("attempt", attempt)
+	}
+	if w.Span != nil {
+		trace, _ := w.Span.Trace()
+		log = log.With("trace_id", trace)
+	}
+	return log
+}
+
 // howItEnded tells how an execution ended, and how much that concerns a person.
 func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (Ending, slog.Level) {
 	switch {

@@ -16,19 +16,19 @@ func (b *bucket) place(t *Tenant, f fingerprint.Fingerprint) seal.Place {
 
 // open returns a record with its result as the logic gave it. One that cannot be opened stays as it is, and its
 // webhook is not executed. The log has one line for each key that is missing, and for each record that does not open.
-func (b *bucket) open(t *Tenant, f fingerprint.Fingerprint, r record.Record) (record.Record, error) {
-	opened, err := t.Seal.Open(b.place(t, f), r)
+func (b *bucket) open(w *Request, r record.Record) (record.Record, error) {
+	opened, err := w.Tenant.Seal.Open(b.place(w.Tenant, w.Fingerprint), r)
 	switch {
 	case err == nil:
 	case errors.Is(err, seal.ErrNoKey):
 		if b.gate.unopened.first(sha256.Sum256([]byte(r.KeyID))) {
-			t.log(b.log).Error("results are sealed under a key that this replica does not have, and their webhooks get 503: "+
-				"give all replicas that key in RESULT_KEY_FILE", "key_id", r.KeyID, "one_of_them", f)
+			b.logOf(w, r.Attempt).Error("results are sealed under a key that this replica does not have, and their webhooks "+
+				"get 503, this one too: give all replicas that key in RESULT_KEY_FILE", "key_id", r.KeyID)
 		}
 	default:
-		if b.gate.unopened.first(f) {
-			t.log(b.log).Error("a sealed result does not open, and its webhook gets 503: it was changed in Redis or moved "+
-				"there from another key, or RESULT_KEY_FILE has another key under this id", "fingerprint", f, "key_id", r.KeyID)
+		if b.gate.unopened.first(w.Fingerprint) {
+			b.logOf(w, r.Attempt).Error("a sealed result does not open, and its webhook gets 503: it was changed in Redis or "+
+				"moved there from another key, or RESULT_KEY_FILE has another key under this id", "key_id", r.KeyID)
 		}
 	}
 	return opened, err

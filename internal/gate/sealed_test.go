@@ -297,7 +297,7 @@ func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 		}
 		for range 3 {
 			w := keyed(1, "body")
-			a, done := after.Replay(nil, w.Fingerprint, w.Digest, time.Now())
+			a, done := after.Replay(w)
 			if !done {
 				a = after.Do(w)
 			}

@@ -109,7 +109,7 @@ func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	case scripts.Refused:
 		return f.goOn(answer.Record)
 	case scripts.Foreign:
-		return f.landOnForeign(foreign(answer.Text))
+		return f.landOnForeign(foreign(answer.Text), e.attempt)
 	default: // the gate closes and Redis does not answer
 		l.outcome = Unavailable
 	}

@@ -5,6 +5,7 @@ package span
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -80,6 +81,13 @@ type headers struct{}
 // (W3C Trace Context). One that is empty is not sent, also if a caller sent it.
 func WithHeaders(ctx context.Context, of map[string]string) context.Context {
 	return context.WithValue(ctx, headers{}, of)
+}
+
+// TraceOf returns the id, in hex, of the trace that those headers go on with; "": the context belongs to no span.
+func TraceOf(ctx context.Context) string {
+	_, rest, _ := strings.Cut(Headers(ctx)["traceparent"], "-") // version-trace-parent-flags
+	id, _, _ := strings.Cut(rest, "-")
+	return id
 }
 
 // Headers returns those headers; none: the context belongs to no span.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/record"
+	"github.com/oncegate/oncegate/internal/span"
 )
 
 const (
@@ -94,7 +95,7 @@ func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte)
 		}
 	}
 	if len(r.ContentType) > maxContentType || r.Check() != nil {
-		u.leaveOut(w, "Content-Type")
+		u.leaveOut(w, response, "Content-Type")
 		r.ContentType = unknownType
 	}
 	size := 0
@@ -107,7 +108,7 @@ func (u *Upstream) result(w logic.Webhook, response *http.Response, body []byte)
 		with := r
 		with.Headers = append(slices.Clip(r.Headers), logic.Header{Name: name, Value: value})
 		if size+len(name)+len(value) > maxKept || with.Check() != nil {
-			u.leaveOut(w, name)
+			u.leaveOut(w, response, name)
 			continue
 		}
 		size += len(name) + len(value)
@@ -129,9 +130,12 @@ func ofConnection(header http.Header, name string) bool {
 	return false
 }
 
-func (u *Upstream) leaveOut(w logic.Webhook, name string) {
-	u.Log.Warn("a header of the backend's answer is not kept: it is too long, or not text",
-		"header", name, "fingerprint", w.Fingerprint)
+func (u *Upstream) leaveOut(w logic.Webhook, response *http.Response, name string) {
+	log := u.Log.With("fingerprint", w.Fingerprint, "attempt", w.Attempt)
+	if trace := span.TraceOf(response.Request.Context()); trace != "" {
+		log = log.With("trace_id", trace)
+	}
+	log.Warn("a header of the backend's answer is not kept: it is too long, or not text", "header", name)
 }
 
 // passedType returns the content type of a body that is passed through: the backend's own, but record.JSON only if the

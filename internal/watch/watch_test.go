@@ -72,8 +72,8 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// start starts a replica with settings of its own.
-func start(t testing.TB, l logic.Logic, change func(*config.Config)) *replica {
+// start starts a replica with settings of its own, after what is to be done before it serves.
+func start(t testing.TB, l logic.Logic, change func(*config.Config), before ...func(*handler.Gateway)) *replica {
 	t.Helper()
 	c := config.Default()
 	c.Admin.Listen = freeAddress(t)
@@ -85,6 +85,9 @@ func start(t testing.TB, l logic.Logic, change func(*config.Config)) *replica {
 	gateway, err := handler.Open(t.Context(), c, l, log)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, do := range before {
+		do(gateway)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
