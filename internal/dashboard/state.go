@@ -31,11 +31,12 @@ type State struct {
 
 	Waiting   int64 `json:"waiting"`
 	Executing int64 `json:"executing"`
-	OldestMS  int64 `json:"oldest_ms"` // of all tenants, as what follows
+	OldestMS  int64 `json:"oldest_ms"`
 
-	Latency  []Latency `json:"latency"` // of the last minute
+	Backend *Backend `json:"backend"` // null: the logic is no backend
+
+	Latency  []Latency `json:"latency"` // of the last minute, of all tenants, as what follows
 	Redis    Redis     `json:"redis"`
-	Backend  *Backend  `json:"backend"` // null: the logic is no backend
 	Replicas []Replica `json:"replicas"`
 
 	Hot    []Hot   `json:"hot"`
@@ -153,9 +154,16 @@ func (d *Dashboard) stateOf(tenant string, from int64) State {
 		return s
 	}
 	s.Tenant, s.Seconds, s.Window, s.All = tenant, nil, Totals{}, d.slow.Load().byTenant[tenant]
-	all, waiting, executing := d.Replicas.OfTenant(tenant, 0)
-	s.Waiting, s.Executing, s.OldestMS = waiting, executing, 0
-	for _, second := range all {
+	seconds, shares := d.Replicas.OfTenant(tenant)
+	s.Waiting, s.Executing, s.OldestMS = 0, 0, 0
+	var exchanged exchanges
+	for i := range shares {
+		of := &shares[i]
+		s.Waiting, s.Executing, s.OldestMS = s.Waiting+of.Waiting, s.Executing+of.Executing, max(s.OldestMS, of.OldestMS)
+		exchanged.add(of.Backend)
+	}
+	s.Backend = exchanged.backend()
+	for _, second := range seconds {
 		s.Window.Deliveries, s.Window.Executions = s.Window.Deliveries+second[1], s.Window.Executions+second[2]
 		if second[0] >= from {
 			s.Seconds = append(s.Seconds, second)
@@ -171,9 +179,8 @@ func (d *Dashboard) stateOf(tenant string, from int64) State {
 // addReplicas adds up what the replicas say.
 func (s *State) addReplicas(seen []replicas.Seen, now int64) {
 	latency := make(map[string]*meter.Reading)
-	var calls, groups, backend meter.Reading
-	codes := make(map[string]int64)
-	hasBackend, open := false, 0
+	var calls, groups meter.Reading
+	var exchanged exchanges
 	for i := range seen {
 		l := &seen[i]
 		s.Replicas = append(s.Replicas, Replica{
@@ -190,21 +197,10 @@ func (s *State) addReplicas(seen []replicas.Seen, now int64) {
 			r := cells.Reading()
 			latency[outcome].Add(&r)
 		}
-		c, g, b := l.RedisCall.Reading(), l.GroupSize.Reading(), l.Backend.Reading()
+		c, g := l.RedisCall.Reading(), l.GroupSize.Reading()
 		calls.Add(&c)
 		groups.Add(&g)
-		backend.Add(&b)
-		hasBackend = hasBackend || l.Codes != nil
-		for code, n := range l.Codes {
-			name := "no answer"
-			if code > 0 {
-				name = strconv.Itoa(code)
-			}
-			codes[name] += n
-		}
-		if l.BreakerOpen {
-			open++
-		}
+		exchanged.add(l.Backend)
 	}
 	for outcome, r := range latency {
 		s.Latency = append(s.Latency, Latency{outcome, r.Count, 1000 * r.Quantile(0.5), 1000 * r.Quantile(0.99)})
@@ -212,9 +208,44 @@ func (s *State) addReplicas(seen []replicas.Seen, now int64) {
 	slices.SortFunc(s.Latency, func(a, b Latency) int { return cmp.Compare(b.Count, a.Count) })
 	s.Redis.P50, s.Redis.P99 = 1000*calls.Quantile(0.5), 1000*calls.Quantile(0.99)
 	s.Redis.GroupP50, s.Redis.GroupMax = groups.Quantile(0.5), groups.Quantile(1)
-	if hasBackend {
-		s.Backend = &Backend{1000 * backend.Quantile(0.5), 1000 * backend.Quantile(0.99), codes, open}
+	s.Backend = exchanged.backend()
+}
+
+// exchanges add up what replicas have exchanged with backends.
+type exchanges struct {
+	known  bool // there is a backend
+	lasted meter.Reading
+	codes  map[string]int64
+	open   int // replicas whose circuit breaker is
+}
+
+func (x *exchanges) add(of *replicas.Exchange) {
+	if of == nil {
+		return
 	}
+	lasted := of.Lasted.Reading()
+	x.lasted.Add(&lasted)
+	if !x.known {
+		x.known, x.codes = true, make(map[string]int64)
+	}
+	for code, n := range of.Codes {
+		name := "no answer"
+		if code > 0 {
+			name = strconv.Itoa(code)
+		}
+		x.codes[name] += n
+	}
+	if of.BreakerOpen {
+		x.open++
+	}
+}
+
+// backend is what is shown of them.
+func (x *exchanges) backend() *Backend {
+	if !x.known {
+		return nil
+	}
+	return &Backend{1000 * x.lasted.Quantile(0.5), 1000 * x.lasted.Quantile(0.99), x.codes, x.open}
 }
 
 // rate is how many deliveries came in the last whole second.
@@ -235,7 +266,7 @@ func health(l *replicas.Seen) string {
 		return "Redis does not answer"
 	case l.RefusesWrites:
 		return "Redis takes no writes"
-	case l.BreakerOpen:
+	case l.Backend != nil && l.Backend.BreakerOpen:
 		return "backend left alone"
 	case !l.Ready:
 		return "not ready"

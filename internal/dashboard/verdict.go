@@ -77,7 +77,7 @@ var rules = []rule{
 			"Redis takes no writes of %d replicas: new webhooks are answered 503.")
 	}, "Look at its memory (maxmemory), its disk (MISCONF) and its role (READONLY). Replays go on."},
 	{"OncegateBreakerOpen", Bad, func(w *whole) string {
-		return says(w.count(func(l *replicas.Seen) bool { return l.BreakerOpen }),
+		return says(w.count(func(l *replicas.Seen) bool { return l.Backend != nil && l.Backend.BreakerOpen }),
 			"The backend gets no requests: it failed again and again, or asked for a pause.",
 			"The backend gets no requests from %d replicas: it failed again and again, or asked for a pause.")
 	}, "Look at the backend. A probe is sent every UPSTREAM_BREAKER_PAUSE, and the first success ends it."},

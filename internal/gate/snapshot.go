@@ -47,8 +47,7 @@ type Snapshot struct {
 	Tenants    map[string]Share // they add up to that; what is nobody's is that of ""
 	Took       meter.Reading    // seconds that the logic took
 	Takeovers  int64
-	LostLeases int64         // running executions that another one has overtaken
-	Oldest     time.Duration // how long ago the execution began that has run longest; 0: none runs
+	LostLeases int64 // running executions that another one has overtaken
 
 	RedisUp       bool
 	RefusesWrites bool          // Redis takes no writes
@@ -67,6 +66,8 @@ type Share struct {
 	Ended     [endings]int64
 	Waiting   int64 // requests in Do
 	Executing int64 // executions, and claims that may become one
+
+	Oldest time.Duration // how long ago the execution began that has run longest; 0: none runs
 }
 
 // Snapshot looks at everything once. It takes each bucket's locks for a moment, and those of no request.
@@ -87,7 +88,11 @@ func (g *Gate) Snapshot() (s Snapshot) {
 	}
 	s.RedisUp = true
 	for _, b := range g.buckets {
-		s.Oldest = max(s.Oldest, b.executions.oldest())
+		for tenant, age := range b.executions.oldest() {
+			of := s.Tenants[tenant]
+			of.Oldest = max(of.Oldest, age)
+			s.Tenants[tenant], s.Oldest = of, max(s.Oldest, age)
+		}
 		s.JournalBytes += int64(b.journal.size())
 		s.RedisUp = s.RedisUp && !b.link.Silent()
 		s.RefusesWrites = s.RefusesWrites || b.link.RefusesWrites()
@@ -125,14 +130,15 @@ func (g *Gate) Hot() *hot.Touched { return &g.hot }
 // Now is the time by Redis' clock, as the last reply showed it.
 func (g *Gate) Now() time.Time { return g.buckets[0].link.Now() }
 
-// oldest returns how long ago the execution began that has run longest.
-func (s *executions) oldest() (age time.Duration) {
+// oldest returns, for each tenant that has one, how long ago the execution began that has run longest.
+func (s *executions) oldest() map[string]time.Duration {
+	ages := make(map[string]time.Duration)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e := s.first; e != nil; e = e.behind {
-		age = max(age, time.Since(e.began))
+		ages[e.webhook.Tenant.Name] = max(ages[e.webhook.Tenant.Name], time.Since(e.began))
 	}
-	return age
+	return ages
 }
 
 func (j *journal) size() int {

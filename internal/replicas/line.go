@@ -27,7 +27,6 @@ type Line struct {
 	Ready         bool `json:"ready"` // it serves webhooks
 	RedisUp       bool `json:"redis_up"`
 	RefusesWrites bool `json:"refuses_writes"`
-	BreakerOpen   bool `json:"breaker_open"`
 
 	ReplayCacheBytes int64 `json:"replay_cache_bytes"`
 	JournalBytes     int64 `json:"journal_bytes"`
@@ -36,8 +35,7 @@ type Line struct {
 	Latency   map[string]Cells `json:"latency"`    // by outcome
 	RedisCall Cells            `json:"redis_call"` // seconds
 	GroupSize Cells            `json:"group_size"`
-	Backend   Cells            `json:"backend"`
-	Codes     map[int]int64    `json:"codes,omitempty"` // of the backend's answers; 0: none came
+	Backend   *Exchange        `json:"backend"` // null: the logic is no backend
 }
 
 // Detail is what a replica tells only those who look: its own hot list and recent events.
@@ -73,10 +71,10 @@ func (c Cells) Reading() (r meter.Reading) {
 
 // Observation is all that is looked at once a second.
 type Observation struct {
-	Gate    gate.Snapshot
-	Took    map[string]meter.Reading // by outcome, since the start
-	Backend *upstream.Snapshot       // nil: the logic is no backend
-	Hot     []hot.Item
-	Events  []gate.Event
-	Now     int64 // Unix milliseconds, by Redis' clock
+	Gate     gate.Snapshot
+	Took     map[string]meter.Reading     // by outcome, since the start
+	Backends map[string]upstream.Snapshot // by tenant
+	Hot      []hot.Item
+	Events   []gate.Event
+	Now      int64 // Unix milliseconds, by Redis' clock
 }

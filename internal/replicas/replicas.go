@@ -54,6 +54,7 @@ type Replicas struct {
 	arrived int64 // deliveries so far: never falls
 	others  map[string]*other
 	tenants tenants
+	backend backends // of this one
 	detail  Detail
 }
 
@@ -66,7 +67,7 @@ type other struct {
 
 // New returns the replicas of which only this one is known.
 func New(o Options) *Replicas {
-	return &Replicas{Options: o, id: rand.Text()[:8], others: make(map[string]*other)}
+	return &Replicas{Options: o, id: rand.Text()[:8], others: make(map[string]*other), backend: make(backends)}
 }
 
 // Run looks at this replica once a second, and talks with the others, until ctx ends.
@@ -101,11 +102,14 @@ func (r *Replicas) look() {
 		second[Deliveries] = arrived - r.arrived
 	}
 	r.keep(second)
-	r.tenants.look(now.Gate.Tenants, r.own[len(r.own)-1][At], r.before == nil)
+	at := r.own[len(r.own)-1][At]
+	exchanged, whole := r.backend.look(now.Backends, at)
+	now.Backends = nil // the marks have what is needed of it
+	r.tenants.look(now.Gate.Tenants, exchanged, at, r.before == nil)
 	r.arrived, r.before = arrived, &now
 	r.minute = append(r.minute, now)
 	r.minute = r.minute[max(len(r.minute)-60, 0):]
-	r.line = r.describe(&now)
+	r.line = r.describe(&now, whole)
 	r.detail = Detail{ID: r.id, Hot: now.Hot, Events: now.Events}
 }
 
@@ -123,7 +127,7 @@ func (r *Replicas) keep(s Second) {
 }
 
 // describe is what this replica says of itself. The lock is held.
-func (r *Replicas) describe(now *Observation) Line {
+func (r *Replicas) describe(now *Observation, exchanged *Exchange) Line {
 	g, first := &now.Gate, &r.minute[0]
 	l := Line{
 		ID: r.id, Name: r.Name, Address: r.Address, Version: r.Version, Started: r.line.Started, Wrote: now.Now,
@@ -133,21 +137,13 @@ func (r *Replicas) describe(now *Observation) Line {
 		ReplayCacheBytes: g.ReplayCacheBytes, JournalBytes: g.JournalBytes,
 		Latency:   make(map[string]Cells),
 		RedisCall: between(&g.Calls, &first.Gate.Calls), GroupSize: between(&g.Groups, &first.Gate.Groups),
+		Backend: exchanged,
 	}
 	l.Started = cmp.Or(l.Started, now.Now/1000)
 	for outcome, took := range now.Took {
 		before := first.Took[outcome]
 		if cells := between(&took, &before); len(cells) > 0 {
 			l.Latency[outcome] = cells
-		}
-	}
-	if b := now.Backend; b != nil {
-		l.BreakerOpen = b.BreakerOpen
-		l.Backend, l.Codes = between(&b.Lasted, &first.Backend.Lasted), make(map[int]int64)
-		for code, n := range b.Codes {
-			if n -= first.Backend.Codes[code]; n > 0 {
-				l.Codes[code] = n
-			}
 		}
 	}
 	return l

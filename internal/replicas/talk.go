@@ -12,7 +12,7 @@ import (
 // Bounds of what is read of others: what stands in Redis is not trusted to be small.
 const (
 	mostReplicas = 1000
-	mostBytes    = 64 << 10 // of one line or detail
+	mostBytes    = 160 << 10 // of one line or detail
 	remembered   = 10 * time.Minute
 )
 

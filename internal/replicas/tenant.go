@@ -18,10 +18,14 @@ type Share struct {
 	Seconds   [][3]int64 `json:"seconds,omitempty"`
 	Waiting   int64      `json:"waiting,omitempty"`
 	Executing int64      `json:"executing,omitempty"`
+	OldestMS  int64      `json:"oldest_ms,omitempty"`
+	Backend   *Exchange  `json:"backend,omitempty"` // nil: its logic is no backend; of another replica also: a quiet one
 }
 
 // isEmpty reports whether there is nothing to tell.
-func (s *Share) isEmpty() bool { return len(s.Seconds) == 0 && s.Waiting == 0 && s.Executing == 0 }
+func (s *Share) isEmpty() bool {
+	return len(s.Seconds) == 0 && s.Waiting == 0 && s.Executing == 0 && s.Backend.isQuiet()
+}
 
 // arrived is how many webhooks the last few seconds have.
 func (s *Share) arrived() (n int64) {
@@ -63,7 +67,9 @@ type tenants struct {
 }
 
 // look takes in what has happened to tenants until a second. At the first look nothing has.
-func (t *tenants) look(shares map[string]gate.Share, second int64, first bool) {
+func (t *tenants) look(
+	shares map[string]gate.Share, exchanged map[string]*Exchange, second int64, first bool,
+) {
 	if t.own == nil {
 		t.own, t.windows = make(map[string]*own), make(map[string]*tenantWindow)
 	}
@@ -79,6 +85,7 @@ func (t *tenants) look(shares map[string]gate.Share, second int64, first bool) {
 		arrivals := max(o.arrivals, requests(&share)+share.Waiting)
 		grown := [3]int64{second, arrivals - o.arrivals, share.Begun - o.begun}
 		o.arrivals, o.begun, o.Waiting, o.Executing = arrivals, share.Begun, share.Waiting, share.Executing
+		o.OldestMS, o.Backend = share.Oldest.Milliseconds(), exchanged[name]
 		o.Seconds = slices.DeleteFunc(o.Seconds, func(s [3]int64) bool { return s[0] <= second-told })
 		if first || grown[1] == 0 && grown[2] == 0 {
 			continue
@@ -106,9 +113,14 @@ func (t *tenants) window(name string) *tenantWindow {
 func (t *tenants) tell() map[string]Share {
 	shares := make(map[string]Share)
 	for name, o := range t.own {
-		if !o.isEmpty() {
-			shares[name] = Share{slices.Clone(o.Seconds), o.Waiting, o.Executing}
+		if o.isEmpty() {
+			continue
 		}
+		share := o.Share
+		if share.Seconds = slices.Clone(o.Seconds); share.Backend.isQuiet() {
+			share.Backend = nil
+		}
+		shares[name] = share
 	}
 	if len(shares) <= mostTenants {
 		return shares
@@ -137,14 +149,14 @@ func (t *tenants) take(shares map[string]Share, after, before int64) {
 	}
 }
 
-// OfTenant returns the whole as far as it is a tenant's, from a second (Unix) on: each with its time, how many arrived
-// and how many were executed.
-func (r *Replicas) OfTenant(name string, from int64) (seconds [][3]int64, waiting, executing int64) {
+// OfTenant returns the whole as far as it is a tenant's: the seconds that are kept, each with its time (Unix), how many
+// arrived and how many were executed; and what each replica says that is there.
+func (r *Replicas) OfTenant(name string) (seconds [][3]int64, shares []Share) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.line.Wrote / 1000
 	if w := r.tenants.windows[name]; w != nil {
-		for at := max(from, now-Window+1, r.whole.first); at <= now; at++ {
+		for at := max(now-Window+1, r.whole.first); at <= now; at++ {
 			second := [3]int64{at}
 			if s := &w.seconds[at%Window]; s.at == at {
 				second[1], second[2] = int64(s.arrived), int64(s.executions)
@@ -153,12 +165,12 @@ func (r *Replicas) OfTenant(name string, from int64) (seconds [][3]int64, waitin
 		}
 	}
 	if o := r.tenants.own[name]; o != nil {
-		waiting, executing = o.Waiting, o.Executing
+		shares = append(shares, o.Share)
 	}
 	for _, o := range r.others {
 		if share, told := o.line.Tenants[name]; told && time.Since(o.seen) <= silent*r.pace() {
-			waiting, executing = waiting+share.Waiting, executing+share.Executing
+			shares = append(shares, share)
 		}
 	}
-	return seconds, waiting, executing
+	return seconds, shares
 }

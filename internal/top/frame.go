@@ -43,7 +43,7 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 		add("Below is what was seen last.")
 	} else {
 		for _, v := range s.Verdicts {
-			add("%s", as(levels[v.Level], cut(v.Sentence, width)))
+			add("%s", as(levels[v.Level], cut(ofAll(s)+v.Sentence, width)))
 			if v.Do != "" {
 				add("%s", cut("  "+v.Do, width))
 			}
@@ -65,6 +65,14 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-2, as)...)
 	lines = append(lines, replicas(s, width, as)...)
 	return strings.Join(lines[:min(len(lines), height)], "\n")
+}
+
+// ofAll stands before what is that of all tenants, if one was chosen.
+func ofAll(s *dashboard.State) string {
+	if s.Tenant == "" {
+		return ""
+	}
+	return "[all tenants] "
 }
 
 var levels = map[dashboard.Level]string{dashboard.Well: green, dashboard.Warning: yellow, dashboard.Bad: red}
@@ -133,7 +141,11 @@ func block(n, most int64, rows, row int) rune {
 }
 
 func answers(s *dashboard.State, width int, as paint) []string {
-	head := fmt.Sprintf("%-20s %10s %12s %12s", "ANSWERS, LAST MINUTE", "NUMBER", "MEDIAN", "99 %")
+	title := "ANSWERS, LAST MINUTE"
+	if s.Tenant != "" {
+		title = "ANSWERS, ALL TENANTS"
+	}
+	head := fmt.Sprintf("%-20s %10s %12s %12s", title, "NUMBER", "MEDIAN", "99 %")
 	lines := []string{as(bold, cut(head, width))}
 	for _, l := range s.Latency {
 		lines = append(lines, cut(fmt.Sprintf("%-20s %10s %12s %12s", strings.ReplaceAll(l.Outcome, "_", " "),

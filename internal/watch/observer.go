@@ -5,7 +5,6 @@ import (
 	"github.com/oncegate/oncegate/internal/hot"
 	"github.com/oncegate/oncegate/internal/metrics"
 	"github.com/oncegate/oncegate/internal/replicas"
-	"github.com/oncegate/oncegate/internal/upstream"
 )
 
 // observer looks at a gateway, in one goroutine.
@@ -19,19 +18,8 @@ func (o *observer) look() replicas.Observation {
 	now := o.Gate.Now()
 	minute := now.Unix() / 60
 	o.Gate.Hot().Take(func(e *hot.Entry, hits uint64) { o.hot.Add(e.Fingerprint, e.Tenant, hits, minute) })
-	seen := replicas.Observation{
+	return replicas.Observation{
 		Gate: o.Gate.Snapshot(), Took: metrics.Durations(o.Took), Hot: o.hot.Top(minute), Events: o.Gate.Events(),
-		Now: now.UnixMilli(),
+		Backends: o.backends.Snapshots(), Now: now.UnixMilli(),
 	}
-	for _, s := range o.backends.Snapshots() {
-		if seen.Backend == nil {
-			seen.Backend = &upstream.Snapshot{Codes: make(map[int]int64)}
-		}
-		for code, n := range s.Codes {
-			seen.Backend.Codes[code] += n
-		}
-		seen.Backend.Lasted.Add(&s.Lasted)
-		seen.Backend.BreakerOpen = seen.Backend.BreakerOpen || s.BreakerOpen
-	}
-	return seen
 }

@@ -3,6 +3,9 @@ package watch_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +29,13 @@ func tenants(c *config.Config, names ...string) {
 			HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream,
 		})
 	}
+}
+
+// choose chooses a tenant on the page; "": all.
+func (w *window) choose(tenant string) {
+	w.t.Helper()
+	w.js(`(() => { const s = document.querySelector("#tenant"); s.value = "` + tenant +
+		`"; s.dispatchEvent(new Event("change")); })()`)
 }
 
 // TestThePageIsAboutOneTenantWhereThatIsChosen: its deliveries and executions over all replicas, its hot list, its
@@ -64,11 +74,6 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 	w.shows("#hot", "beta · ")
 	w.shows("#hot", "done")
 	w.shows("#failures", "beta · ")
-	choose := func(name string) {
-		t.Helper()
-		w.js(`(() => { const s = document.querySelector("#tenant"); s.value = "` + name +
-			`"; s.dispatchEvent(new Event("change")); })()`)
-	}
 	expect := func(deliveries, executions, all string) {
 		t.Helper()
 		eventually(t, deliveries+" deliveries and "+executions+" executions", func() bool {
@@ -80,7 +85,7 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 				deliveries+" -"+executions
 		})
 	}
-	choose("acme")
+	w.choose("acme")
 	expect("60", "1", "60")
 	w.shows("#failures", "none")
 	w.picture("acme")
@@ -93,12 +98,12 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 	if hot := w.js(`byId("hot").textContent`); !strings.Contains(hot, "acme") || strings.Contains(hot, "beta") {
 		t.Errorf("acme's hot list is %s", hot)
 	}
-	choose("beta")
+	w.choose("beta")
 	expect("11", "2", "11")
 	w.shows("#failures", "beta · ")
 	w.do(chromedp.Reload())
 	expect("11", "2", "11") // the address names the tenant
-	choose("")
+	w.choose("")
 	w.shows("#deliveries", "71")
 
 	for _, r := range all {
@@ -115,6 +120,7 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 		}
 		text, err := shown("acme")
 		if err != nil || !strings.Contains(text, "tenant acme: 60 deliveries arrived, 1 executed") ||
+			!strings.Contains(text, "[all tenants] ") || !strings.Contains(text, "ANSWERS, ALL TENANTS") ||
 			!strings.Contains(text, "acme: done") || strings.Contains(text, "beta") {
 			t.Errorf("%v\n%s", err, text)
 		}
@@ -137,6 +143,96 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 		w.do(chromedp.Navigate(all[0].admin + "/webhook/" + of("acme").Hex() + "?tenant=beta"))
 		w.shows(".strip", "Redis has no record of it")
 	})
+	w.expectQuiet(all[0].admin)
+}
+
+// TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen, over all replicas. What is that of all tenants
+// says so.
+func TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen(t *testing.T) {
+	server := redistest.Start(t)
+	release := make(chan struct{})
+	held := logic.Func(func(context.Context, logic.Webhook) (logic.Result, error) {
+		<-release
+		return logic.JSON(true)
+	})
+	var all []*replica
+	for range 2 {
+		all = append(all, start(t, held, func(c *config.Config) {
+			c.Redis.URL = config.Secret(server.URL())
+			tenants(c, "acme", "beta", "quiet")
+		}))
+	}
+	exchange := func(r *replica, tenant string, code, times int) {
+		backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		t.Cleanup(backend.Close)
+		u, err := upstream.New(upstream.Options{
+			URL: backend.URL, MaxResultBytes: 1024, BreakerFailures: 2, BreakerPause: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(u.Close)
+		r.backends.Add(tenant, u)
+		for range times {
+			_, _ = u.Execute(t.Context(), logic.Webhook{})
+		}
+	}
+	exchange(all[0], "acme", 200, 3)
+	exchange(all[1], "acme", 200, 2)
+	exchange(all[0], "beta", 500, 2) // which opens its circuit breaker
+	exchange(all[1], "beta", 500, 1)
+	var sent sync.WaitGroup
+	sent.Go(func() { all[1].postAs("acme-key", "/t/acme", "held") })
+
+	for tenant, want := range map[string]struct {
+		codes map[string]int64
+		open  int
+	}{
+		"": {map[string]int64{"200": 5, "500": 3}, 1}, "acme": {map[string]int64{"200": 5}, 0},
+		"beta": {map[string]int64{"500": 3}, 1},
+	} {
+		for _, r := range all {
+			eventually(t, "a replica shows the backend of "+tenant, func() bool {
+				s := r.stateOf(tenant)
+				return s.Backend != nil && maps.Equal(s.Backend.Codes, want.codes) && s.Backend.Open == want.open &&
+					s.Backend.P50 > 0 && (s.OldestMS > 0) == (tenant != "beta")
+			})
+			if s := r.stateOf("quiet"); s.Backend != nil {
+				t.Errorf("a tenant without a backend has %+v", s.Backend)
+			}
+		}
+	}
+	w := openWindow(t)
+	w.do(sized(1280, 860, "light"), chromedp.Navigate(all[0].admin+"/"))
+	w.shows("#backend", "200: 5, 500: 3")
+	const labelled = `[...document.querySelectorAll("h2")].filter((h) =>
+		getComputedStyle(h, "::after").content.includes("all tenants")).map((h) => h.textContent)`
+	if of := w.js(labelled); of != "" {
+		t.Errorf("without a choice it is said of %s that it is all tenants'", of)
+	}
+	w.choose("beta")
+	w.shows("#backend", "open on 1 replica")
+	w.shows("#verdicts .bad small", "all tenants")
+	if answers := w.js(`byId("backend").textContent`); strings.Contains(answers, "200") {
+		t.Errorf("beta's backend is said to have answered %s", answers)
+	}
+	if of := w.js(labelled); of != "Answers in the last minute,Redis,Replicas" {
+		t.Errorf("it is said of %s that it is all tenants'", of)
+	}
+	w.picture("beta-wide")
+	w.do(sized(390, 844, "dark"))
+	eventually(t, "it fits a phone", func() bool {
+		return w.js(`document.documentElement.scrollWidth <= innerWidth && plot.width < 390`) == "true"
+	})
+	w.picture("beta-phone")
+	w.choose("quiet")
+	w.shows("#backend", "there is no backend")
+	w.shows("#failures", "none among the latest of all tenants")
+	w.choose("acme")
+	w.shows("#backend", "200: 5")
+	w.shows("#backend", "closed")
+	close(release)
+	sent.Wait()
 	w.expectQuiet(all[0].admin)
 }
 

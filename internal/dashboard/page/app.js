@@ -63,7 +63,8 @@ function tenants() {
   document.body.classList.toggle("filtered", tenant !== "");
   if (select.dataset.shown === wanted) return;
   select.dataset.shown = wanted;
-  select.replaceChildren(...["", ...names].map((name) => new Option(name || "all tenants", name, false, name === tenant)));
+  select.replaceChildren(...["", ...names].map(
+    (name) => new Option(name || "all tenants", name, false, name === tenant)));
 }
 
 function link(text, lost) {
@@ -165,7 +166,8 @@ function words(u, zero, peak) {
   const half = ctx.measureText(text).width / 2;
   ctx.textAlign = "center";
   ctx.fillStyle = color("--in");
-  ctx.fillText(text, Math.min(Math.max(x, bbox.left + half + 110 * dpr), bbox.left + bbox.width - half), Math.max(y, large));
+  const middle = Math.min(Math.max(x, bbox.left + half + 110 * dpr), bbox.left + bbox.width - half);
+  ctx.fillText(text, middle, Math.max(y, large));
 }
 
 function range() {
@@ -188,8 +190,8 @@ function draw() {
       width, height, legend: { show: false }, padding: [8, 30, 0, 0],
       scales: { x: { time: true, range: (u, min, max) => [min, max + bins.size] }, y: { range } },
       axes: [
-        { ...axis(), size: 28, space: 70, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB",
-          shownSpan() > 300 ? { hour: "2-digit", minute: "2-digit" } : {})) },
+        { ...axis(), size: 28, space: 70, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString(
+          "en-GB", shownSpan() > 300 ? { hour: "2-digit", minute: "2-digit" } : {})) },
         { ...axis(), size: 56, values: (u, at) => at.map((n) => (Number.isInteger(n) ? number(Math.abs(n)) : "")) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }, { paths: () => null, points: { show: false } }],
@@ -230,7 +232,7 @@ function show() {
 
 function verdicts() {
   const place = byId("verdicts");
-  const wanted = JSON.stringify(state.verdicts);
+  const wanted = JSON.stringify([tenant, state.verdicts]);
   if (place.dataset.shown === wanted) return; // a screen reader reads it once
   place.dataset.shown = wanted;
   place.replaceChildren(...state.verdicts.map((v) => {
@@ -238,6 +240,11 @@ function verdicts() {
     strip.className = "strip " + v.level;
     const sentence = document.createElement("b");
     sentence.textContent = v.sentence;
+    if (tenant) {
+      const whose = document.createElement("small");
+      whose.textContent = "all tenants";
+      strip.append(whose, " ");
+    }
     strip.append(sentence, v.do);
     return strip;
   }));
@@ -253,14 +260,15 @@ function hero() {
   const share = deliveries ? Math.floor((1000 * spared) / deliveries) / 10 : 0;
   const text = !deliveries ? "Nothing has arrived in the last 15 minutes." :
     number(spared) + " of them (" + share + " %) " + (state.verdicts.every((v) => v.level === "well") ?
-      "never reached the backend: a duplicate gets the one execution's answer." : "were not executed.") + " Last 15 min.";
+      "never reached the backend: a duplicate gets the one execution's answer." : "were not executed.") +
+      " Last 15 min.";
   byId("sum").textContent = text;
   byId("plot").setAttribute("aria-label", number(deliveries) + " deliveries arrived and " + number(executions) +
     " were executed in the last 15 minutes. " + text);
 }
 
-const length = (ms) => (ms < 1 ? ms.toFixed(2) + " ms" : ms < 10 ? ms.toFixed(1) + " ms" : ms < 1000 ? Math.round(ms) + " ms" :
-  ms < 60000 ? (ms / 1000).toFixed(1) + " s" : Math.round(ms / 60000) + " min");
+const length = (ms) => (ms < 1 ? ms.toFixed(2) + " ms" : ms < 10 ? ms.toFixed(1) + " ms" :
+  ms < 1000 ? Math.round(ms) + " ms" : ms < 60000 ? (ms / 1000).toFixed(1) + " s" : Math.round(ms / 60000) + " min");
 
 const ago = (ms) => length(Math.max(state.now - ms, 0)) + " ago";
 
@@ -296,10 +304,11 @@ function tables() {
   fill("latency", (state.latency || []).map((l) => [l.outcome.replaceAll("_", " "), n(l.count), n(length(l.p50_ms)),
     n(length(l.p99_ms))]), "no answers");
   fill("hot", (state.hot || []).map((h) => [webhook(h), h.state, n(h.attempt),
-    n((h.error ? "≤ " : "") + number(h.duplicates))]), "no duplicates");
+    n((h.error ? "≤ " : "") + number(h.duplicates))]),
+    tenant ? "none among those with most of all tenants" : "no duplicates");
   const events = (list) => (list || []).map((e) => [webhook(e), e.what, e.reason, n(e.attempt), ago(e.at)]);
   fill("judged", events(state.judged), "none lately: oncegate poisoned and oncegate doubtful list all");
-  fill("failures", events(state.failures), "none");
+  fill("failures", events(state.failures), tenant ? "none among the latest of all tenants" : "none");
   fill("replicas", state.replicas.map((r) => [r.name, r.health, n(r.rate), n(r.executing), n(r.waiting), r.version,
     ago(r.started * 1000)]), "none");
 }
@@ -316,8 +325,10 @@ function facts() {
   const b = state.backend;
   list("backend", !b ? [["", "The logic runs in the gateway: there is no backend."]] : [
     ["an answer takes", times(b)],
-    ["answers", Object.entries(b.codes || {}).map(([code, times]) => code + ": " + number(times)).join(", ") || "none in the last minute"],
-    ["circuit breaker", b.breaker_open ? "open on " + b.breaker_open + many(b.breaker_open, " replica", " replicas") : "closed"]]);
+    ["answers", Object.entries(b.codes || {}).map(([code, times]) => code + ": " + number(times)).join(", ") ||
+      "none in the last minute"],
+    ["circuit breaker", b.breaker_open ? "open on " + b.breaker_open + many(b.breaker_open, " replica", " replicas") :
+      "closed"]]);
 }
 
 function list(id, entries) {
