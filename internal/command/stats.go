@@ -76,6 +76,7 @@ var groups = []group{
 		{0, "active_fingerprints", "webhooks that Redis has a record of"},
 		{1, "in_progress", "without an outcome yet: running, or left so by a crash"},
 		{2, "overdue", "for longer than EXECUTION_TIMEOUT"},
+		{1, "undecided", "poisoned or doubtful: not executed until a person decides"},
 		{0, "orphans_cleared", "records without a TTL that were given one, so far"},
 		{0, "detection_rate", "share of duplicates among all requests"},
 	}},

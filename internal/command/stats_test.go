@@ -19,8 +19,9 @@ var busy = map[string]string{
 	"executed": "103", "takeovers": "1", "stored": "99", "failed": "2", "lost_stores": "1", "lost_leases": "3",
 	"settlings": "2", "restored": "12", "history": "8f3c2a519bd1a3a0a4d6c7e8f90123456789abcd", "met_at": "1785306984123",
 	"settled_at": "1785306987123", "settle": "3000",
-	"active_fingerprints": "2500000", "in_progress": "17", "overdue": "1", "orphans_cleared": "6",
-	"detection_rate": "0.9106", "swept_at": "1785310584", "breaker_open_until": "1785310000",
+	"active_fingerprints": "2500000", "in_progress": "17", "overdue": "1", "undecided": "2",
+	"orphans_cleared": "6",
+	"detection_rate":  "0.9106", "swept_at": "1785310584", "breaker_open_until": "1785310000",
 }
 
 func (e *engine) stats(asJSON bool) string {

@@ -117,8 +117,10 @@ type Event struct {
 
 // Cluster is what Redis holds for all replicas, as far as rules need it.
 type Cluster struct {
-	Overdue int64
-	Settled time.Time // until when nothing new is decided
+	Overdue   int64
+	Settled   time.Time // until when nothing new is decided
+	Undecided int64     // poisoned or doubtful records that the last sweep has met; -1: none has told
+	Swept     int64     // when that ended, in Unix seconds
 }
 
 // state makes one, with the seconds from one on.
@@ -140,7 +142,7 @@ func (d *Dashboard) state(from int64) State {
 	s.Redis.Losses = sum[replicas.Losses]
 	last := func(n int) replicas.Second { return replicas.Sum(v.Seconds[max(len(v.Seconds)-n, 0):]) }
 	s.Verdicts = judge(&whole{View: v, last5m: last(300), last1m: last(60), cluster: slow.cluster,
-		now: time.UnixMilli(v.Now)})
+		undecided: len(slow.judged), now: time.UnixMilli(v.Now)})
 	s.addReplicas(v.Replicas, now)
 	s.Tenants = d.Tenants()
 	return s
@@ -302,7 +304,10 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 		for _, tenant := range d.Tenants() {
 			next.byTenant[tenant] = Totals{n(tenant + "/total_requests"), n(tenant + "/executed")}
 		}
-		next.cluster = Cluster{n("overdue"), time.UnixMilli(n("settled_at"))}
+		next.cluster = Cluster{n("overdue"), time.UnixMilli(n("settled_at")), n("undecided"), n("swept_at")}
+		if fields["undecided"] == "" {
+			next.cluster.Undecided = -1
+		}
 		next.redis.History, next.redis.Since = fields["history"], n("met_at")
 		next.redis.Settlings, next.redis.Restored = n("settlings"), n("restored")
 		next.redis.Records = n("active_fingerprints")

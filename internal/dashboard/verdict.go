@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/replicas"
@@ -32,6 +33,16 @@ type whole struct {
 	last1m  replicas.Second
 	cluster Cluster
 	now     time.Time
+
+	undecided int // webhooks that replicas know to wait for a person
+}
+
+// mayWait reports whether a webhook may wait for a person: replicas know of one, the last sweep has met one, or a
+// delivery was told so since then.
+func (w *whole) mayWait() bool {
+	return w.undecided > 0 || w.cluster.Undecided != 0 || slices.ContainsFunc(w.Seconds, func(s replicas.Second) bool {
+		return s[replicas.Judged] > 0 && s[replicas.At] >= w.cluster.Swept
+	})
 }
 
 // rule is one of the alerts of deploy/prometheus/alerts.yaml, by the numbers that all replicas have.
@@ -109,6 +120,9 @@ var rules = []rule{
 			"%d replicas are gone: they were silent without having said goodbye.")
 	}, "Look why it ended. Others take over what it was executing when LOCK_TTL is over."},
 	{"OncegatePoisoned", Warning, func(w *whole) string {
+		if !w.mayWait() {
+			return ""
+		}
 		return says(int(w.last5m[replicas.Judged]),
 			"A delivery was told that its webhook is not executed until a person decides.",
 			"%d deliveries were told that their webhook is not executed until a person decides.")

@@ -54,6 +54,7 @@ var cluster = []clusterMetric{
 	gauge("active_fingerprints", "records", "Webhooks that Redis has a record of, as of the last sweep.", 1),
 	gauge("in_progress", "in_progress", "Of these: without an outcome yet.", 1),
 	gauge("overdue", "overdue", "Of these: for longer than EXECUTION_TIMEOUT.", 1),
+	gauge("undecided", "undecided", "Of the records: poisoned or doubtful, until a person decides.", 1),
 	gauge("detection_rate", "detection_rate", "Share of duplicates among all requests, 0 to 1.", 1),
 	gauge("swept_at", "swept_timestamp_seconds", "When the last sweep ended.", 1),
 	gauge("settled_at", "settled_timestamp_seconds", "Until when nothing new is decided since Redis lost its history.",

@@ -22,6 +22,7 @@ func (s *Sweeper) publish(ctx context.Context, r *Report, byTenant map[string]*c
 		FieldValue("active_fingerprints", strconv.Itoa(r.Active)).
 		FieldValue("in_progress", strconv.Itoa(r.InProgress)).
 		FieldValue("overdue", strconv.Itoa(r.Overdue)).
+		FieldValue("undecided", strconv.Itoa(r.Undecided)).
 		FieldValue("detection_rate", rate(r.DetectionRate)).
 		FieldValue("swept_at", strconv.FormatInt(r.SweptAt.Unix(), 10))
 	for tenant, c := range byTenant {
@@ -32,6 +33,7 @@ func (s *Sweeper) publish(ctx context.Context, r *Report, byTenant map[string]*c
 		gauges = gauges.FieldValue(of+"active_fingerprints", strconv.Itoa(c.active)).
 			FieldValue(of+"in_progress", strconv.Itoa(c.inProgress)).
 			FieldValue(of+"overdue", strconv.Itoa(c.overdue)).
+			FieldValue(of+"undecided", strconv.Itoa(c.undecided)).
 			FieldValue(of+"detection_rate", rate(share(counters[of+"duplicates"], counters[of+"total_requests"])))
 	}
 	if err := s.client.Do(ctx, gauges.Build()).Error(); err != nil {

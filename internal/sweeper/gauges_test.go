@@ -29,6 +29,7 @@ func TestGaugesAreExact(t *testing.T) {
 		plant(11, running(now))
 		plant(3, running(now.Add(-timeout+10*time.Second)))
 		plant(7, running(now.Add(-timeout-time.Second)))
+		plant(3, records(now)["with a verdict"])
 		for _, set := range foreign(key(0)) {
 			e.do("DEL", key(0))
 			e.do(set...)
@@ -40,7 +41,8 @@ func TestGaugesAreExact(t *testing.T) {
 
 		r := e.sweep()
 
-		if r.Active != 726 || r.InProgress != 21 || r.Overdue != 7 || r.OrphansCleared != 0 || r.Foreign != 2 {
+		if r.Active != 729 || r.InProgress != 21 || r.Overdue != 7 || r.Undecided != 3 || r.OrphansCleared != 0 ||
+			r.Foreign != 2 {
 			t.Errorf("reported %+v", r)
 		}
 		m := e.metrics()
@@ -50,8 +52,8 @@ func TestGaugesAreExact(t *testing.T) {
 		}
 		delete(m, "swept_at")
 		want := map[string]string{
-			"active_fingerprints": "726", "in_progress": "21", "overdue": "7", "detection_rate": "0.3333",
-			"total_requests": "3000", "duplicates": "1000", "history": "abc",
+			"active_fingerprints": "729", "in_progress": "21", "overdue": "7", "undecided": "3",
+			"detection_rate": "0.3333", "total_requests": "3000", "duplicates": "1000", "history": "abc",
 		}
 		if !maps.Equal(m, want) {
 			t.Errorf("metrics %v\nwant    %v", m, want)
@@ -90,7 +92,7 @@ func TestGaugesOfAnEmptyRedisAreZero(t *testing.T) {
 		m := e.metrics()
 		delete(m, "swept_at")
 		if want := (map[string]string{"active_fingerprints": "0", "in_progress": "0", "overdue": "0",
-			"detection_rate": "0.0000"}); !maps.Equal(m, want) {
+			"undecided": "0", "detection_rate": "0.0000"}); !maps.Equal(m, want) {
 			t.Errorf("metrics %v", m)
 		}
 	})
@@ -123,6 +125,7 @@ func TestEachTenantHasItsGaugesAndItsLimits(t *testing.T) {
 		acmes, betas := keys.RecordOf("acme", f), keys.RecordOf("beta", f)
 		e.plant(acmes, progress, time.Hour)
 		e.plant(betas, progress, time.Hour)
+		e.plant(keys.RecordOf("beta", fingerprint.Fingerprint{9}), records(now)["with a verdict"], time.Hour)
 		orphan := keys.RecordOf("acme", fingerprint.Fingerprint{8})
 		e.plant(orphan, done(now, small), 0)
 		e.do("HSET", keys.Metrics(), "acme/total_requests", "4", "acme/duplicates", "1")
@@ -137,8 +140,9 @@ func TestEachTenantHasItsGaugesAndItsLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		for field, want := range map[string]string{
-			"active_fingerprints": "3", "in_progress": "2", "acme/active_fingerprints": "2", "acme/in_progress": "1",
-			"acme/overdue": "0", "acme/detection_rate": "0.2500", "beta/active_fingerprints": "1", "quiet/overdue": "0",
+			"active_fingerprints": "4", "in_progress": "2", "acme/active_fingerprints": "2", "acme/in_progress": "1",
+			"acme/overdue": "0", "acme/detection_rate": "0.2500", "beta/active_fingerprints": "2", "quiet/overdue": "0",
+			"undecided": "1", "beta/undecided": "1", "acme/undecided": "0",
 		} {
 			if got := e.do("HGET", keys.Metrics(), field); got != want {
 				t.Errorf("%s is %q, want %s", field, got, want)

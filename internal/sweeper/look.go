@@ -80,6 +80,10 @@ func (w *walk) count(tenant string, r record.Record, timeout time.Duration) {
 	}
 	w.report.Active++
 	own.active++
+	if r.Verdict != record.NoVerdict {
+		w.report.Undecided++
+		own.undecided++
+	}
 	if r.State != record.InProgress {
 		return
 	}

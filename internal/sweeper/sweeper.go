@@ -58,6 +58,7 @@ type Report struct {
 	Active     int // records of ours, in any state
 	InProgress int
 	Overdue    int // the part of InProgress that was claimed longer ago than ExecutionTimeout, by Redis' clock
+	Undecided  int // records with a verdict: poisoned or doubtful
 
 	OrphansCleared int    // records of ours that had no TTL and have one now
 	Foreign        int    // values at our keys that no version of ours wrote; they are left as they are
@@ -127,7 +128,7 @@ func (s *Sweeper) log(ctx context.Context, r Report, err error) {
 			"again_in", s.Interval)
 	default:
 		attributes := []any{
-			"active_fingerprints", r.Active, "in_progress", r.InProgress, "overdue", r.Overdue,
+			"active_fingerprints", r.Active, "in_progress", r.InProgress, "overdue", r.Overdue, "undecided", r.Undecided,
 			"orphans_cleared", r.OrphansCleared, "detection_rate", math.Round(r.DetectionRate*1e4) / 1e4, "took", r.Took, "busy",
 			r.Busy,
 		}

@@ -23,7 +23,7 @@ type walk struct {
 }
 
 // counts are a tenant's part of a report.
-type counts struct{ active, inProgress, overdue int }
+type counts struct{ active, inProgress, overdue, undecided int }
 
 // begin takes what holds for tenants. One without a record has gauges too.
 func (w *walk) begin() {

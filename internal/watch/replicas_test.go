@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
@@ -116,22 +117,39 @@ func TestWhatOthersWriteIsNotTrusted(t *testing.T) {
 	eventually(t, "and all else goes on", func() bool { return r.state().Window.Deliveries >= 5 })
 }
 
-// TestAWebhookWaitsForAPersonUntilOneDecides: then the page no longer lists it.
+// TestAWebhookWaitsForAPersonUntilOneDecides: then the page no longer lists it, and the strip no longer warns of it.
+// Until then it warns, also if nobody lists it because the replica that met it has ended.
 func TestAWebhookWaitsForAPersonUntilOneDecides(t *testing.T) {
-	r := start(t, logic.Func(variety), func(c *config.Config) {
-		c.Redis.URL = config.Secret(redistest.Start(t).URL())
-		c.Execution.MaxAttempts = 1
-	})
+	server := redistest.Start(t)
+	open := func() *replica {
+		return start(t, logic.Func(variety), func(c *config.Config) {
+			c.Redis.URL = config.Secret(server.URL())
+			c.Execution.MaxAttempts, c.Upkeep.SweepInterval = 1, time.Second
+		})
+	}
+	met, r := open(), open()
+	met.post("fails", 1)
+	met.post("fails", 1) // it is told that there is no second attempt
+	alert := func() string { return r.state().Verdicts[0].Alert }
+	eventually(t, "it waits", func() bool { return len(r.state().Judged) == 1 && alert() == "OncegatePoisoned" })
+	met.stop()
+	eventually(t, "nobody lists it", func() bool { return len(r.state().Judged) == 0 })
+	client := redistest.Client(t, server.Addr())
+	swept := func() string { return redistest.Do(t, client, "HGET", "cognigy:metrics", "swept_at") }
+	for range 3 {
+		before := swept()
+		eventually(t, "a sweep", func() bool { return swept() != before })
+		if a := alert(); a != "OncegatePoisoned" {
+			t.Fatalf("it waits still, and the strip says %q", a)
+		}
+	}
 	r.post("fails", 1)
-	r.post("fails", 1) // it is told that there is no second attempt
-	eventually(t, "it waits", func() bool { return len(r.state().Judged) == 1 })
+	eventually(t, "it is listed again", func() bool { return len(r.state().Judged) == 1 })
 	reply, err := http.Post(r.admin+"/webhook/"+storms("fails")+"/forget", "application/x-www-form-urlencoded", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = reply.Body.Close()
 	eventually(t, "it waits no longer", func() bool { return len(r.state().Judged) == 0 })
-	if failed := r.state().Failed; len(failed) != 1 {
-		t.Errorf("of its failure it shows %v", failed)
-	}
+	eventually(t, "nor does the strip warn of it", func() bool { return alert() == "" })
 }
