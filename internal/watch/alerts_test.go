@@ -92,3 +92,55 @@ func TestAlertsAndGraphsAskForMetricsThatExist(t *testing.T) {
 		t.Errorf("only %q are named", named)
 	}
 }
+
+// TestGraphsAreOfTheTenantThatIsChosen, if their metrics tell of tenants; the others say that they are of all.
+func TestGraphsAreOfTheTenantThatIsChosen(t *testing.T) {
+	u, err := upstream.New(upstream.Options{URL: "http://127.0.0.1:9", MaxResultBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	r := start(t, u, func(c *config.Config) { tenants(c, "acme") })
+	r.backends.Add("acme", u)
+	r.postAs("acme-key", "/t/acme", "books")
+	byTenant := matches(r.get("/metrics"), `(?m)^(oncegate_\w+)\{[^}]*\btenant="acme"`)
+	if len(byTenant) < 4 {
+		t.Errorf("only %q tell of tenants", byTenant)
+	}
+	var drawn struct {
+		Templating struct {
+			List []struct{ Name, Query, AllValue string }
+		}
+		Panels []struct {
+			Title, Description string
+			Targets            []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, "deploy/grafana/oncegate.json")), &drawn); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(drawn.Templating.List, func(v struct{ Name, Query, AllValue string }) bool {
+		return v.Name == "tenant" && strings.HasSuffix(v.Query, ", tenant)") && v.AllValue == ".*" // there may be none
+	}) {
+		t.Errorf("no tenant can be chosen: %+v", drawn.Templating.List)
+	}
+	for _, p := range drawn.Panels {
+		filtered := 0
+		for _, target := range p.Targets {
+			for _, name := range matches(target.Expr, `\b(oncegate_\w+)\{`) {
+				_, selector, _ := strings.Cut(target.Expr, name+"{")
+				selector, _, _ = strings.Cut(selector, "}")
+				filters := strings.Contains(selector, `tenant=~"$tenant"`)
+				if filters != slices.Contains(byTenant, name) {
+					t.Errorf("%s: %s is filtered by tenant: %v", p.Title, name, filters)
+				}
+				if filters {
+					filtered++
+				}
+			}
+		}
+		if ofAll := strings.HasSuffix(p.Description, "Of all tenants."); ofAll != (filtered == 0) {
+			t.Errorf("%s is filtered by tenant in %d places, and says %q", p.Title, filtered, p.Description)
+		}
+	}
+}
