@@ -296,7 +296,7 @@ function fill(id, rows, none) {
 
 const n = (value) => ({ text: typeof value === "number" ? number(value) : value, className: "n" });
 const webhook = (of) => ({
-  text: (of.tenant ? of.tenant + " · " : "") + of.fingerprint.slice(0, 12) + "…", title: of.fingerprint,
+  text: (of.tenant && !tenant ? of.tenant + " · " : "") + of.fingerprint.slice(0, 12) + "…", title: of.fingerprint,
   href: "/webhook/" + of.fingerprint + ofTenant(of.tenant),
 });
 
