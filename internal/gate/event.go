@@ -24,23 +24,43 @@ const maxEvents = 50
 // events are the last ones of a gate.
 type events struct {
 	mu   sync.Mutex
-	last []Event // the newest one is last
+	last []Event // the newest one is first
 }
 
 func (e *events) add(event Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.last) == maxEvents {
-		e.last = slices.Delete(e.last, 0, 1)
+	e.last = Fairly(slices.Insert(e.last, 0, event), maxEvents)
+}
+
+// Fairly leaves so many of events, of which the newest one is first. Each tenant keeps as many as any other, its newest
+// ones, unless it has fewer: one whose executions fail again and again does not push out those of others.
+func Fairly(all []Event, most int) []Event {
+	if len(all) <= most {
+		return all
 	}
-	e.last = append(e.last, event)
+	byTenant := make(map[string]int)
+	for _, e := range all {
+		byTenant[e.Tenant]++
+	}
+	each, kept := most+1, len(all)
+	for kept > most && each > 1 {
+		each, kept = each-1, 0
+		for _, n := range byTenant {
+			kept += min(n, each)
+		}
+	}
+	clear(byTenant)
+	all = slices.DeleteFunc(all, func(e Event) bool {
+		byTenant[e.Tenant]++
+		return byTenant[e.Tenant] > each
+	})
+	return all[:min(len(all), most)]
 }
 
 // Events returns the last ones, the newest first.
 func (g *Gate) Events() []Event {
 	g.meters.events.mu.Lock()
 	defer g.meters.events.mu.Unlock()
-	last := slices.Clone(g.meters.events.last)
-	slices.Reverse(last)
-	return last
+	return slices.Clone(g.meters.events.last)
 }

@@ -210,7 +210,7 @@ func (r *Replicas) Details(ctx context.Context) ([]hot.Item, []gate.Event) {
 		lists, events = append(lists, d.Hot), append(events, d.Events...)
 	}
 	slices.SortFunc(events, func(a, b gate.Event) int { return b.At.Compare(a.At) })
-	return hot.Merge(lists...), events[:min(len(events), mostEvents)]
+	return hot.Merge(lists...), gate.Fairly(events, mostEvents)
 }
 
 const mostEvents = 50
