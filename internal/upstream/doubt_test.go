@@ -21,6 +21,7 @@ type script struct {
 	answers []step
 	methods []string
 	last    *http.Request
+	asks    func() // if not nil: it is called at each request
 }
 
 type step struct {
@@ -34,6 +35,9 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	s.methods = append(s.methods, r.Method)
 	s.last = r.Clone(context.Background())
+	if s.asks != nil {
+		s.asks()
+	}
 	a := s.answers[0]
 	if len(s.answers) > 1 {
 		s.answers = s.answers[1:]
@@ -50,6 +54,14 @@ func (s *script) asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.methods)
+}
+
+// timeUp returns a context whose time is up two seconds after the first request has come. If the answer asks for a
+// pause of five seconds, the time ends within the pause, and never while a request is under way.
+func (s *script) timeUp(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s.asks = func() { time.AfterFunc(2*time.Second, func() { cancel(logic.ErrTimeout) }) }
+	return ctx
 }
 
 // asking opens a forwarder with a status URL.
@@ -158,13 +170,10 @@ func TestWhatOnlyLooksLikeProcessingIsAResult(t *testing.T) {
 
 func TestAnAttemptThatGoesOnTooLongStaysInDoubtAndIsNoFaultOfTheBackends(t *testing.T) {
 	t.Parallel()
-	// The time is up within the pause of five seconds, never while a question is under way.
 	s := &script{answers: []step{{status: 409, retryAfter: "5"}}}
 	url := serve(t, s.serve)
 	h := open(t, upstream.Options{URL: url, StatusURL: url, BreakerFailures: 1, BreakerPause: time.Hour})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, logic.ErrTimeout)
-	defer cancel()
-	h.cutOff(ctx, doubtful(), unknown, unasked)
+	h.cutOff(s.timeUp(t), doubtful(), unknown, unasked)
 	equal(t, s.asked(), []string{"GET"})
 	equal(t, h.admits(), true)
 }
@@ -263,6 +272,7 @@ func TestAConflictInDoubtIsExplainedByTheStatusURL(t *testing.T) {
 }
 
 func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
+	t.Parallel()
 	accepted := step{status: 202, body: `{"status":"processing"}`, retryAfter: "1"}
 	h, s := asking(t, accepted, step{status: 409}, step{status: 200, body: `{"order":7}`})
 	start := time.Now()
@@ -276,10 +286,8 @@ func TestWorkThatGoesOnAfterItsAnswerIsAskedFor(t *testing.T) {
 	h.fails(t.Context(), webhook(), unknown)
 	equal(t, s.asked(), []string{"POST", "GET"})
 
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, logic.ErrTimeout)
-	defer cancel()
-	h, s = asking(t, step{status: 202, body: accepted.body})
-	h.cutOff(ctx, webhook(), unknown)
+	h, s = asking(t, step{status: 202, body: accepted.body, retryAfter: "5"})
+	h.cutOff(s.timeUp(t), webhook(), unknown)
 	equal(t, s.asked(), []string{"POST"})
 
 	h, s = asking(t, step{status: 202, body: `{"status":"accepted"}`}) // a result
@@ -313,9 +321,8 @@ func TestAQuestionThatFailsAfterThePostLeavesTheOutcomeUnknown(t *testing.T) {
 		h.fails(t.Context(), webhook(), unknown)
 	})
 	t.Run("cut off while it waits", func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, logic.ErrTimeout)
-		defer cancel()
-		h, _ := asking(t, accepted)
-		h.cutOff(ctx, webhook(), unknown)
+		t.Parallel()
+		h, s := asking(t, step{status: 202, body: accepted.body, retryAfter: "5"})
+		h.cutOff(s.timeUp(t), webhook(), unknown)
 	})
 }

@@ -128,16 +128,16 @@ func TestAnExecutionThatIsCutOffTellsWhyAndThatTheOutcomeIsUnknown(t *testing.T)
 }
 
 func TestASlowBodyEndsWithTheExecution(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
 	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller leaves
+		defer time.AfterFunc(100*time.Millisecond, func() { cancel(logic.ErrTimeout) }).Stop()
 		for r.Context().Err() == nil {
 			fmt.Fprint(w, " ")
 			w.(http.Flusher).Flush()
 			time.Sleep(10 * time.Millisecond)
 		}
 	})})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, logic.ErrTimeout)
-	defer cancel()
 	h.cutOff(ctx, webhook(), unknown)
 }
 
