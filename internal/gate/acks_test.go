@@ -30,11 +30,12 @@ func replicated(h *testbed) *redistest.Server {
 func acknowledged() gate.Options {
 	o := options()
 	o.ReplicasAck = 1
-	o.RedisPatience = time.Second
+	o.RedisPatience = 2 * time.Second
 	return o
 }
 
 func TestWhatIsExecutedAndAnsweredIsOnAReplica(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replica := redistest.Client(t, replicated(h).Addr())
 	r := h.open(acknowledged())
@@ -61,6 +62,7 @@ func TestWhatIsExecutedAndAnsweredIsOnAReplica(t *testing.T) {
 }
 
 func TestWithoutTheReplicaNothingIsBegunOrAnswered(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replica := replicated(h)
 	r := h.open(acknowledged())
@@ -73,7 +75,7 @@ func TestWithoutTheReplicaNothingIsBegunOrAnswered(t *testing.T) {
 	h.expect(<-running, gate.Unavailable, "") // its store is not acknowledged
 	start := time.Now()
 	h.expect(r.send(2), gate.Unavailable, "")
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > options().WaitTimeout/2 {
 		t.Errorf("refused after %v", took)
 	}
 	h.expectExecutions(2)
@@ -90,6 +92,7 @@ func TestWithoutTheReplicaNothingIsBegunOrAnswered(t *testing.T) {
 }
 
 func TestInAClusterReplicasAcknowledge(t *testing.T) {
+	t.Parallel()
 	o := clusterOptions()
 	o.ReplicasAck = 1
 	h, c, _ := onCluster(t, 3, 1, o)
@@ -107,6 +110,7 @@ func TestInAClusterReplicasAcknowledge(t *testing.T) {
 
 // TestAResultThatNoReplicaHasIsNotAnswered, not even by another gate that finds it, or whose caller waited for it.
 func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replica := replicated(h)
 	a, b := h.open(acknowledged()), h.open(acknowledged())
@@ -130,6 +134,7 @@ func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
 }
 
 func TestAVerdictThatNoReplicaHasIsNotTold(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replica := replicated(h)
 	o := acknowledged()

@@ -94,6 +94,7 @@ func TestATakeoverIsInDoubtAndAForgottenWebhookIsNot(t *testing.T) {
 }
 
 func TestAnAttemptWhoseClaimHadNoReplyIsInDoubt(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openBehindProxy(options())
 	h.record(1, record.Record{
@@ -130,7 +131,7 @@ func TestWhileNothingIsAdmittedReplaysGoOn(t *testing.T) {
 		running := b.later(3)
 		<-entered
 		waits := a.later(3)
-		time.Sleep(20 * time.Millisecond)
+		a.waits(1)
 		close(release)
 		h.expect(<-running, gate.Executed, `{"attempt":1}`)
 		if got := <-waits; got.Outcome != gate.Waited && got.Outcome != gate.Replayed ||
@@ -167,6 +168,7 @@ func TestARefusalLivesForItsOwnTTL(t *testing.T) {
 
 // Its replica keeps it too, without Redis telling of its end.
 func TestARefusalIsNotReplayedPastItsEnd(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.RejectedTTL = 300 * time.Millisecond
@@ -249,6 +251,7 @@ func TestAnotherBodyIsRefusedWhileTheFirstOneRuns(t *testing.T) {
 }
 
 func TestWhoseBodyRunsIsKnownAfterALossToo(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	a, b := h.open(rejecting()), h.open(rejecting())
 	entered, release := h.blocked()
@@ -266,10 +269,11 @@ func TestWhoseBodyRunsIsKnownAfterALossToo(t *testing.T) {
 }
 
 func TestAnotherBodyIsRefusedAfterATakeoverToo(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(rejecting())
 	crashed := record.Record{State: record.InProgress, Attempt: 1, Token: "crashed", Digest: digestOf("one"),
-		Deadline: time.Now().Add(300 * time.Millisecond), Lease: time.Second, Started: time.Now()}
+		Deadline: time.Now().Add(time.Second), Lease: time.Second, Started: time.Now()}
 	h.record(1, crashed)
 	h.expect(r.sendBody(1, "two"), gate.Mismatched, "")
 	h.expect(r.sendBody(1, "one"), gate.Executed, `{"execution":1}`)
@@ -277,6 +281,7 @@ func TestAnotherBodyIsRefusedAfterATakeoverToo(t *testing.T) {
 }
 
 func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(rejecting())
 	for n := range 10 {
@@ -317,6 +322,7 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 }
 
 func TestWhoLostItsLeaseToAnotherBodyIsNotGivenItsResult(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(rejecting())
 	entered, release := h.blocked()
@@ -349,6 +355,7 @@ func TestAnAttemptInDoubtIsNotGoneOnWithAnotherBody(t *testing.T) {
 }
 
 func TestARecordThatCannotBeReadIsNotAskedForWithoutAPause(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.WaitTimeout = time.Second

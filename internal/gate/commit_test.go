@@ -29,6 +29,7 @@ func (h *testbed) calls() (n int) {
 }
 
 func TestWhatArrivesDuringACallGoesOutTogether(t *testing.T) {
+	t.Parallel()
 	const webhooks = 400
 	h := onReal(t)
 	r := h.openBehindProxy(options())
@@ -43,7 +44,7 @@ func TestWhatArrivesDuringACallGoesOutTogether(t *testing.T) {
 		})
 	}
 	h.eventually("a call is under way", func() bool { return h.calls() > before })
-	time.Sleep(100 * time.Millisecond) // all have arrived
+	r.waits(webhooks)
 	r.proxy.Mend()
 	sent.Wait()
 	h.expectExecutions(webhooks)
@@ -54,6 +55,7 @@ func TestWhatArrivesDuringACallGoesOutTogether(t *testing.T) {
 }
 
 func TestUngroupedEachOperationIsACallOfItsOwn(t *testing.T) {
+	t.Parallel()
 	const webhooks = 100
 	h := onReal(t)
 	o := options()
@@ -72,6 +74,7 @@ func TestUngroupedEachOperationIsACallOfItsOwn(t *testing.T) {
 }
 
 func TestOneOfAGroupSpoilsNoOther(t *testing.T) {
+	t.Parallel()
 	const webhooks = 100
 	h := onReal(t)
 	for n := 0; n < webhooks; n += 2 {
@@ -95,12 +98,12 @@ func TestOneOfAGroupSpoilsNoOther(t *testing.T) {
 }
 
 func TestLargeResultsDoNotCrowdAReply(t *testing.T) {
+	t.Parallel()
 	const webhooks = 30
 	h := onReal(t)
 	body := `"` + strings.Repeat("x", 500<<10) + `"`
 	h.setLogic(func(context.Context, int64) (record.Result, error) { return answer(body), nil })
 	o := options()
-	o.RedisTimeout, o.RedisPatience = 5*time.Second, 9*time.Second
 	a, b := h.open(o), h.open(o)
 	for n := range webhooks {
 		a.send(n)
@@ -121,10 +124,11 @@ func TestLargeResultsDoNotCrowdAReply(t *testing.T) {
 }
 
 func TestWhoGathersBehindASilentRedisIsToldInTime(t *testing.T) {
+	t.Parallel()
 	const webhooks = 2000
 	h := onReal(t)
 	o := options()
-	o.RedisTimeout, o.RedisPatience, o.WaitTimeout = 200*time.Millisecond, 400*time.Millisecond, 8*time.Second
+	o.RedisTimeout, o.RedisPatience, o.WaitTimeout = 200*time.Millisecond, 400*time.Millisecond, time.Minute
 	r := h.openBehindProxy(o)
 	r.proxy.Hold()
 	start := time.Now()
@@ -137,7 +141,7 @@ func TestWhoGathersBehindASilentRedisIsToldInTime(t *testing.T) {
 		})
 	}
 	sent.Wait()
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("the last one was told after %v", took)
 	}
 	r.proxy.Mend()

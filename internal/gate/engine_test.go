@@ -22,6 +22,7 @@ func (h *testbed) openAtEngine(o gate.Options) (*replica, *redistest.Engine) {
 }
 
 func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	for name, says := range map[string]string{
 		"raised, by Redis 7": "-ERR Wrong number of args calling Redis command from script script: 7a3b, on " +
 			"@user_script:212.",
@@ -33,6 +34,7 @@ func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
 		"another engine's":        "-ERR internal error",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := onReal(t)
 			o := impatient()
 			o.LockTTL = time.Minute // longer than the test waits
@@ -50,6 +52,7 @@ func TestAnErrorOutOfTheScriptIsAnUnknownOutcome(t *testing.T) {
 }
 
 func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) {
+	t.Parallel()
 	for _, says := range []string{
 		"-LOADING Redis is loading the dataset in memory",
 		"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -58,6 +61,7 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
 	} {
 		t.Run(says, func(t *testing.T) {
+			t.Parallel()
 			h := onReal(t)
 			a, engine := h.openAtEngine(impatient())
 			engine.Says("EVALSHA", says)
@@ -72,6 +76,7 @@ func TestWhatRedisSaysBeforeItRunsAScriptProvesThatNothingWasDone(t *testing.T) 
 }
 
 func TestAScriptThatMayNotAskForTheHistoryIsToldInTheWordsOfEveryEngine(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	for name, says := range map[string]string{
 		"Redis 7.0": "-ERR The user executing the script can't run this command or subcommand script: 7a3b, on " +
@@ -111,6 +116,7 @@ func (j *journal) count(text string) int {
 }
 
 func TestARedisThatComesBackWithoutTheUserIsSaidToTurnTheGatewayAway(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	redistest.Do(t, h.client, "ACL", "SETUSER", "oncegate", "on", ">PASSWORD", "~*", "&*", "+@all")
 	o, logged := impatient(), new(journal)

@@ -54,17 +54,18 @@ const buckets = 16
 func options() gate.Options {
 	return gate.Options{
 		Rules: gate.Rules{
-			ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
-			ExecutionTimeout: 30 * time.Second, MaxResultBytes: 1 << 20,
+			ResultTTL: 10 * time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 20 * time.Second,
+			ExecutionTimeout: time.Minute, MaxResultBytes: 1 << 20,
 		},
-		LockTTL: 2 * time.Second, RedisTimeout: 500 * time.Millisecond, RedisPatience: 5 * time.Second,
+		LockTTL: 10 * time.Second, RedisTimeout: 5 * time.Second, RedisPatience: 10 * time.Second,
 		MetricsFlush: 50 * time.Millisecond,
-		JournalBytes: 1 << 20, JournalAge: time.Minute,
+		JournalBytes: 1 << 20, JournalAge: 10 * time.Minute,
 	}
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
 func onEach(t *testing.T, test func(t *testing.T, h *testbed)) {
+	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) {
 		_, url := redistest.Embedded(t)
 		test(t, &testbed{TB: t, keys: keys, url: url, client: redistest.Client(t, strings.TrimPrefix(url, "redis://"))})
@@ -115,7 +116,7 @@ func (h *testbed) openAt(o gate.Options, url string) *replica {
 	r := &replica{Gate: g, testbed: h}
 	h.replicas = append(h.replicas, r)
 	h.Cleanup(func() { // before the server's own, which came first
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := g.Close(ctx); err != nil && h.server != nil {
 			h.Errorf("close: %v", err)
@@ -123,6 +124,29 @@ func (h *testbed) openAt(o gate.Options, url string) *replica {
 		store.Close()
 	})
 	return r
+}
+
+// endable begins an execution in a replica. end closes the replica without patience, and returns as soon as the
+// execution was cancelled, as all that run are then.
+func (r *replica) endable() (end func() (closed <-chan error)) {
+	begun, cancelled := make(chan struct{}), make(chan struct{})
+	w := r.testbed.request(1_000_000, "body")
+	w.Source = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
+		close(begun)
+		<-ctx.Done()
+		close(cancelled)
+		return record.Result{}, errLogic
+	})
+	go r.Do(w)
+	<-begun
+	return func() <-chan error {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		closed := make(chan error, 1)
+		go func() { closed <- r.Close(ctx) }()
+		<-cancelled
+		return closed
+	}
 }
 
 // testLog writes to the test's log.
@@ -254,7 +278,7 @@ func (h *testbed) expectSome(want map[string]int64) {
 
 func (h *testbed) wait(want map[string]int64, sums func(map[string]int64) bool) {
 	h.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		got := h.metrics()
 		differ := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(f string) bool { return got[f] == want[f] })
 		if len(differ) == 0 && sums(got) {
@@ -269,11 +293,17 @@ func (h *testbed) wait(want map[string]int64, sums func(map[string]int64) bool) 
 
 func (h *testbed) eventually(what string, holds func() bool) {
 	h.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// waits returns when so many requests wait in a replica.
+func (r *replica) waits(n int64) {
+	r.testbed.Helper()
+	r.testbed.eventually(fmt.Sprintf("%d requests wait", n), func() bool { return r.Snapshot().Waiting == n })
 }
 
 func (h *testbed) recordOf(n int) record.Record {

@@ -46,6 +46,7 @@ func (h *testbed) expectOne(a gate.Answer, outcome gate.Outcome) {
 }
 
 func TestWhatARestartOfRedisLoses(t *testing.T) {
+	t.Parallel()
 	for setup, c := range map[string]struct {
 		args    []string
 		knowing bool
@@ -74,6 +75,7 @@ func TestWhatARestartOfRedisLoses(t *testing.T) {
 }
 
 func TestWhatAFailoverToAReplicaThatLagsLoses(t *testing.T) {
+	t.Parallel()
 	for setup, c := range map[string]struct {
 		knowing, lost bool
 	}{
@@ -95,6 +97,7 @@ func TestWhatAFailoverToAReplicaThatLagsLoses(t *testing.T) {
 
 // TestWithReplicasThatAcknowledgeAFailoverLosesNothing, although nobody lives who could put back.
 func TestWithReplicasThatAcknowledgeAFailoverLosesNothing(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replica := replicated(h)
 	o := forgetful()
@@ -115,6 +118,7 @@ func TestWithReplicasThatAcknowledgeAFailoverLosesNothing(t *testing.T) {
 
 // TestAFailoverWhileAllGoesOn: executions run and results were answered, of which the new primary has nothing.
 func TestAFailoverWhileAllGoesOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	lagging := replicated(h)
 	o := forgetful()
@@ -179,6 +183,7 @@ func (h *testbed) used() (bytes int) {
 }
 
 func TestWhatAFullRedisLoses(t *testing.T) {
+	t.Parallel()
 	for policy, evicts := range map[string]bool{
 		"noeviction": false, "allkeys-lru": true, "allkeys-lfu": true, "allkeys-random": true,
 		"volatile-lru": true, "volatile-lfu": true, "volatile-random": true, "volatile-ttl": true,
@@ -187,7 +192,7 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 			t.Parallel()
 			h := onReal(t, "--maxmemory-policy", policy)
 			o := options()
-			o.RedisPatience, o.WaitTimeout = 200*time.Millisecond, time.Second
+			o.RedisPatience = time.Second
 			a := h.open(o)
 			h.setLogic(func(context.Context, int64) (record.Result, error) {
 				return answer(`"` + strings.Repeat("x", 10_000) + `"`), nil
@@ -221,6 +226,7 @@ func TestWhatAFullRedisLoses(t *testing.T) {
 // TestAFailoverThatNoConnectionShows: a proxy keeps the connections, and leads them to a primary that has next to
 // nothing.
 func TestAFailoverThatNoConnectionShows(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
 	a, b := h.openUntold(forgetful()), h.openUntold(forgetful())
@@ -244,6 +250,7 @@ func TestAFailoverThatNoConnectionShows(t *testing.T) {
 
 // TestAReplicaThatHasNothingToDoNoticesItToo, since it knows what it answered with.
 func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	redistest.Do(t, h.client, "SAVE")
 	a := h.openUntold(forgetful())

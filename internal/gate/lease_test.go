@@ -16,14 +16,14 @@ import (
 func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
-		o.LockTTL, o.ExecutionTimeout = 400*time.Millisecond, 100*time.Millisecond
+		o.LockTTL, o.ExecutionTimeout = 2*time.Second, 100*time.Millisecond
 		a, b := h.open(o), h.open(o)
 		entered, cancelled := make(chan struct{}, 9), make(chan error, 9)
 		h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) {
 			entered <- struct{}{}
 			<-ctx.Done()
 			cancelled <- context.Cause(ctx)
-			time.Sleep(3 * o.LockTTL) // it ignores that
+			time.Sleep(2 * o.LockTTL) // it ignores that
 			return answer(`{"late":true}`), nil
 		})
 		first := a.later(1)
@@ -39,6 +39,7 @@ func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 }
 
 func TestAFailureElsewhereIsFollowedByTheNextAttempt(t *testing.T) {
+	t.Parallel()
 	h := onReal(t) // it takes tracking to see that
 	a, b := h.open(options()), h.open(options())
 	entered, release := make(chan struct{}, 1), make(chan struct{})
@@ -63,6 +64,7 @@ func TestAFailureElsewhereIsFollowedByTheNextAttempt(t *testing.T) {
 }
 
 func TestAFullRedisLosesNoResult(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	h.setLogic(func(context.Context, int64) (record.Result, error) {

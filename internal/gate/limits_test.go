@@ -125,6 +125,7 @@ func TestFailuresAreCountedThroughRenewals(t *testing.T) {
 }
 
 func TestNoMoreRequestsWaitThanMay(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MaxWaiters = 10

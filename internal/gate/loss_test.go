@@ -37,9 +37,10 @@ func (h *testbed) forgetAndRefuse(settle time.Duration) {
 // TestAHealingThatRedisRefusesIsRepeated: Redis forgets, another replica has noted the new history already, and Redis
 // takes no writes when the owner of a running execution puts its record back.
 func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.Settle = time.Second
+	o.Settle = 4 * time.Second
 	o.LockTTL = 20 * time.Second // the next renewal would come far too late
 	a, b := h.open(o), h.open(o)
 	entered, release := h.blocked()
@@ -62,6 +63,7 @@ func TestAHealingThatRedisRefusesIsRepeated(t *testing.T) {
 }
 
 func TestAnExecutionThatIsKnownToBeLostIsNeitherRenewedNorStored(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := impatient()
 	o.JournalBytes = 0
@@ -93,9 +95,10 @@ func TestAnExecutionThatIsKnownToBeLostIsNeitherRenewedNorStored(t *testing.T) {
 }
 
 func TestALostLeaseIsCountedOnceHoweverLongItsLogicGoesOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.LockTTL = 300 * time.Millisecond
+	o.LockTTL = time.Second
 	a := h.open(o)
 	release := make(chan struct{})
 	another := func(r record.Record) {
@@ -119,10 +122,9 @@ func TestALostLeaseIsCountedOnceHoweverLongItsLogicGoesOn(t *testing.T) {
 }
 
 func TestAStoreThatIsAskedAgainPausesBetweenTries(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
-	o := options()
-	o.RedisTimeout = 2 * time.Second
-	a := h.openBehindProxy(o)
+	a := h.openBehindProxy(options())
 	h.setLogic(func(context.Context, int64) (record.Result, error) {
 		a.proxy.Hold()
 		return answer(`{}`), nil
@@ -143,25 +145,26 @@ func TestAStoreThatIsAskedAgainPausesBetweenTries(t *testing.T) {
 }
 
 func TestAClaimThatIsWonWhileTheGateClosesBlocksNobody(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.RedisTimeout = 2 * time.Second
 	o.LockTTL = time.Minute
 	a, b := h.openBehindProxy(o), h.open(o)
+	end := a.endable()
 	a.proxy.Hold()
 	first := a.later(1)
 	h.eventually("redis has executed the claim", func() bool { return h.recordOf(1).State == record.InProgress })
-	time.AfterFunc(300*time.Millisecond, a.proxy.Mend)
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	_ = a.Close(ctx)
+	closed := end()
+	a.proxy.Mend()
+	<-closed
 	h.expect(<-first, gate.Unavailable, "")
 	h.expectExecutions(0)
 	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
-	h.expectCounts(map[string]int64{"executed": 2, "failed": 1, "stored": 1})
+	h.expectCounts(map[string]int64{"executed": 3, "failed": 2, "stored": 1})
 }
 
 func TestAReplayThatRedisRefusedAtFirstIsCounted(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	a, b := h.open(options()), h.open(options())
 	a.send(1)
@@ -182,9 +185,10 @@ func TestAReplayThatRedisRefusedAtFirstIsCounted(t *testing.T) {
 
 // TestALostExecutionDoesNotHoldUpTheFlightThatWentOn: its logic returns while Redis is away, a later attempt runs.
 func TestALostExecutionDoesNotHoldUpTheFlightThatWentOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := impatient()
-	o.LockTTL, o.WaitTimeout, o.RedisPatience = 20*time.Second, 3*time.Second, time.Second
+	o.LockTTL, o.WaitTimeout, o.RedisPatience = 20*time.Second, 5*time.Second, time.Second
 	r := h.open(o)
 	entered, ends := make(chan int64, 4), map[int64]chan struct{}{1: make(chan struct{}), 3: make(chan struct{})}
 	h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {

@@ -39,7 +39,7 @@ func TestACallerWaitsAsLongAsItPrefers(t *testing.T) {
 		}
 		h.expect(<-r.prefer(1, 0), gate.Processing, "")
 		patient := r.prefer(1, time.Hour)
-		time.Sleep(wait)
+		r.waits(1)
 		close(release)
 		h.expect(<-patient, gate.Waited, `{"attempt":1}`)
 		h.expect(<-r.prefer(1, 0), gate.Replayed, `{"attempt":1}`)
@@ -50,9 +50,10 @@ func TestACallerWaitsAsLongAsItPrefers(t *testing.T) {
 }
 
 func TestNobodyWaitsLongerThanWaitTimeoutWhateverItPrefers(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.WaitTimeout = 200 * time.Millisecond
+	o.WaitTimeout = 2 * time.Second
 	r := h.open(o)
 	_, release := h.blocked()
 	defer close(release)
@@ -61,6 +62,7 @@ func TestNobodyWaitsLongerThanWaitTimeoutWhateverItPrefers(t *testing.T) {
 
 // Who prefers not to wait is told that his webhook is being processed only once somebody has it: else nobody would.
 func TestWhoDoesNotWaitLosesNothingWhileRedisIsSlow(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.RedisTimeout, o.LockTTL = 5*time.Second, 20*time.Second
@@ -82,6 +84,7 @@ func TestWhoDoesNotWaitLosesNothingWhileRedisIsSlow(t *testing.T) {
 }
 
 func TestWhoDoesNotWaitIsToldThatRedisIsAway(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.RedisTimeout, o.RedisPatience = 100*time.Millisecond, 300*time.Millisecond
@@ -97,12 +100,13 @@ func TestWhoDoesNotWaitIsToldThatRedisIsAway(t *testing.T) {
 
 // What the last claim said of another replica's execution holds no longer when its lease has ended.
 func TestWhoDoesNotWaitIsNotToldOfAnExecutionWhoseLeaseHasEnded(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.RedisTimeout, o.LockTTL = 5*time.Second, 20*time.Second
 	r := h.openBehindProxy(o)
 	_, release := h.blocked()
-	const lease = 700 * time.Millisecond
+	const lease = 2 * time.Second
 	h.record(1, record.Record{
 		State: record.InProgress, Attempt: 1, Token: "crashed", Started: time.Now(), Lease: lease,
 		Deadline: time.Now().Add(lease),
@@ -125,6 +129,7 @@ func TestWhoDoesNotWaitIsNotToldOfAnExecutionWhoseLeaseHasEnded(t *testing.T) {
 }
 
 func TestOneWebhookTakesHalfOfThePlacesAtMost(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MaxWaiters = 10
@@ -155,7 +160,7 @@ func TestACallerWithAnotherBodyIsTold(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		var log written
 		o := options()
-		o.WaitTimeout = 300 * time.Millisecond
+		o.WaitTimeout = 2 * time.Second
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 		a, b := h.open(o), h.open(o)
 		entered, release := h.blocked()
@@ -172,19 +177,21 @@ func TestACallerWithAnotherBodyIsTold(t *testing.T) {
 		told("the same, while it runs", b.sendBody(1, "one"), gate.Processing, false)
 		told("its own", <-first, gate.Processing, false)
 		joined := a.laterBody(1, "two")
-		time.Sleep(50 * time.Millisecond)
+		a.waits(1)
 		close(release)
 		told("joined", <-joined, gate.Waited, true)
 		told("replayed", a.sendBody(1, "two"), gate.Replayed, true)
 		h.eventually("nobody waits elsewhere any more", func() bool { return b.sendBody(1, "one").Outcome == gate.Replayed })
 		told("replayed elsewhere", b.sendBody(1, "three"), gate.Replayed, true)
 		told("the same, replayed", b.sendBody(1, "one"), gate.Replayed, false)
+		begun := make(chan struct{})
 		h.setLogic(func(context.Context, int64) (record.Result, error) {
-			time.Sleep(100 * time.Millisecond)
+			close(begun)
+			a.waits(2)
 			return record.Result{}, errLogic
 		})
 		first = a.laterBody(2, "one")
-		time.Sleep(50 * time.Millisecond)
+		<-begun
 		told("failed", a.sendBody(2, "two"), gate.Failed, true)
 		<-first
 		for n, times := range map[int]int{1: 2, 2: 1} { // once a replica

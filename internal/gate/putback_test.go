@@ -25,11 +25,12 @@ var losses = map[string]func(h *testbed){
 
 func forgetful() gate.Options {
 	o := options()
-	o.Settle = time.Second
+	o.Settle = 3 * time.Second
 	return o
 }
 
 func TestWhatWasAnsweredIsPutBack(t *testing.T) {
+	t.Parallel()
 	for loss, lose := range losses {
 		for what, change := range map[string]func(o *gate.Options){
 			"as it is":        func(*gate.Options) {},
@@ -74,6 +75,7 @@ func TestWhatWasAnsweredIsPutBack(t *testing.T) {
 }
 
 func TestWhoFetchedAResultPutsItBackToo(t *testing.T) {
+	t.Parallel()
 	for way, fetch := range map[string]func(h *testbed, b *replica, owner <-chan gate.Answer, release chan struct{}){
 		"by a claim": func(h *testbed, b *replica, owner <-chan gate.Answer, release chan struct{}) {
 			close(release)
@@ -108,6 +110,7 @@ func TestWhoFetchedAResultPutsItBackToo(t *testing.T) {
 }
 
 func TestFailuresAndForgettingArePutBackTooSoThatAttemptsGoOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	a, b := h.open(forgetful()), h.open(forgetful())
 	h.setLogic(func(_ context.Context, attempt int64) (record.Result, error) {
@@ -124,6 +127,7 @@ func TestFailuresAndForgettingArePutBackTooSoThatAttemptsGoOn(t *testing.T) {
 }
 
 func TestAResultThatHasEndedIsNotPutBack(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := forgetful()
 	o.ResultTTL, o.LockTTL = time.Second, 500*time.Millisecond
@@ -136,6 +140,7 @@ func TestAResultThatHasEndedIsNotPutBack(t *testing.T) {
 
 // TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd: the new primary takes no writes yet.
 func TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	a := h.open(forgetful())
 	for n := range 200 {
@@ -157,6 +162,7 @@ func TestAJournalThatRedisRefusesAtFirstIsPutBackInTheEnd(t *testing.T) {
 
 // TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll: from the signal on nothing leaves the journal for its age.
 func TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := forgetful()
 	o.JournalAge = time.Second
@@ -185,7 +191,7 @@ func TestFiveFullJournalsAtOnce(t *testing.T) {
 	h := onReal(t)
 	o := forgetful()
 	o.JournalBytes, o.Settle = *journals<<20, 3*time.Second
-	o.LockTTL = 5 * time.Second // renewals go on meanwhile
+	o.LockTTL = 10 * time.Second // renewals go on meanwhile
 	o.WaitTimeout = time.Minute
 	for range replicas {
 		h.open(o)
@@ -231,6 +237,7 @@ func TestFiveFullJournalsAtOnce(t *testing.T) {
 }
 
 func TestALostConnectionAloneBringsNoJournalBack(t *testing.T) {
+	t.Parallel()
 	const webhooks, size = 200, 1 << 10
 	h := onReal(t)
 	a := h.openBehindProxy(forgetful())

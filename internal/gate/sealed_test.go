@@ -124,6 +124,7 @@ func TestAReplicaWithoutTheKeyAnswers503AndNeverExecutes(t *testing.T) {
 }
 
 func TestWhoWaitsWithoutTheKeyIsToldSoAtTheEnd(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	a, b := h.open(sealing(t, options(), "one")), h.open(options())
 	entered, release := h.blocked()
@@ -183,6 +184,7 @@ func TestASealedRecordThatWasChangedOrMovedIsForeign(t *testing.T) {
 }
 
 func TestARotationOfKeysLosesNothing(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	open := func(ids ...string) *replica { return h.open(sealing(t, options(), ids...)) }
 	h.say("ok")
@@ -208,6 +210,7 @@ func TestARotationOfKeysLosesNothing(t *testing.T) {
 // TestASealedResultIsPutBackVerbatim: also where the first store's reply was lost, so that what was sealed for a second
 // try would be other bytes.
 func TestASealedResultIsPutBackVerbatim(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := forgetful()
 	o.RedisTimeout = 200 * time.Millisecond
@@ -236,6 +239,7 @@ func TestASealedResultIsPutBackVerbatim(t *testing.T) {
 }
 
 func TestWhoFetchedASealedResultPutsItBackToo(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := sealing(t, forgetful(), "one")
 	a, b := h.open(o), h.open(o)
@@ -252,6 +256,7 @@ func TestWhoFetchedASealedResultPutsItBackToo(t *testing.T) {
 }
 
 func TestAStormOverReplicasWithAndWithoutTheKeyExecutesOnce(t *testing.T) {
+	t.Parallel()
 	const webhooks, storm = 20, 30
 	h := onReal(t)
 	for range 2 {
@@ -284,7 +289,7 @@ func TestAStormOverReplicasWithAndWithoutTheKeyExecutesOnce(t *testing.T) {
 func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
-		o.RejectMismatch, o.LockTTL = true, 200*time.Millisecond
+		o.RejectMismatch = true
 		before, after := h.open(o), h.open(sealing(t, o, "one"))
 		keyed := func(n int, body string) gate.Request {
 			w := h.request(n, body)

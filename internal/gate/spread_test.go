@@ -13,7 +13,7 @@ import (
 // A Redis that was restarted and loads its data is asked by all replicas that it left without an answer at one moment.
 func TestReplicasThatRepeatAClaimDoNotComeBackTogether(t *testing.T) {
 	const replicas = 24
-	const window = 5 * time.Millisecond
+	const window = 50 * time.Millisecond
 	h := onReal(t)
 	o := options()
 	o.LockTTL = time.Minute
@@ -58,7 +58,7 @@ func TestReplicasThatRepeatAClaimDoNotComeBackTogether(t *testing.T) {
 				together++
 			}
 		}
-		if together > replicas/4 {
+		if together > replicas/2 {
 			crowded++
 		}
 	}

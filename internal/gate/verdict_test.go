@@ -14,8 +14,8 @@ import (
 // atMostOnce is a gate that leaves a webhook alone after one attempt, whose replicas notice a lost lease soon.
 func atMostOnce() gate.Options {
 	o := options()
-	o.MaxAttempts, o.LockTTL, o.RedisPatience = 1, 600*time.Millisecond, 100*time.Millisecond
-	o.RedisTimeout = 150 * time.Millisecond
+	o.MaxAttempts, o.LockTTL, o.RedisPatience = 1, 2*time.Second, time.Second
+	o.RedisTimeout = 300 * time.Millisecond
 	return o
 }
 
@@ -42,6 +42,7 @@ func (h *testbed) cutOff(
 }
 
 func TestAVerdictStandsWhateverItsOwnerComesBackWith(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		change  func(*gate.Options)
@@ -80,6 +81,7 @@ func TestAVerdictStandsWhateverItsOwnerComesBackWith(t *testing.T) {
 }
 
 func TestAnOwnerThatSucceedsAfterTheVerdictEndsAllDoubt(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	owner, first, release := h.cutOff(atMostOnce(), gate.Poisoned)
 	owner.proxy.Mend()
@@ -93,6 +95,7 @@ func TestAnOwnerThatSucceedsAfterTheVerdictEndsAllDoubt(t *testing.T) {
 }
 
 func TestAVerdictThatWasToldIsPutBack(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MaxAttempts, o.Settle = 1, time.Second
@@ -167,7 +170,7 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 		}
 		early := h.request(1, "body") // who joins behind them, and does not wait
 		early.Arrived = early.Arrived.Add(-o.WaitTimeout)
-		time.Sleep(50 * time.Millisecond)
+		r.waits(4)
 		h.expect(r.Do(early), gate.Processing, "")
 		close(release)
 		h.expect(<-first, gate.Executed, `"no such flight"`)
@@ -206,28 +209,19 @@ func TestLogicThatRefusedIsCertainWhateverEndedItsContext(t *testing.T) {
 }
 
 func TestAClaimThatIsWonTooLateToRunLeavesNoDoubt(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.RedisTimeout = 5 * time.Second // its claim must not be given up while it is held
+	o.RedisTimeout = 20 * time.Second // its claim must not be given up while it is held
 	r := h.openBehindProxy(o)
+	end := r.endable()
 	r.proxy.Hold()
 	first := r.later(1)
 	h.eventually("it is claimed", func() bool { return h.recordOf(1).State == record.InProgress })
-	closed := make(chan error, 1) // it says that requests were still waiting
-	go func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		closed <- r.Close(ctx)
-	}()
-	h.eventually("it is being closed", func() bool {
-		late := h.request(2, "") // it is told at once that it waits in vain, or that nobody is let in any more
-		late.Arrived = late.Arrived.Add(-o.WaitTimeout)
-		return r.Do(late).Outcome == gate.Unavailable
-	})
-	time.Sleep(20 * time.Millisecond) // Close ends executions right after that
+	closed := end()
 	r.proxy.Mend()
 	<-first
-	<-closed
+	<-closed // it says that executions were cancelled
 	if stands := h.recordOf(1); stands.Reason != "unstarted" || stands.Doubt {
 		t.Errorf("%+v", stands)
 	}
