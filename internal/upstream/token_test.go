@@ -20,13 +20,13 @@ import (
 
 // bank issues numbered tokens, and is the backend that accepts them.
 type bank struct {
-	life            int           // expires_in of the first token, 0: not told; those after it live for an hour
-	hold            chan struct{} // if not nil, each fetch waits for it
-	begun, fetches  atomic.Int64
-	posted          atomic.Int64
-	executed        atomic.Int64
-	least           atomic.Int64 // older tokens are not taken
-	authorization   atomic.Value
+	life           int           // expires_in of the first token, 0: not told; those after it live for an hour
+	hold           chan struct{} // if not nil, each fetch waits for it
+	begun, fetches atomic.Int64
+	posted         atomic.Int64
+	executed       atomic.Int64
+	least          atomic.Int64 // older tokens are not taken
+	authorization  atomic.Value
 }
 
 func (b *bank) issue(w http.ResponseWriter, r *http.Request) {
