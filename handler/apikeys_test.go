@@ -8,6 +8,7 @@ import (
 )
 
 func TestOnlyWhoShowsAKeyComesIn(t *testing.T) {
+	t.Parallel()
 	basic := func(pair string) string {
 		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	}
@@ -63,6 +64,7 @@ func TestOnlyWhoShowsAKeyComesIn(t *testing.T) {
 }
 
 func TestWhoIsRefusedAtTheDoorIsNotCounted(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*handler.Server) {})
 	r.post(webhook)

@@ -19,6 +19,7 @@ import (
 const overloaded = `{"detail":"Overloaded: nothing was executed, ask again"}`
 
 func TestWhoShowsNoKeySeesThe401WhateverHeSends(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{APIKeys: []string{"key"}}, func(*handler.Server) {})
 	for _, size := range []int{0, 1, 9 << 10, small, small + 1, 1 << 20, 16 << 20} {
@@ -79,6 +80,7 @@ func TestABodyTakesMemoryAsItComes(t *testing.T) {
 }
 
 func TestAllBodiesShareTheirMemory(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{MaxBodyBytes: 1 << 20, BodyMemory: 1 << 20}, func(*handler.Server) {})
 	occupy := func() *connection {

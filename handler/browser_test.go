@@ -9,6 +9,7 @@ import (
 )
 
 func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
+	t.Parallel()
 	const refused = `{"detail":"A web page of another origin may not call this gateway: its browser says so in ` +
 		`Sec-Fetch-Site or Origin"}`
 	h := onReal(t)
@@ -53,6 +54,7 @@ func TestAWebPageOfAnotherOriginIsRefused(t *testing.T) {
 // A result that a browser shows must not act there. exchange checks these headers on every answer of every test; this
 // test covers the answers that no other test gets.
 func TestAResultIsNoWebPage(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{Passthrough: true}, func(*handler.Server) {})
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {

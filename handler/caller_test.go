@@ -60,7 +60,7 @@ func TestACallerThatHangsUpChangesNothing(t *testing.T) {
 		<-entered
 		c.Close()
 		retry := r.later(webhook)
-		h.eventually("both wait", func() bool { return waiting() == 2 })
+		r.bothWait()
 		close(release)
 		h.expect(fresh(<-retry), 200, cached(`{"attempt":1}`), "Idempotency-Status: waited", named, first, replayed, "Age: 0")
 		h.expectExecutions(1)
@@ -220,9 +220,10 @@ func TestAStormOverThreeServersExecutesOnce(t *testing.T) {
 }
 
 func TestAnExecutionThatLostItsLeaseSharesNothingWithTheNextOne(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.LockTTL = 300 * time.Millisecond
+	o.LockTTL = time.Second
 	r := h.open(o)
 	entered, stop := make(chan struct{}), make(chan struct{})
 	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {

@@ -38,6 +38,7 @@ var evalsha = regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 // However fast a stranger sends, Redis sees no call for any single request of his, only a flush of counters now and
 // then.
 func TestStrangersDoNotMakeRedisBusy(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MetricsFlush = 500 * time.Millisecond

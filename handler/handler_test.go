@@ -58,7 +58,7 @@ func TestWhoComesWhileItRunsWaitsForTheResult(t *testing.T) {
 		executed := r.later(webhook)
 		<-entered
 		waited := r.later(webhook)
-		h.eventually("both wait", func() bool { return waiting() == 2 })
+		r.bothWait()
 		close(release)
 		h.expect(<-executed, 200, success(`{"attempt":1}`), "Idempotency-Status: executed", named, first)
 		h.expect(fresh(<-waited), 200, cached(`{"attempt":1}`), "Idempotency-Status: waited", named, first, replayed,
@@ -156,7 +156,7 @@ func TestWhoWaitsForAFailureIsToldOfIt(t *testing.T) {
 		})
 		one, other := r.later(webhook), r.later(webhook)
 		<-entered
-		h.eventually("both wait", func() bool { return waiting() == 2 })
+		r.bothWait()
 		close(release)
 		h.expect(<-one, 500, failed, "Idempotency-Status: failed", named, first)
 		h.expect(<-other, 500, failed, "Idempotency-Status: failed", named, first)
@@ -175,6 +175,7 @@ func TestWithoutRedisIs503(t *testing.T) {
 }
 
 func TestAFullRedisIs503(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(shortPatience())
 	h.server.Config("maxmemory", "1")
@@ -241,6 +242,7 @@ func TestAgeIsWholeSecondsAndNeverNegative(t *testing.T) {
 }
 
 func TestAMalformedPayloadIsToldAllThatIsWrong(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	for _, c := range []struct{ name, body, errors string }{
@@ -275,6 +277,7 @@ func TestAMalformedPayloadIsToldAllThatIsWrong(t *testing.T) {
 }
 
 func TestABodyOfAnyTypeButAFormIsReadAsJSON(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	for i, header := range []string{
@@ -292,6 +295,7 @@ func TestABodyOfAnyTypeButAFormIsReadAsJSON(t *testing.T) {
 }
 
 func TestFormsAndEncodedBodiesAre415(t *testing.T) {
+	t.Parallel()
 	const form = `{"detail":"A form is not read: send JSON, with Content-Type: application/json"}`
 	const encoded = `{"detail":"A body with a Content-Encoding is not read: send plain JSON"}`
 	h := onReal(t)
@@ -311,6 +315,7 @@ func TestFormsAndEncodedBodiesAre415(t *testing.T) {
 }
 
 func TestOtherMethodsAndPaths(t *testing.T) {
+	t.Parallel()
 	const notFound = `{"detail":"Not found: webhooks go to /webhook/cognigy"}`
 	h := onReal(t)
 	r := h.open(options())
@@ -358,6 +363,7 @@ func TestHealthAndReadiness(t *testing.T) {
 }
 
 func TestAGatewayWhoseRedisRefusesWritesIsReadyAndSaysSo(t *testing.T) {
+	t.Parallel()
 	for name, refuse := range map[string]func(h *testbed){
 		"OOM":        func(h *testbed) { h.server.Config("maxmemory", "1") },
 		"READONLY":   func(h *testbed) { redistest.Do(t, h.client, "REPLICAOF", "127.0.0.1", "1") },
@@ -375,6 +381,7 @@ func TestAGatewayWhoseRedisRefusesWritesIsReadyAndSaysSo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := onReal(t)
 			r := h.open(shortPatience())
 			status := func(answer response, want int) {
@@ -404,6 +411,7 @@ func TestWhileDrainingWebhooksAreStillAnswered(t *testing.T) {
 }
 
 func TestReadinessComesBackWithRedis(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(shortPatience())
 	readiness := func() int { return r.exchange(request("GET", "/readyz", "")).status }
@@ -430,6 +438,7 @@ func TestAPanicInTheHandlerIsA500(t *testing.T) {
 }
 
 func TestEchoAnswersWithWhatItWasSent(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	h.setLogic(logic.Echo{}.Execute)
@@ -449,6 +458,7 @@ func TestEchoAnswersWithWhatItWasSent(t *testing.T) {
 }
 
 func TestEchoEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.ExecutionTimeout = 50 * time.Millisecond
@@ -463,6 +473,7 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 // A byte order mark is not part of the body (RFC 8259, section 8.1): with and without it a body is the same webhook
 // with the same digest, and the logic gets no mark.
 func TestAByteOrderMarkIsNoneOfTheBody(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	var got atomic.Pointer[logic.Webhook]

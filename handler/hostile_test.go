@@ -272,6 +272,7 @@ func play(t *testing.T, replicas []*replica, all []stranger) {
 }
 
 func TestEveryTextOfAWebhookHasItsFingerprintOnEveryReplica(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	replicas := []*replica{h.gateway(), h.gateway(), h.gateway()}
 	for what, text := range texts {
@@ -312,6 +313,7 @@ var (
 // TestReplicasReadEveryBodyAlike spells bodies at random and sends each to all replicas. All of them must give it the
 // fingerprint of its meaning, or refuse it in the same words, whatever each of them has read before.
 func TestReplicasReadEveryBodyAlike(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	var connections []*connection
 	for range 3 {

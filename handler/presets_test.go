@@ -42,6 +42,7 @@ func presets(t *testing.T, secrets map[string]string) (file string) {
 // TestThePresetsOfThePageHold sends what such senders send: the first time it is executed, a repeat gets that result,
 // and what differs in its identity is another webhook.
 func TestThePresetsOfThePageHold(t *testing.T) {
+	t.Parallel()
 	const callsSecret, hooksKey = "0123456789abcdef0123456789abcdef", "a key of more than 24 bytes"
 	h := onReal(t)
 	r := h.shared(presets(t, map[string]string{

@@ -90,6 +90,7 @@ func TestAResultPassedThroughAsItIs(t *testing.T) {
 }
 
 func TestErrorsAreOursAlsoWhereResultsArePassedThrough(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(shortWait(), handler.Options{Passthrough: true}, plainResponse)
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return logic.Result{}, errLogic })
@@ -102,6 +103,7 @@ func TestErrorsAreOursAlsoWhereResultsArePassedThrough(t *testing.T) {
 }
 
 func TestLogicThatRefusesIs503(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) {
@@ -112,6 +114,7 @@ func TestLogicThatRefusesIs503(t *testing.T) {
 }
 
 func TestCallersAreToldWhenTheLogicWantsThemToComeAgain(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	for _, c := range []struct {
@@ -136,6 +139,7 @@ func TestCallersAreToldWhenTheLogicWantsThemToComeAgain(t *testing.T) {
 }
 
 func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MaxAttempts = 1
@@ -151,6 +155,7 @@ func TestAPoisonedWebhookIs500AndSaysHowItIsFreed(t *testing.T) {
 }
 
 func TestADoubtfulWebhookIs500AndSaysWhoDecides(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.StopInDoubt = true
@@ -166,6 +171,7 @@ func TestADoubtfulWebhookIs500AndSaysWhoDecides(t *testing.T) {
 }
 
 func TestTooMuchAtOnceIs503(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	o := options()
 	o.MaxExecutions = 1
@@ -184,6 +190,7 @@ func TestTooMuchAtOnceIs503(t *testing.T) {
 }
 
 func TestAnotherBodyIs422WhereThatIsSet(t *testing.T) {
+	t.Parallel()
 	const other = `{"dialogId":"d-0001","nodeId":"n-0001","sequence":7,"variables":{"seats":3}}`
 	const refused = `{"detail":"Another body came before with this identity: it is a different ` +
 		`webhook, or was changed"}`
@@ -237,6 +244,7 @@ func TestAResultIsFetchedLater(t *testing.T) {
 }
 
 func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant", "X-Missing"}},
 		plainResponse)
@@ -255,6 +263,7 @@ func TestTheLogicGetsTheHeadersThatAreHandedOn(t *testing.T) {
 }
 
 func TestAHeaderThatConnectionNamesIsNotHandedOn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{ForwardHeaders: []string{"traceparent", "X-Tenant"}}, plainResponse)
 	got := make(chan []logic.Header, 1)

@@ -21,6 +21,7 @@ import (
 const small = 64 << 10
 
 func TestABodyThatIsTooLargeIs413(t *testing.T) {
+	t.Parallel()
 	const tooLarge = `{"detail":"The body is too large"}`
 	h := onReal(t)
 	r := h.open(options())
@@ -38,6 +39,7 @@ func TestABodyThatIsTooLargeIs413(t *testing.T) {
 }
 
 func TestTheLargestBodyIsRead(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	body := webhook + strings.Repeat(" ", small-len(webhook))
@@ -51,6 +53,7 @@ func TestTheLargestBodyIsRead(t *testing.T) {
 // Most clients read nothing before they have sent everything: a connection that is reset meanwhile would hide the
 // answer.
 func TestWhoSendsFarTooMuchSeesThe413(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	for _, size := range []int{small + 1, 1 << 20, 16 << 20} {
@@ -67,6 +70,7 @@ func TestWhoSendsFarTooMuchSeesThe413(t *testing.T) {
 }
 
 func TestWhatIsNoHTTPIsToldSo(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	head := "POST /webhook/cognigy HTTP/1.1\r\nHost: localhost\r\n"
@@ -86,6 +90,7 @@ func TestWhatIsNoHTTPIsToldSo(t *testing.T) {
 }
 
 func TestHeadersThatAreTooLargeAre431(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	header := func(size int) string { return "X-Large: " + strings.Repeat("x", size) }
@@ -94,6 +99,7 @@ func TestHeadersThatAreTooLargeAre431(t *testing.T) {
 }
 
 func TestARequestThatComesTooSlowlyIs408(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.ReadTimeout = 100 * time.Millisecond })
 	for name, begun := range map[string]string{
@@ -106,6 +112,7 @@ func TestARequestThatComesTooSlowlyIs408(t *testing.T) {
 }
 
 func TestAConnectionIsKeptForTheNextWebhook(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.open(options())
 	c, err := dial(r.addr)
@@ -157,6 +164,7 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 }
 
 func TestAConnectionThatIsNotUsedIsClosed(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) {
 		s.ReadTimeout, s.IdleTimeout = time.Hour, 100*time.Millisecond
@@ -176,6 +184,7 @@ func TestAConnectionThatIsNotUsedIsClosed(t *testing.T) {
 
 // Who waits for an answer before a body that is too large gets it at once, also on a connection that was used.
 func TestALaterBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.ReadTimeout = time.Hour })
 	c, err := dial(r.addr)
@@ -194,8 +203,9 @@ func TestALaterBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 
 // The write timeout of one answer does not count against the next one.
 func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
-	const writeTimeout = 100 * time.Millisecond
+	const writeTimeout = 500 * time.Millisecond
 	r := h.openWith(options(), handler.Options{}, func(s *handler.Server) { s.WriteTimeout = writeTimeout })
 	for what, next := range map[string]struct {
 		request string
@@ -207,6 +217,7 @@ func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
 		"with a body that is too large":      {measured(strings.Repeat(" ", small+1)), 413},
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			c, err := dial(r.addr)
 			if err != nil {
 				t.Fatal(err)
@@ -225,12 +236,13 @@ func TestAConnectionThatWasKeptForLongIsAnswered(t *testing.T) {
 
 // Payloads are private: no part of one may reach a log, at any level, whatever is wrong with it.
 func TestPayloadsAreNotLogged(t *testing.T) {
+	t.Parallel()
 	const secret = "4111-1111-1111-1111"
 	h := onReal(t)
 	var lines lines
 	o := shortPatience()
 	o.Log = slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := h.openWith(o, handler.Options{}, func(s *handler.Server) { s.ReadTimeout = 500 * time.Millisecond })
+	r := h.openWith(o, handler.Options{}, func(s *handler.Server) { s.ReadTimeout = 2 * time.Second })
 	inside := `{"dialogId":"` + secret + `","nodeId":"` + secret + `","sequence":7,"variables":{"card":"` + secret + `"}}`
 	statuses := make(map[int]bool)
 	send := func(text string) { statuses[r.exchange(text).status] = true }

@@ -99,6 +99,7 @@ func (r *replica) ask(path string, headers ...string) response {
 }
 
 func TestTheDoorKnowsWhoComesIn(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.shared(twoTenants + "  near: {open: true, allow: [192.0.2.0/24]}\n  here: {open: true, allow: [127.0.0.1]}\n")
 	acmes := "cognigy:fp:" + fingerprint.OfTenant("acme", "cognigy", []byte("d-0001"), []byte("n-0001"), []byte("7")).Hex()
@@ -184,6 +185,7 @@ func TestOneWebhookOfTwoTenantsIsTwo(t *testing.T) {
 }
 
 func TestAnIdentityFromAHeader(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	var last logic.Webhook
 	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
@@ -242,6 +244,7 @@ func TestAnIdentityFromAHeader(t *testing.T) {
 }
 
 func TestAnIdentityFromAJSONBody(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return logic.JSON(h.executions.Load()) })
 	r := h.shared("tenants:\n  calls: {open: true, identity: 'json:id,data.state'}\n")
@@ -293,6 +296,7 @@ func TestAnIdentityFromAJSONBody(t *testing.T) {
 }
 
 func TestAWebhookOfAnotherIdentityIsNoFlows(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.shared("identity: json:id\n")
 	if got := r.post(`{"id":7}`); got.status != 200 {
@@ -308,6 +312,7 @@ func TestAWebhookOfAnotherIdentityIsNoFlows(t *testing.T) {
 }
 
 func TestOnlyWhoSignsComesIn(t *testing.T) {
+	t.Parallel()
 	const secret, other = "0123456789abcdef", "fedcba9876543210"
 	h := onReal(t)
 	r := h.shared(`
@@ -345,6 +350,7 @@ tenants:
 }
 
 func TestACallerIsWhereATrustedProxySaysAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	const tenants = "tenants:\n  near: {open: true, allow: [192.0.2.0/24, '2001:db8::/32']}\n"
 	trusting, wary := h.shared("trusted_proxies: 127.0.0.1,10.0.0.0/8\n"+tenants), h.shared(tenants)
@@ -381,6 +387,7 @@ func TestACallerIsWhereATrustedProxySaysAndNobodyElse(t *testing.T) {
 }
 
 func TestAStrangersBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.shared(twoTenants)
 	for name, head := range map[string]string{
@@ -402,6 +409,7 @@ func TestAStrangersBodyIsNotWaitedFor(t *testing.T) {
 }
 
 func TestATenantHasItsOwnRules(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.shared(`
 tenants:
@@ -427,6 +435,7 @@ tenants:
 }
 
 func TestATenantWhoseLogicHangsCostsTheOthersNothing(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	release := make(chan struct{})
 	defer close(release)
@@ -458,6 +467,7 @@ func TestATenantWhoseLogicHangsCostsTheOthersNothing(t *testing.T) {
 }
 
 func TestAWebhookOfATenantIsLoggedWithItsNameAndNoPayload(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	h.setLogic(func(context.Context, logic.Webhook) (logic.Result, error) { return logic.Result{}, errLogic })
 	var log bytes.Buffer
@@ -486,6 +496,7 @@ func TestAWebhookOfATenantIsLoggedWithItsNameAndNoPayload(t *testing.T) {
 }
 
 func TestNothingOfOneTenantIsFoundByAnother(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	r := h.shared(twoTenants)
 	f := fingerprint.OfTenant("acme", "cognigy", []byte("d-0001"), []byte("n-0001"), []byte("7"))
@@ -507,6 +518,7 @@ func TestNothingOfOneTenantIsFoundByAnother(t *testing.T) {
 }
 
 func TestSettingsComeIntoForceWithoutARestart(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	entered, release := make(chan string, 9), make(chan struct{})
 	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
@@ -559,6 +571,7 @@ func TestSettingsComeIntoForceWithoutARestart(t *testing.T) {
 
 // TestATenantWhoseSettingsDidNotChangeStays: it keeps its connections, its circuit breaker and what it remembers.
 func TestATenantWhoseSettingsDidNotChangeStays(t *testing.T) {
+	t.Parallel()
 	h := onReal(t)
 	keys := filepath.Join(t.TempDir(), "result-keys")
 	sealedWith := func(letter string) {

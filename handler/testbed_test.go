@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +54,7 @@ type replica struct {
 	*handler.Handler
 	testbed *testbed
 	server  *handler.Server
+	gate    *gate.Gate // nil: it is the gateway's
 	addr    string
 	gateway *handler.Gateway // nil: it has none
 }
@@ -65,10 +65,10 @@ var keys = redis.NewKeys("cognigy")
 func options() gate.Options {
 	return gate.Options{
 		Rules: gate.Rules{
-			ResultTTL: time.Minute, RejectedTTL: 10 * time.Second, DoubtTTL: time.Hour, WaitTimeout: 10 * time.Second,
-			ExecutionTimeout: 30 * time.Second, MaxResultBytes: 1 << 20,
+			ResultTTL: 10 * time.Minute, RejectedTTL: time.Minute, DoubtTTL: time.Hour, WaitTimeout: 20 * time.Second,
+			ExecutionTimeout: time.Minute, MaxResultBytes: 1 << 20,
 		},
-		LockTTL: 2 * time.Second, RedisTimeout: 2 * time.Second, RedisPatience: 5 * time.Second,
+		LockTTL: 10 * time.Second, RedisTimeout: 5 * time.Second, RedisPatience: 10 * time.Second,
 		MetricsFlush: 50 * time.Millisecond,
 	}
 }
@@ -76,19 +76,20 @@ func options() gate.Options {
 // shortWait returns options under which a caller is soon told to ask again.
 func shortWait() gate.Options {
 	o := options()
-	o.WaitTimeout = 200 * time.Millisecond
+	o.WaitTimeout = time.Second
 	return o
 }
 
 // shortPatience returns options under which callers soon give up on a Redis that does not answer.
 func shortPatience() gate.Options {
 	o := options()
-	o.RedisTimeout, o.RedisPatience = 100*time.Millisecond, 100*time.Millisecond
+	o.RedisTimeout, o.RedisPatience = time.Second, time.Second
 	return o
 }
 
 // onEach runs a test on miniredis and on a real redis-server.
 func onEach(t *testing.T, test func(t *testing.T, h *testbed)) {
+	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) {
 		m, url := redistest.Embedded(t)
 		addr := strings.TrimPrefix(url, "redis://")
@@ -126,9 +127,9 @@ func (h *testbed) openWith(o gate.Options, http handler.Options, change func(*ha
 		h.Fatalf("start: %v", err)
 	}
 	r := serve(h, handler.New(g, logic.Func(h.execute), http), o.Log, change)
-	r.testbed = h
+	r.testbed, r.gate = h, g
 	h.Cleanup(func() { // runs after the HTTP server is closed and before Redis is
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		_ = g.Close(ctx) // the gate's own tests check what Close returns
 		store.Close()
@@ -151,7 +152,7 @@ func serve(t testing.TB, served *handler.Handler, log *slog.Logger, change func(
 }
 
 func (r *replica) shutdown() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := r.server.ShutdownWithContext(ctx); err != nil {
 		r.testbed.Errorf("shutdown: %v", err)
@@ -351,7 +352,7 @@ func (h *testbed) expectExecutions(n int64) {
 // expectCounts waits until the counters have these values. Then the sums of docs/design.md must hold exactly.
 func (h *testbed) expectCounts(want map[string]int64) {
 	h.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		fields, err := h.client.Do(context.Background(), h.client.B().Hgetall().Key(keys.Metrics()).Build()).AsStrMap()
 		if err != nil {
 			h.Fatalf("HGETALL: %v", err)
@@ -375,25 +376,17 @@ func (h *testbed) expectCounts(want map[string]int64) {
 
 func (h *testbed) eventually(what string, holds func() bool) {
 	h.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.Fatalf("never: %s", what)
 		}
 	}
 }
 
-// waiting counts the callers that wait in the gates of this process. It reads goroutine stacks, because no gate exports
-// this number.
-func waiting() (n int) {
-	stacks := make([]byte, 16<<20)
-	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-		head, frames, _ := strings.Cut(stack, "\n")
-		if strings.Contains(head, "[select") && strings.HasPrefix(frames,
-			"github.com/oncegate/oncegate/internal/gate.(*bucket).do(") {
-			n++
-		}
-	}
-	return n
+// bothWait returns when two requests wait in the gate of a replica.
+func (r *replica) bothWait() {
+	r.testbed.Helper()
+	r.testbed.eventually("both wait", func() bool { return r.gate.Snapshot().Waiting == 2 })
 }
 
 // recordOf returns the webhook's record.

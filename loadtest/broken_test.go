@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -23,6 +24,7 @@ type broken struct {
 	always bool
 	count  atomic.Int64
 	last   atomic.Value // fingerprint of the last answer
+	mu     sync.Mutex   // one delivery at a time is served: none waits in the gateway for another one
 }
 
 // call is one delivery.
@@ -40,6 +42,8 @@ func (b *broken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	c := call{b, w, r, body}
 	if b.count.Add(1) == faultAt || b.always {
 		b.fault(c)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheCountersOfAllBucketsOfAClusterAreJudged(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	c := handler.DefaultConfig()
 	c.Redis.URL, c.Execution.Settle, c.Upkeep.MetricsFlush = handler.Secret(cluster.URL()), 0, flush

@@ -3,7 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,11 +25,11 @@ func sent(t *testing.T, rate float64, duration time.Duration, serve http.Handler
 }
 
 func TestAStallIsNotHidden(t *testing.T) {
+	t.Parallel()
 	const stall = 500 * time.Millisecond
-	over := time.After(stall)
 	gone := make(chan struct{})
-	go func() { <-over; close(gone) }()
-	latencies := sent(t, 200, time.Second, func(http.ResponseWriter, *http.Request) { <-gone })
+	begin := sync.OnceFunc(func() { time.AfterFunc(stall, func() { close(gone) }) })
+	latencies := sent(t, 200, time.Second, func(http.ResponseWriter, *http.Request) { begin(); <-gone })
 	if len(latencies) != 200 {
 		t.Fatalf("%d answers", len(latencies))
 	}
@@ -47,23 +47,34 @@ func TestAStallIsNotHidden(t *testing.T) {
 }
 
 func TestTheHighestRateIsFound(t *testing.T) {
-	const most = 300 // deliveries a second; at a higher rate they wait too long
-	var second, count atomic.Int64
+	t.Parallel()
+	// At a higher rate than most deliveries a second they wait too long. In a second as many more are served as come
+	// together after a moment in which the machine did something else.
+	const most, more = 60, 30
+	var mu sync.Mutex
+	left, last := float64(more), time.Now()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		if now := time.Now().UnixMilli() / 100; second.Swap(now) != now {
-			count.Store(0)
-		}
-		if count.Add(1) > most/10 {
-			time.Sleep(300 * time.Millisecond)
+		mu.Lock()
+		now := time.Now()
+		left, last = min(more, left+most*now.Sub(last).Seconds())-1, now
+		overload := left < 0
+		left = max(left, 0)
+		mu.Unlock()
+		if overload {
+			time.Sleep(1500 * time.Millisecond)
 		}
 	}))
 	defer server.Close()
-	p := &play{
-		scenario: named("first-time"), load: load{targets: []string{server.URL}, connections: 1_000},
-		source: newSource("first-time", 1, ""), rate: 50, duration: 500 * time.Millisecond, slo: 200 * time.Millisecond,
+	for range 5 { // a busy machine may send too late itself
+		p := &play{
+			scenario: named("first-time"), load: load{targets: []string{server.URL}, connections: 1_000},
+			source: newSource("first-time", 1, ""), rate: 20, duration: time.Second, slo: time.Second,
+		}
+		highest, notes, err := p.highest(t.Context(), func(result) error { return nil })
+		if err == nil && highest >= most/2 && highest <= (most+more)*5/4 {
+			return
+		}
+		t.Logf("%.0f/s, %v, %v", highest, err, notes)
 	}
-	highest, notes, err := p.highest(t.Context(), func(result) error { return nil })
-	if err != nil || highest < most*3/4 || highest > most*5/4 {
-		t.Errorf("%.0f/s, %v, %v", highest, err, notes)
-	}
+	t.Error("the highest rate was not found")
 }

@@ -81,10 +81,18 @@ func TestEveryScenarioHoldsOnARealGateway(t *testing.T) {
 }
 
 func TestSlowLogicMeetsAThousandDuplicates(t *testing.T) {
+	t.Parallel()
 	printed, err := played(t, t.TempDir(), "slow-logic", "--rate", "1000", "--duration", "1s") // the logic takes 2 s
-	if err != nil || !strings.Contains(printed, "total_requests 1000, as many as were sent: 1 executed, 0 "+
-		"replayed, 999 waited") {
-		t.Errorf("%v\n%s", err, printed)
+	told := regexp.MustCompile(
+		`total_requests 1000, as many as were sent: 1 executed, (\d+) replayed, (\d+) waited`,
+	).FindStringSubmatch(printed)
+	if err != nil || told == nil {
+		t.Fatalf("%v\n%s", err, printed)
+	}
+	replayed, _ := strconv.Atoi(told[1]) // those that a busy machine sent after the two seconds
+	waited, _ := strconv.Atoi(told[2])
+	if replayed+waited != 999 || waited < 100 {
+		t.Errorf("%d replayed, %d waited", replayed, waited)
 	}
 }
 
@@ -98,8 +106,9 @@ func TestLogicThatIsNotSlowIsNoVerdictOnSlowLogic(t *testing.T) {
 }
 
 func TestAProxyThatRepeatsAndReplicasThatAreKilled(t *testing.T) {
+	t.Parallel()
 	if err := stage.HasProxy(); err != nil {
-		t.Skipf("left out: %v", err)
+		t.Fatal(err) // ./test.sh installs nginx
 	}
 	printed, err := played(t, t.TempDir(), "proxy", "--rate", "50", "--duration", "3s")
 	if err != nil {

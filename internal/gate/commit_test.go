@@ -128,7 +128,7 @@ func TestWhoGathersBehindASilentRedisIsToldInTime(t *testing.T) {
 	const webhooks = 2000
 	h := onReal(t)
 	o := options()
-	o.RedisTimeout, o.RedisPatience, o.WaitTimeout = 200*time.Millisecond, 400*time.Millisecond, time.Minute
+	o.RedisTimeout, o.RedisPatience, o.WaitTimeout = time.Second, 2*time.Second, time.Minute
 	r := h.openBehindProxy(o)
 	r.proxy.Hold()
 	start := time.Now()

@@ -15,9 +15,9 @@ import (
 // impatient are options under which a Redis that is away is given up soon.
 func impatient() gate.Options {
 	o := options()
-	o.RedisTimeout = 300 * time.Millisecond
-	o.RedisPatience = 2 * time.Second
-	o.LockTTL = 3 * time.Second
+	o.RedisTimeout = time.Second
+	o.RedisPatience = 3 * time.Second
+	o.LockTTL = 4 * time.Second
 	return o
 }
 
@@ -112,7 +112,7 @@ func TestAShortAbsenceOfRedisCostsTimeAndNoError(t *testing.T) {
 			t.Parallel()
 			h := onReal(t)
 			o := options()
-			o.RedisTimeout = 200 * time.Millisecond
+			o.RedisTimeout = 500 * time.Millisecond
 			o.Settle = 3 * time.Second // a killed one comes back without its data
 			a, b := h.open(o), h.open(o)
 			h.setLogic(func(context.Context, int64) (record.Result, error) {

@@ -16,7 +16,7 @@ import (
 func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
-		o.LockTTL, o.ExecutionTimeout = 2*time.Second, 100*time.Millisecond
+		o.LockTTL, o.ExecutionTimeout = 3*time.Second, 100*time.Millisecond
 		a, b := h.open(o), h.open(o)
 		entered, cancelled := make(chan struct{}, 9), make(chan error, 9)
 		h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) {

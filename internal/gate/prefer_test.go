@@ -86,9 +86,7 @@ func TestWhoDoesNotWaitLosesNothingWhileRedisIsSlow(t *testing.T) {
 func TestWhoDoesNotWaitIsToldThatRedisIsAway(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
-	o := options()
-	o.RedisTimeout, o.RedisPatience = 100*time.Millisecond, 300*time.Millisecond
-	r := h.openBehindProxy(o)
+	r := h.openBehindProxy(impatient())
 	r.proxy.Stall()
 	h.expect(<-r.prefer(1, 0), gate.Unavailable, "")
 	r.proxy.Mend()

@@ -165,13 +165,13 @@ func TestARedisThatIsAwayForLongerThanTheJournalsAgeGetsItAll(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
 	o := forgetful()
-	o.JournalAge = time.Second
+	o.JournalAge = 4 * time.Second
 	a := h.open(o)
 	for n := range 20 {
 		a.send(n)
 	}
 	h.server.Kill()
-	time.Sleep(3 * o.JournalAge)
+	time.Sleep(o.JournalAge + time.Second)
 	h.server.Restart()
 	h.eventually("all is put back", func() bool { return h.metrics()["restored"] == 20 })
 	for n := range 20 {

@@ -43,7 +43,8 @@ func (r *replica) limit(acme *gate.Tenant) (n int, limited gate.Answer) {
 			h.Fatalf("%+v", limited)
 		}
 	}
-	if most := acme.Burst + int(time.Since(began).Seconds()*float64(acme.ExecutionsPerSecond)); n < acme.Burst || n > most {
+	most := acme.Burst + int(time.Since(began).Seconds()*float64(acme.ExecutionsPerSecond))
+	if n < acme.Burst || n > most {
 		h.Errorf("%d executions began, and no more than %d may", n, most)
 	}
 	return n, limited

@@ -212,9 +212,7 @@ func TestARotationOfKeysLosesNothing(t *testing.T) {
 func TestASealedResultIsPutBackVerbatim(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
-	o := forgetful()
-	o.RedisTimeout = 200 * time.Millisecond
-	r := h.openBehindProxy(sealing(t, o, "one"))
+	r := h.openBehindProxy(sealing(t, forgetful(), "one"))
 	h.setLogic(func(context.Context, int64) (record.Result, error) {
 		r.proxy.Mute()
 		time.AfterFunc(500*time.Millisecond, r.proxy.Mend)

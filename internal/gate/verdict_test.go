@@ -14,8 +14,8 @@ import (
 // atMostOnce is a gate that leaves a webhook alone after one attempt, whose replicas notice a lost lease soon.
 func atMostOnce() gate.Options {
 	o := options()
-	o.MaxAttempts, o.LockTTL, o.RedisPatience = 1, 2*time.Second, time.Second
-	o.RedisTimeout = 300 * time.Millisecond
+	o.MaxAttempts, o.LockTTL, o.RedisPatience = 1, 3*time.Second, 2*time.Second
+	o.RedisTimeout = time.Second
 	return o
 }
 

@@ -3,9 +3,11 @@ package proc
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/oncegate/oncegate/internal/sleep"
@@ -76,13 +78,16 @@ func Says200(url string) func(context.Context) error {
 	}
 }
 
-// FreePort returns a TCP port of loopback on which no program listened a moment ago. Another program may take it first.
+// FreePort returns a TCP port of loopback on which no program listened a moment ago. Another program may take it first,
+// but only one that asks for this port: those that Linux chooses for connections and listeners begin at 32768.
 func FreePort() (port string, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("a free port: %w", err)
+	for range 100 {
+		port = strconv.Itoa(20_000 + rand.IntN(12_000)) //nolint:gosec // it is no secret
+		listener, failed := net.Listen("tcp", "127.0.0.1:"+port)
+		if failed == nil {
+			return port, listener.Close()
+		}
+		err = failed
 	}
-	defer func() { _ = listener.Close() }()
-	_, port, err = net.SplitHostPort(listener.Addr().String())
-	return port, err
+	return "", fmt.Errorf("a free port: %w", err)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oncegate/oncegate/handler/logic"
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
@@ -142,13 +143,12 @@ func TestASlowBodyEndsWithTheExecution(t *testing.T) {
 }
 
 func TestWithoutAConnectionNothingWasSent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
 	for name, url := range map[string]string{
-		"nobody listens":     "http://" + l.Addr().String() + "/?" + secret,
+		"nobody listens":     "http://127.0.0.1:" + port + "/?" + secret,
 		"no such host":       "http://backend.invalid/?" + secret,
 		"no TLS behind it":   strings.Replace(says(t, "HTTP/1.1 200 OK\r\n\r\n"), "http:", "https:", 1),
 		"closes in TLS":      strings.Replace(raw(t, func(net.Conn, *bufio.Reader) {}), "http:", "https:", 1),

@@ -26,6 +26,7 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/gate"
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/redistest"
 	"github.com/oncegate/oncegate/internal/upstream"
@@ -64,12 +65,11 @@ func (b *lockedBuffer) String() string {
 // freeAddress is one on which nobody listens now.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return "127.0.0.1:" + port
 }
 
 // start starts a replica with settings of its own, after what is to be done before it serves.
