@@ -79,6 +79,7 @@ func TestABackendThatIsKilledInTheMiddleIsCalledAgainUnderItsKey(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]string{"asked before": "/book/{key}", "not asked": ""} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			redis := redistest.Start(t).URL()
 			b := startBackend(t, time.Minute)
 			env := b.settings(redis)
@@ -123,6 +124,7 @@ func TestAReplicaThatIsKilledInTheMiddleBooksTwiceUnlessTheBackendIsAsked(t *tes
 		"not asked": {"", 2, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			redis := redistest.Start(t).URL()
 			b := startBackend(t, 500*time.Millisecond)
 			env := b.settings(redis)
@@ -235,6 +237,7 @@ func TestARefusalToWaitForAnAttemptInDoubtIsNotKept(t *testing.T) {
 	var booking sync.Mutex
 	booked := make(map[string]chan struct{}) // by key; closed when the booking is made
 	var worked atomic.Int64
+	refused := make(chan struct{}, 100)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key := r.Header.Get("Idempotency-Key")
 		booking.Lock()
@@ -250,17 +253,19 @@ func TestARefusalToWaitForAnAttemptInDoubtIsNotKept(t *testing.T) {
 			case <-done:
 			default:
 				w.WriteHeader(http.StatusConflict)
+				refused <- struct{}{}
 				return
 			}
 		} else {
-			time.Sleep(1500 * time.Millisecond)
+			<-refused
+			<-refused
 			worked.Add(1)
 			close(done)
 		}
 		_, _ = fmt.Fprint(w, `{"booking":7}`)
 	}))
 	t.Cleanup(server.Close)
-	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "UPSTREAM_URL="+server.URL, "EXECUTION_TIMEOUT=500ms")
+	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "UPSTREAM_URL="+server.URL, "EXECUTION_TIMEOUT=2s")
 	var answers []int
 	eventually(t, "the booking is told", func() bool {
 		a, err := r.send(1)
@@ -338,7 +343,7 @@ func TestWithStopAnAttemptInDoubtWaitsForTheBackendsWord(t *testing.T) {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	r := start(t, "REDIS_URL="+redistest.Start(t).URL(), "IN_DOUBT=stop", "UPSTREAM_URL="+server.URL+"/book",
-		"UPSTREAM_STATUS_URL="+server.URL+"/book/{key}", "EXECUTION_TIMEOUT=1s", "UPSTREAM_BREAKER_FAILURES=0")
+		"UPSTREAM_STATUS_URL="+server.URL+"/book/{key}", "EXECUTION_TIMEOUT=3s", "UPSTREAM_BREAKER_FAILURES=0")
 	expect := func(webhook int, code int, told, data string, posted int64) {
 		t.Helper()
 		a, err := r.send(webhook)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/proc"
 )
 
 // backend books whenever it is asked to and ignores the key: a webhook that comes twice is booked twice. (The backend
@@ -30,7 +32,11 @@ type backend struct {
 // startBackend starts a backend that takes delay for a booking.
 func startBackend(t *testing.T, delay time.Duration) *backend {
 	t.Helper()
-	b := &backend{t: t, address: "127.0.0.1:0", bookings: make(map[string]string)}
+	port, err := proc.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{t: t, address: "127.0.0.1:" + port, bookings: make(map[string]string)}
 	b.start(delay)
 	t.Cleanup(func() { b.kill() })
 	return b
@@ -45,7 +51,7 @@ func (b *backend) start(delay time.Duration) {
 	}
 	life, die := context.WithCancel(context.Background())
 	b.mu.Lock()
-	b.address, b.die, b.working = listener.Addr().String(), die, make(map[string]bool)
+	b.die, b.working = die, make(map[string]bool)
 	b.mu.Unlock()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /book", func(w http.ResponseWriter, r *http.Request) { b.book(life, w, r, delay) })
@@ -123,7 +129,7 @@ func (b *backend) booked(key string) string {
 
 func (b *backend) settings(redis string, more ...string) []string {
 	return append([]string{
-		"REDIS_URL=" + redis, "UPSTREAM_URL=http://" + b.address + "/book", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=20s",
-		"LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s",
+		"REDIS_URL=" + redis, "UPSTREAM_URL=http://" + b.address + "/book", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=30s",
+		"LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s",
 	}, more...)
 }

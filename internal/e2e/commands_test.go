@@ -45,10 +45,10 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
 	env := []string{
-		"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
-		"EXECUTION_TIMEOUT=20s", "SHUTDOWN_TIMEOUT=30s", "WAIT_TIMEOUT=20s", "PATH=" + os.Getenv("PATH"),
+		"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
+		"EXECUTION_TIMEOUT=1m", "SHUTDOWN_TIMEOUT=70s", "WAIT_TIMEOUT=30s", "PATH=" + os.Getenv("PATH"),
 	}
-	dies, stands := start(t, append(env, "ECHO_DELAY=20s")...), start(t, env...)
+	dies, stands := start(t, append(env, "ECHO_DELAY=1m")...), start(t, env...)
 	says(t, env, "", "No webhook is doubtful.", "doubtful")
 	for sequence := range 3 {
 		go func() { _, _ = dies.send(sequence) }()

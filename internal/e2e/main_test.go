@@ -124,7 +124,7 @@ func (r *replica) exit() int {
 	r.t.Helper()
 	select {
 	case <-r.process.Ended():
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		r.t.Fatalf("it does not end:\n%s", r.logs())
 	}
 	return r.process.ExitCode()
@@ -178,7 +178,7 @@ func answerTo(request *http.Request) (answer, error) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	eventuallyIn(t, 20*time.Second, what, holds)
+	eventuallyIn(t, time.Minute, what, holds)
 }
 
 func eventuallyIn(t *testing.T, patience time.Duration, what string, holds func() bool) {
@@ -254,8 +254,8 @@ func TestAStormOverThreeProcessesExecutesOnce(t *testing.T) {
 func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=1500ms", "REDIS_TIMEOUT=300ms", "SETTLE=2s", "METRICS_FLUSH=50ms",
-		"WAIT_TIMEOUT=20s"}
+	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s", "METRICS_FLUSH=50ms",
+		"WAIT_TIMEOUT=30s"}
 	dies := start(t, append(env, "ECHO_DELAY=60s", "EXECUTION_TIMEOUT=2m")...)
 	takes := start(t, env...)
 	go func() { _, _ = dies.send(1) }()
@@ -276,7 +276,7 @@ func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=2s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes counters
+	r := start(t, "REDIS_URL="+redis, "ECHO_DELAY=6s", "METRICS_FLUSH=1m", "SETTLE=0") // only the end flushes counters
 	answered := r.executing(redis)
 	r.signal(syscall.SIGTERM)
 	eventually(t, "nobody new gets in", func() bool {
@@ -304,19 +304,14 @@ func TestAShutdownLetsAnExecutionFinish(t *testing.T) {
 }
 
 func TestASecondSignalEndsItAtOnce(t *testing.T) {
-	r := start(t, "ECHO_DELAY=20s")
+	r := start(t, "ECHO_DELAY=30s", "EXECUTION_TIMEOUT=30s")
 	go func() { _, _ = r.send(1) }()
-	eventually(t, "it executes", func() bool { // a duplicate that has to wait shows it
-		client := http.Client{Timeout: 100 * time.Millisecond}
-		_, err := client.Post(r.url+"/webhook/cognigy", "application/json",
-			strings.NewReader(`{"dialogId":"d","nodeId":"n","sequence":1}`))
-		return err != nil
-	})
+	eventually(t, "it executes", func() bool { return r.status(1) == http.StatusAccepted })
 	r.signal(syscall.SIGTERM)
 	eventually(t, "it shuts down", func() bool { return strings.Contains(r.logs(), "shutting down") })
 	start := time.Now()
 	r.signal(syscall.SIGTERM)
-	if code := r.exit(); code == 0 || time.Since(start) > 5*time.Second {
+	if code := r.exit(); code == 0 || time.Since(start) > 20*time.Second {
 		t.Errorf("exit status %d after %v", code, time.Since(start))
 	}
 }

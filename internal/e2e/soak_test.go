@@ -40,7 +40,7 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	built := plain(t)
 	redis := redistest.Start(t).URL()
 	env := []string{
-		"REDIS_URL=" + redis, "SETTLE=0", "REDIS_TIMEOUT=500ms", "LOCK_TTL=2s", "RESULT_TTL=5s", "JOURNAL_AGE=5s",
+		"REDIS_URL=" + redis, "SETTLE=0", "REDIS_TIMEOUT=1500ms", "LOCK_TTL=5s", "RESULT_TTL=10s", "JOURNAL_AGE=5s",
 		"SWEEP_INTERVAL=5s",
 		"GODEBUG=schedtrace=500,scheddetail=1", "GOMEMLIMIT=" + os.Getenv("GOMEMLIMIT"), "GOGC=" + os.Getenv("GOGC"),
 	}

@@ -41,7 +41,7 @@ func TestTheSignalForSettingsCutsNoExecutionOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
 	path := filepath.Join(t.TempDir(), "oncegate.yaml")
-	settingsFile(t, path, "echo_delay: 1s\n")
+	settingsFile(t, path, "echo_delay: 6s\n")
 	r := start(t, "REDIS_URL="+redis, "SETTLE=0s", "CONFIG="+path)
 	answered := r.executing(redis)
 	r.signal(syscall.SIGTERM)

@@ -2,13 +2,13 @@ package e2e_test
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/oncegate/oncegate/internal/proc"
 	"github.com/oncegate/oncegate/internal/tracetest"
 )
 
@@ -98,7 +98,7 @@ func TestAReceiverThatIsAwayDoesNotHoldTheEnd(t *testing.T) {
 	if status := r.exit(); status != 0 {
 		t.Errorf("it exits with %d", status)
 	}
-	if took := time.Since(began); took > 15*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the end takes %v:\n%s", took, r.logs())
 	}
 	if n := strings.Count(r.logs(), "traces"); n != 1 {
@@ -109,10 +109,9 @@ func TestAReceiverThatIsAwayDoesNotHoldTheEnd(t *testing.T) {
 // freeAddress is one on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return "127.0.0.1:" + port
 }

@@ -18,12 +18,8 @@ type watched struct {
 var replicating = []string{"--user", "replica", "on", ">PASSWORD", "~*", "&*", "+@all", "--masteruser", "replica",
 	"--masterauth", "PASSWORD", "--repl-diskless-sync-delay", "0"}
 
-// startWatched starts the store. Its Sentinels wait for 3 s, so that killing all connections causes no failover: the
-// nemesis would not have caused it, and the checker would not know of it.
 func startWatched(t *testing.T) *watched {
-	s := &watched{t, redistest.StartWatched(t, replicating...)}
-	s.DownAfter(t, 3*time.Second)
-	return s
+	return &watched{t, redistest.StartWatched(t, replicating...)}
 }
 
 func (s *watched) url(int) string { return s.URL("") }
