@@ -182,7 +182,7 @@ func TestTheTopologyOfComposeAsProcesses(t *testing.T) {
 		`max(oncegate_cluster_stored_total)`: "1",
 		`count(up{job="oncegate"} == 1)`:     "2",
 	} {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			got, err := ask(prometheus, query)
 			if got == want {
 				break

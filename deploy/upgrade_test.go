@@ -75,12 +75,12 @@ func TestAnUpgradeAndItsRollbackExecuteEachWebhookOnce(t *testing.T) {
 	webhooks := startLoad(t, url, 50)
 	for _, build := range []string{program, before} {
 		for _, g := range gateways {
-			webhooks.await(t, 25) // what both builds do beside each other
+			webhooks.await(t, 50) // what both builds do beside each other
 			first := webhooks.answered() / 2
 			g.stop()
 			webhooks.await(t, 25)
 			g.start(build)
-			if status, body := post("http://"+g.address, fmt.Sprintf("load-%d", first-5)); status != "200 OK" ||
+			if status, body := post("http://"+g.address, fmt.Sprintf("load-%d", first-15)); status != "200 OK" ||
 				!strings.Contains(body, `"status":"cached"`) {
 				t.Errorf("what the other build stored is answered %s %s", status, body)
 			}

@@ -45,6 +45,7 @@ type engine struct {
 
 // onEach runs a test on miniredis and on a real redis-server.
 func onEach(t *testing.T, test func(e *engine)) {
+	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) { test(onMini(t)) })
 	t.Run("redis", func(t *testing.T) { test(onReal(t)) })
 }

@@ -118,6 +118,7 @@ func TestForgetLeavesWhatIsForeign(t *testing.T) {
 }
 
 func TestForgetWaitsUntilRedisHasSettled(t *testing.T) {
+	t.Parallel()
 	const settle = 300 * time.Millisecond
 	e := onReal(t) // the embedded store has no history
 	e.plant(key, found(e.now())["done"].record, ttl)
@@ -132,18 +133,20 @@ func TestForgetWaitsUntilRedisHasSettled(t *testing.T) {
 }
 
 func TestForgetWaitsNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	e.plant(key, found(e.now())["done"].record, ttl)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if _, err := e.forget(ctx, false, 10*time.Second); time.Since(begun) > 5*time.Second ||
+	if _, err := e.forget(ctx, false, 2*time.Minute); time.Since(begun) > time.Minute ||
 		!errors.Is(err, context.DeadlineExceeded) || e.recordOf().State != record.Done {
 		t.Errorf("after %v: error %v, it left %+v", time.Since(begun), err, e.recordOf())
 	}
 }
 
 func TestForgetTellsWhatRedisSays(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	e.plant(key, found(e.now())["done"].record, ttl)
 	e.do("CONFIG", "SET", "maxmemory", "1")
@@ -154,6 +157,7 @@ func TestForgetTellsWhatRedisSays(t *testing.T) {
 }
 
 func TestARedisThatIsAwayIsAnErrorOfEachCommand(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	server.Kill()

@@ -53,12 +53,12 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	e.Helper()
 	g := &gateway{T: e.T, engine: e, addr: addr, change: change, proxy: redistest.NewProxy(e.T, addr),
 		config: handler.DefaultConfig()}
-	g.config.Execution.LockTTL, g.config.Redis.Timeout = 900*time.Millisecond, 250*time.Millisecond
-	g.config.Execution.Settle, g.config.Redis.Patience = 0, 100*time.Millisecond
+	g.config.Execution.LockTTL, g.config.Redis.Timeout = 3*time.Second, 900*time.Millisecond
+	g.config.Execution.Settle, g.config.Redis.Patience = 0, time.Second
 	g.config.Redis.URL = config.Secret(g.proxy.URL())
 	change(g)
 	if g.config.Execution.InDoubt == config.InDoubtStop {
-		g.config.Execution.Settle = 1700 * time.Millisecond // it must be on, and not less
+		stop(g)
 	}
 	opened, err := handler.Open(e.Context(), g.config, g, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -138,7 +138,7 @@ func unbroken(page string) string { return strings.Join(strings.Fields(page), " 
 
 func (e *engine) eventually(what string, holds func() bool) {
 	e.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			e.Fatalf("never: %s; %s stands", what, e.do("GET", key))
 		}
@@ -196,13 +196,14 @@ func (g *gateway) cutOff() (first <-chan got, release func()) {
 
 var errOdd = errors.New("odd")
 
-// stop sets IN_DOUBT=stop, which needs SETTLE.
+// stop sets IN_DOUBT=stop, which needs SETTLE to be on, and no less.
 func stop(g *gateway) {
 	g.config.Execution.InDoubt = config.InDoubtStop
 	g.config.Execution.Settle = (config.DialTimeout+g.config.Redis.Timeout)*4/3 + time.Millisecond
 }
 
 func TestInspectSaysWhatBecameOfADeliveryAndWhatTheNextOneGets(t *testing.T) {
+	t.Parallel()
 	again := "executes it as attempt 2"
 	perhapsTwice := again + ", and so perhaps twice"
 	executed, replayed := got{200, "executed", "2", ""}, got{200, "replayed", "1", ""}
@@ -370,6 +371,7 @@ func (g *gateway) resolve(status int, body string) {
 }
 
 func TestInspectTellsOfTheAttemptsBeforeAndWhoHadThem(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	owner, other := e.gateway(server.Addr(), func(*gateway) {}), e.gateway(server.Addr(), func(*gateway) {})

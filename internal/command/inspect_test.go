@@ -83,6 +83,7 @@ func found(now time.Time) map[string]struct {
 }
 
 func TestInspect(t *testing.T) {
+	t.Parallel()
 	e := onMini(t)
 	now := time.Date(2026, 7, 29, 6, 36, 24, 5e6, time.UTC)
 	e.mini.SetTime(now)
@@ -94,6 +95,7 @@ func TestInspect(t *testing.T) {
 
 // TestInspectOnRealRedis compares the same pages, apart from times, which come from Redis' clock.
 func TestInspectOnRealRedis(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	for what, f := range found(e.now()) {
 		e.plant(key, f.record, f.life)
@@ -175,6 +177,7 @@ func TestInspectNamesTheKeyWhereItIsNotTheFingerprint(t *testing.T) {
 }
 
 func TestOddTextIsQuoted(t *testing.T) {
+	t.Parallel()
 	e := onMini(t)
 	for id, want := range map[string]string{
 		"d-0001":         `dialog d-0001, `,

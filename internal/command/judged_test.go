@@ -132,6 +132,7 @@ func TestAListThatIsEmptySaysSo(t *testing.T) {
 
 // TestALeaseIsJudgedByRedisClock: this machine's clock may be wrong.
 func TestALeaseIsJudgedByRedisClock(t *testing.T) {
+	t.Parallel()
 	e := onMini(t)
 	e.count(busy)
 	e.mini.SetTime(time.Now().Add(-24 * time.Hour))
@@ -236,6 +237,7 @@ func TestForgettingTheDoubtfulLeavesWhatChangedMeanwhile(t *testing.T) {
 }
 
 func TestAQuestionWaitsNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
 	e := onMini(t)
 	e.plantSeveral(keys)
 	ctx, end := context.WithCancel(t.Context())
@@ -255,6 +257,7 @@ func TestAQuestionWaitsNoLongerThanItsContext(t *testing.T) {
 }
 
 func TestOnAClusterTheListsAndTheForgetReachAllPrimaries(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
 	e := &engine{T: t, client: c.Client()}
 	d := e.deployment()

@@ -48,6 +48,7 @@ func TestResolveGivesEveryDeliveryThatResult(t *testing.T) {
 }
 
 func TestResolveSealsWhereResultsAreSealed(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	path := filepath.Join(t.TempDir(), "keys")
@@ -142,6 +143,7 @@ func TestResolveSaysWhyItDoesNot(t *testing.T) {
 
 // TestResolveResolvesNothingElse changes the record while the command waits for Redis to settle.
 func TestResolveResolvesNothingElse(t *testing.T) {
+	t.Parallel()
 	for what, is := range map[string]error{"done": command.ErrChanged, "orphan": nil, "running": command.ErrRunning} {
 		e := onReal(t)
 		stood := found(e.now())["doubtful"].record
@@ -191,6 +193,7 @@ func (w *watched) Write(text []byte) (int, error) {
 
 // TestALateResultIsRefusedOnceAPersonHasResolvedIt: otherwise deliveries would get two different results.
 func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
@@ -212,6 +215,7 @@ func TestALateResultIsRefusedOnceAPersonHasResolvedIt(t *testing.T) {
 
 // TestAResultThatCameFirstIsNotResolved is the other way round.
 func TestAResultThatCameFirstIsNotResolved(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	owner, other := e.gateway(server.Addr(), stop), e.gateway(server.Addr(), stop)
@@ -246,6 +250,7 @@ func keyFile(t *testing.T, name string) (path string) {
 }
 
 func TestAResultFromAPersonIsSealedToo(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	e := &engine{T: t, client: redistest.Client(t, server.Addr())}
 	g := e.gateway(server.Addr(), func(g *gateway) { g.config.Execution.ResultKeyFile = keyFile(t, "k7") })
@@ -275,6 +280,7 @@ func TestAResultFromAPersonIsSealedToo(t *testing.T) {
 }
 
 func TestWhatTooFewReplicasAcknowledgeIsNotSaidToBeDone(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	d := e.deployment()
 	d.ReplicasAck, d.RedisTimeout = 1, 300*time.Millisecond

@@ -54,6 +54,7 @@ func TestMoreOfAnythingTakesNoLess(t *testing.T) {
 // The calculated memory is compared with records that the script stored in a real Redis, and the traffic with what
 // Redis itself counted. CPU times differ between machines; bench/ measures them.
 func TestTheCalculatorAgreesWithARun(t *testing.T) {
+	t.Parallel()
 	const webhooks, group = 12_800, 64
 	const token = "oncegate-7d9f8c6b5-x2k4z~DFJRGK2H~1a"
 	for _, bytes := range []int{100, 1000, 4000} {

@@ -293,6 +293,7 @@ func TestTheTrailGoesOnWithWhatComes(t *testing.T) {
 }
 
 func TestOnAClusterTheTrailIsThatOfAllBuckets(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
 	e := &engine{T: t, client: c.Client()}
 	g := e.gateway(c.Servers[0].Addr(), func(g *gateway) {
@@ -398,6 +399,7 @@ func TestWhatWasBeforeIsNotToldAndCounts(t *testing.T) {
 
 // TestTheTrailTellsOfVerdictsAndOfWhatAPersonDid about them.
 func TestTheTrailTellsOfVerdictsAndOfWhatAPersonDid(t *testing.T) {
+	t.Parallel()
 	e := onReal(t) // miniredis tells no history, which IN_DOUBT=stop needs
 	g := e.gateway(e.addr, func(g *gateway) {
 		withTrail(g)

@@ -76,6 +76,9 @@ func TestAReadyAnswerOfAnotherIsNotBelieved(t *testing.T) {
 
 func TestWaitingEndsWithItsContext(t *testing.T) {
 	p := start(t, `echo I think >&2; exec sleep 60`)
+	if _, err := p.Says(t.Context(), regexp.MustCompile("I think")); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := p.Says(ctx, regexp.MustCompile("done"))

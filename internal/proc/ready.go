@@ -14,9 +14,9 @@ import (
 )
 
 // startTime is how long a program may take until it is ready.
-const startTime = 30 * time.Second
+const startTime = time.Minute
 
-// Await calls ready until it returns nil, for at most 30 s. The error says why the process is not ready, or how it
+// Await calls ready until it returns nil, for at most a minute. The error says why the process is not ready, or how it
 // ended, with the end of its output.
 func (p *Process) Await(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)

@@ -153,10 +153,9 @@ func TestAWrongPasswordIsSaidAtOnceAndNotShown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.Retries = 10
-			start := time.Now()
 			sentence, logged := refused(t, c)
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("said after %v", took)
+			if strings.Contains(logged.String(), "again_in") {
+				t.Errorf("it is tried again: %s", logged)
 			}
 			if !strings.Contains(sentence, s.Addr()) || !strings.Contains(sentence, "WRONGPASS") &&
 				!strings.Contains(sentence, "NOAUTH") {
@@ -251,7 +250,7 @@ func TestReplicasThatWaitForARedisComeBackApart(t *testing.T) {
 	start := time.Now()
 	cancel()
 	for range replicas {
-		if err, took := <-opened, time.Since(start); !errors.Is(err, context.Canceled) || took > time.Second {
+		if err, took := <-opened, time.Since(start); !errors.Is(err, context.Canceled) || took > 10*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
 	}
@@ -364,7 +363,7 @@ func TestChangesOfWhatWasReadAreTold(t *testing.T) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

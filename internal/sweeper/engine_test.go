@@ -41,6 +41,7 @@ type engine struct {
 
 // onEach runs a test on miniredis and on a real redis-server.
 func onEach(t *testing.T, test func(e *engine)) {
+	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) {
 		mini, url := redistest.Embedded(t)
 		test(&engine{T: t, mini: mini, client: redistest.Client(t, strings.TrimPrefix(url, "redis://")), logged: new(log)})
@@ -84,13 +85,14 @@ func (e *engine) now() time.Time {
 	return time.Unix(parts[0], parts[1]*1000)
 }
 
-// pass lets time pass, so that TTLs expire.
+// pass lets time pass for the turn, so that its TTL expires.
 func (e *engine) pass(d time.Duration) {
+	e.Helper()
 	if e.mini != nil {
 		e.mini.FastForward(d)
 		return
 	}
-	time.Sleep(d)
+	e.do("PEXPIRE", keys.Sweeper(), strconv.FormatInt((e.pttl(keys.Sweeper())-d).Milliseconds(), 10))
 }
 
 func (e *engine) pttl(key string) time.Duration {
@@ -262,7 +264,7 @@ func (e *engine) run(s *sweeper.Sweeper) (stop func()) {
 
 func eventually(t testing.TB, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it never held")
 		}

@@ -43,6 +43,7 @@ func TestEveryBatchIsFollowedByItsPause(t *testing.T) {
 }
 
 func TestASweepAsksNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
 	const records = 300
 	e := onReal(t)
 	for i := range records {
@@ -99,11 +100,12 @@ func TestEverySweepIsOneLine(t *testing.T) {
 }
 
 func TestARedisThatIsAwayIsAWarningAndTriedAgain(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	e.server.Kill()
 	s := sweeper.New(e.client, sweeper.Options{
 		Keys: keys, Interval: 50 * time.Millisecond, ResultTTL: resultTTL, ExecutionTimeout: timeout,
-		Timeout: 100 * time.Millisecond,
+		Timeout: time.Second,
 		Log:     slog.New(slog.NewJSONHandler(e.logged, nil)),
 	})
 	stop := e.run(s)
@@ -117,12 +119,13 @@ func TestARedisThatIsAwayIsAWarningAndTriedAgain(t *testing.T) {
 }
 
 func TestAStoppedRedisHoldsNoSweepPastItsTimeout(t *testing.T) {
+	t.Parallel()
 	e := onReal(t)
 	for i := range 300 {
 		e.plant(key(i), done(e.now(), small), time.Hour)
 	}
 	s := sweeper.New(e.client, sweeper.Options{
-		Keys: keys, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Timeout: 200 * time.Millisecond,
+		Keys: keys, Interval: time.Minute, ResultTTL: resultTTL, ExecutionTimeout: timeout, Timeout: time.Second,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	batches := 0
@@ -135,7 +138,7 @@ func TestAStoppedRedisHoldsNoSweepPastItsTimeout(t *testing.T) {
 	begun := time.Now()
 	r, err := s.Sweep(t.Context())
 	e.server.Resume()
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 30*time.Second {
 		t.Errorf("after %v: %v", time.Since(begun), err)
 	}
 	if r.Active == 0 || r.Active == 300 {
@@ -182,6 +185,7 @@ func TestRunEndsWithItsContextAndCallsThatNoTrouble(t *testing.T) {
 }
 
 func TestInAClusterAllPrimariesAreSweptAndNoReplicas(t *testing.T) {
+	t.Parallel()
 	const records = 60
 	cluster := redistest.StartCluster(t, 3, 1)
 	inCluster := redis.NewClusterKeys("shop", 16)

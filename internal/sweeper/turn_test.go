@@ -35,7 +35,7 @@ func TestOfManyReplicasAtOnceOneSweeps(t *testing.T) {
 }
 
 func TestATurnLastsForTheIntervalWhoeverAsks(t *testing.T) {
-	const interval = 2 * time.Second
+	const interval = 2 * time.Minute
 	onEach(t, func(e *engine) {
 		first := e.replica(interval)
 		if _, err := first.Sweep(t.Context()); err != nil {
@@ -55,6 +55,7 @@ func TestATurnLastsForTheIntervalWhoeverAsks(t *testing.T) {
 }
 
 func TestOverSeveralReplicasThereIsOneSweepAnInterval(t *testing.T) {
+	t.Parallel()
 	const interval, intervals = 250 * time.Millisecond, 6
 	e := onReal(t)
 	begun := time.Now()
@@ -81,6 +82,7 @@ func TestAReplicaWhoseTurnItIsNotSaysSoToWhoWantsToKnow(t *testing.T) {
 }
 
 func TestALoneReplicaSweepsAtEachInterval(t *testing.T) {
+	t.Parallel()
 	const interval = 100 * time.Millisecond
 	e := onReal(t)
 	e.run(e.replica(interval))
@@ -91,7 +93,7 @@ func TestALoneReplicaSweepsAtEachInterval(t *testing.T) {
 }
 
 func TestACrashedSweeperIsFollowed(t *testing.T) {
-	const interval = time.Second
+	const interval = time.Minute
 	onEach(t, func(e *engine) {
 		e.plant(key(1), running(e.now()), time.Hour)
 		crashing := e.replica(interval)
@@ -115,7 +117,7 @@ func TestACrashedSweeperIsFollowed(t *testing.T) {
 }
 
 func TestALongSweepKeepsItsTurn(t *testing.T) {
-	const interval = 1500 * time.Millisecond
+	const interval = 4 * time.Second
 	onEach(t, func(e *engine) {
 		for i := range 1000 {
 			e.plant(key(i), failed(e.now()), time.Hour)
@@ -183,12 +185,12 @@ func TestATurnThatRedisForgotIsTakenAgain(t *testing.T) {
 		for i := range 300 {
 			e.plant(key(i), failed(e.now()), time.Hour)
 		}
-		s := e.replica(time.Second)
+		s := e.replica(6 * time.Second)
 		rests := 0
 		s.Rest(func(context.Context, time.Duration) error {
 			if rests++; rests == 1 {
 				e.do("DEL", keys.Sweeper())
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(2500 * time.Millisecond) // over a third of its turn: time to prolong
 			}
 			return nil
 		})

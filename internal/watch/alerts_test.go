@@ -69,6 +69,7 @@ func TestTheStripTheAlertsAndTheRunbooksAreTheSame(t *testing.T) {
 
 // TestAlertsAndGraphsAskForMetricsThatExist: a name that is gone makes an alert silent for ever.
 func TestAlertsAndGraphsAskForMetricsThatExist(t *testing.T) {
+	t.Parallel()
 	u, err := upstream.New(upstream.Options{URL: "http://127.0.0.1:9", MaxResultBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)

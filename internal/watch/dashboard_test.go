@@ -137,6 +137,7 @@ func (r *replica) storm(node string, deliveries int) {
 }
 
 func TestAStormIsSeenInTheBrowser(t *testing.T) {
+	t.Parallel()
 	var executions atomic.Int64
 	r := start(t, logic.Func(func(ctx context.Context, w logic.Webhook) (logic.Result, error) {
 		if strings.HasPrefix(w.NodeID, "fails") {
@@ -219,6 +220,7 @@ var pixels = []string{`function pixels(name) {
 }`}
 
 func TestThePageOutlivesTheGateway(t *testing.T) {
+	t.Parallel()
 	admin := freeAddress(t)
 	run := func() *replica {
 		return start(t, logic.Echo{}, func(c *config.Config) { c.Admin.Listen = admin })
@@ -239,6 +241,7 @@ func TestThePageOutlivesTheGateway(t *testing.T) {
 }
 
 func TestALoginLeadsToThePage(t *testing.T) {
+	t.Parallel()
 	const token = "0123456789-planted-token"
 	r := start(t, logic.Echo{}, func(c *config.Config) { c.Admin.Token = token })
 	w := openWindow(t)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheHotListIsThatOfAllReplicas(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	var replicas []*replica
 	for range 2 {
@@ -36,6 +37,7 @@ func TestTheHotListIsThatOfAllReplicas(t *testing.T) {
 
 // TestThePageShowsTheHottestOfTenThousand: the memory of the list is fixed, and so is what a page gets.
 func TestThePageShowsTheHottestOfTenThousand(t *testing.T) {
+	t.Parallel()
 	r := start(t, logic.Echo{}, func(*config.Config) {})
 	w := openWindow(t)
 	w.do(chromedp.Navigate(r.admin + "/"))

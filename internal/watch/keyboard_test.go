@@ -51,6 +51,7 @@ var focusIsShown = []string{`function shown() {
 // TestThePagesWorkByKeyboardAlone: Tab reaches all that can be used, in the order in which it stands there, and a link
 // keeps the focus while the page is redrawn. A webhook is forgotten after a question, and not before it.
 func TestThePagesWorkByKeyboardAlone(t *testing.T) {
+	t.Parallel()
 	fails := true
 	r := start(t, logic.Func(func(context.Context, logic.Webhook) (logic.Result, error) {
 		if fails {
@@ -118,6 +119,7 @@ func TestThePagesWorkByKeyboardAlone(t *testing.T) {
 
 // TestABackendThatGetsNoRequestsTurnsTheStrip, and the strip says what to do, until the backend answers.
 func TestABackendThatGetsNoRequestsTurnsTheStrip(t *testing.T) {
+	t.Parallel()
 	status := make(chan int, 1)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		code := <-status

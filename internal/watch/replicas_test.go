@@ -29,6 +29,7 @@ func (r *replica) stateOf(tenant string) (s dashboard.State) {
 }
 
 func TestEveryReplicaShowsTheWhole(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	var replicas []*replica
 	for range 3 {
@@ -65,6 +66,7 @@ func TestEveryReplicaShowsTheWhole(t *testing.T) {
 }
 
 func TestAReplicaThatFallsSilentIsShownAsGone(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	r := start(t, logic.Echo{}, func(c *config.Config) { c.Redis.URL = config.Secret(server.URL()) })
 	client := redistest.Client(t, server.Addr())
@@ -77,6 +79,7 @@ func TestAReplicaThatFallsSilentIsShownAsGone(t *testing.T) {
 }
 
 func TestADeliveryCountsWhenItArrives(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	r := start(t, logic.Func(func(context.Context, logic.Webhook) (logic.Result, error) {
 		<-release
@@ -99,6 +102,7 @@ func TestADeliveryCountsWhenItArrives(t *testing.T) {
 
 // TestWhatOthersWriteIsNotTrusted: another program, or another version, may write anything there.
 func TestWhatOthersWriteIsNotTrusted(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	r := start(t, logic.Echo{}, func(c *config.Config) { c.Redis.URL = config.Secret(server.URL()) })
 	client := redistest.Client(t, server.Addr())
@@ -120,6 +124,7 @@ func TestWhatOthersWriteIsNotTrusted(t *testing.T) {
 // TestAWebhookWaitsForAPersonUntilOneDecides: then the page no longer lists it, and the strip no longer warns of it.
 // Until then it warns, also if nobody lists it because the replica that met it has ended.
 func TestAWebhookWaitsForAPersonUntilOneDecides(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	open := func() *replica {
 		return start(t, logic.Func(variety), func(c *config.Config) {

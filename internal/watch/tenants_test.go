@@ -41,6 +41,7 @@ func (w *window) choose(tenant string) {
 // TestThePageIsAboutOneTenantWhereThatIsChosen: its deliveries and executions over all replicas, its hot list, its
 // failures and its webhooks' pages, and nothing of another's.
 func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	var all []*replica
 	for range 2 {
@@ -240,6 +241,7 @@ func TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen(t *testi
 
 // TestATenantThatIsGoneHasNoCircuitBreaker: an alert for it would never end.
 func TestATenantThatIsGoneHasNoCircuitBreaker(t *testing.T) {
+	t.Parallel()
 	var c config.Config
 	r := start(t, logic.Echo{}, func(own *config.Config) {
 		tenants(own, "acme", "beta")

@@ -10,6 +10,7 @@ import (
 )
 
 func TestTopShowsTheSameInATerminal(t *testing.T) {
+	t.Parallel()
 	const token = "0123456789-planted-token"
 	r := start(t, logic.Echo{}, func(c *config.Config) { c.Admin.Token = token })
 	r.storm("storm", 40)

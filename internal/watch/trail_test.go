@@ -28,6 +28,7 @@ func storms(node string) string { return fingerprint.Of([]byte("d"), []byte(node
 
 // TestAPersonFindsABookingOnThePage types what a caller told, and reads what became of it.
 func TestAPersonFindsABookingOnThePage(t *testing.T) {
+	t.Parallel()
 	r := start(t, logic.Func(variety), withTrail(redistest.Start(t).URL()))
 	r.storm("storm", 20)
 	w := openWindow(t)
@@ -62,6 +63,7 @@ func TestAPersonFindsABookingOnThePage(t *testing.T) {
 
 // TestEveryReplicaTellsTheSameStory, of which no step holds a value of the request.
 func TestEveryReplicaTellsTheSameStory(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t).URL()
 	first, second := start(t, logic.Func(variety), withTrail(redis)), start(t, logic.Func(variety), withTrail(redis))
 	first.post("fails", 1)
@@ -89,6 +91,7 @@ func TestEveryReplicaTellsTheSameStory(t *testing.T) {
 }
 
 func TestWithoutATrailNothingButAFingerprintIsLookedUp(t *testing.T) {
+	t.Parallel()
 	r := start(t, logic.Echo{}, func(*config.Config) {})
 	r.post("n", 1)
 	reply, err := http.PostForm(r.admin+"/webhook", url.Values{"fingerprint": {"d"}})
