@@ -17,19 +17,32 @@ fuzztime=${FUZZTIME:-5s}
 proof=^TestEveryInterleaving # the tests of proof, as -run and -skip take them
 step="arguments" # what the closing line blames
 scratch=$(mktemp -d)
+: >"$scratch/why" # the last lines of a failure
 
 finish() {
   local status=$?
   wait # for what runs beside
   release_services
-  rm -rf "$scratch"
   if [ $status = 0 ]; then
     echo "test.sh: passed in $SECONDS s"
   else
+    sed 's/^/  /' "$scratch/why"
     echo "test.sh: FAILED ($step) after $SECONDS s"
   fi
+  rm -rf "$scratch"
 }
 trap finish EXIT
+
+# go_test shows what go test says, and keeps for the last lines which tests failed, with the end of their output: beside
+# so many packages that passed nobody would find it.
+go_test() {
+  go test "$@" 2>&1 | tee "$scratch/said" && return
+  {
+    grep -vE '^(ok|\?) ' "$scratch/said" | tail -n 40
+    grep -E '^ *--- FAIL|^panic: |^WARNING: DATA RACE|^FAIL.*/' "$scratch/said" | tail -n 20
+  } >"$scratch/why"
+  return 1
+}
 
 # provide brings what the tests need beside Go, and leaves a machine alone that has it.
 provide() {
@@ -88,10 +101,10 @@ race() {
   # -count=1: yesterday's pass from the cache says nothing about a race, nor about another redis-server.
   # Most tests wait for leases and timeouts: more of them run at a time than there are cores, the longest packages
   # first.
-  go test -race -count=1 -p $(($(nproc) + 1)) -parallel $((3 * $(nproc))) -timeout 12m -skip "$proof" \
+  go_test -race -count=1 -p $(($(nproc) + 1)) -parallel $((3 * $(nproc))) -timeout 12m -skip "$proof" \
     ./internal/gate ./internal/e2e ./...
   # The comparison is a module of its own; its peers have no tests, and are not built for this.
-  (cd bench && go test -race -count=1 -timeout 12m . ./load)
+  (cd bench && go_test -race -count=1 -timeout 12m . ./load)
 }
 
 # proof goes through every interleaving. It computes all the time, and takes five times as long with the race detector.
@@ -99,7 +112,7 @@ race() {
 proof() {
   step="the proof"
   echo "== go test -run $proof ./internal/gate"
-  go test -count=1 -timeout 12m -run "$proof" ./internal/gate
+  go_test -count=1 -timeout 12m -run "$proof" ./internal/gate
 }
 
 # deploy tests what stands in deploy, in a module of its own: its libraries are not the gateway's.
