@@ -427,7 +427,7 @@ func TestAHeartbeatNoticesAHistoryThatAProxyHides(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
 	o := options()
-	o.Settle = 4 * time.Second
+	o.Settle, o.LockTTL = 4*time.Second, time.Minute // the next renewal would come too late
 	r := h.open(o)
 	entered, release := h.blocked()
 	first := r.later(1)
