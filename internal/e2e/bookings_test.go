@@ -130,6 +130,6 @@ func (b *backend) booked(key string) string {
 func (b *backend) settings(redis string, more ...string) []string {
 	return append([]string{
 		"REDIS_URL=" + redis, "UPSTREAM_URL=http://" + b.address + "/book", "METRICS_FLUSH=50ms", "WAIT_TIMEOUT=30s",
-		"LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s",
+		"LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=3s",
 	}, more...)
 }

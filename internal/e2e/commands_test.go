@@ -45,7 +45,7 @@ func TestWhatAPersonDoesAboutAWebhookInDoubt(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
 	env := []string{
-		"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
+		"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=3s", "METRICS_FLUSH=50ms", "IN_DOUBT=stop",
 		"EXECUTION_TIMEOUT=1m", "SHUTDOWN_TIMEOUT=70s", "WAIT_TIMEOUT=30s", "PATH=" + os.Getenv("PATH"),
 	}
 	dies, stands := start(t, append(env, "ECHO_DELAY=1m")...), start(t, env...)

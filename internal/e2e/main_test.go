@@ -254,7 +254,7 @@ func TestAStormOverThreeProcessesExecutesOnce(t *testing.T) {
 func TestAReplicaThatIsKilledIsTakenOver(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
-	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=2s", "METRICS_FLUSH=50ms",
+	env := []string{"REDIS_URL=" + redis, "LOCK_TTL=6s", "REDIS_TIMEOUT=1s", "SETTLE=3s", "METRICS_FLUSH=50ms",
 		"WAIT_TIMEOUT=30s"}
 	dies := start(t, append(env, "ECHO_DELAY=60s", "EXECUTION_TIMEOUT=2m")...)
 	takes := start(t, env...)
