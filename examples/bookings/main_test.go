@@ -87,7 +87,7 @@ func expect(t *testing.T, status int) func(reply, error) string {
 func asked(t *testing.T, url, key string) string {
 	t.Helper()
 	r, err := get(url, key)
-	for end := time.Now().Add(10 * time.Second); r.status == 409 && time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); r.status == 409 && time.Now().Before(end); {
 		r, err = get(url, key)
 	}
 	return expect(t, 200)(r, err)

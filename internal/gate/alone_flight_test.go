@@ -205,9 +205,9 @@ func TestLongLogicGathersNoCallersThatHaveDeparted(t *testing.T) {
 func TestAWaiterThatNobodyWakesAsksAgain(t *testing.T) {
 	a := newAlone(t, nil)
 	a.gate.tracking = true
-	a.put(named(1), progressOf("another", 30*time.Second))
+	a.put(named(1), progressOf("another", 2*time.Minute))
 	f := newFlight(a.bucket, a.bucket.asks(named(1), record.Digest{}))
-	f.leaseEnds, f.asksAgain = time.Now().Add(30*time.Second), time.Now().Add(100*time.Millisecond)
+	f.leaseEnds, f.asksAgain = time.Now().Add(2*time.Minute), time.Now().Add(100*time.Millisecond)
 	asked := make(chan phase, 1)
 	go func() { asked <- f.watch() }()
 	select {
@@ -215,7 +215,7 @@ func TestAWaiterThatNobodyWakesAsksAgain(t *testing.T) {
 		if next != claiming {
 			t.Errorf("phase %d", next)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("it waits for the end of the lease")
 	}
 }
@@ -288,7 +288,7 @@ func TestCallersOfOneFingerprintShareOneFlight(t *testing.T) {
 		}
 		return 0
 	}
-	for deadline := time.Now().Add(5 * time.Second); waiting() != 3 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); waiting() != 3 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	if waiting() != 3 || a.nameless().use.waiting.Load() != 3 {

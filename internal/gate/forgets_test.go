@@ -62,7 +62,7 @@ func TestAForgetOfAPersonReachesTheReplicaThatKeptTheResult(t *testing.T) {
 		}
 		redistest.Do(t, a.direct, "DEL", a.key(named(n)))
 		redistest.Do(t, a.direct, "SET", a.link.Keys.Forgets(), "1")
-		for deadline := time.Now().Add(10 * time.Second); a.forgets.mark() != 0; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); a.forgets.mark() != 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("the forget is not told")
 			}

@@ -128,7 +128,7 @@ func TestWhatIsOlderThanJournalAgeIsNotPutBack(t *testing.T) {
 	a.notes(named(1), 1)
 	a.keeper.start()
 	defer a.keeper.close()
-	for deadline := time.Now().Add(10 * time.Second); !a.journal.empty(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !a.journal.empty(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is kept")
 		}

@@ -31,7 +31,7 @@ func TestAClaimWhoseFailingHadNoAnswerIsFailedAgain(t *testing.T) {
 		t.Fatalf("%d are still to be failed", n)
 	}
 	l.engine.Passes()
-	for deadline := time.Now().Add(10 * time.Second); l.InTrouble() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); l.InTrouble() && time.Now().Before(deadline); {
 		_ = l.Probe()
 	}
 	l.FailAbandoned()

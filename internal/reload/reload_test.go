@@ -36,7 +36,7 @@ func TestFilesAreTakenAgainWhenTheirContentChangesAndAtASignal(t *testing.T) {
 		t.Helper()
 		select {
 		case <-taken:
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("never: %s", what)
 		}
 	}
