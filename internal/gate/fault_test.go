@@ -224,7 +224,7 @@ func TestAResultThatCannotBeStoredIsToldToNobodyUntilItIs(t *testing.T) {
 		t.Errorf("let go after %v", took)
 	}
 	start = time.Now()
-	h.expect(r.send(1), gate.Unavailable, "") // who joins is let go at once
+	h.expect(r.send(1), gate.Unavailable, "")               // who joins is let go at once
 	if took := time.Since(start); took > o.RedisTimeout/2 { // it does not wait until the store is asked again
 		t.Errorf("a second one after %v", took)
 	}
