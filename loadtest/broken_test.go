@@ -70,7 +70,8 @@ func (c call) tell(answer *httptest.ResponseRecorder) {
 }
 
 func TestABrokenGatewayIsFound(t *testing.T) {
-	s := shared
+	t.Parallel()
+	s := own(t)
 	replica, err := url.Parse(s.Targets("")[0])
 	if err != nil {
 		t.Fatal(err)

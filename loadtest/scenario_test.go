@@ -42,6 +42,17 @@ func onStage(m *testing.M) int {
 	return m.Run()
 }
 
+// own opens a stage that one test loads, beside others.
+func own(t *testing.T) *stage.Stage {
+	t.Helper()
+	s, err := stage.Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 // on returns the arguments that load a stage, through these URLs.
 func on(s *stage.Stage, targets ...string) []string {
 	args := []string{"--redis-url", s.RedisURL()}
@@ -60,7 +71,8 @@ func played(t *testing.T, dir string, args ...string) (printed string, err error
 }
 
 func TestEveryScenarioHoldsOnARealGateway(t *testing.T) {
-	s := shared
+	t.Parallel()
+	s := own(t)
 	for name, args := range map[string][]string{
 		"first-time": {"--rate", "500", "--duration", "1s"},
 		"storm":      {"--rate", "1000", "--duration", "1s"},
