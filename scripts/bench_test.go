@@ -11,8 +11,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// BenchmarkGroup is what Redis itself spends on an operation (commandstats), in groups of so many: a claim and a store
-// of a new webhook each.
+// BenchmarkGroup measures the time that Redis itself spends on an operation (commandstats), by size of the group. Each
+// webhook in it is new and has a claim and a store.
 func BenchmarkGroup(b *testing.B) { benchmarkGroup(b, scripts.Trail{}) }
 
 func benchmarkGroup(b *testing.B, trail scripts.Trail) {
@@ -53,7 +53,8 @@ func benchmarkGroup(b *testing.B, trail scripts.Trail) {
 	}
 }
 
-// BenchmarkRun shows what a call allocates: a claim of a new webhook for each operation. What is left is rueidis' own.
+// BenchmarkRun shows what a call allocates, with a claim of a new webhook for each operation. All that is left is
+// rueidis' own.
 func BenchmarkRun(b *testing.B) {
 	for _, size := range []int{1, 32, 128} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -12,7 +12,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// TestWhatIsJustPastABoundIsForeign: the last value within each bound of a record is one of ours, the next one is not.
+// TestWhatIsJustPastABoundIsForeign: the last value within each bound of a record is one of ours, the next one is
+// foreign.
 func TestWhatIsJustPastABoundIsForeign(t *testing.T) {
 	const (
 		two53   = 1 << 53
@@ -66,7 +67,8 @@ func TestWhatIsJustPastABoundIsForeign(t *testing.T) {
 	})
 }
 
-// TestMaxAttemptsCountsWhatTheTableOfReasonsSays holds the last column of the table of reasons in docs/design.md.
+// TestMaxAttemptsCountsWhatTheTableOfReasonsSays holds the script against the last column of the table of reasons in
+// docs/design.md.
 func TestMaxAttemptsCountsWhatTheTableOfReasonsSays(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		for reason, counts := range map[string]bool{
@@ -107,8 +109,8 @@ func TestWithStopAnAttemptInDoubtIsNotFollowedHoweverItEnded(t *testing.T) {
 	})
 }
 
-// TestAFailureIsNotPutBackOverALaterAttemptOfItsToken: a claim that was repeated and came late gives its token a later
-// attempt, which may be running.
+// TestAFailureIsNotPutBackOverALaterAttemptOfItsToken: a repeated claim that came late gives its token a later attempt,
+// which may be running.
 func TestAFailureIsNotPutBackOverALaterAttemptOfItsToken(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		failed := func(attempt int64) []byte {
@@ -158,7 +160,7 @@ func TestWhileRedisSettlesNothingIsResolved(t *testing.T) {
 	}
 }
 
-// TestWhatTooFewReplicasHaveIsTakenBack: this Redis has no replica, and one is asked for.
+// TestWhatTooFewReplicasHaveIsTakenBack: this Redis has no replica, and the call asks for one.
 func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 	e := onReal(t)
 	e.claim("done")
@@ -191,8 +193,8 @@ func TestWhatTooFewReplicasHaveIsTakenBack(t *testing.T) {
 	}
 }
 
-// TestWhatOnePersonDidIsNotTakenForAnothersWork: all persons have the same token, so that only the attempt tells which
-// of two records is the later one.
+// TestWhatOnePersonDidIsNotTakenForAnothersWork: all persons have the same token, so only the attempt shows which of
+// two records is the later one.
 func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		resolved := func(attempt int64) record.Record {
@@ -226,7 +228,7 @@ func TestWhatOnePersonDidIsNotTakenForAnothersWork(t *testing.T) {
 	})
 }
 
-// TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo: there it goes over a connection of its own.
+// TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo: with REPLICAS_ACK the script goes over a connection of its own.
 func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
 	e := onReal(t)
 	e.do("SCRIPT", "FLUSH")
@@ -240,7 +242,7 @@ func TestWhereReplicasAcknowledgeTheScriptIsSentAgainToo(t *testing.T) {
 	}
 }
 
-// TestAHistoryThatCannotBeNotedReplaysNothing: what stands there may be older than what was answered.
+// TestAHistoryThatCannotBeNotedReplaysNothing: the records of such a Redis may be older than what was answered.
 func TestAHistoryThatCannotBeNotedReplaysNothing(t *testing.T) {
 	e := onReal(t)
 	e.claim("ours")

@@ -18,19 +18,19 @@ import (
 //go:embed idempotency.lua
 var source string
 
-// Call is one call of the script: a list of operations that Redis does at once. It may be run again and again with
-// other operations, and keeps its memory for that; by one goroutine at a time.
+// Call is one call of the script: a list of operations that Redis does atomically. It may be run again with other
+// operations, and then uses its memory again. It is for one goroutine at a time.
 type Call struct {
 	Metrics string // key of the metrics hash
 	Flushed string // key of the calling process's flush number
 
 	Settle  time.Duration // 0: no settling
-	Lease   time.Duration // what a claim or a renewal gets
-	Classes []Class       // at most MaxClasses; an operation names its own by its place
-	Class   *Class        // in place of Classes: of the operations that name none (Op.In)
+	Lease   time.Duration // the lease that a claim or a renewal gets
+	Classes []Class       // at most MaxClasses; an operation names its class by its index
+	Class   *Class        // of the operations that name none (Op.In); instead of Classes
 
-	// Acks is how many replicas of Redis must have what the call wrote, waited for no longer than a third of Timeout,
-	// which is that of the whole call; 0: none.
+	// Acks is how many Redis replicas must acknowledge what the call wrote; 0: none. They are waited for no longer than a
+	// third of Timeout, which bounds the whole call.
 	Acks    int
 	Timeout time.Duration
 
@@ -38,38 +38,38 @@ type Call struct {
 	Ops   []Op
 	Trail Trail
 
-	// The memory of its arguments, and of the answers.
+	// The memory of the arguments and of the answers.
 	text       []byte
-	written    int // bytes of text that are arguments
+	written    int // bytes of text that are arguments already
 	keys, args []string
-	in         []*Class // what Classes are copies of
-	opened     int      // operations before Ops, that tell how many tokens a class has
+	in         []*Class // the classes that Classes are copies of
+	opened     int      // operations before Ops that count the tokens of classes
 	answers    []Answer
 	told       string // the history of the last reply, as the script writes it
 	history    History
 }
 
-// Class is the settings that an operation goes by.
+// Class is the settings that apply to an operation.
 type Class struct {
 	TTL         time.Duration // of a record, from its last write
 	RejectedTTL time.Duration // of a result with a status of 4xx
 	DoubtTTL    time.Duration // of verdicts and, with StopInDoubt, of every record in progress or in doubt
-	MaxAttempts int           // how often a webhook's executions may fail; 0: no limit
-	StopInDoubt bool          // an attempt whose predecessor is in doubt is not begun
+	MaxAttempts int           // how many of a webhook's executions may fail; 0: no limit
+	StopInDoubt bool          // no attempt begins after one that is in doubt
 
-	// Tokens is the key where it stands how many executions may begin: one more each Every, and at most Burst after a
-	// rest. A claim that begins one takes a token; "": they need none.
+	// Tokens is the key that holds how many executions may begin; "": there is no limit. A claim that begins an execution
+	// takes a token. One more token comes each Every; at most Burst of them gather.
 	Tokens string
 	Every  time.Duration
 	Burst  int
 
-	// Counters is put before the names of transitions that are counted once more, beside the totals; "": they are not.
-	// It has no space, and does not begin with "-".
+	// Counters is a prefix: each transition is counted under its name, and once more under Counters and its name; "": not.
+	// Counters has no space, and does not begin with "-".
 	Counters string
 }
 
-// Trail is where the script tells of the transitions that it makes, and how many it keeps there: Keep, or as many more
-// as Redis finds cheaper to keep. The zero Trail is none.
+// Trail is the stream in which the script writes the transitions that it makes, and how many it keeps: Keep, or as many
+// more as Redis finds cheaper to keep. The zero Trail is none.
 type Trail struct {
 	Stream string // a key of the call's hash slot
 	Keep   int
@@ -81,23 +81,23 @@ const (
 	MaxIncrements = 256
 )
 
-// Flush adds counters up in the metrics hash, once however often it is sent.
+// Flush adds counters up in the metrics hash. It is added once, however often it is sent.
 type Flush struct {
 	Number   uint64      // grows by one with each flush of a process; 0: nothing to flush
 	Counters []Increment // at most MaxIncrements
 }
 
-// Increment is what one counter grows by.
+// Increment is the number that one counter grows by.
 type Increment struct {
 	Field string // without spaces
 	By    int64
 }
 
-// form is the number of the call's form. Only a script that takes it must get it.
+// form is the number of the call's form. A script that does not understand the form must not get the call.
 const form = "1"
 
-// Run makes the call. The answers of the reply are memory of the Call, valid until it is run again; what they point to
-// may be kept. An error means that no answer is known: the operations may or may not have been done.
+// Run makes the call. The answers in the reply are memory of the Call, valid until it is run again; the records they
+// point to may be kept. An error means that no answer is known: the operations may or may not have been done.
 func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
 	if c.Class != nil {
 		c.classify()
@@ -119,7 +119,7 @@ func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
 	}
 	if err != nil {
 		c.drop()
-		if len(c.Ops) == 0 { // a heartbeat, or counters alone
+		if len(c.Ops) == 0 { // a heartbeat, or only counters
 			return Reply{}, fmt.Errorf("script: %w", err)
 		}
 		return Reply{}, fmt.Errorf("script on %d records: %w", len(c.Ops), err)
@@ -131,7 +131,7 @@ func (c *Call) Run(ctx context.Context, client rueidis.Client) (Reply, error) {
 	return reply, err
 }
 
-// classify makes the list of the classes that operations go by.
+// classify lists the classes of the operations, once each.
 func (c *Call) classify() {
 	c.Classes, c.in = c.Classes[:0], c.in[:0]
 	for i := range c.Ops {
@@ -144,11 +144,11 @@ func (c *Call) classify() {
 	}
 }
 
-// drop gives the memory of the arguments up: a call that timed out may still have to be written to its connection.
+// drop gives up the memory of the arguments, because a call that timed out may still be written to its connection.
 func (c *Call) drop() { c.text, c.keys, c.args = nil, nil, nil }
 
-// write makes the keys and arguments. They are slices of text: where it grows, those that were made before keep what
-// it was.
+// write makes the keys and arguments. They are slices of text. When text grows it moves, and the slices made before
+// keep the old memory.
 func (c *Call) write() {
 	c.text, c.written, c.args = c.text[:0], 0, c.args[:0]
 	c.keys = append(c.keys[:0], c.Metrics, c.Flushed)
@@ -202,7 +202,7 @@ func (c *Call) write() {
 	}
 }
 
-// open makes the operations that count the tokens of each class that claims with them.
+// open makes, for each class that claims take tokens of, the operation that counts its tokens.
 func (c *Call) open() {
 	c.opened = 0
 	for i := range c.Classes {
@@ -224,7 +224,7 @@ func (c *Call) number(n int64) {
 	c.argument()
 }
 
-// argument makes an argument of the text behind the last one.
+// argument appends the text behind the last argument as the next argument.
 func (c *Call) argument() {
 	text := c.text[c.written:]
 	c.args = append(c.args, unsafe.String(unsafe.SliceData(text), len(text)))

@@ -62,7 +62,7 @@ func TestOperationsOfOneCallGoByTheirClasses(t *testing.T) {
 			e.expectLife(result, c.TTL)
 			e.expectLife(refused, c.RejectedTTL)
 			e.do("DEL", refused)
-			e.callOf(classes, of(i, storeOp(refused, 1, "t", digest, refusal))) // it is put back
+			e.callOf(classes, of(i, storeOp(refused, 1, "t", digest, refusal))) // its class puts it back
 			e.expectLife(refused, c.RejectedTTL)
 			m := e.metrics()
 			for name, want := range map[string]string{"executed": "2", "stored": "3", "restored": "1"} {
@@ -102,7 +102,7 @@ func TestEachOperationGoesByTheClassThatItIsIn(t *testing.T) {
 			Metrics: "cognigy:metrics", Flushed: "cognigy:flush:test", Lease: lease, Class: classes[0],
 			Ops: []scripts.Op{
 				claimOp(key+"a", "t", true, digest, false).In(classes[1]),
-				claimOp(key+"b", "t", true, digest, false), // in none: that of the call
+				claimOp(key+"b", "t", true, digest, false), // in no class: the call's applies
 				claimOp(key+"c", "t", true, digest, false).In(classes[2]),
 				claimOp(key+"d", "t", true, digest, false).In(classes[1]),
 			},
@@ -148,7 +148,7 @@ func TestAnAnnouncementChangesAKeyThatEndsByItself(t *testing.T) {
 	})
 }
 
-// TestACallIsRunAgainAndAgain: its memory is used again, and what its answers point to is not.
+// TestACallIsRunAgainAndAgain: the call uses its memory again, but not the memory that its answers point to.
 func TestACallIsRunAgainAndAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		call := scripts.Call{

@@ -3,98 +3,101 @@
 --
 -- KEYS[1]    metrics hash: counters, and in its field history the history of this Redis
 -- KEYS[2]    number of the last counter flush of the calling process
--- KEYS[3..]  the record of operation 1, 2, … (the same key may come again); then, with a trail, its stream
+-- KEYS[3..]  the record of operation 1, 2, … (a key may be repeated); then, with a trail, its stream
 --
 -- ARGV[1]    number of this call's form: 1; with a trail "1 <N>", where N is how many transitions it keeps
--- ARGV[2]    SETTLE, ms; 0: no settling, and INFO is not asked for
+-- ARGV[2]    SETTLE, ms; 0: no settling, and INFO is not called
 -- ARGV[3]    LOCK_TTL, ms: the lease that a claim or a renewal gets
--- ARGV[4]    number of the counter flush that rides on this call; 0: none
--- ARGV[5]    number of classes; a class is the settings that its operations go by, in two arguments:
+-- ARGV[4]    number of the counter flush in this call; 0: none
+-- ARGV[5]    number of classes; a class is the settings that apply to its operations, in two arguments:
 --              RESULT_TTL, ms: how long a record lives from its last write
 --              "<IN_DOUBT><counters> <DOUBT_TTL> <REJECTED_TTL> <MAX_ATTEMPTS>"
 --              IN_DOUBT       1 for stop, 0 for execute
---              counters       transitions are counted under this text and their name too; -: only under their name
+--              counters       a prefix: each transition is counted under this text and its name too; -: there is none
 --              DOUBT_TTL      ms: how long verdicts live and, with stop, every record in progress or in doubt
 --              REJECTED_TTL   ms: how long a result with a status of 4xx lives
 --              MAX_ATTEMPTS   a webhook whose executions failed that often is not executed any more; 0: no limit
 -- then, with a flush, its counters: "field increment field increment …"
--- then the operations. The first argument of each begins with its letter and the three digits of its class; the fields
--- of a record in it have the spaces around them that they have there:
+-- then the operations. The first argument of each begins with its letter and the three digits of its class. A record's
+-- fields in it keep the spaces that are around them in the record:
 --   claim    c<class><first><reject><ask> <token> <digest>␠
---              first = 1: a request's first look, so that a result found is counted here
---              reject = 1: no other body after an attempt in doubt
+--              first = 1: this is the request's first look, so that a result found is counted here
+--              reject = 1: no other body is executed after an attempt in doubt
 --              ask = 1: the logic finds out what became of an attempt in doubt before it acts
 --              digest: of the body that would be executed
---   look     l<class><first><reject><ask>    as claim, but nothing is claimed
---   renew    r<class> <attempt> <token> <digest> <doubt> <failures>   doubt and failures as the claim told them
+--   look     l<class><first><reject><ask>    like claim, but nothing is claimed
+--   renew    r<class> <attempt> <token> <digest> <doubt> <failures>   doubt and failures: as answered to the claim
 --   store    s<class><status><state> <attempt> <token> <digest>␠   and two more arguments: kind, result
---              state: D, or S where the result is sealed
+--              state: D, or S if the result is sealed
 --              kind: content type and headers, as fields of a record; of a sealed result the id of its key
 --   resolve  v<class><status><state> <attempt> <digest>   and two more: kind, result
---              a person found out what became of the attempt that stands
+--              a person found out what became of the attempt in the record
 --   restore  p<class>   and one more: a done or failed record, verbatim
 --   fail     f<class> <attempt> <token> <digest or -> <reason> <doubt> <failures>
---              doubt and failures as renew; attempt 0: a claim whose reply never came
+--              doubt and failures: as in renew; attempt 0: the claim's reply never came
 --   forget   x<class> <force> <attempt>
 --              force = 1: also while it runs
---              attempt: nothing but the verdict on this attempt is forgotten; 0: whatever stands
+--              attempt: only the verdict on this attempt is forgotten; 0: any record is
 --   tokens   t<class> <µs> <most>   before all claims of a class whose tenant may begin only so many executions
 --              µs: until there is one token more
---              most: how many gather. The key has them. A claim of the class that begins an execution takes one
---   announce a<class>   writes the time at a key of its own, so that who tracks that key learns of a forget
--- With a trail claim, store and fail have one argument more, the last: a note "<deliveries> <about>" for the trail.
+--              most: how many can gather. The key holds them. A claim of the class that begins an execution takes one
+--   announce a<class>   writes the time to a key of its own: replicas that track this key learn of a forget
+-- With a trail, claim, store and fail have one more argument, the last: a note "<deliveries> <about>" for the trail.
 --
--- The trail. Each transition is an entry of the stream in the call that makes it, with the one field e:
+-- The trail. The call that makes a transition adds an entry to the stream, with the one field e:
 --   "<event> <cause> <status> <ms of its attempt's start> <attempt> <token> <digest> <key> <deliveries> <about>"
--- What is not known, or is nothing, is "-", a number 0. What is not written is not told, and what is repeated is not
--- told again. Redis refuses no entry for want of memory behind a write that it has taken; one that it refuses for
--- another reason is left out.
+-- A field that is unknown or empty is "-", a number 0. A transition that was not written has no entry, and a repeated
+-- operation adds none. Once Redis has taken the write it does not refuse the entry for lack of memory; if it refuses
+-- the entry for another reason, the entry is left out.
 --
--- Reply: { history ('' if none could be noted) and the ms it was met, ms now, ms left of settling, 1 if the flush was
--- taken + 2 if the transitions were counted (not where Redis is full), answer 1, answer 2, … }. Where every claim is
--- answered 1 and every store 2, and there is nothing else, the answers are left out.
+-- Reply: a list of
+--   history and the ms it was met   '' if no history could be noted
+--   ms now
+--   ms left of settling
+--   flags                           1 if the flush was taken + 2 if the transitions were counted (0 if Redis is full)
+--   answer 1, answer 2, …           left out if every claim is answered 1, every store 2, and there is nothing else
 -- Answers:
 --   1                            claimed: run attempt 1, the first one
 --   2                            stored
 --   3                            renewed
 --   { 'claimed', attempt, doubt, failures, before }
---                                run it. doubt = 1: an earlier attempt may have had its effect. failures: of attempts
---                                before it. before: how the last one ended, 'expired' after a takeover, '' if none did
+--                                run it. doubt = 1: an earlier attempt may have had its effect. failures: of earlier
+--                                attempts. before: how the last one ended; 'expired': a takeover; '': there was none
 --   { 'mismatch', digest }       an attempt in doubt had another body
 --   { 'poisoned', record }       a verdict: its executions failed MAX_ATTEMPTS times
 --   { 'doubtful', record }       a verdict: an attempt in doubt, with IN_DOUBT=stop
---   { 'free', before }           to a look: a claim would win; before, also 'nothing' or 'expired'
---   { 'progress', ms left, digest }   another one's lease holds
---   { 'done', record }           replay it; past a bound of bytes in one reply the record is '': fetch it by GET
---   { 'limited', ms left }       there is no token of the class: until there is one
+--   { 'free', before }           to a look: a claim would win; before may also be 'nothing' or 'expired'
+--   { 'progress', ms left, digest }   another execution holds the lease
+--   { 'done', record }           replay it; once the reply has too many bytes of records it is '': fetch it by GET
+--   { 'limited', ms left }       the class has no token left; ms until there is one
 --   { 'cancelled' }              this token was failed before
 --   { 'settling', ms left }      decide nothing yet
 --   { 'forgotten' }, { 'resolved' }, { 'announced' }, { 'counted' } (tokens)
---   { 'failed', record }         what stands now
+--   { 'failed', record }         the record as it is now
 --   { 'restored' }               it was put back: Redis had less than the caller knew, so it lost its history
---   { 'refused', record }        another attempt stands, or the caller's own has a verdict; to a forget or a resolve:
---                                what it is about does not stand any more
+--   { 'refused', record }        the record holds another attempt, or a verdict on the caller's own; to a forget or a
+--                                resolve: the record is no longer the one that was meant
 --   { 'expired' }                its end has come
---   { 'missing' }                nothing to forget or to resolve
+--   { 'missing' }                there is nothing to forget or to resolve
 --   { 'running' }                it is being executed
---   { 'foreign', version }       this version did not write this value; it is left as it is. version: the form of
---                                another version of ours, '' if none of ours wrote it
---   { 'error', text }            Redis refused a command (full, read-only), or the operation broke off: whether it was
---                                done is not known, so it is asked again under its token
+--   { 'foreign', version }       this version did not write this value, and leaves it as it is. version: the form of
+--                                another version of ours; '': no version of ours wrote it
+--   { 'error', text }            Redis refused a command (full, read-only), or the operation broke off: nobody knows
+--                                whether it was done, so the caller repeats it under its token
 --
 -- Why it is safe. Attempts of a fingerprint only grow while Redis keeps its history, and a token belongs to one
--- attempt. (A claim that was repeated and came late can give a token a later attempt: then the later one counts.) So an
--- operation that meets a later attempt, or its own attempt done by another, came too late and is refused. An operation
--- that meets less than its caller knows to have been there (nothing, or a lower attempt) proves that history was lost,
--- and puts back what the caller knows. Every operation may be repeated: under the same token it finds its own work,
--- says so, and counts it once. A verdict stands at the attempt that it judges and under its token, so that only the
--- owner of that token may still bring the result. Time is this Redis' own.
+-- attempt. (A repeated claim that came late can give a token a later attempt: then the later one counts.) So an
+-- operation came too late, and is refused, if it meets a later attempt, or its own attempt done by another. If it meets
+-- less than its caller knows to have been there (nothing, or a lower attempt), history was lost, and the operation puts
+-- back what the caller knows. Every operation may be repeated: under the same token it finds its own work, says so, and
+-- counts it once. A verdict is stored at the attempt that it judges and under that attempt's token, so that only the
+-- owner of the token may still bring the result. Time is this Redis' own.
 --
--- Why it is written this way. Redis runs the text anew for each call. To make a function, to format a number and to
--- match a pattern each cost half of a command. So what nearly every call has, claims of webhooks that have no record
--- and stores of attempts that are in progress still, is decided in the loop at the end, with none of these. All else
--- is in define, which is called when the first operation needs it, and which gets what it needs as arguments: a
--- function that closes over locals costs, each time it is made, as much as all of them.
+-- Why it is written this way. Redis runs the text anew for each call. Making a function, formatting a number and
+-- matching a pattern each cost half as much as a command. So the loop at the end decides the two commonest cases, and
+-- uses none of these: a claim of a webhook that has no record, and a store of an attempt that is still in progress.
+-- All other cases are in define. It is called when the first operation needs it, and gets its values as arguments: a
+-- function that closes over locals costs, each time it is made, as much as all of these.
 
 local call, try, type = redis.call, redis.pcall, type
 local KEYS, ARGV = KEYS, ARGV -- a global is looked up anew each time
@@ -110,31 +113,31 @@ local METRICS = KEYS[1]
 local clock = call('TIME')
 local now_text = clock[1] .. sub('00000' .. clock[2], -6, -4) -- ms
 
--- The history that was met last, as "<id> <ms it was met>" with an id of 40 digits and 13 of the time. Behind these
--- stands, until Redis has settled, " <ms of its end> <SETTLE>".
+-- The history that was met last, as "<id> <ms it was met>": the id has 40 digits, the time 13. Until Redis has settled,
+-- " <ms when settling ends> <SETTLE>" follows.
 local decides, noted, server = true, '', nil
 if ARGV[2] ~= '0' then
   noted, server = call('HGET', METRICS, 'history') or '', call('INFO', 'replication')
   decides = #noted == 54 and find(server, 'master_replid:' .. sub(noted, 1, 40), 1, true)
 end
 
--- define makes all operations. noted and server are what the metrics hash and INFO say of the history. counts gets the
--- transitions that are to be counted, and the trail, if there is one, those that are to be told.
+-- define makes all operations. noted is the history in the metrics hash, server the one in INFO. The operations enter
+-- into counts the transitions to be counted, and into the trail, if there is one, the transitions for people.
 local function define(now_text, noted, server, counts, trail)
   local call, try, type = redis.call, redis.pcall, type
   local KEYS, ARGV, format = KEYS, ARGV, string.format
   local find, match, sub = string.find, string.match, string.sub
   local METRICS, SETTLE, LEASE, now = KEYS[1], tonumber(ARGV[2]), ARGV[3], tonumber(now_text)
-  local MOST = 1024 * 1024 -- bytes of records in one reply, but for the first
+  local MOST = 1024 * 1024 -- bytes of records in one reply; the first record may have more
   local MOST_HEAD = 4096 -- bytes of a record's line, with its end: a longer one is not ours
-  local MOST_PAST = 352 -- bytes of it, so that what stands around it has room in the line
+  local MOST_PAST = 352 -- bytes of the field past, so that the other fields have room in the line
   local MOST_REPLICA = 40 -- bytes of a replica's name
   local CENTURY = 100 * 365 * 24 * 60 * 60 * 1000 -- no lease and no result is longer
   local DAY = 24 * 60 * 60 * 1000
-  local PERSON = '-' -- the token of who forgets or resolves
+  local PERSON = '-' -- the token of a person who forgets or resolves
   local STORED, RENEWED = 2, 3
 
-  -- What the operation's class says.
+  -- The settings of the operation's class.
   local class, TTL, DOUBT_TTL, REJECTED_TTL, MAX_ATTEMPTS, STOP, COUNTERS
 
   local function enter(name)
@@ -145,7 +148,8 @@ local function define(now_text, noted, server, counts, trail)
     STOP, COUNTERS = stop == '1', counters ~= '-' and counters
   end
 
-  -- Redis prints large numbers as 1.7e+12; every integer that leaves Lua as text goes through here.
+  -- int formats an integer. Large numbers would be printed as 1.7e+12, so every integer that leaves Lua as text goes
+  -- through here.
   local function int(n)
     return format('%.0f', n)
   end
@@ -155,22 +159,23 @@ local function define(now_text, noted, server, counts, trail)
     if COUNTERS then counts[COUNTERS .. name] = (counts[COUNTERS .. name] or 0) + 1 end
   end
 
-  -- trace tells the trail of a transition that was written.
+  -- trace appends a transition that was written to the trail.
   local function trace(event, cause, status, started, attempt, token, digest, key, note)
     if not trail then return end
     try('XADD', KEYS[#KEYS], 'MAXLEN', '~', trail, '*', 'e', event .. ' ' .. cause .. ' ' .. status .. ' ' .. started ..
       ' ' .. int(attempt) .. ' ' .. token .. ' ' .. (digest or '-') .. ' ' .. key .. ' ' .. (note or '0 -'))
   end
 
-  -- A write that Redis refuses (full, read-only, too few replicas) is an answer of its operation, not of the call.
+  -- refusal returns the answer to an operation whose write Redis refused (full, read-only, too few replicas), or nil.
+  -- Such a write fails its operation and not the call.
   local function refusal(reply)
     if type(reply) == 'table' and reply.err then return { 'error', reply.err } end
   end
 
   -- --------------------------------------------------------------------------------------------------- history ----
 
-  -- Until settled nothing new is decided. If the server has another history than was noted, that one is noted, and
-  -- settling begins.
+  -- Nothing new is decided until the time in settled. If the server has another history than the one that was noted,
+  -- the new one is noted, and settling begins.
   local history, met, settled, unsettled = '', 0, 0, nil
   local function note(tail)
     return refusal(try('HSET', METRICS, 'history', history .. tail))
@@ -185,7 +190,7 @@ local function define(now_text, noted, server, counts, trail)
       history, met = known .. ' ' .. since, tonumber(since)
       local ends, settle = match(rest, '^ (%d+) (%d+)$')
       settled = tonumber(ends) or 0
-      -- A clock that was stepped back must not settle for ever: the bound is the writer's.
+      -- If the clock was stepped back, settling must not last for ever: it is bounded by the SETTLE it was begun with.
       if settled > now + 5 * math.min(tonumber(settle) or 0, DAY) then settled = 0 end
       if rest ~= '' and settled <= now then note('') end
     else
@@ -199,14 +204,14 @@ local function define(now_text, noted, server, counts, trail)
     end
   end
 
-  -- settling returns the answer that claims, stores and forgets get while Redis settles, whatever stands at their
-  -- keys. It returns nil otherwise.
+  -- settling returns the answer that claims, stores and forgets get while Redis settles, whatever records there are.
+  -- It returns nil otherwise.
   local function settling()
     if unsettled then return unsettled end
     if settled > now then return { 'settling', settled - now } end
   end
 
-  -- What is put back while settling shows that others may still be about to: settling goes on, within its bound.
+  -- put_back prolongs settling, within its bound: if one replica puts something back, others may be about to.
   local function put_back()
     count('restored')
     if settled > now then
@@ -217,24 +222,24 @@ local function define(now_text, noted, server, counts, trail)
 
   -- ---------------------------------------------------------------------------------------------------- record ----
 
-  -- A digest is 16 bytes as 22 characters of base64url, of whose last one two bits count.
+  -- A digest is 16 bytes as 22 characters of base64url; only two bits of the last character count.
   local function is_digest(text)
     return #text == 22 and find(text, '^[%w_-]+[AQgw]$')
   end
 
-  -- number returns what digits say, or nil where Lua would not count exactly.
+  -- number returns the number that digits stand for, or nil if Lua does not hold it exactly.
   local function number(digits)
     local n = #digits <= 16 and tonumber(digits)
     return n and n < 2 ^ 53 and n or nil
   end
 
-  -- length returns what digits say of a length of time in ms, or nil where it is longer than any.
+  -- length returns the length of time in ms that digits stand for, or nil if it is above the bound.
   local function length(digits)
     local n = number(digits)
     return n and n <= CENTURY and n or nil
   end
 
-  -- parse returns a record's head, or nil where no version of ours wrote the value. A sealed result is a done one.
+  -- parse returns a record's head, or nil if no version of ours wrote the value. A sealed record counts as done.
   local function parse(value)
     local line = #value > MOST_HEAD and sub(value, 1, MOST_HEAD) or value
     local state, attempt, token, digest, rest = match(line, '^([PDSF])1 (%d+) (%S+) (%S+) ([^\n]*)\n')
@@ -242,7 +247,7 @@ local function define(now_text, noted, server, counts, trail)
     local r = { state = state, attempt = tonumber(attempt), token = token, value = value, failures = 0 }
     if is_digest(digest) then
       r.digest = digest
-    elseif state ~= 'F' or digest ~= '-' then -- a claim that was never answered, or a forget, may have none
+    elseif state ~= 'F' or digest ~= '-' then -- a claim without a reply, or a forget, may leave no digest
       return nil
     end
     if state == 'P' then
@@ -258,7 +263,7 @@ local function define(now_text, noted, server, counts, trail)
       r.ended, r.reason, r.started, r.doubt, failures, verdict, r.past =
         match(rest, '^(%d+) (%S+) (%d+) ([01]) (%d+) (%S+) (%S+)')
       if not r.ended or not number(r.ended) then return nil end
-      if verdict ~= '-' then r.verdict = verdict end -- it is the word of an answer
+      if verdict ~= '-' then r.verdict = verdict end -- it becomes the word of an answer
       if not (verdict == '-' or verdict == 'poisoned' or verdict == 'doubtful') then return nil end
       r.failures = number(failures)
     else
@@ -277,10 +282,10 @@ local function define(now_text, noted, server, counts, trail)
     return { 'foreign', type(value) == 'string' and match(value, '^[PDSF](%d+) ') or '' }
   end
 
-  -- No record is longer: record.MaxValue in Go. What is must not go out in a reply.
+  -- No record is longer (record.MaxValue in Go). A longer value must not go out in a reply.
   local MAX_VALUE = 67117056
 
-  -- read returns what stands at a key, or nil and the answer that says why that cannot be known.
+  -- read returns the record at a key, or nil and the answer that says why the record cannot be known.
   local function read(key)
     local value = try('GET', key)
     if not value then return NOTHING end
@@ -297,8 +302,8 @@ local function define(now_text, noted, server, counts, trail)
     return refusal(try('SET', key, value, 'PX', ttl))
   end
 
-  -- An attempt that has ended is kept as a line of the records after it: who had it, when, and how it ended. The last
-  -- four are kept.
+  -- past_of returns the field past of the next attempt's record. It keeps of each of the last four attempts which
+  -- replica had it, when, and how it ended.
   local function past_of(r, how, ended)
     if r.attempt == 0 then return r.past end
     local replica = sub(match(r.token, '^(.-)~') or '-', 1, MOST_REPLICA)
@@ -308,20 +313,21 @@ local function define(now_text, noted, server, counts, trail)
     return match(past, '([^;]*;[^;]*;[^;]*;[^;]*)$') or past
   end
 
-  -- write_progress leaves a record in progress: r's, which is one or gets to be one. Its digest, doubt ('0' or '1'),
-  -- failures (of attempts before it), past and started are in r. The lease is one in ms from renewed.
+  -- write_progress writes a record in progress. Its digest, doubt ('0' or '1'), failures (of earlier attempts), past
+  -- and started are those of r, which may be a record in progress or another one. The lease is in ms and runs from
+  -- renewed.
   local function write_progress(key, attempt, token, renewed, lease, r)
     return write(key, STOP and DOUBT_TTL or TTL, 'P1 ' .. int(attempt) .. ' ' .. token .. ' ' .. r.digest .. ' ' ..
       renewed .. ' ' .. lease .. ' ' .. r.started .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' .. r.past .. '\n')
   end
 
-  -- write_lease leaves one with a new lease.
+  -- write_lease writes a record in progress with a new lease.
   local function write_lease(key, attempt, token, r)
     return write_progress(key, attempt, token, now_text, LEASE, r)
   end
 
-  -- write_failed leaves a failed record and returns its value, or nil and why it could not. r has its started, digest,
-  -- doubt, failures, verdict and past.
+  -- write_failed writes a failed record and returns its value, or nil and the answer that says why it could not. r has
+  -- its started, digest, doubt, failures, verdict and past.
   local function write_failed(key, attempt, token, reason, r)
     local value = 'F1 ' .. int(attempt) .. ' ' .. token .. ' ' .. (r.digest or '-') .. ' ' .. (r.ended or now_text) ..
       ' ' .. reason .. ' ' .. (r.started or now_text) .. ' ' .. r.doubt .. ' ' .. int(r.failures) .. ' ' ..
@@ -341,10 +347,10 @@ local function define(now_text, noted, server, counts, trail)
     return { 'done', value }
   end
 
-  -- verdict answers for a webhook that is not executed again until a person decides, and writes that down: from then on
-  -- the word answers, whatever the caller's settings. It returns nil if the webhook may be executed.
+  -- verdict returns the answer for a webhook that is not executed again until a person decides, and writes the verdict:
+  -- from then on it answers, whatever the caller's settings. verdict returns nil if the webhook may be executed.
   local function verdict(key, r, ask)
-    if r.verdict then -- met again: it lives on
+    if r.verdict then -- each delivery that meets a verdict prolongs it
       try('PEXPIRE', key, DOUBT_TTL)
       return { r.verdict, r.value }
     end
@@ -368,8 +374,8 @@ local function define(now_text, noted, server, counts, trail)
     return { word, value }
   end
 
-  -- look answers for what stands at a key. Where a claim would win, or the record is the token's own, it also returns
-  -- the record that stands there.
+  -- look returns the answer for the record at a key. If a claim would win, or the record has this token, it also
+  -- returns the record.
   local function look(key, first, ask, token)
     local wait = settling()
     if wait then return wait end
@@ -390,7 +396,7 @@ local function define(now_text, noted, server, counts, trail)
     if r.deadline <= now then -- it crashed
       return r.token ~= token and verdict(key, r, ask) or { 'free', 'expired' }, r
     end
-    if r.deadline > now + r.lease then -- the clock was stepped back; the lease lasts its own length, no longer
+    if r.deadline > now + r.lease then -- the clock was stepped back: the lease is cut to its own length
       r.deadline = now + r.lease
       local refused = write_progress(key, r.attempt, r.token, now_text, int(r.lease), r)
       if refused then return refused end
@@ -402,8 +408,8 @@ local function define(now_text, noted, server, counts, trail)
     return (look(key, first, ask))
   end
 
-  -- The tokens of a class, as "<how many> <ms when that was>". Without a value there are as many as may be. Time that
-  -- goes back counts as none. Two classes may share a key, while a tenant's settings change.
+  -- tokens reads the tokens of a class, "<how many> <ms when that was>". Without a value there are as many as allowed.
+  -- A clock that goes back adds none. Two classes may share a key while a tenant's settings change.
   local buckets, opened = {}, {}
   local function tokens(key, every, most)
     if opened[key] then
@@ -420,7 +426,7 @@ local function define(now_text, noted, server, counts, trail)
     return { 'counted' }
   end
 
-  -- spend notes what was taken. What has filled up again needs no value.
+  -- spend writes down the tokens that were taken. A full number of tokens needs no value.
   local function spend()
     for key, b in pairs(opened) do
       if b.taken then
@@ -445,7 +451,7 @@ local function define(now_text, noted, server, counts, trail)
     if answer[1] ~= 'free' then return answer end
     local crashed = r.state == 'P'
     local doubt = crashed and '1' or r.doubt
-    -- What was begun with one body and may have had its effect is not gone on with another one.
+    -- After an attempt that may have had its effect, no other body is executed.
     if reject == '1' and doubt == '1' and r.digest and r.digest ~= digest then return { 'mismatch', r.digest } end
     local attempt, before = r.attempt + 1, ''
     if r.state ~= 'nothing' then before = crashed and 'expired' or r.reason end
@@ -487,7 +493,7 @@ local function define(now_text, noted, server, counts, trail)
     return { 'refused', r.value }
   end
 
-  -- may_end tells whether a result of this attempt and token may take the place of what stands.
+  -- may_end reports whether a result of this attempt and token may replace the record r.
   local function may_end(r, attempt, token)
     if r.token == token and token ~= PERSON then -- a real success ends all doubt
       return r.state == 'P' or r.reason == 'expired'
@@ -496,14 +502,14 @@ local function define(now_text, noted, server, counts, trail)
     return r.attempt <= attempt
   end
 
-  -- write_result leaves a done record. A refusal for good does not live as long as other results.
+  -- write_result writes a done record. A final refusal (4xx) lives for REJECTED_TTL, other results for RESULT_TTL.
   local function write_result(key, state, attempt, token, digest, status, past, kind, result)
     local lives = sub(status, 1, 1) == '4' and REJECTED_TTL or TTL
     return write(key, lives, state .. '1 ' .. attempt .. ' ' .. token .. ' ' .. digest .. ' ' .. now_text .. ' ' ..
       lives .. ' ' .. status .. ' ' .. past .. ' ' .. kind .. '\n' .. result)
   end
 
-  -- trace_result tells the trail how an execution ended that has a result.
+  -- trace_result appends the end of an execution that has a result to the trail.
   local function trace_result(status, started, attempt, token, digest, key, note)
     trace(sub(status, 1, 1) == '4' and 'rejected' or 'stored', '-', status, started, attempt, token, digest, key, note)
   end
@@ -532,8 +538,8 @@ local function define(now_text, noted, server, counts, trail)
     return { 'restored' }
   end
 
-  -- may_fail tells whether a failed record may be put back in the place of what stands: of an earlier attempt, or of
-  -- the same one before it ended, or before the verdict was passed on it.
+  -- may_fail reports whether a failed record may be put back in place of the record r. It may if r is of an earlier
+  -- attempt, or of the same one before it ended or before the verdict was passed on it.
   local function may_fail(r, known)
     if r.state == 'nothing' or r.attempt < known.attempt then return true end
     if r.attempt > known.attempt or r.token ~= known.token then return false end
@@ -545,7 +551,7 @@ local function define(now_text, noted, server, counts, trail)
     if not known or known.state == 'P' then return foreign(value) end
     local done = known.state == 'D'
     local ttl = (known.verdict or STOP and known.doubt == '1') and DOUBT_TTL or TTL -- of a failed record
-    local ends = known.ends or not known.verdict and known.ended + ttl -- a verdict is prolonged by who meets it
+    local ends = known.ends or not known.verdict and known.ended + ttl -- each delivery that meets a verdict prolongs it
     if ends and ends <= now then return { 'expired' } end
     local r, unknown = read(key)
     if unknown then return unknown end
@@ -557,7 +563,7 @@ local function define(now_text, noted, server, counts, trail)
 
     local refused = write(key, done and int(known.ends - now) or ttl, value)
     if refused then return refused end
-    if done and ours then -- a store that never got its answer: the execution's end, not a loss of history
+    if done and ours then -- the store never got its answer: this is the execution's end, and no loss of history
       count('stored')
       trace_result(known.status, r.started, known.attempt, known.token, known.digest, key)
       return STORED
@@ -568,7 +574,7 @@ local function define(now_text, noted, server, counts, trail)
     return { 'restored' }
   end
 
-  -- Reasons of a failure that leave no new doubt of what became of its execution.
+  -- Reasons of a failure that leave no new doubt about what the execution did.
   local CERTAIN = { error = true, refused = true, rejected = true, unanswered = true, unstarted = true }
   -- Reasons of a failure that say nothing against a webhook: MAX_ATTEMPTS does not count them.
   local BLAMELESS = {
@@ -586,10 +592,10 @@ local function define(now_text, noted, server, counts, trail)
     local running = r.state == 'P' and r.token == token
     local ended = r.token == token and r.state == 'F'
     if ended then
-      if r.reason == 'expired' then count('failed') end -- a verdict stands, and stays
+      if r.reason == 'expired' then count('failed') end -- the record has a verdict, which stays
       return { 'failed', r.value }
     end
-    local forgotten = r.state == 'nothing' or r.token ~= token and r.attempt < attempt -- by Redis
+    local forgotten = r.state == 'nothing' or r.token ~= token and r.attempt < attempt -- Redis lost the record
     if not running and not forgotten then
       if r.token ~= token and attempt > 0 then count('lost_stores') end -- an execution whose end came too late
       return { 'refused', r.value }
@@ -603,7 +609,7 @@ local function define(now_text, noted, server, counts, trail)
     })
     if refused then return refused end
     if running then count('failed') end
-    if known.attempt > 0 then -- else there was no execution
+    if known.attempt > 0 then -- otherwise there was no execution
       trace(reason == 'rejected' and reason or 'failed', reason, 0, known.started or 0, known.attempt, token,
         known.digest, key, note)
     end
@@ -647,7 +653,7 @@ local function define(now_text, noted, server, counts, trail)
     return refusal(try('SET', key, now_text, 'PX', DAY)) or { 'announced' }
   end
 
-  -- Each operation, what its first argument has behind the class, and how many arguments follow.
+  -- Each operation: its function, the form of its first argument after the class, and how many arguments follow.
   local note = trail and 1 or 0
   local operations = {
     c = { claim, '^(%d)(%d)(%d) (%S+) (%S+) $', note },
@@ -662,8 +668,9 @@ local function define(now_text, noted, server, counts, trail)
     a = { announce, '^$', 0 },
   }
 
-  -- operate does the operation whose arguments begin at this one, and returns its answer and where the next one's do.
-  -- One that breaks off (a fault of ours) must not hide what those before it have done.
+  -- operate does the operation whose arguments begin at index at. It returns the answer, and the index at which the
+  -- next operation's arguments begin. An operation that breaks off (a fault of ours) must not hide what earlier ones
+  -- did.
   local function operate(key, at)
     local letter, name, fields = match(ARGV[at] or '', '^(%l)(%d%d%d)(.*)$')
     local operation = operations[letter or '']
@@ -681,7 +688,7 @@ local function define(now_text, noted, server, counts, trail)
     return ran and answer or { 'error', 'ERR oncegate: ' .. tostring(answer) }, at + 1 + more
   end
 
-  -- history_now returns the history that is known by now, and for how long Redis settles.
+  -- history_now returns the history after the operations so far, and how long Redis still settles.
   local function history_now()
     return history, math.max(settled - now, 0)
   end
@@ -694,11 +701,11 @@ end
 local behind_classes = 6 + 2 * ARGV[5]
 local arg = behind_classes -- of the next operation
 
--- A flush is taken once: a repeated one has a number that was taken before.
+-- A flush is taken once: if it is sent again, its number is not above the last one taken.
 local flags = 2
 if ARGV[4] ~= '0' then
   local last = try('GET', KEYS[2])
-  -- A foreign value there is no number of ours.
+  -- A foreign value at that key counts as 0.
   local fresh = tonumber(ARGV[4]) > (type(last) == 'string' and tonumber(last) or 0)
   local reply = try('SET', KEYS[2], ARGV[4], 'PX', 24 * 60 * 60 * 1000)
   if reply.ok then
@@ -712,7 +719,7 @@ end
 
 local operate, history_now, spend, counts, throttled
 local history, left = noted, 0
-if not decides then -- it settles, or another history is met
+if not decides then -- Redis settles, or has another history
   counts = {}
   operate, history_now, spend = define(now_text, noted, server, counts, trail)
   history, left = history_now()
@@ -738,15 +745,15 @@ for i = 3, records do
     end
     local name, event
     if letter == 99 and throttled and throttled[sub(head, 2, 4)] then
-      name = nil -- it takes a token
-    elseif stop and letter == 99 then -- of a webhook that has no record: one command leaves its first attempt
+      name = nil -- define's claim takes a token for it
+    elseif stop and letter == 99 then -- a webhook without a record: one command writes its first attempt
       local reply = try('SET', KEYS[i], 'P1 1' .. sub(head, 8) .. first_lease,
         'PX', stop == 48 and ttl or string.match(settings, ' (%d+)'), 'NX')
       if reply and reply.ok then
         if trail then event = 'claimed - 0 ' .. now_text .. ' 1' .. sub(head, 8) end
         begun, arg, answer, name = begun + 1, arg + 1 + note, 1, 'executed'
       end
-    elseif stop then -- of an attempt that is in progress still, and the first one
+    elseif stop then -- a store of an attempt that is still in progress, and is the first one
       local value, fields = try('GET', KEYS[i]), sub(head, 9)
       if type(value) == 'string' and byte(value) == 80 and #value > #fields + 2 and #value <= 4096 and
         find(value, fields, 3, true) == 3 and sub(value, -3) == ' -\n' then

@@ -10,9 +10,9 @@ import (
 
 // Op is one operation on one record, made by the functions below.
 type Op struct {
-	Class  int    // which of the call's classes it goes by
-	in     *Class // in place of its number
-	letter byte   // as the script names it
+	Class  int    // index of the call's class that applies
+	in     *Class // the class itself, instead of its index
+	letter byte   // its name in the script
 	key    string
 
 	question Question
@@ -28,7 +28,7 @@ type Op struct {
 	note     string
 }
 
-// The letters of operations.
+// The letters that name operations in the script.
 const (
 	claim    = 'c'
 	look     = 'l'
@@ -42,9 +42,9 @@ const (
 	tokens   = 't'
 )
 
-// Question is what a claim wants to know, and under which conditions it claims.
+// Question is what a claim wants to know, and the conditions under which it claims.
 type Question struct {
-	First  bool          // the request's first look: a result found is counted by the script
+	First  bool          // the request's first look: the script counts a result that it finds
 	Digest record.Digest // of the body that would be executed
 	Reject bool          // claim nothing after an attempt in doubt that had another body
 	Asks   bool          // the logic finds out what became of an attempt in doubt before it acts
@@ -58,19 +58,19 @@ func Claim(key, token string, q Question) Op {
 // Look asks the same and claims nothing.
 func Look(key string, q Question) Op { return Op{letter: look, key: key, question: q} }
 
-// Renew gives a running attempt another lease. Doubt and failures are those that its claim was told.
+// Renew gives a running attempt another lease. Doubt and failures are those in the answer to its claim.
 func Renew(key string, attempt int64, token string, digest record.Digest, doubt bool, failures int64) Op {
 	return Op{
 		letter: renew, key: key, attempt: attempt, token: token, digest: digest, flag: doubt, failures: failures,
 	}
 }
 
-// Store ends an attempt with its result. The record has its attempt, token, state (done or sealed), digest and result,
-// whose body stays the caller's and must not change until the call is over.
+// Store ends an attempt with its result. The record has the attempt, token, state (done or sealed), digest and result.
+// The result's body must not change until the call is over.
 func Store(key string, r record.Record) Op { return ending(store, key, r) }
 
-// Resolve gives the attempt that stands the result that a person found out. The record has the number of that attempt,
-// a state, digest and result.
+// Resolve gives the attempt in the record the result that a person found out. Of r it takes the attempt's number, a
+// state, the digest and the result.
 func Resolve(key string, r record.Record) Op { return ending(resolve, key, r) }
 
 func ending(letter byte, key string, r record.Record) Op {
@@ -86,7 +86,7 @@ func Restore(key string, value []byte) Op {
 }
 
 // Fail ends an attempt without a result. Attempt 0 stands for a claim whose reply never came. The reason is one word.
-// Doubt (an attempt before it may have had its effect) and failures are those that its claim was told.
+// Doubt (an attempt before it may have had its effect) and failures are those in the answer to its claim.
 func Fail(key string, attempt int64, token, reason string, digest record.Digest, doubt bool, failures int64) Op {
 	return Op{
 		letter: fail, key: key, attempt: attempt, token: token, text: reason, digest: digest, flag: doubt,
@@ -94,10 +94,10 @@ func Fail(key string, attempt int64, token, reason string, digest record.Digest,
 	}
 }
 
-// Forget makes the next webhook execute again; force also where one is running.
+// Forget makes the next webhook execute again; with force, also while one is running.
 func Forget(key string, force bool) Op { return Op{letter: forget, key: key, flag: force} }
 
-// ForgetVerdict does the same where the verdict on this attempt stands. Otherwise it is refused.
+// ForgetVerdict does the same if the record has the verdict on this attempt. Otherwise it is refused.
 func ForgetVerdict(key string, attempt int64) Op {
 	return Op{letter: forget, key: key, attempt: attempt}
 }
@@ -105,26 +105,26 @@ func ForgetVerdict(key string, attempt int64) Op {
 // Announce writes to a key that all replicas track, so that they learn that something may have been forgotten.
 func Announce(key string) Op { return Op{letter: announce, key: key} }
 
-// In returns the operation with the class that it goes by; nil: the call's.
+// In returns the operation with its class; nil: the call's class.
 func (o Op) In(c *Class) Op {
 	o.in = c
 	return o
 }
 
-// Noted returns the operation, a claim, a store or a fail, with what the trail is to tell of it: how many deliveries
-// came since its webhook's last event, a space, and a text without spaces. "": nothing.
+// Noted returns the operation (a claim, a store or a fail) with a note for the trail: how many deliveries came since
+// its webhook's last event, a space, and a text without spaces. "": no note.
 func (o Op) Noted(note string) Op {
 	o.note = note
 	return o
 }
 
-// noNote is the note of an operation that has none.
+// noNote is the note of an operation without one.
 const noNote = "0 -"
 
-// Size is about how many bytes its arguments have.
+// Size is about how many bytes the operation's arguments have.
 func (o *Op) Size() int { return maxHead + len(o.token) + len(o.text) + len(o.bytes) + len(o.note) }
 
-// maxHead is above the bytes of all that an operation's first argument has beside token and reason.
+// maxHead is a bound on the bytes of an operation's first argument, without token and reason.
 const maxHead = 96
 
 // appendHead appends the operation's first argument.
@@ -169,7 +169,7 @@ func (o *Op) appendAttempt(b []byte) []byte {
 	return append(append(b, ' '), o.token...)
 }
 
-// appendKnown appends what the claim of an attempt was told of those before it.
+// appendKnown appends what the answer to an attempt's claim said of earlier attempts.
 func (o *Op) appendKnown(b []byte) []byte {
 	return strconv.AppendInt(append(b, ' ', flag(o.flag), ' '), o.failures, 10)
 }

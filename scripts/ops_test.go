@@ -5,7 +5,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// The operations as most tests need them.
+// The operations in the form that most tests need.
 
 func claimOp(key, token string, first bool, digest record.Digest, reject bool) scripts.Op {
 	return scripts.Claim(key, token, scripts.Question{First: first, Digest: digest, Reject: reject})

@@ -15,7 +15,7 @@ import (
 // Verdict is the first word of an answer.
 type Verdict string
 
-// The verdicts; the script's head says what each means.
+// The verdicts; the head of the script says what each means.
 const (
 	Claimed    Verdict = "claimed"
 	Free       Verdict = "free"
@@ -42,29 +42,29 @@ const (
 	Error      Verdict = "error"
 )
 
-// Answer is what the script says to one operation.
+// Answer is the script's answer to one operation. Behind each field are the verdicts that set it.
 type Answer struct {
 	Verdict  Verdict
 	Attempt  int64         // Claimed
 	Doubt    bool          // Claimed: an earlier attempt may have had its effect
 	Failures int64         // Claimed: of the attempts before it
-	Before   string        // Claimed: how the attempt before ended, "": there is none; Free: also "nothing" or "expired"
-	Left     time.Duration // InProgress: of the lease; Settling: of the settling; Limited: until an execution may begin
+	Before   string        // Claimed: how the attempt before ended, "": there was none; Free: also "nothing" or "expired"
+	Left     time.Duration // InProgress: of the lease; Settling: of settling; Limited: until an execution may begin
 	Digest   record.Digest // InProgress, Mismatch: of the body that is, or was, executed
-	Record   []byte        // Done, Refused, Failed, Poisoned, Doubtful: what stands; Done and empty: no room for it
-	Text     string        // Error: Redis' words; Foreign: the form of another version of ours, "" where it is none
+	Record   []byte        // Done, Refused, Failed, Poisoned, Doubtful: as in Redis; Done and empty: it had no room
+	Text     string        // Error: Redis' words; Foreign: the form of another version of ours, "" if there is none
 }
 
-// Reply is what the script says to a call.
+// Reply is the script's reply to a call.
 type Reply struct {
 	History  History
 	Now      time.Time     // by Redis' clock, to the millisecond
-	Settling time.Duration // left of it; 0: settled
+	Settling time.Duration // how long it still lasts; 0: Redis has settled
 	Flushed  bool          // the flush was taken, now or before
-	Counted  bool          // the transitions were counted; false where Redis is full
-	// fewer replicas than Call.Acks have it: what was claimed, stored or found is answered as an Error
+	Counted  bool          // the transitions were counted; false if Redis is full
+	// fewer Redis replicas than Call.Acks have it: an operation that claimed, stored or found something is answered Error
 	Short   bool
-	Answers []Answer // one an operation, in their order
+	Answers []Answer // one for each operation, in their order
 }
 
 // History names Redis' line of data. It changes when Redis may have forgotten: a promotion, a restart, FLUSHALL.
@@ -74,16 +74,16 @@ type History struct {
 	Met int64 // Unix ms
 }
 
-// head is how many values of a reply stand before the answers.
+// head is how many values a reply has before the answers.
 const head = 4
 
-// What the flags of a reply say.
+// The flags of a reply.
 const (
 	flushed = 1
 	counted = 2
 )
 
-// read makes a reply of what the script returned.
+// read makes a Reply of the script's reply.
 func (c *Call) read(values []rueidis.RedisMessage) (Reply, error) {
 	if n := len(values) - head; n < 0 || n > 0 && n != c.opened+len(c.Ops) {
 		return Reply{}, fmt.Errorf("script: %d values in its reply to %d operations", len(values), c.opened+len(c.Ops))
@@ -113,7 +113,7 @@ func (c *Call) read(values []rueidis.RedisMessage) (Reply, error) {
 	return reply, nil
 }
 
-// common is the answer to an operation that a reply leaves out where all of them are such.
+// common is the answer to the operation if the reply leaves the answers out.
 func (o *Op) common() Answer {
 	if o.letter == claim {
 		return begun
@@ -123,17 +123,17 @@ func (o *Op) common() Answer {
 
 var begun = Answer{Verdict: Claimed, Attempt: 1}
 
-// historyOf reads "<id> <ms it was met>", which nearly always is that of the reply before.
+// historyOf reads "<id> <ms it was met>". Nearly always it is the text of the reply before.
 func (c *Call) historyOf(told string) History {
 	if told != c.told {
 		id, met, _ := strings.Cut(told, " ")
-		ms, _ := strconv.ParseInt(met, 10, 64) // the script has seen to it that it is one, or there is no history
+		ms, _ := strconv.ParseInt(met, 10, 64) // the script has checked that it is a number, or there is no history
 		c.told, c.history = strings.Clone(told), History{ID: strings.Clone(id), Met: ms}
 	}
 	return c.history
 }
 
-// reader takes values from the left and remembers the first that was not what it should be.
+// reader takes values from the left and remembers the first one of an unexpected type.
 type reader struct {
 	values []rueidis.RedisMessage
 	err    error
@@ -163,7 +163,7 @@ func (r *reader) text() string {
 	return s
 }
 
-// bytes are the reply's own memory.
+// bytes returns a text. It is the reply's own memory.
 func (r *reader) bytes() []byte {
 	b, err := r.next().AsBytes()
 	if err != nil {
@@ -190,7 +190,7 @@ func (r *reader) digest() (d record.Digest) {
 	return d
 }
 
-// number reads an answer that is a number.
+// number reads an answer that the script gives as a number.
 func (r *reader) number(message *rueidis.RedisMessage) Answer {
 	switch n, _ := message.AsInt64(); n {
 	case 1:

@@ -26,7 +26,7 @@ const (
 	key = "cognigy:fp:test"
 )
 
-// engine is a Redis under the script, and the calls of a test.
+// engine is a Redis that runs the script, with the settings of a test's calls.
 type engine struct {
 	testing.TB
 	client rueidis.Client
@@ -82,7 +82,7 @@ func (e *engine) call(flush scripts.Flush, ops ...scripts.Op) scripts.Reply {
 	return reply
 }
 
-// class is the settings of a test.
+// class returns the settings of a test as a class.
 func (e *engine) class() scripts.Class {
 	return scripts.Class{
 		TTL: ttl, RejectedTTL: rejectedTTL, DoubtTTL: doubtTTL, MaxAttempts: e.maxAttempts, StopInDoubt: e.stop,
@@ -123,8 +123,8 @@ var (
 	other   = record.Result{Status: 404, ContentType: "text/plain; charset=utf-8", Body: []byte("other")}
 )
 
-// before are the states of a record that an operation of attempt 2 under token "ours" may meet. The number behind
-// "other" is that one's attempt; V is an F with a verdict.
+// before has each state of a record that an operation of attempt 2 under token "ours" may meet. The number behind
+// "other" is the attempt of that token; V is an F with a verdict.
 func before(now time.Time) map[string]record.Record {
 	running := func(attempt int64, token string) record.Record {
 		return record.Record{State: record.InProgress, Attempt: attempt, Token: token,
@@ -161,7 +161,7 @@ func before(now time.Time) map[string]record.Record {
 	}
 }
 
-// cell is what an operation does in one state: its verdict, what stands afterwards ("as it was", or state, attempt and
+// cell is what an operation does in one state: its verdict, the record afterwards ("as it was", or state, attempt and
 // token), and the counters that grew.
 type cell struct {
 	verdict scripts.Verdict
@@ -376,7 +376,7 @@ func TestEveryCellOfTheTable(t *testing.T) {
 	})
 }
 
-// restoresAFailure is the row of the restore of a failed record of attempt 2; overF is what it does over its own one
+// restoresAFailure is the row of the restore of a failed record of attempt 2; overF is its cell over its own record
 // without a verdict.
 func restoresAFailure(overF cell) map[string]cell {
 	restored := cell{scripts.Restored, "F 2 ours", "restored:1"}
@@ -409,7 +409,7 @@ func resolves() map[string]cell {
 	return row
 }
 
-// forgets is the row of forget; running is what it does where an execution runs.
+// forgets is the row of forget; running is its cell for a running execution.
 func forgets(running cell) map[string]cell {
 	row := map[string]cell{"nothing": {scripts.Missing, asItWas, ""}}
 	for state, r := range before(time.Now()) {
@@ -441,7 +441,7 @@ func forgetsVerdicts() map[string]cell {
 	return row
 }
 
-// check does an operation where stood stands, and holds what it did against the cell.
+// check does an operation on the record stood, and compares the outcome with the cell.
 func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 	e.Helper()
 	e.do("FLUSHALL")
@@ -516,7 +516,7 @@ func (e *engine) check(op scripts.Op, stood record.Record, want cell) {
 	}
 }
 
-// ended is how the attempt of a record ended that a claim takes the place of.
+// ended is the word for how a record's attempt ended, as the next claim tells it.
 func ended(r record.Record) string {
 	if r.State == record.InProgress {
 		return record.Expired
@@ -524,7 +524,7 @@ func ended(r record.Record) string {
 	return r.Reason
 }
 
-// checkTimes checks what a record that was written says of times and of its result.
+// checkTimes checks the times and the result in a record that was written.
 func (e *engine) checkTimes(after, stood record.Record, start time.Time) {
 	e.Helper()
 	switch after.State {
@@ -606,7 +606,7 @@ func TestAnotherBodyDoesNotFollowAnAttemptInDoubtWhereThatIsSet(t *testing.T) {
 func TestAReplyHasRoomForAMegabyteOfRecords(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		var looks []scripts.Op
-		for i, bytes := range []int{2 << 20, 300 << 10, 300 << 10} { // the first one is told however large it is
+		for i, bytes := range []int{2 << 20, 300 << 10, 300 << 10} { // the first one is sent however large it is
 			large := record.Record{State: record.Done, Attempt: 1, Token: "t", Stored: e.now(), Ends: e.now().Add(ttl),
 				Digest: digest,
 				Result: record.Result{Status: 200, ContentType: "text/plain", Body: make([]byte, bytes)}}
@@ -764,7 +764,7 @@ func TestTwoOperationsOnOneRecordInOneCallSeeEachOther(t *testing.T) {
 }
 
 // TestAClaimThatCameLateLowersNoAttempt: a claim that was repeated, or executed late, after another attempt had begun
-// and ended gives its token a second attempt. The later one counts, whichever of both the owner knows of.
+// and ended gives its token a second attempt. The later attempt counts, whichever of the two the owner knows of.
 func TestAClaimThatCameLateLowersNoAttempt(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		running := func(attempt int64) {
@@ -941,7 +941,7 @@ func TestSettling(t *testing.T) {
 	})
 }
 
-// setHistory notes this Redis' own history with something behind its name.
+// setHistory notes this Redis' own history, followed by a text.
 func (e *engine) setHistory(behind string) {
 	e.Helper()
 	e.do("HSET", "cognigy:metrics", "history", e.replicationID()+" "+behind)

@@ -9,25 +9,27 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// script is sent by its SHA-1; where Redis does not know it (a restart, a promotion, SCRIPT FLUSH), by its text.
+// The script is sent by its SHA-1 and, if Redis does not know it (after a restart, a promotion, SCRIPT FLUSH), by its
+// text.
 var (
 	script = rueidis.NewLuaScript(source)
 	sha    = fmt.Sprintf("%x", sha1.Sum([]byte(source))) // Redis' name for it
 )
 
-// send returns the script's reply and how many replicas have what it wrote, as many as were asked for where none were.
+// send returns the script's reply and how many Redis replicas acknowledged its writes. If no acknowledgement was asked
+// for, that number is call.Acks.
 func (c *Call) send(ctx context.Context, client rueidis.Client) (rueidis.RedisMessage, int, error) {
 	if c.Acks == 0 || len(c.Ops) == 0 && c.Flush.Number == 0 {
 		message, err := script.Exec(ctx, client, c.keys, c.args).ToMessage()
 		return message, c.Acks, err
 	}
-	// WAIT tells of what its own connection wrote. So all goes over one that is taken out of the pool, and writes
-	// something behind the script: then what the script only found is acknowledged too, whichever connection had written
-	// it.
+	// WAIT covers only the writes of its own connection. So the whole call goes over one connection that is taken out of
+	// the pool, and writes a key behind the script: then the replicas also have what the script only found, whichever
+	// connection had written it.
 	do := client.DoMulti
-	if client.Mode() == rueidis.ClientModeCluster { // one that follows no redirection, which would part the three
+	if client.Mode() == rueidis.ClientModeCluster { // it follows no redirection, which would part the three
 		connection, release := client.Dedicate()
-		defer func() { go release() }() // which says goodbye to Redis, and waits for its answer
+		defer func() { go release() }() // releasing says goodbye to Redis, and waits for its answer
 		do = connection.DoMulti
 	}
 	b := client.B()
@@ -45,7 +47,7 @@ func (c *Call) send(ctx context.Context, client rueidis.Client) (rueidis.RedisMe
 	if err != nil {
 		return message, 0, err
 	}
-	if replies[1].Error() != nil { // a Redis that takes no writes: the script has said so
+	if replies[1].Error() != nil { // Redis takes no writes: the script has said so
 		return message, 0, nil
 	}
 	acked, err := replies[2].AsInt64()
@@ -55,7 +57,8 @@ func (c *Call) send(ctx context.Context, client rueidis.Client) (rueidis.RedisMe
 	return message, int(acked), nil
 }
 
-// short takes back what was claimed, stored, found or forgotten: it may be lost with this Redis.
+// short turns answers that claimed, stored, found or forgot something into errors: their writes may be lost with this
+// Redis.
 func (r *Reply) short(acked, want int) {
 	r.Short = true
 	for i := range r.Answers {

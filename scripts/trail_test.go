@@ -14,7 +14,7 @@ import (
 
 const stream = "cognigy:trail"
 
-// told is what the trail has, the oldest first.
+// told returns the entries of the trail, the oldest first.
 func (e *engine) told() (lines []string) {
 	e.Helper()
 	entries, err := e.client.Do(context.Background(),
@@ -28,8 +28,8 @@ func (e *engine) told() (lines []string) {
 	return lines
 }
 
-// expectTold holds the trail after an operation against its cell: what has become another attempt's, or another state,
-// is told once, also where the operation is repeated, and nothing else is.
+// expectTold compares the trail after an operation with the cell. A record that changed its attempt or state has one
+// event, even if the operation is repeated; nothing else has any.
 func (e *engine) expectTold(op scripts.Op, stood record.Record, want cell) {
 	e.Helper()
 	same := fmt.Sprintf("%c %d %s", stood.State, stood.Attempt, stood.Token) == want.after
@@ -41,7 +41,7 @@ func (e *engine) expectTold(op scripts.Op, stood record.Record, want cell) {
 		e.Errorf("the trail has %q, want %d events", got, events)
 	}
 	if want.verdict == scripts.Forgotten {
-		return // a person who forgets once more does something once more
+		return // a second forget by a person is a second event
 	}
 	e.run(op)
 	if got := e.told(); len(got) != events {
@@ -49,7 +49,8 @@ func (e *engine) expectTold(op scripts.Op, stood record.Record, want cell) {
 	}
 }
 
-// TestTheTrailTellsTheStory: each transition in the call that makes it, in order, and none twice.
+// TestTheTrailTellsTheStory: the call that makes a transition writes its event. Events are in order, and none is
+// written twice.
 func TestTheTrailTellsTheStory(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.trail = 1000
@@ -64,9 +65,9 @@ func TestTheTrailTellsTheStory(t *testing.T) {
 		twice(renewOp(key, 1, "gw-1~A~1", digest))
 		e.expire()
 		twice(claim("gw-2~B~1"))
-		e.run(claim("gw-3~C~1")) // waits
+		e.run(claim("gw-3~C~1")) // it waits
 		twice(storeOp(key, 2, "gw-2~B~1", digest, result).Noted("17 -"))
-		e.run(claim("gw-3~C~1")) // a replay
+		e.run(claim("gw-3~C~1")) // it is a replay
 		e.run(storeOp(key, 1, "gw-1~A~1", digest, other).Noted("0 -"))
 		e.run(scripts.Forget(key, false))
 		twice(claim("gw-1~A~2"))
@@ -96,7 +97,7 @@ func TestTheTrailTellsRefusalsVerdictsAndWhatWasPutBack(t *testing.T) {
 		e.trail, e.maxAttempts = 1000, 1
 		d := "AQIDAAAAAAAAAAAAAAAAAA"
 		e.run(claimOp(key, "gw~A~1", true, digest, false))
-		e.run(storeOp(key, 1, "gw~A~1", digest, other)) // on the short way
+		e.run(storeOp(key, 1, "gw~A~1", digest, other)) // decided in the script's loop
 		e.do("DEL", key)
 		e.run(claimOp(key, "gw~A~2", true, digest, false))
 		e.run(failOp(key, 1, "gw~A~2", "rejected", false))
@@ -114,7 +115,7 @@ func TestTheTrailTellsRefusalsVerdictsAndWhatWasPutBack(t *testing.T) {
 		e.run(renewOp(key, 5, "gw~A~5", digest))
 		done := record.Record{State: record.Done, Attempt: 5, Token: "gw~A~5", Digest: digest, Result: result,
 			Stored: e.now(), Ends: e.now().Add(ttl)}
-		e.run(scripts.Restore(key, record.Append(nil, done))) // a store whose call was lost
+		e.run(scripts.Restore(key, record.Append(nil, done))) // a store whose call was lost is put back
 		e.do("DEL", key)
 		e.run(scripts.Restore(key, record.Append(nil, done)))
 		e.do("DEL", key)
@@ -136,7 +137,7 @@ func TestTheTrailTellsRefusalsVerdictsAndWhatWasPutBack(t *testing.T) {
 	})
 }
 
-// expectStory compares what was told; T stands for any time.
+// expectStory compares the trail with a story; T stands for any time.
 func (e *engine) expectStory(want ...string) {
 	e.Helper()
 	got := e.told()
@@ -175,7 +176,7 @@ func TestATrailThatCannotBeWrittenFailsNothing(t *testing.T) {
 	})
 }
 
-// TestAFullRedisTellsNoTransitionThatItDidNotTake, and each that it took: behind a write no entry is refused.
+// TestAFullRedisTellsNoTransitionThatItDidNotTake, and tells each that it took: no entry is refused after its write.
 func TestAFullRedisTellsNoTransitionThatItDidNotTake(t *testing.T) {
 	e := onReal(t)
 	e.trail = 1000
@@ -208,7 +209,7 @@ func TestTheTrailIsBounded(t *testing.T) {
 	})
 }
 
-// TestAGroupTellsOfEach, on the short way and on the long one.
+// TestAGroupTellsOfEach, in the script's loop and in define.
 func TestAGroupTellsOfEach(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.trail = 1000

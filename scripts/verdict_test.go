@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// expire makes the lease of what is in progress end.
+// expire ends the lease of the record in progress.
 func (e *engine) expire() {
 	e.Helper()
 	r := e.recordOf()
@@ -29,7 +29,7 @@ func (e *engine) livesFor() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// claim is a first look of the logic that cannot ask.
+// claim makes a first claim for logic that cannot ask.
 func (e *engine) claim(token string) scripts.Answer {
 	e.Helper()
 	return e.run(claimOp(key, token, true, digest, false))
@@ -253,7 +253,7 @@ func TestAFailureOnRecordMayBePutBackAsItStands(t *testing.T) {
 	})
 }
 
-// TestWhatIsNoneOfOurVerdictsSpoilsNoCall: the word of a record would be the word of the answer.
+// TestWhatIsNoneOfOurVerdictsSpoilsNoCall: otherwise the word in a record would become the word of the answer.
 func TestWhatIsNoneOfOurVerdictsSpoilsNoCall(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		digits := string(digest.AppendText(nil))
@@ -306,7 +306,7 @@ func TestNoPastMakesARecordUnreadable(t *testing.T) {
 	})
 }
 
-// TestAFailureThatHasEndedIsNotPutBack: attempts have begun anew since, and a later attempt would win over their
+// TestAFailureThatHasEndedIsNotPutBack: attempts have begun anew since, and the late attempt would win over their
 // result.
 func TestAFailureThatHasEndedIsNotPutBack(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
@@ -405,8 +405,7 @@ func TestAnOperationThatBreaksOffHidesNothing(t *testing.T) {
 		if want := "[claimed foreign restored claimed]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, want %s", got, want)
 		}
-		// A digest that is missing, or a class, breaks off what it belongs to, and a letter that nobody knows hides what
-		// comes behind it.
+		// A missing digest or class breaks off its own operation only. An unknown letter hides the operations behind it.
 		digits := string(digest.AppendText(nil))
 		source := readScript(t)
 		call := e.client.B().Eval().Script(source).Numkeys(8).
