@@ -8,8 +8,9 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// abandoned are the claims that were given up without an answer: Redis may have executed them. They are failed when it
-// answers again, however late: that they were never begun is known here alone, and a lease that ends leaves doubt.
+// abandoned holds the claims that were given up without an answer: Redis may have executed them. They are failed when
+// Redis answers again, however late. Only this replica knows that their executions never began; a lease that is left to
+// end would leave doubt.
 type abandoned struct {
 	mu     sync.Mutex
 	claims []abandonedClaim
@@ -20,7 +21,7 @@ type abandonedClaim struct {
 	class      *scripts.Class
 }
 
-// maxAbandoned bounds the memory for them, to some 20 MB. A claim beyond it is bounded by its lease alone.
+// maxAbandoned bounds their memory to some 20 MB. A claim beyond it is not failed: its lease ends by itself.
 const maxAbandoned = 1 << 16
 
 func (a *abandoned) add(claims ...abandonedClaim) {
@@ -39,12 +40,12 @@ func (a *abandoned) take(n int) (taken []abandonedClaim) {
 	return taken
 }
 
-// Abandon has a token failed as soon as Redis answers, whose claim had no answer.
+// Abandon has the token of a claim failed as soon as Redis answers. The claim had no answer.
 func (l *Link) Abandon(key, token string, class *scripts.Class) {
 	l.abandoned.add(abandonedClaim{key, token, class})
 }
 
-// Abandoned is how many claims are still to be failed.
+// Abandoned returns how many claims are still to be failed.
 func (l *Link) Abandoned() int {
 	l.abandoned.mu.Lock()
 	defer l.abandoned.mu.Unlock()

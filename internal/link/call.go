@@ -15,18 +15,18 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// ErrNotSent says that Redis can't have done anything of a call.
+// ErrNotSent says that Redis cannot have done any of a call.
 var ErrNotSent = errors.New("not sent")
 
-// due is the flush of counters that should ride on the next call.
+// due returns the flush of counters that the next call should carry.
 func (l *Link) due() scripts.Flush { return l.Counters.take(l.MetricsFlush, false) }
 
-// send makes one call of the script, whose operations are set, with a flush. Its answers are in the order of the
-// operations. An error means that no answer is known; ErrNotSent that nothing was done either.
+// send makes one call of the script, whose operations are set, with a flush. The answers are in the order of the
+// operations. An error means that no answer is known; ErrNotSent also means that nothing was done.
 func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Reply, err error) {
 	defer func() { l.Counters.done(flush, err == nil && reply.Flushed) }()
 
-	// Not the caller's context: what was begun is seen through, within one round trip.
+	// The caller's context is not used: a call that was begun is waited for, within one round trip.
 	ctx, cancel := context.WithTimeout(context.Background(), l.RedisTimeout)
 	defer cancel()
 	select {
@@ -56,26 +56,28 @@ func (l *Link) send(call *scripts.Call, flush scripts.Flush) (reply scripts.Repl
 	return reply, nil
 }
 
-// Probe makes a call that writes, and returns why it had no answer.
+// Probe makes a call that writes, and returns the reason if it had no answer.
 func (l *Link) Probe() error {
 	_, err := l.send(new(scripts.Call), l.Counters.take(l.MetricsFlush, true))
 	return err
 }
 
-// Touch makes the call that is due when nothing else calls: counters; a probe if Redis is in trouble; and, if busy, a
-// heartbeat once it has been quiet for so long, since a proxy can hide a failover from our connection. The reply to a
-// heartbeat has the history.
+// Touch makes the call that is due if nothing else calls. It is called at each tick of the keeper, and sends
+//   - counters that are due;
+//   - a probe, if Redis is in trouble;
+//   - a heartbeat, if busy and the last answer is longer ago than quiet. A proxy can hide a failover from our
+//     connection, but the reply to a heartbeat has the history.
 func (l *Link) Touch(busy bool, quiet time.Duration) {
 	inTrouble := l.InTrouble()
 	flush := l.Counters.take(l.MetricsFlush, inTrouble)
 	beat := busy && l.Settle > 0 && time.Since(time.Unix(0, l.lastCall.Load())) >= quiet
 	if flush.Number > 0 || inTrouble || beat {
-		_, _ = l.send(new(scripts.Call), flush) // send notes what Redis does
+		_, _ = l.send(new(scripts.Call), flush) // send notes how Redis does
 	}
 }
 
-// missed notes a call without a reply. The first one is logged; so is what Redis says itself, each time it says
-// another thing: a Redis that was away and comes back without the gateway's user must not look like one that is away.
+// missed notes a call without a reply. The log has a line for the first one, and for each error by Redis itself that
+// differs from the last: a Redis that is back but refuses the gateway's user must not look like one that is away.
 func (l *Link) missed(err error) {
 	code := ""
 	if said, ok := errors.AsType[*rueidis.RedisError](err); ok {
@@ -90,7 +92,7 @@ func (l *Link) missed(err error) {
 	}
 }
 
-// observe notes what every reply tells beside its answers.
+// observe notes what a reply tells besides its answers.
 func (l *Link) observe(reply scripts.Reply, wrote bool) {
 	now := time.Now()
 	l.lastCall.Store(now.UnixNano())
@@ -122,7 +124,7 @@ func (l *Link) observe(reply scripts.Reply, wrote bool) {
 			l.refused(a.Text)
 		}
 	}
-	if wrote && !reply.Flushed { // last, since the answers have Redis' own words
+	if wrote && !reply.Flushed { // last, so that the words of Redis in the answers come first
 		l.refused("it took no counters: it is full (OOM), a replica (READONLY), or can't save (MISCONF)")
 	}
 	if took {
@@ -132,25 +134,25 @@ func (l *Link) observe(reply scripts.Reply, wrote bool) {
 	}
 }
 
-// refused notes that Redis refused a write, in its words.
+// refused notes that Redis refused a write, with its words.
 func (l *Link) refused(words string) {
 	if l.health.refusing.begin() {
 		l.Log.Error("redis refuses writes: new work waits, then gets 503", "error", words)
 	}
 }
 
-// saidBefore are the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs:
-// the caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. A
-// code that a command inside of a script raises too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) proves nothing, and is
-// not among them.
+// saidBefore has the codes with which Redis, Valkey and Redis Cluster turn a call away before any of its script runs:
+// the caller is not let in, the script is not known, the server loads or is busy, or another server has the keys. Codes
+// that a command inside of a script can raise too (READONLY, OOM, MISCONF, NOREPLICAS, ERR) prove nothing, and are not
+// listed.
 var saidBefore = []string{
 	"NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "LOADING", "BUSY", "MASTERDOWN",
 	"CLUSTERDOWN", "CROSSSLOT", "MOVED", "ASK", "TRYAGAIN",
 }
 
 // notDone reports whether a call certainly failed before any of its operations: no connection could be made (refused,
-// or not set up, which rueidis calls ErrNoCache), or Redis turned the whole of it away. An error that was raised
-// inside of the script has its place in it (user_script): operations before that place may have been done.
+// or not set up, which rueidis calls ErrNoCache), or Redis turned the whole call away. An error that was raised inside
+// of the script names its place in the script (user_script): operations before that place may have been done.
 func notDone(err error) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, rueidis.ErrNoCache) {
@@ -164,7 +166,7 @@ func notDone(err error) bool {
 	return slices.Contains(saidBefore, code)
 }
 
-// notSent marks an error as one of a call of which Redis has done nothing.
+// notSent marks the error of a call of which Redis has done nothing.
 type notSent struct{ error }
 
 func (e notSent) Unwrap() []error { return []error{e.error, ErrNotSent} }

@@ -10,30 +10,30 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Claim is what a flight asks Redis for under a token.
+// Claim is a question to Redis under a flight's token.
 type Claim struct {
 	Key, Token string
 	Question   scripts.Question
 	Class      *scripts.Class
-	Note       string // for the trail, of a claim that begins an execution
-	LookOnly   bool   // nothing may be executed now: what is done or in progress is answered as ever
+	Note       string // for the trail, if the claim begins an execution
+	LookOnly   bool   // nothing may be executed now; a record done or in progress is answered as always
 
-	// SameBody reports whether the digest in a record is that of the question's body, which another replica may have
-	// written in another way. Then it is asked again with that digest.
+	// SameBody reports whether the digest in a record is of the question's body: another replica may have written it in
+	// another way. If so, the claim is made again with that digest.
 	SameBody func(found, own record.Digest) bool
 }
 
-// Won is the answer to a claim, which was current when it came.
+// Won is the answer to a claim. It was current when it came.
 type Won struct {
 	Reply
 
-	Scripted bool // the script has counted a replay, also if the first reply was lost
+	Scripted bool // the script has counted a replay, perhaps by a call whose reply was lost
 	Sent     bool // Redis may have executed the claim, whether or not there was an answer
 }
 
-// Claim asks until there is an answer of the current epoch, for RedisPatience at most, and not at all if Redis has been
-// silent for that long. It gives up when life ends. ok is false without an answer: if the claim was sent, its token
-// must be abandoned (Abandon).
+// Claim repeats a claim until an answer of the current epoch comes, for RedisPatience at most. If Redis has already
+// been silent for that long, it does not ask at all. It gives up when life ends. Without an answer ok is false: if the
+// claim was sent, its token must be abandoned (Abandon).
 func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 	var giveUp time.Time
 	again := Pauses()
@@ -49,7 +49,7 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 		lost := reply.Err != nil && !errors.Is(reply.Err, ErrNotSent)
 		won.Sent = won.Sent || !c.LookOnly && (lost || reply.Err == nil)
 		if c.Question.First && (lost || reply.value.Verdict == scripts.Done) {
-			c.Question.First, won.Scripted = false, lost || reply.Counted // what was sent is executed in all likelihood
+			c.Question.First, won.Scripted = false, lost || reply.Counted // a claim that was sent is very likely executed
 		}
 		if reply.Err == nil && reply.value.Verdict != scripts.Error {
 			if reply.value.Verdict == scripts.Mismatch && c.SameBody(reply.value.Digest, c.Question.Digest) {
@@ -60,7 +60,7 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 				won.Reply = reply
 				return won, true
 			}
-			pause = 0 // asked again at once
+			pause = 0 // repeated at once
 		}
 		if time.Now().After(giveUp) || l.health.refusing.over(l.RedisPatience) || sleep.For(life, pause) != nil {
 			break
@@ -69,8 +69,8 @@ func (l *Link) Claim(life context.Context, c Claim) (won Won, ok bool) {
 	return won, false
 }
 
-// takes reports whether a reply to a claim is whole and current, and the lease that it won still runs. Then the cache
-// may answer again, unless Redis settles.
+// takes reports whether the reply to a claim is whole and current, and the lease that it won still runs. From then on
+// the cache may answer again, unless Redis settles.
 func (l *Link) takes(key string, reply *Reply) bool {
 	verdict := reply.value.Verdict
 	if !l.Whole(key, reply) {
@@ -85,8 +85,8 @@ func (l *Link) takes(key string, reply *Reply) bool {
 	return true
 }
 
-// Whole makes sure that an answer of *done* carries its record, which a group's reply may have had no room for. ok is
-// false if it cannot be had.
+// Whole makes sure that the answer *done* carries its record, for which a group's reply may have had no room. ok is
+// false if the record cannot be read.
 func (l *Link) Whole(key string, reply *Reply) (ok bool) {
 	if reply.value.Verdict != scripts.Done || len(reply.value.Record) > 0 {
 		return true

@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Kind is what a request became, counted once, or a remark on it. Transitions are counted by the script.
+// Kind is the outcome of a request, which is counted once, or a remark on it. The script counts transitions itself.
 type Kind uint8
 
 // The kinds.
@@ -27,25 +27,25 @@ const (
 	StillProcessing              // waited in vain
 	Unopened                     // the script counted a replay, and the result could not be opened
 	Unavailable                  // neither an execution nor a duplicate
-	Refused                      // of those: since nothing is executed at the moment
-	Limited                      // of those: since its tenant has begun as many executions as it may
-	Overloaded                   // of those: since too much is under way
-	Poisoned                     // of those: since its executions failed too often
-	Doubtful                     // of those: since an attempt is in doubt
+	Refused                      // of Unavailable: nothing is executed at the moment
+	Limited                      // of Unavailable: its tenant has begun as many executions as it may
+	Overloaded                   // of Unavailable: too much is under way
+	Poisoned                     // of Unavailable: its executions failed too often
+	Doubtful                     // of Unavailable: an attempt is in doubt
 	LateAnswer                   // remark: a first caller left before its own execution ended
 	Mismatch                     // remark: a duplicate with another body than the first
 	Rejected                     // remark: an execution whose result is a refusal for good
-	Reconciled                   // remark: an execution that only asked what an earlier one had brought
-	Malformed                    // no webhook: its payload, or its HTTP, made no sense
-	Unauthorized                 // no webhook: it showed no key
+	Reconciled                   // remark: an execution that only asked for what an earlier one had brought
+	Malformed                    // no webhook: its payload or its HTTP made no sense
+	Unauthorized                 // no webhook: it showed no valid key
 	Forbidden                    // no webhook: it came from an address that is not let in
 	Unsigned                     // no webhook: its signature is missing or wrong
-	Unknown                      // no webhook: it is for a tenant that is none
-	ReloadFailed                 // no webhook: a file of settings that was not taken
+	Unknown                      // no webhook: it is for a tenant that does not exist
+	ReloadFailed                 // no webhook: a file of settings was not accepted
 	kinds
 )
 
-// fields are the counters of the metrics hash to which one of a kind adds, or from which it takes (with a minus sign).
+// fields has for each kind the counters of the metrics hash that it adds one to, or subtracts one from (minus sign).
 var fields = [kinds][]string{
 	Executed:         {"total_requests"},
 	ReplayedByScript: {"total_requests"},
@@ -72,44 +72,44 @@ var fields = [kinds][]string{
 	ReloadFailed:     {"reloads_failed"},
 }
 
-// Totals are how many there were of each kind.
+// Totals has a number for each kind.
 type Totals [kinds]int64
 
-// Add adds others to them.
+// Add adds the numbers of others.
 func (t *Totals) Add(others *Totals) {
 	for k, n := range others {
 		t[k] += n
 	}
 }
 
-// Counters add up in memory what no script call saw. The sums ride on a script call as a numbered flush. Only one flush
-// is on its way at a time, and it is sent again as it was until Redis has taken it: so nothing is counted twice or
-// lost, also if a reply is.
+// Counters add up in memory the requests that no script call saw. The sums go out with a script call as a numbered
+// flush. Only one flush is on its way at a time, and it is sent again unchanged until Redis has taken it: so nothing is
+// counted twice or lost, even if a reply is lost.
 type Counters struct {
 	mu      sync.Mutex
-	tallies map[string]*Tally // by tenant; "": of what is nobody's
-	order   []*Tally          // those of tenants
-	next    int               // in the order: the first of the next flush, so that each comes to its turn
+	tallies map[string]*Tally // by tenant; "": requests of no tenant
+	order   []*Tally          // the tallies of tenants
+	next    int               // index in order: the first tally of the next flush, so that each gets its turn
 	last    scripts.Flush     // the newest flush, taken or not
-	pending bool              // it is not known to be taken
-	sent    bool              // a call that carries it is under way
-	begun   time.Time         // when it was made
+	pending bool              // last is not known to be taken
+	sent    bool              // a call that carries last is under way
+	begun   time.Time         // when last was made
 }
 
-// Tally is how many of each kind there were of one tenant since the last flush.
+// Tally counts the requests of one tenant since the last flush, by kind.
 type Tally struct {
 	of [kinds]atomic.Int64
 
-	before  string // each of its fields' names
-	drained Totals // before that; the lock of the counters guards it
-	owed    Totals // of those, what is in a flush for all and not yet for the tenant; the lock guards it
+	before  string // begins the name of each of its fields
+	drained Totals // counted by flushes so far; the lock of the counters guards it
+	owed    Totals // the part of drained that a flush has for all and none has for the tenant yet; the lock guards it
 }
 
-// Add counts one of a kind.
+// Add counts one request.
 func (t *Tally) Add(k Kind) { t.of[k].Add(1) }
 
-// Of returns the tally of a tenant, whose fields have the tenant's name and a slash before them. "" is nobody's: it
-// counts among all only.
+// Of returns the tally of a tenant. Its fields begin with the tenant's name and a slash. "" is for requests of no
+// tenant, which count in the totals only.
 func (c *Counters) Of(tenant string) *Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +128,7 @@ func (c *Counters) Of(tenant string) *Tally {
 	return t
 }
 
-// Totals returns what a tenant's tally has counted since the process began. No total is ever lower than it was.
+// Totals returns all that a tally has counted since the process began. No number in it ever falls.
 func (c *Counters) Totals(t *Tally) Totals {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,8 +139,8 @@ func (c *Counters) Totals(t *Tally) Totals {
 	return totals
 }
 
-// take returns the flush that should ride on a call, if any:
-//   - one that was not taken before, as it was;
+// take returns the flush that the next call should carry, if any:
+//   - one that was not taken before, unchanged;
 //   - one that is due, because none was made for as long as every;
 //   - if probe is set, one without counters: a write that shows whether Redis takes any.
 func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
@@ -164,7 +164,7 @@ func (c *Counters) take(every time.Duration, probe bool) scripts.Flush {
 	return c.last
 }
 
-// done notes what became of a flush that take returned.
+// done notes whether a flush that take returned was taken.
 func (c *Counters) done(f scripts.Flush, taken bool) {
 	if f.Number == 0 {
 		return
@@ -175,8 +175,8 @@ func (c *Counters) done(f scripts.Flush, taken bool) {
 	c.pending = !taken
 }
 
-// drain empties all tallies. What is all tenants' is in the flush at once; a tenant whose own fields have no room in it
-// comes with a later one.
+// drain empties all tallies. The flush has the totals at once. A tenant whose own fields find no room in it comes with
+// a later flush.
 func (c *Counters) drain() (grown []scripts.Increment) {
 	var all Totals
 	for _, t := range c.tallies {
@@ -210,7 +210,7 @@ func (t *Tally) drain(all *Totals) {
 	}
 }
 
-// fieldNames are those of all fields that a kind adds to or takes from.
+// fieldNames has the names of all fields that each kind adds to or subtracts from.
 var fieldNames = func() (names []string) {
 	for _, of := range fields {
 		for _, field := range of {
@@ -222,7 +222,7 @@ var fieldNames = func() (names []string) {
 	return names
 }()
 
-// increments appends one for each field that changes, whose name begins so.
+// increments appends one for each field that changes. Its name begins with before.
 func (t *Totals) increments(to []scripts.Increment, before string) []scripts.Increment {
 	first := len(to)
 	for k, n := range t {
@@ -257,7 +257,7 @@ func (c *Counters) empty() bool {
 	return !c.pending
 }
 
-// FlushAll sends the counters that are left at the end, for as long as Redis might need to come back to it.
+// FlushAll sends the counters that are left at the end. It repeats that for as long as Redis might need to come back.
 func (l *Link) FlushAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*l.RedisTimeout)
 	defer cancel()

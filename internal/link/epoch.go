@@ -8,13 +8,13 @@ import (
 )
 
 // Epoch grows with each sign that Redis may have lost data: a lost connection, FLUSHALL, another history in a reply, a
-// renewal that put its record back. What was sent in an older epoch proves nothing: it is asked again.
+// renewal that put its record back. An answer to a question of an older epoch proves nothing: it is asked again.
 type Epoch uint64
 
-// epochs count the losses that were suspected.
+// epochs counts the suspected losses.
 type epochs struct {
 	current atomic.Uint64
-	trusted atomic.Uint64 // the epoch of the last claim that was answered otherwise than "settling"
+	trusted atomic.Uint64 // the epoch of the last claim with an answer other than "settling"
 	losses  chan struct{} // wakes the keeper, which heals; holds one
 
 	mu      sync.Mutex
@@ -33,11 +33,12 @@ func (l *Link) SuspectLoss() { l.epochs.begin() }
 // Losses wakes the keeper once for any number of losses that were suspected.
 func (l *Link) Losses() <-chan struct{} { return l.epochs.losses }
 
-// WakeKeeper makes the keeper heal though no loss is suspected: there is something to put back that it may have missed.
+// WakeKeeper makes the keeper heal although no loss is suspected: there is something to put back that it may have
+// missed.
 func (l *Link) WakeKeeper() { l.epochs.wake() }
 
-// CacheTrusted reports whether the client-side cache may answer. From a suspected loss until a claim that was sent
-// after it is answered otherwise than "settling", it must not.
+// CacheTrusted reports whether the client-side cache may answer. After a suspected loss it must not, until a claim that
+// was sent later has an answer other than "settling".
 func (l *Link) CacheTrusted() bool { return l.epochs.trusted.Load() == l.epochs.current.Load() }
 
 func (s *epochs) begin() {
@@ -52,7 +53,7 @@ func (s *epochs) wake() {
 	}
 }
 
-// trust notes that a claim sent in an epoch has been answered otherwise than "settling".
+// trust notes that a claim sent in an epoch has an answer other than "settling".
 func (s *epochs) trust(e Epoch) {
 	for {
 		trusted := s.trusted.Load()
@@ -62,11 +63,11 @@ func (s *epochs) trust(e Epoch) {
 	}
 }
 
-// observe compares the history that a reply carries with the last one. The first one is no loss. It reports whether a
-// new epoch has begun.
+// observe compares the history in a reply with the last one, and reports whether it began a new epoch. The first
+// history is no loss.
 func (s *epochs) observe(h scripts.History) (changed bool) {
 	if h == (scripts.History{}) {
-		return false // this Redis says nothing of its history, or could not note it
+		return false // this Redis tells no history, or could not note it
 	}
 	s.mu.Lock()
 	last := s.history

@@ -6,18 +6,19 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Fact is something that Redis said, or that follows from it. Its value is only to be had while no loss has been
-// suspected since it was asked (Now, After), so that it cannot be acted upon by mistake.
+// Fact is a value that Redis told, or one that follows from it. It gives its value out only if no loss has been
+// suspected since Redis was asked (Now, After), so that nobody acts on an outdated value by mistake.
 type Fact[T any] struct {
 	value T
 	epoch Epoch
 	link  *Link
 }
 
-// Epoch is the one in which it was asked.
+// Epoch returns the epoch in which Redis was asked.
 func (f Fact[T]) Epoch() Epoch { return f.epoch }
 
-// Now returns the value. ok is false if a loss has been suspected since it was asked; the zero Fact says nothing.
+// Now returns the value. ok is false if a loss has been suspected since Redis was asked, and for the zero Fact, which
+// says nothing.
 func (f Fact[T]) Now() (value T, ok bool) {
 	if f.link == nil || !f.link.Current(f.epoch) {
 		return value, false
@@ -25,24 +26,25 @@ func (f Fact[T]) Now() (value T, ok bool) {
 	return f.value, true
 }
 
-// After returns the value once note has written it down, so that it can be put back. ok is false if a loss has been
-// suspected since it was asked. The order matters: a loss that comes behind the note finds the value in it, and one
-// that comes before makes ok false. If the order were the other way round, a loss between the two would find nothing to
-// put back, and a caller would be told what Redis no longer has.
+// After lets note write the value down, so that it can be put back, and then returns it. ok is false if a loss has been
+// suspected since Redis was asked. The order matters. A loss after the note finds the value noted, and one before it
+// makes ok false. If the epoch were compared first, a loss between the two steps would find nothing to put back, and a
+// caller would be told a result that Redis no longer has.
 func (f Fact[T]) After(note func(T, Epoch)) (value T, ok bool) {
 	note(f.value, f.epoch)
 	return f.Now()
 }
 
-// Then is what follows from a fact.
+// Then returns a fact that follows from another one, and is as current.
 func Then[T, U any](f Fact[T], follow func(T) U) Fact[U] {
 	return Fact[U]{follow(f.value), f.epoch, f.link}
 }
 
-// Told is a fact that was not asked now: what a person's command or an earlier reply has shown to stand in this epoch.
+// Told makes a fact of a value that was not asked for now: a person's command or an earlier reply has shown it in this
+// epoch.
 func Told[T any](l *Link, value T) Fact[T] { return Fact[T]{value, l.Epoch(), l} }
 
-// Reply is what Redis said to one operation.
+// Reply is the reply to one operation.
 type Reply struct {
 	Fact[scripts.Answer]
 
@@ -51,6 +53,6 @@ type Reply struct {
 	Err     error     // no answer is known; errors.Is(err, ErrNotSent): Redis did nothing
 }
 
-// InAnyEpoch returns the answer whatever has happened since. It is for the keeper alone, whose renewals and restores
-// are what puts back after a loss: they say what they found, and are repeated in the next epoch.
+// InAnyEpoch returns the answer even if a loss has been suspected since. It is for the keeper alone: its renewals and
+// restores do the putting back after a loss. They say what they found, and are repeated in the next epoch.
 func (r Reply) InAnyEpoch() scripts.Answer { return r.value }

@@ -8,46 +8,46 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Bounds of what one group may hold. Redis does nothing else while it works on one (about 1 ms for 128 operations), and
-// a large one is long on its way.
+// Bounds of one group. Redis does nothing else while it works on a group (about 1 ms for 128 operations), and a large
+// one is long on its way.
 const (
 	MaxGroup      = 128
-	MaxGroupBytes = 1 << 20 // of arguments; one operation alone may have more
+	MaxGroupBytes = 1 << 20 // of arguments; an operation alone may have more
 )
 
-// eager is how many operations may be in flight before the next one queues. A second one waits for half a call on
-// average; that costs it less than calls of their own cost all of them: with 16, 64 and 512 callers one in flight
-// carries 1.3 to 1.4 times the webhooks that four do, and with 4 callers no fewer.
+// eager is how many operations may be in flight before the next one queues. A queued operation waits for half a call on
+// average. That costs it less than calls of their own cost all of them: with 16, 64 and 512 callers, one operation in
+// flight gives 1.3 to 1.4 times as many webhooks per second as four, and with 4 callers no fewer.
 const eager = 1
 
 // group gathers operations while a call is under way, and sends them together in the next one, as a database commits
-// its log. Alone, an operation goes out at once, in the goroutine that brought it. A group has no goroutine and no
-// timer of its own: whoever comes back from a call lets the first operation that gathered make the next call, for all
-// of them.
+// its log. If none is under way, an operation goes out at once, in the goroutine that brought it. A group has no
+// goroutine and no timer of its own: the goroutine that comes back from a call lets the first operation that gathered
+// make the next call, for all of them.
 type group struct {
-	eager int // const eager, unless nothing is grouped; fixed at construction
+	eager int // const eager, unless grouping is off; fixed at construction
 
 	mu       sync.Mutex
 	inFlight int       // operations under way
-	waiting  []*ticket // for the next call, in the order they came
-	limit    int       // operations of the next call: fewer after one without an answer, so that the next ones risk less
+	waiting  []*ticket // for the next call, in order of arrival
+	limit    int       // operations of the next call; halved after one without an answer, so that the next risks less
 }
 
-// ticket is an operation on its way.
+// ticket is one operation on its way.
 type ticket struct {
 	op   scripts.Op
-	turn chan *batch // holds one: the batch whose call is to be made; nil: another one has made the call
+	turn chan *batch // holds one: the batch whose call is to be made; nil: another goroutine has made the call
 
-	reply Reply // Sent is when it came
+	reply Reply // Sent is when the ticket came
 }
 
-// batch is a group on its way. The first ticket is that of the goroutine which makes the call.
+// batch is a group on its way. Its first ticket is of the goroutine that makes the call.
 type batch struct {
 	tickets []*ticket
 	call    scripts.Call
 }
 
-// What a call took is used again: a webhook's two operations should leave no garbage behind.
+// Tickets and batches are used again: the two operations of a webhook should leave no garbage behind.
 var (
 	tickets = sync.Pool{New: func() any { return &ticket{turn: make(chan *batch, 1)} }}
 	batches = sync.Pool{New: func() any { return new(batch) }}
@@ -68,7 +68,8 @@ func (b *batch) free() {
 	batches.Put(b)
 }
 
-// Do sends one operation, in one call of the script with others. Its answer is its own, an error that of the call.
+// Do sends one operation, in one call of the script together with others. The answer is the operation's own, an error
+// is that of the call.
 func (l *Link) Do(op scripts.Op) Reply {
 	t, _ := tickets.Get().(*ticket) // nothing else is in the pool
 	t.op = op
@@ -98,8 +99,8 @@ func (g *group) begin(t *ticket) *batch {
 	return nil
 }
 
-// commit makes the call of a batch, lets the next one go, and hands out what came back. The first ticket is the
-// caller's own.
+// commit makes the call of a batch, lets the next batch go, and hands out the replies. The first ticket is the caller's
+// own.
 func (l *Link) commit(b *batch) {
 	for _, t := range b.tickets {
 		b.call.Ops = append(b.call.Ops, t.op)
@@ -112,7 +113,7 @@ func (l *Link) commit(b *batch) {
 			t.reply.value = reply.Answers[i]
 		}
 		if i > 0 {
-			t.turn <- nil // from here on it is its caller's
+			t.turn <- nil // from here on the ticket is its caller's
 		}
 	}
 	b.free()
@@ -124,8 +125,9 @@ func (l *Link) commit(b *batch) {
 
 var errNoTurn = fmt.Errorf("calls before it had no answer: %w", ErrNotSent)
 
-// next lets the first of those that wait make the next call, after one of n operations. It returns those that have
-// waited for longer than patience while Redis did not answer: they must not learn of it one call after the other.
+// next is called after a call of n operations, and lets the first waiting ticket make the next call. If the call had no
+// answer, it returns the tickets that have waited for longer than patience: they must not learn of it one call after
+// the other.
 func (g *group) next(n int, answered bool, patience time.Duration) (late []*ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -140,7 +142,7 @@ func (g *group) next(n int, answered bool, patience time.Duration) (late []*tick
 		g.shift(len(late))
 	}
 	if len(g.waiting) == 0 || g.inFlight >= g.eager {
-		return late // the next call is made when the one under way is back
+		return late // the next call is made when the one under way has come back
 	}
 	size, bytes := 1, g.waiting[0].op.Size()
 	for ; size < min(len(g.waiting), g.limit); size++ {
@@ -155,15 +157,15 @@ func (g *group) next(n int, answered bool, patience time.Duration) (late []*tick
 	return late
 }
 
-// shift takes the first n out of those that wait. The lock is held.
+// shift takes the first n tickets out of those that wait. The lock is held.
 func (g *group) shift(n int) {
 	left := copy(g.waiting, g.waiting[n:])
 	clear(g.waiting[left:])
 	g.waiting = g.waiting[:left]
 }
 
-// Batch sends up to MaxGroup operations in one call of their own: renewals and restores, which the keeper sends. An
-// error is that of the call.
+// Batch sends up to MaxGroup operations in one call of their own: the keeper's renewals and restores. An error is that
+// of the call.
 func (l *Link) Batch(ops []scripts.Op) ([]Reply, scripts.History, error) {
 	epoch, sent := l.Epoch(), time.Now()
 	reply, err := l.send(&scripts.Call{Ops: ops}, l.due())

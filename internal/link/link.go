@@ -2,8 +2,8 @@
 // counters that are due, and reads records through the client-side cache. It knows no webhook, no flight and no HTTP.
 //
 // Everything that Redis says comes as a Fact, with the epoch in which it was asked. A fact gives out its value only
-// while that epoch is current, because what was asked before a suspected loss proves nothing (epoch.go). This is the
-// rule that keeps a webhook from being executed twice after a failover.
+// while that epoch is current, because an answer to a question from before a suspected loss proves nothing (epoch.go).
+// This rule keeps a webhook from being executed twice after a failover.
 package link
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Settings are what a call of the script, and the waiting for it, depend on.
+// Settings are the settings of a call of the script and of waiting for it.
 type Settings struct {
 	LockTTL       time.Duration // the lease that a claim or a renewal gets
-	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
+	Settle        time.Duration // how long nothing is decided after a possible loss; 0: no such wait
 	RedisTimeout  time.Duration // one round trip
 	RedisPatience time.Duration // how long a claim is repeated while Redis does not answer
-	MetricsFlush  time.Duration // counters reach Redis within it
-	ReplicasAck   int           // replicas of Redis that must have a claim and a store
+	MetricsFlush  time.Duration // counters reach Redis within this time
+	ReplicasAck   int           // Redis replicas that must acknowledge a claim and a store
 	Ungrouped     bool          // each operation is a call of its own, to show what grouping brings
 }
 
-// Options are what a link is made of.
+// Options are the parts that a link is made of.
 type Options struct {
 	Settings
 
@@ -85,27 +85,27 @@ func (l *Link) Now() time.Time { return l.At(time.Now()) }
 // At is Redis' clock at a moment of ours.
 func (l *Link) At(t time.Time) time.Time { return t.Add(time.Duration(l.offset.Load())) }
 
-// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once, well below the slots
-// of a connection's ring (1024): a full ring holds a caller past its deadline.
+// maxInFlight bounds the script calls, and the looks into the cache, that are under way at once. It is well below the
+// slots of a connection's ring (1024), because a full ring holds a caller past its deadline.
 const maxInFlight = 512
 
-// Slots bound what is under way towards Redis at once, over all links of a process.
+// Slots bound how many calls and looks are under way to Redis at once, over all links of a process.
 type Slots struct {
 	calls chan struct{}
 	looks *atomic.Int64 // into the cache
 }
 
-// NewSlots returns those of one process.
+// NewSlots returns the slots of one process.
 func NewSlots() Slots {
 	return Slots{calls: make(chan struct{}, maxInFlight), looks: new(atomic.Int64)}
 }
 
-// Pauses are those after which a call that had no answer is repeated.
+// Pauses returns the pauses before a call without an answer is repeated.
 func Pauses() backoff.Backoff {
 	return backoff.Backoff{First: 20 * time.Millisecond, Most: 400 * time.Millisecond}
 }
 
-// Handshake makes the first call. It returns the history that Redis tells, and how long it still settles.
+// Handshake makes the first call. It returns the history of Redis, and how long Redis still settles.
 func (l *Link) Handshake() (scripts.History, time.Duration, error) {
 	reply, err := l.send(new(scripts.Call), l.due())
 	return reply.History, reply.Settling, err
