@@ -41,49 +41,83 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 	}
 	since := o.Since(now)
 	reader := trail.NewReader(d.Client, d.Keys, o.Query)
-	events, err := reader.Read(ctx)
-	if err != nil {
-		return err
+	t := teller{out: out, json: o.JSON}
+	var held Webhooks
+	for e, err := range reader.Read(ctx) {
+		if err != nil {
+			return err
+		}
+		held.Add(e)
+		if !o.Chosen() && held.events > mostHeld {
+			t.tell(held.take(), since)
+		}
+		if t.err != nil {
+			return t.err
+		}
 	}
-	webhooks := slices.DeleteFunc(ByWebhook(events), func(of []trail.Event) bool { // nothing happened since
+	webhooks := slices.DeleteFunc(held.All, func(of []trail.Event) bool { // nothing happened since
 		return of[len(of)-1].At.Before(since)
 	})
 	switch {
-	case len(webhooks) == 0 && o.Follow:
-	case len(webhooks) == 0 && reader.Oldest.IsZero():
+	case len(webhooks) > 0 || t.told || o.Follow:
+	case reader.Oldest.IsZero():
 		return ErrNoTrail
-	case len(webhooks) == 0:
+	default:
 		return fmt.Errorf("%w of such a webhook in the trail, which begins at %s", ErrNotFound, date(reader.Oldest))
 	}
-	t := teller{out: out, json: o.JSON}
 	for _, of := range webhooks {
-		t.tell(slices.DeleteFunc(slices.Clone(of), func(e trail.Event) bool { return e.At.Before(since) }))
+		t.tell(of, since)
 	}
-	asked := o.Name != "" || o.Fingerprint != nil // not for all there are
-	if asked && !o.JSON && !o.Follow {
+	if o.Chosen() && !o.JSON && !o.Follow {
 		t.printf("\n%s\n", strings.Join(Conclusion(webhooks), "\n"))
 	}
 	for o.Follow && t.err == nil && sleep.For(ctx, followEvery) == nil {
-		if events, err = reader.Read(ctx); err != nil && ctx.Err() == nil {
-			return err
+		for e, err := range reader.Read(ctx) {
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			if err == nil {
+				t.tell([]trail.Event{e}, since)
+			}
 		}
-		t.tell(events)
 	}
 	return t.err
 }
 
-// ByWebhook puts each webhook's events together, the webhook first that began first.
-func ByWebhook(events []trail.Event) (webhooks [][]trail.Event) {
-	at := make(map[fingerprint.Fingerprint]int)
-	for _, e := range events {
-		i, met := at[e.Fingerprint]
-		if !met {
-			i = len(webhooks)
-			at[e.Fingerprint], webhooks = i, append(webhooks, nil)
+// mostHeld are the events that are held to put each webhook's together, where all there are is asked for. What comes
+// so much later has a heading of its own.
+const mostHeld = 100_000
+
+// Webhooks puts each webhook's events together, the webhook first that began first. The zero value has none.
+type Webhooks struct {
+	All [][]trail.Event
+
+	at     map[fingerprint.Fingerprint]int // in All and what was taken before
+	taken  int
+	events int // in All
+}
+
+// Add adds an event, which must be no older than those before.
+func (w *Webhooks) Add(e trail.Event) {
+	i, met := w.at[e.Fingerprint]
+	if !met {
+		i = w.taken + len(w.All)
+		if w.at == nil {
+			w.at = make(map[fingerprint.Fingerprint]int)
 		}
-		webhooks[i] = append(webhooks[i], e)
+		w.at[e.Fingerprint], w.All = i, append(w.All, nil)
 	}
-	return webhooks
+	w.All[i-w.taken] = append(w.All[i-w.taken], e)
+	w.events++
+}
+
+// take takes out the webhook that began first.
+func (w *Webhooks) take() []trail.Event {
+	of := w.All[0]
+	w.All[0] = nil
+	delete(w.at, of[0].Fingerprint)
+	w.All, w.taken, w.events = w.All[1:], w.taken+1, w.events-len(of)
+	return of
 }
 
 // teller prints events.
@@ -91,18 +125,23 @@ type teller struct {
 	out  io.Writer
 	json bool
 	of   fingerprint.Fingerprint // whose events were printed last
+	told bool                    // something was printed
 	err  error
 }
 
 func (t *teller) printf(format string, args ...any) {
+	t.told = true
 	if t.err == nil {
 		_, t.err = fmt.Fprintf(t.out, format, args...)
 	}
 }
 
-// tell prints events, with a heading where those of another webhook begin.
-func (t *teller) tell(events []trail.Event) {
+// tell prints the events since a moment, with a heading where those of another webhook begin.
+func (t *teller) tell(events []trail.Event, since time.Time) {
 	for _, e := range events {
+		if e.At.Before(since) {
+			continue
+		}
 		if t.json {
 			line, err := json.Marshal(e)
 			if err != nil {
@@ -113,7 +152,7 @@ func (t *teller) tell(events []trail.Event) {
 			continue
 		}
 		if e.Fingerprint != t.of {
-			if t.of != (fingerprint.Fingerprint{}) {
+			if t.told {
 				t.printf("\n")
 			}
 			t.of = e.Fingerprint

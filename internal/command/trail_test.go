@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -352,6 +353,49 @@ func TestALongTrailIsReadToItsEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestAWholeTrailIsToldWhileItIsRead, so that it need not fit into memory.
+func TestAWholeTrailIsToldWhileItIsRead(t *testing.T) {
+	e := onReal(t)
+	const webhooks, pages = 80_000, 160
+	e.do("EVAL", `
+		local function add(event, i, about)
+			redis.call('XADD', KEYS[1], '*', 'e', event .. ' 0 1 gw~A~1 AQIDAAAAAAAAAAAAAAAAAA ' .. 'cognigy:fp:' ..
+				string.format('%064x', i) .. ' 0 ' .. about)
+		end
+		for i = 1, ARGV[1] + 100 do
+			if i <= tonumber(ARGV[1]) then add('claimed - 0', i, 'order=' .. i) end
+			if i > 100 then add('stored - 200', i - 100, '-') end
+		end`, "1", "cognigy:trail", fmt.Sprint(webhooks))
+	var out strings.Builder
+	read := "" // when the first line was told
+	o := command.TrailOptions{Since: func(time.Time) time.Time { return time.Time{} }}
+	err := e.deployment().Trail(e.Context(), o, writerFunc(func(line []byte) (int, error) {
+		if read == "" {
+			read = e.do("INFO", "commandstats")
+		}
+		return out.Write(line)
+	}))
+	if err != nil {
+		e.Fatal(err)
+	}
+	for what, want := range map[string]int{
+		"cognigy:fp:": webhooks, "  order=": webhooks, " began": webhooks, " ended with a result": webhooks,
+	} {
+		if n := strings.Count(out.String(), what); n != want {
+			e.Errorf("%q is told %d times, want %d", what, n, want)
+		}
+	}
+	_, calls, _ := strings.Cut(read, "cmdstat_xrange:calls=")
+	calls, _, _ = strings.Cut(calls, ",")
+	if n, err := strconv.Atoi(calls); err != nil || n >= pages {
+		e.Errorf("nothing was told before %q pages were read, of %d", calls, pages)
+	}
+}
+
+type writerFunc func(line []byte) (int, error)
+
+func (f writerFunc) Write(line []byte) (int, error) { return f(line) }
 
 // TestTheTrailOfATenantIsItsOwn, also where another's webhook had the same value.
 func TestTheTrailOfATenantIsItsOwn(t *testing.T) {

@@ -24,12 +24,14 @@ func (d *Dashboard) stories(ctx context.Context, q trail.Query) (all []story, co
 	ctx, cancel := context.WithTimeout(ctx, 2*d.Timeout)
 	defer cancel()
 	q.AnyTenant = true
-	events, err := trail.NewReader(d.Store.Client, d.Store.Keys, q).Read(ctx)
-	if err != nil {
-		return nil, nil, err
+	var webhooks command.Webhooks
+	for e, err := range trail.NewReader(d.Store.Client, d.Store.Keys, q).Read(ctx) {
+		if err != nil {
+			return nil, nil, err
+		}
+		webhooks.Add(e)
 	}
-	webhooks := command.ByWebhook(events)
-	for _, events := range webhooks {
+	for _, events := range webhooks.All {
 		first := &events[0]
 		of := story{Fingerprint: first.Fingerprint.Hex(), Page: pageOf(first.Fingerprint, first.Tenant)}
 		for _, e := range events {
@@ -37,7 +39,7 @@ func (d *Dashboard) stories(ctx context.Context, q trail.Query) (all []story, co
 		}
 		all = append(all, of)
 	}
-	return all, command.Conclusion(webhooks), nil
+	return all, command.Conclusion(webhooks.All), nil
 }
 
 // keepsTrail reports whether there is a trail.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,9 @@ type Query struct {
 	Name, Value string // of a field; Name "": none
 }
 
+// Chosen reports whether the query means some webhooks, and not all there are.
+func (q *Query) Chosen() bool { return q.Name != "" || q.Fingerprint != nil }
+
 // Reader reads the events of a query, from the beginning and then what has come since. One goroutine at a time may use
 // it.
 type Reader struct {
@@ -31,7 +35,7 @@ type Reader struct {
 	keys   redis.Keys
 	query  Query
 	next   map[redis.Bucket]string // where a bucket is read on
-	named  map[fingerprint.Fingerprint][]Field
+	named  memory                  // of the webhooks that are wanted
 
 	// Oldest is when the oldest event happened that was read, whether or not it was wanted; zero: there is none.
 	Oldest time.Time
@@ -39,41 +43,75 @@ type Reader struct {
 
 // NewReader returns a reader that has read nothing.
 func NewReader(client rueidis.Client, keys redis.Keys, q Query) *Reader {
-	return &Reader{client: client, keys: keys, query: q, next: make(map[redis.Bucket]string),
-		named: make(map[fingerprint.Fingerprint][]Field)}
+	return &Reader{client: client, keys: keys, query: q, next: make(map[redis.Bucket]string)}
 }
 
-// page is how many entries are read at once.
-const page = 1000
+// Entries that are read at once: of all buckets together, and at least of each one.
+const (
+	page      = 1000
+	leastPage = 100
+)
 
-// Read returns the events that have come since it was last called, the oldest first. All events of a webhook carry what
-// its latest request was about.
-func (r *Reader) Read(ctx context.Context) (events []Event, err error) {
-	buckets := r.keys.Buckets()
-	if f := r.query.Fingerprint; f != nil {
-		buckets = []redis.Bucket{r.keys.Of(*f)}
-	}
-	for _, b := range buckets {
-		if events, err = r.readBucket(ctx, b, events); err != nil {
-			return nil, fmt.Errorf("trail at %s: %w", b.Trail(), err)
+// source is what was read of a bucket and not yet told.
+type source struct {
+	bucket redis.Bucket
+	events []Event // with all others in between
+	ended  bool
+}
+
+// Read tells the events that have come since it was last called, the oldest first, with a page of each bucket in
+// memory. Each event carries what its webhook's latest request was about, as far as that is remembered. An error is the
+// last that it tells.
+func (r *Reader) Read(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		buckets := r.keys.Buckets()
+		if f := r.query.Fingerprint; f != nil {
+			buckets = []redis.Bucket{r.keys.Of(*f)}
 		}
+		sources := make([]source, len(buckets))
+		for i, b := range buckets {
+			sources[i].bucket = b
+		}
+		size := max(page/len(buckets), leastPage)
+		for {
+			var oldest *source
+			for i := range sources {
+				s := &sources[i]
+				if err := r.fill(ctx, s, size); err != nil {
+					yield(Event{}, fmt.Errorf("trail at %s: %w", s.bucket.Trail(), err))
+					return
+				}
+				if len(s.events) > 0 && (oldest == nil || s.events[0].At.Before(oldest.events[0].At)) {
+					oldest = s
+				}
+			}
+			if oldest == nil {
+				break
+			}
+			e := oldest.events[0]
+			oldest.events = oldest.events[1:]
+			if r.wants(&e) && !yield(e, nil) {
+				return
+			}
+			if !r.query.Chosen() {
+				r.named.age()
+			}
+		}
+		r.named.age() // of webhooks that were asked for not before, or steps of theirs would be missed
 	}
-	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At.UnixMilli(), b.At.UnixMilli()) })
-	return events, nil
 }
 
-// readBucket appends those of a bucket. A webhook's first event in it is a claim, whose fields tell whether the webhook
-// is wanted; where older ones have been dropped, it is found from its next claim on.
-func (r *Reader) readBucket(ctx context.Context, b redis.Bucket, events []Event) ([]Event, error) {
-	for {
-		from := cmp.Or(r.next[b], "-")
+// fill reads the next page of a bucket if all of the one before was told.
+func (r *Reader) fill(ctx context.Context, s *source, size int) error {
+	for len(s.events) == 0 && !s.ended {
+		from := cmp.Or(r.next[s.bucket], "-")
 		entries, err := r.client.Do(ctx,
-			r.client.B().Xrange().Key(b.Trail()).Start(from).End("+").Count(page).Build()).AsXRange()
+			r.client.B().Xrange().Key(s.bucket.Trail()).Start(from).End("+").Count(int64(size)).Build()).AsXRange()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, entry := range entries {
-			r.next[b] = after(entry.ID)
+			r.next[s.bucket] = after(entry.ID)
 			e, err := parse(r.keys, entry.ID, entry.FieldValues["e"])
 			if err != nil {
 				continue
@@ -81,28 +119,27 @@ func (r *Reader) readBucket(ctx context.Context, b redis.Bucket, events []Event)
 			if r.Oldest.IsZero() || e.At.Before(r.Oldest) {
 				r.Oldest = e.At
 			}
-			if r.wants(&e) {
-				events = append(events, e)
-			}
+			s.events = append(s.events, e)
 		}
-		if len(entries) < page {
-			return events, nil
-		}
+		s.ended = len(entries) < size
 	}
+	return nil
 }
 
-// wants tells whether the query means an event, and completes it.
+// wants tells whether the query means an event, and completes it. A webhook's first event is a claim, whose fields tell
+// whether the webhook is wanted; where older ones have been dropped, it is found from its next claim on.
 func (r *Reader) wants(e *Event) bool {
 	q := &r.query
 	if e.Tenant != q.Tenant && !q.AnyTenant || q.Fingerprint != nil && e.Fingerprint != *q.Fingerprint {
 		return false
 	}
-	known, wanted := r.named[e.Fingerprint]
+	known, wanted := r.named.of(e.Fingerprint)
 	is := func(f Field) bool { return f.Is(q.Name, q.Value) }
 	if e.Fields == nil {
 		e.Fields = known
 	} else if q.Name == "" || wanted || slices.ContainsFunc(e.Fields, is) {
-		r.named[e.Fingerprint], wanted = e.Fields, true
+		wanted = true
+		r.named.keep(e.Fingerprint, e.Fields)
 	}
 	return wanted || q.Name == ""
 }

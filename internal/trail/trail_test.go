@@ -1,10 +1,12 @@
 package trail
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/oncegate/oncegate/internal/redis"
+	"github.com/oncegate/oncegate/internal/redistest"
 )
 
 func TestAnAboutIsBounded(t *testing.T) {
@@ -35,6 +37,59 @@ func TestAValueThatWasCutIsFound(t *testing.T) {
 func TestWhatIsNoTextIsCutToo(t *testing.T) {
 	if got := cut(strings.Repeat("\x80", 300)); len(got) > maxValue+len("…") {
 		t.Errorf("it has %d bytes", len(got))
+	}
+}
+
+// fill appends so many webhooks to a trail, from a number on. Each has a claim, of an order of that number.
+const fill = `
+	for i = ARGV[1], ARGV[2] do
+		redis.call('XADD', KEYS[1], '*', 'e', 'claimed - 0 1 1 gw~A~1 AQIDAAAAAAAAAAAAAAAAAA ' ..
+			'cognigy:fp:' .. string.format('%064x', i) .. ' 0 of=all&order=' .. i)
+	end`
+
+// TestAReaderRemembersTheWebhooksThatCameLast, so that its memory does not grow with the trail; but where webhooks are
+// asked for, all steps of theirs are found.
+func TestAReaderRemembersTheWebhooksThatCameLast(t *testing.T) {
+	client := redistest.Client(t, redistest.Start(t).Addr())
+	keys := redis.NewKeys("cognigy")
+	add := func(from, to int) {
+		redistest.Do(t, client, "EVAL", fill, "1", "cognigy:trail", fmt.Sprint(from), fmt.Sprint(to))
+	}
+	end := func(of int) {
+		redistest.Do(t, client, "XADD", "cognigy:trail", "*", "e", fmt.Sprintf(
+			"stored - 200 1 1 gw~A~1 AQIDAAAAAAAAAAAAAAAAAA cognigy:fp:%064x 0 -", of))
+	}
+	read := func(r *Reader) (last Event, n int) {
+		for e, err := range r.Read(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, n = e, n+1
+		}
+		return last, n
+	}
+	all, asked := NewReader(client, keys, Query{}), NewReader(client, keys, Query{Name: "of", Value: "all"})
+	add(1, 2*remembered+remembered/2)
+	end(1)
+	if last, n := read(all); last.Fields != nil || n != 2*remembered+remembered/2+1 {
+		t.Errorf("the last of %d is %v: the first webhook of a long trail is still remembered", n, last)
+	}
+	if last, n := read(asked); last.Fields == nil || n != 2*remembered+remembered/2+1 {
+		t.Errorf("the last of %d is %v: a step of a webhook that was asked for has nothing of its request", n, last)
+	}
+	for round := range 2 { // the last webhook of before goes on
+		const of = 2*remembered + remembered/2
+		add(1+of+round*remembered, of+(round+1)*remembered)
+		end(of)
+		for what, r := range map[string]*Reader{"all": all, "those asked for": asked} {
+			last, _ := read(r)
+			if held := len(r.named.young) + len(r.named.old); held > 2*remembered && round > 0 {
+				t.Errorf("of %s it remembers %d webhooks", what, held)
+			}
+			if len(last.Fields) != 2 {
+				t.Errorf("of %s the last is %v: what goes on is not remembered", what, last)
+			}
+		}
 	}
 }
 
