@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oncegate/oncegate/internal/redis"
+)
 
 // clusterMetric is a field of the metrics hash as Prometheus gets it.
 type clusterMetric struct {
@@ -61,3 +65,12 @@ var cluster = []clusterMetric{
 		1e-3),
 	gauge("breaker_open_until", "breaker_open_until_timestamp_seconds", "Until when a circuit breaker is or was open.", 1),
 }
+
+// clusterFields are those of the hash that are asked for. It may hold many more, of tenants.
+var clusterFields = func() []string {
+	fields := []string{redis.History}
+	for _, m := range cluster {
+		fields = append(fields, m.field)
+	}
+	return fields
+}()

@@ -7,50 +7,49 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/oncegate/oncegate/internal/gate"
 	"github.com/oncegate/oncegate/internal/link"
+	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// ofTenants collects what tenants have, and nothing else.
-type ofTenants map[string]gate.Share
-
-func (ofTenants) Describe(d chan<- *prometheus.Desc)          { d <- requests; d <- ended }
-func (of ofTenants) Collect(metrics chan<- prometheus.Metric) { collectTenants(metrics, of) }
-
-// TestTenantsComeInTheOrderOfTheirLabels, so that the library need not sort them.
-func TestTenantsComeInTheOrderOfTheirLabels(t *testing.T) {
-	metrics := make(chan prometheus.Metric, 1000)
-	collectTenants(metrics, ofTenants{"b": {Counts: link.Totals{1}}, "a": {Counts: link.Totals{1}}, Nameless: {}})
-	close(metrics)
-	var names, labels []string
-	for m := range metrics {
-		var out dto.Metric
-		if err := m.Write(&out); err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range out.Label {
-			names = append(names, l.GetName())
-		}
-		labels = append(labels, m.Desc().String()+out.Label[0].GetValue()+" "+out.Label[1].GetValue())
+// TestWhatTenantsHaveIsAsTheLibraryWantsIt, which does not check, hash and sort it.
+func TestWhatTenantsHaveIsAsTheLibraryWantsIt(t *testing.T) {
+	counts := link.Totals{link.Executed: 17}
+	families := ofRequests(map[string]gate.Share{"b": {Counts: counts}, "a": {Counts: counts}, "quiet": {}, Nameless: {}})
+	families = append(families, ofBackends(map[string]upstream.Snapshot{
+		"b": {Codes: map[int]int64{200: 1, 0: 2, 503: 3}}, "a": {Codes: map[int]int64{200: 1}, BreakerOpen: true}, "c": {},
+	})...)
+	slices.SortFunc(families, byName)
+	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
+	checked, err := prometheus.Gatherers{gather}.Gather()
+	if err != nil {
+		t.Fatal(err)
 	}
-	of := slices.Index(names, "result") / 2 // the first of another name
-	if len(labels) != 3*21 || !slices.IsSorted(labels[:of]) || !slices.IsSorted(labels[of:]) {
-		t.Errorf("%d of them, in the order %v and %v", len(labels), labels[:of], labels[of:])
+	series := 0
+	for i, f := range families {
+		if got, want := f.String(), checked[i].String(); got != want {
+			t.Errorf("it is\n%s\nwant\n%s", got, want)
+		}
+		series += len(f.Metric)
+	}
+	if want := 3*21 + 4 + 3; series != want {
+		t.Errorf("they have %d series, want %d", series, want)
+	}
+	if none := ofBackends(nil); len(none) > 0 {
+		t.Errorf("without a backend there is %v", none)
 	}
 }
 
 // BenchmarkScrape is what Prometheus costs a gateway of many tenants.
 func BenchmarkScrape(b *testing.B) {
-	of := make(ofTenants)
-	for i := range 500 {
+	of := make(map[string]gate.Share)
+	for i := range 1000 {
 		of[fmt.Sprintf("tenant-%d", i)] = gate.Share{Counts: link.Totals{link.Executed: 17}}
 	}
-	r := prometheus.NewRegistry()
-	r.MustRegister(of)
-	page := promhttp.HandlerFor(r, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return ofRequests(of), nil })
+	page := page(gather)
 	for _, encoding := range []string{"identity", "gzip"} {
 		b.Run(encoding, func(b *testing.B) {
 			b.ReportAllocs()

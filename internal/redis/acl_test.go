@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncegate/oncegate/internal/redis"
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
@@ -28,6 +29,26 @@ func TestAUserThatNobodySavedIsGoneAfterARestart(t *testing.T) {
 	sentence, _ := refused(t, byURL(url))
 	if !strings.Contains(sentence, "WRONGPASS") || !strings.Contains(sentence, "unless it was saved") {
 		t.Errorf("%s", sentence)
+	}
+}
+
+// TestWithoutHMGETAScrapeHasNothingOfTheHash, and what reads all of it goes on.
+func TestWithoutHMGETAScrapeHasNothingOfTheHash(t *testing.T) {
+	s, _ := withUser(t)
+	admin := redistest.Client(t, s.Addr())
+	redistest.Do(t, admin, "HSET", "cognigy:metrics", "executed", "7", "acme/executed", "7")
+	keys := redis.NewKeys("cognigy")
+	some, err := redis.Metrics(t.Context(), admin, keys, "executed", "stored")
+	if err != nil || len(some) != 1 || some["executed"] != "7" {
+		t.Errorf("of two fields it reads %v, %v", some, err)
+	}
+	redistest.Do(t, admin, "ACL", "SETUSER", "default", "-hmget")
+	_, err = redis.Metrics(t.Context(), admin, keys, "executed")
+	if err == nil || !strings.Contains(err.Error(), "hmget") {
+		t.Errorf("without the right it says %v", err)
+	}
+	if all, err := redis.Metrics(t.Context(), admin, keys); err != nil || len(all) != 2 {
+		t.Errorf("all it reads are %v, %v", all, err)
 	}
 }
 

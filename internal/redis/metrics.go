@@ -11,16 +11,21 @@ import (
 )
 
 // Metrics reads the metrics hashes of all buckets and merges them: counters are added up, and the history is that of
-// the bucket which met its history last.
-func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]string, error) {
+// the bucket which met its history last. It reads the fields that are named (History brings all of the history), or if
+// none is, all there are.
+func Metrics(ctx context.Context, client rueidis.Client, keys Keys, fields ...string) (map[string]string, error) {
 	buckets := keys.Buckets()
 	commands := make(rueidis.Commands, len(buckets))
 	for i, b := range buckets {
-		commands[i] = client.B().Hgetall().Key(b.Metrics()).Build()
+		if fields == nil {
+			commands[i] = client.B().Hgetall().Key(b.Metrics()).Build()
+		} else {
+			commands[i] = client.B().Hmget().Key(b.Metrics()).Field(fields...).Build()
+		}
 	}
 	total := make(map[string]string)
 	for i, reply := range client.DoMulti(ctx, commands...) {
-		metrics, err := reply.AsStrMap()
+		metrics, err := fieldsOf(reply, fields)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", buckets[i].Metrics(), err)
 		}
@@ -42,9 +47,30 @@ func Metrics(ctx context.Context, client rueidis.Client, keys Keys) (map[string]
 	return total, nil
 }
 
+// fieldsOf reads the reply to HMGET of fields, or to HGETALL.
+func fieldsOf(reply rueidis.RedisResult, fields []string) (map[string]string, error) {
+	if fields == nil {
+		return reply.AsStrMap()
+	}
+	values, err := reply.ToArray()
+	if err != nil {
+		return nil, err
+	}
+	metrics := make(map[string]string, len(fields))
+	for i, v := range values {
+		if text, err := v.ToString(); err == nil { // what was never counted is not there
+			metrics[fields[i]] = text
+		}
+	}
+	return metrics, nil
+}
+
+// History is the field that has what the script remembers of a bucket's history.
+const History = "history"
+
 // ofHistory names what the script remembers of a bucket's history, in the order of the field history: its id, when it
 // was met and, while Redis settles, until when and the SETTLE of the replica that set this.
-var ofHistory = []string{"history", "met_at", "settled_at", "settle"}
+var ofHistory = []string{History, "met_at", "settled_at", "settle"}
 
 // readHistory makes fields of what the script keeps in one.
 func readHistory(metrics map[string]string) {

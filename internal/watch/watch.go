@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/oncegate/oncegate/handler"
 	"github.com/oncegate/oncegate/internal/admin"
 	"github.com/oncegate/oncegate/internal/command"
@@ -20,9 +18,6 @@ import (
 	"github.com/oncegate/oncegate/internal/metrics"
 	"github.com/oncegate/oncegate/internal/replicas"
 )
-
-// maxScrapes are gathered at once.
-const maxScrapes = 4
 
 // Gateway is what is watched.
 type Gateway struct {
@@ -61,13 +56,10 @@ func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 			return command.NewDeployment(&of, c, store), ok
 		},
 	})
-	registry := metrics.Registry(metrics.Sources{
-		Gate: g.Watch.Gate, Store: store, Took: g.Watch.Took, Backends: g.Backends.Snapshots, Version: g.Version,
-		Timeout: c.Redis.Timeout, Log: log,
-	})
 	listener, err := admin.Open(c.Admin, admin.Pages{
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-			MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
+		Metrics: metrics.Page(metrics.Sources{
+			Gate: g.Watch.Gate, Store: store, Took: g.Watch.Took, Backends: g.Backends.Snapshots, Version: g.Version,
+			Timeout: c.Redis.Timeout, Log: log,
 		}),
 		Ready: g.Watch.Ready, Private: http.Handler(page),
 	}, log)
