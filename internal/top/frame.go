@@ -60,6 +60,8 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 		oldest = fmt.Sprintf(" (oldest %s)", time.Duration(s.OldestMS)*time.Millisecond)
 	}
 	add("%d running%s, %d waiting", s.Executing, oldest, s.Waiting)
+	add("%s", cut(fmt.Sprintf("In all, by Redis' counters: %s answered, %s executed", thousands(s.All.Deliveries),
+		thousands(s.All.Executions)), width))
 	lines = append(lines, picture(s, width, as)...)
 	lines = append(lines, answers(s, width, as)...)
 	lines = append(lines, hottest(s, width, height-len(lines)-len(s.Replicas)-2, as)...)

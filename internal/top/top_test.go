@@ -14,6 +14,7 @@ func storm() *dashboard.State {
 	s := &dashboard.State{
 		Verdicts: []dashboard.Verdict{{Level: dashboard.Well, Sentence: "All is well."}},
 		Window:   dashboard.Totals{Deliveries: 18204, Executions: 1}, Executing: 1, Waiting: 12, OldestMS: 1500,
+		All:     dashboard.Totals{Deliveries: 20204, Executions: 7},
 		Latency: []dashboard.Latency{{Outcome: "still_processing", Count: 1234, P50: 0.25, P99: 7000}},
 		Hot: []dashboard.Hot{
 			{Fingerprint: strings.Repeat("ab", 32), Duplicates: 18203, State: "done", Attempt: 1},
@@ -38,7 +39,8 @@ func storm() *dashboard.State {
 func TestAFrameTellsWhatThePageTells(t *testing.T) {
 	text := frame(storm(), nil, 100, 40, plain)
 	for _, want := range []string{
-		"All is well.", "18,204 deliveries arrived, 1 executed (last 30s)\n1 running (oldest 1.5s), 12 waiting\n",
+		"All is well.", "18,204 deliveries arrived, 1 executed (last 30s)\n1 running (oldest 1.5s), 12 waiting\n" +
+			"In all, by Redis' counters: 20,204 answered, 7 executed\n",
 		"███", "▀", "still processing          1,234        250µs           7s", "abababababababab         18,203",
 		"cdcdcdcdcdcdcdcd             ≤5        2  running", "gateway-1/7", "gone",
 	} {

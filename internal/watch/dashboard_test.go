@@ -22,6 +22,7 @@ import (
 	"github.com/oncegate/oncegate/handler/logic"
 	"github.com/oncegate/oncegate/internal/config"
 	"github.com/oncegate/oncegate/internal/fingerprint"
+	"github.com/oncegate/oncegate/internal/redistest"
 )
 
 // window is a browser's, with all that it complained of and all that it asked for.
@@ -235,9 +236,30 @@ func TestThePageOutlivesTheGateway(t *testing.T) {
 	second := run()
 	w.shows("#link", "live, from a gateway that has restarted")
 	second.storm("b", 5)
+	w.shows("#deliveries", "25")
 	eventually(t, "it still shows what was before", func() bool {
 		return w.js(`bins.up.reduce((a, b) => a + b, 0)`) == "25"
 	})
+}
+
+// TestTheTotalsHaveWhatACrashedReplicaDid, which is in Redis' counters: nobody tells a gateway that begins later of the
+// seconds before.
+func TestTheTotalsHaveWhatACrashedReplicaDid(t *testing.T) {
+	server := redistest.Start(t)
+	redistest.Do(t, redistest.Client(t, server.Addr()), "HSET", "cognigy:metrics", "total_requests", "18204",
+		"duplicates", "18203", "executed", "1", "stored", "1")
+	r := start(t, logic.Echo{}, func(c *config.Config) { c.Redis.URL = config.Secret(server.URL()) })
+	w := openWindow(t)
+	w.do(chromedp.Navigate(r.admin + "/"))
+	w.shows("#all", "18,204")
+	w.shows("#all-word", "answered in all, 1 executed: Redis' counters, of crashed replicas too")
+	w.shows("#sum", "Nothing has arrived since ")
+	w.shows("#sum", "What came before is counted below")
+	r.storm("storm", 3)
+	w.shows("#all", "18,207")
+	w.shows("#sum", "2 of them (66.6 %) never reached the backend")
+	w.shows("#sum", "Known since ")
+	w.expectQuiet(r.admin)
 }
 
 func TestALoginLeadsToThePage(t *testing.T) {

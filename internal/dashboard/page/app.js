@@ -226,6 +226,8 @@ function show() {
   byId("waiting").textContent = number(state.waiting);
   byId("oldest").textContent = state.oldest_ms ? length(state.oldest_ms) : "–";
   byId("all").textContent = number(state.all.deliveries);
+  byId("all-word").textContent = "answered in all, " + number(state.all.executions) +
+    " executed: Redis' counters, of crashed replicas too";
   tables();
   facts();
 }
@@ -251,20 +253,29 @@ function verdicts() {
 }
 
 function hero() {
-  const { deliveries, executions } = state.window;
+  let deliveries = 0, executions = 0; // of the picture, which the page may know from before its gateway began
+  for (const [up, down] of seconds.values()) {
+    deliveries += up;
+    executions += down;
+  }
+  const first = Math.min(...seconds.keys());
+  const whole = state.now / 1000 - first > kept - 30;
+  const since = whole ? "in the last 15 minutes" : "since " + new Date(first * 1000).toLocaleTimeString("en-GB");
+  const before = whole || state.all.deliveries <= deliveries ? "" :
+    " What came before is counted below, in all that Redis has.";
   byId("deliveries").textContent = number(deliveries);
   byId("deliveries-word").textContent = many(deliveries, "delivery arrived", "deliveries arrived");
   byId("executions").textContent = number(executions);
   byId("executions-word").textContent = many(executions, "was executed", "were executed");
   const spared = Math.max(deliveries - executions, 0);
   const share = deliveries ? Math.floor((1000 * spared) / deliveries) / 10 : 0;
-  const text = !deliveries ? "Nothing has arrived in the last 15 minutes." :
+  const text = (!deliveries ? "Nothing has arrived " + since + "." :
     number(spared) + " of them (" + share + " %) " + (state.verdicts.every((v) => v.level === "well") ?
       "never reached the backend: a duplicate gets the one execution's answer." : "were not executed.") +
-      " Last 15 min.";
+    (whole ? " Last 15 min." : " Known " + since + ".")) + before;
   byId("sum").textContent = text;
   byId("plot").setAttribute("aria-label", number(deliveries) + " deliveries arrived and " + number(executions) +
-    " were executed in the last 15 minutes. " + text);
+    " were executed " + since + ". " + text);
 }
 
 const length = (ms) => (ms < 1 ? ms.toFixed(2) + " ms" : ms < 10 ? ms.toFixed(1) + " ms" :
