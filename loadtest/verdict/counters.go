@@ -20,7 +20,7 @@ import (
 // added up. Those of a tenant have its name and a slash before their own.
 type Counters struct {
 	counts  map[string]int64
-	scraped map[string]int64 // what the replicas tell Prometheus of requests, by outcome; nil: they were not asked
+	scraped map[string]int64 // what the replicas tell Prometheus, by series; nil: they were not asked
 	history string           // Redis' own name for its line of data (replication id)
 }
 
@@ -43,12 +43,6 @@ func (c Counters) Of(tenant string) Counters {
 		pick(c.scraped, own.scraped)
 	}
 	return own
-}
-
-// counted are the fields that the rules use.
-var counted = []string{
-	"total_requests", "duplicates", "replayed", "waited", "still_processing", "mismatches", "late_answers", "unavailable",
-	"executed", "takeovers", "stored", "failed", "lost_stores",
 }
 
 // Book says where the replicas count.

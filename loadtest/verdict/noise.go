@@ -54,11 +54,8 @@ func (n *Noise) counters(quiet *Case) Finding {
 		same(name+" of all", all.of(name), one.of(name)+other.of(name))
 	}
 	if all.scraped != nil {
-		var told int64
-		for _, n := range other.scraped {
-			told += n
-		}
-		same("what Prometheus is told of it", told, n.sent)
+		faults = slices.Concat(faults, other.strayed(ofTenants), all.strayed(ofTenants), all.strayed(ofAll),
+			all.strayedFromHash())
 	}
 	return finding("tenants", fmt.Sprintf("%d + %d requests, counted for each and for both", one.of("total_requests"),
 		n.sent), faults...)

@@ -7,15 +7,19 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
-// requestsTotal is a line of a scrape: how many requests of a tenant became what, in one replica.
-var requestsTotal = regexp.MustCompile(
-	`^oncegate_requests_total\{outcome="(\w+)",tenant="([a-z0-9-]*)"\} ([0-9.e+]+)$`,
+// A series of a scrape, and its labels.
+var (
+	series      = regexp.MustCompile(`^oncegate_(\w+)(?:\{(.*)\})? ([0-9.e+]+)$`)
+	ofTenant    = regexp.MustCompile(`\btenant="([a-z0-9-]+)"`)
+	byOneOfThem = regexp.MustCompile(`\b(?:outcome|result)="(\w+)"`)
 )
 
-// scrape adds up what all replicas tell Prometheus: by outcome, and by tenant and outcome with a slash between them. It
-// returns nil if no replica was named.
+// scrape adds up what all replicas tell Prometheus: by name, or name and label (outcome or result) with a slash between
+// them, and by tenant before that. Of what each tells of the hash it takes the largest. It returns nil if no replica is
+// named.
 func (b Book) scrape(ctx context.Context) (map[string]int64, error) {
 	if len(b.Scrapes) == 0 {
 		return nil, nil
@@ -44,15 +48,25 @@ func add(ctx context.Context, url string, sums map[string]int64) error {
 	}
 	lines := bufio.NewScanner(reply.Body)
 	for lines.Scan() {
-		if found := requestsTotal.FindStringSubmatch(lines.Text()); found != nil {
-			n, err := strconv.ParseFloat(found[3], 64)
-			if err != nil {
-				return err
-			}
-			sums[found[1]] += int64(n)
-			if found[2] != "" {
-				sums[found[2]+"/"+found[1]] += int64(n)
-			}
+		found := series.FindStringSubmatch(lines.Text())
+		if found == nil {
+			continue
+		}
+		v, err := strconv.ParseFloat(found[3], 64)
+		if err != nil {
+			return err
+		}
+		name, n := found[1], int64(v)
+		if strings.HasPrefix(name, "cluster_") {
+			sums[name] = max(sums[name], n)
+			continue
+		}
+		if label := byOneOfThem.FindStringSubmatch(found[2]); label != nil {
+			name += "/" + label[1]
+		}
+		sums[name] += n
+		if tenant := ofTenant.FindStringSubmatch(found[2]); tenant != nil {
+			sums[tenant[1]+"/"+name] += n
 		}
 	}
 	return lines.Err()

@@ -110,6 +110,9 @@ func (c *Case) sums(grown Counters) Finding {
 	same("executed + duplicates + unavailable", of("executed")+of("duplicates")+of("unavailable"), of("total_requests"))
 	same("total_requests", of("total_requests"), c.sent)
 	same("replayed", of("replayed"), c.outcomes["replayed"])
+	same("waited", of("waited"), c.outcomes["waited"])
+	same("still_processing + late_answers", of("still_processing")+of("late_answers"), c.outcomes["processing"])
+	same("malformed", of("malformed"), c.malformed)
 	same("executed - late_answers", of("executed")-of("late_answers"), c.outcomes["executed"])
 	return finding("counters", fmt.Sprintf("total_requests %d, as many as were sent: %d executed, %d replayed, %d "+
 		"waited, %d still_processing",
@@ -118,20 +121,24 @@ func (c *Case) sums(grown Counters) Finding {
 
 // metrics checks that what the replicas tell Prometheus, added up, is what the hash has and what was answered.
 func (c *Case) metrics(grown Counters) Finding {
-	var faults []string
-	same := func(outcome string, want int64) int64 {
-		if n := grown.scraped[outcome]; n != want {
-			faults = append(faults, fmt.Sprintf("%s is %d, want %d", outcome, n, want))
+	faults := grown.strayed(ofTenants)
+	same := func(series string, want int64) {
+		if n := grown.scraped[series]; n != want {
+			faults = append(faults, fmt.Sprintf("%s is %d, and %d were answered so", series, n, want))
 		}
-		return grown.scraped[outcome]
 	}
-	all := same("executed", grown.of("executed")) + same("replayed", grown.of("replayed")) +
-		same("waited", grown.of("waited")) + same("still_processing", grown.of("still_processing"))
-	same("malformed", c.malformed)
-	if all != c.sent {
-		faults = append(faults, fmt.Sprintf("%d requests in all, want %d", all, c.sent))
+	same("requests_total/replayed", c.outcomes["replayed"])
+	same("requests_total/waited", c.outcomes["waited"])
+	same("requests_total/malformed", c.malformed)
+	if c.Tenant == "" { // these are of all tenants
+		faults = append(append(faults, grown.strayed(ofAll)...), grown.strayedFromHash()...)
+		for _, outcome := range []string{"executed", "replayed", "waited"} {
+			same("request_duration_seconds_count/"+outcome, c.outcomes[outcome])
+		}
+		same("request_duration_seconds_count/still_processing", c.outcomes["processing"])
 	}
-	return finding("metrics", fmt.Sprintf("Prometheus is told the same %d requests by the same outcomes", all), faults...)
+	return finding("metrics", fmt.Sprintf("Prometheus is told the same %d requests, and the same of %d counters",
+		grown.of("total_requests"), len(counted)), faults...)
 }
 
 func (c *Case) served() Finding {
