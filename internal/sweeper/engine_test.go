@@ -25,7 +25,7 @@ import (
 const (
 	resultTTL = time.Hour
 	doubtTTL  = 10 * time.Hour
-	timeout   = 30 * time.Second // of an execution
+	timeout   = 5 * time.Minute // of an execution
 )
 
 var keys = redis.NewKeys("shop")

@@ -27,7 +27,7 @@ func TestGaugesAreExact(t *testing.T) {
 		plant(700, done(now, small)) // some batches
 		plant(5, failed(now))
 		plant(11, running(now))
-		plant(3, running(now.Add(-timeout+10*time.Second)))
+		plant(3, running(now.Add(-timeout+2*time.Minute)))
 		plant(7, running(now.Add(-timeout-time.Second)))
 		plant(3, records(now)["with a verdict"])
 		for _, set := range foreign(key(0)) {
