@@ -26,7 +26,7 @@ import (
 )
 
 // patience is the timeout of the gateways in these tests, in place of 15 s.
-const patience = 5 * time.Second
+const patience = 10 * time.Second
 
 // gateway adds a replica as Open builds it, with the tests' logic. The end of the test closes it.
 func (h *testbed) gateway() *replica {
@@ -34,6 +34,7 @@ func (h *testbed) gateway() *replica {
 	c := handler.DefaultConfig()
 	c.Redis.URL, c.Execution.Settle = config.Secret("redis://"+h.addr), 0
 	c.Upkeep.MetricsFlush = 50 * time.Millisecond
+	c.Redis.Timeout, c.Execution.LockTTL, c.Execution.WaitTimeout = 5*time.Second, 30*time.Second, 30*time.Second
 	ctx, stop := context.WithCancel(context.Background())
 	g, err := handler.Open(ctx, c, logic.Func(h.execute), slog.New(slog.DiscardHandler))
 	if err != nil {

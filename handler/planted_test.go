@@ -41,7 +41,7 @@ func TestPlantedRecordsAreForeign(t *testing.T) {
 		"a name beyond ASCII":    planted(200, record.Header{Name: "X-Ä", Value: "b"}),
 		"a value that splits":    strings.Replace(planted(200, record.Header{Name: "X-A", Value: "b%0D%0Ac"}), "%25", "%", 2),
 	} {
-		redistest.Do(t, h.client, "SET", name, value, "PX", "60000")
+		redistest.Do(t, h.client, "SET", name, value, "PX", "600000")
 		for range 2 {
 			if got := r.post(webhook); got.status != 503 || got.body != foreign {
 				t.Errorf("%s is answered\n%v", what, got)
@@ -64,7 +64,7 @@ func TestPlantedRecordsAreForeign(t *testing.T) {
 	}
 	const large = 100 << 20 // a busy Redis may time out on it: then the answer has another sentence
 	plantLarge := func() (before uint64) {
-		redistest.Do(t, h.client, "SET", name, planted(200), "PX", "60000")
+		redistest.Do(t, h.client, "SET", name, planted(200), "PX", "600000")
 		redistest.Do(t, h.client, "SETRANGE", name, fmt.Sprint(large), "}")
 		return allocated()
 	}

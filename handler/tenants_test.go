@@ -60,7 +60,7 @@ func (h *testbed) sharedFor(file string, choose handler.Choose) *replica {
 func (h *testbed) configured(file string) config.Config {
 	h.Helper()
 	path := filepath.Join(h.TempDir(), "oncegate.yaml")
-	if err := os.WriteFile(path, []byte("settle: 0s\nmetrics_flush: 20ms\n"+file), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("settle: 0s\nmetrics_flush: 20ms\nwait_timeout: 30s\n"+file), 0o600); err != nil {
 		h.Fatal(err)
 	}
 	line, err := config.Parse([]string{"--config", path}, func(name string) string {

@@ -273,12 +273,12 @@ func dial(addr string) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connection{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(30 * time.Second))
+	return &connection{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(2 * time.Minute))
 }
 
 // exchange sends a request and returns the answer; if none came, its body is the error.
 func (c *connection) exchange(request string) response {
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // each: a connection may live longer
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute)) // each: a connection may live longer
 	if _, err := io.WriteString(c, request); err != nil {
 		return response{body: err.Error()}
 	}
