@@ -117,12 +117,25 @@ func TestARedisThatCanNotBeTrustedIsSaidAtOnce(t *testing.T) {
 		"no such file": {[]string{"REDIS_TLS_CA=absent.crt"}, "absent.crt"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if said := refuses(t, append(c.env, "REDIS_URL="+url)...); !strings.Contains(said, c.says) ||
-				strings.Contains(said, "again_in") {
+			if said := refuses(t, append(c.env, "REDIS_URL="+url)...); !saysAtOnce(said, c.says) {
 				t.Errorf("it says\n%s", said)
 			}
 		})
 	}
+}
+
+// saysAtOnce reports whether lines say something, and none of these says that the gateway tries again because of it. It
+// may have tried again because a connection took too long, on a busy machine.
+func saysAtOnce(lines, what string) (says bool) {
+	for line := range strings.Lines(lines) {
+		if strings.Contains(line, what) {
+			if strings.Contains(line, "again_in") {
+				return false
+			}
+			says = true
+		}
+	}
+	return says
 }
 
 // refuses returns what a gateway prints that must not start.

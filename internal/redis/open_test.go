@@ -154,8 +154,10 @@ func TestAWrongPasswordIsSaidAtOnceAndNotShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.Retries = 10
 			sentence, logged := refused(t, c)
-			if strings.Contains(logged.String(), "again_in") {
-				t.Errorf("it is tried again: %s", logged)
+			for line := range strings.Lines(logged.String()) { // a connection that takes too long is tried again
+				if strings.Contains(line, "again_in") && !strings.Contains(line, "deadline exceeded") {
+					t.Errorf("it is tried again: %s", line)
+				}
 			}
 			if !strings.Contains(sentence, s.Addr()) || !strings.Contains(sentence, "WRONGPASS") &&
 				!strings.Contains(sentence, "NOAUTH") {
