@@ -148,7 +148,7 @@ func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandL
 	if err != nil {
 		return errors.Join(err, listener.Close(), gateway.Close())
 	}
-	defer watchers.Close()
+	gateway.AtEnd(watchers.Close)
 	if c.Redis.Embedded() {
 		invite(listener.Addr(), c.HTTP)
 	}

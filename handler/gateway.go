@@ -50,6 +50,7 @@ type Gateway struct {
 	server  *Server
 	sweeper *sweeper.Sweeper
 	secured *tls.Config // nil: plain HTTP
+	atEnd   func()      // nil: nothing is to be done
 }
 
 // Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l, whichever
@@ -226,6 +227,9 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	err = errors.Join(err, g.unfinished(g.server.ShutdownWithContext(last), g.gate.Close(last)))
 	<-sweeping
+	if g.atEnd != nil {
+		g.atEnd()
+	}
 	g.store.Close()
 	if t := g.handler.tracer; t != nil {
 		t.Close(last)

@@ -29,6 +29,10 @@ func (g *Gateway) Watch() Watch {
 	}
 }
 
+// AtEnd has a function called when Serve has ended what it ran, while Redis can still be asked. It is called before
+// Serve.
+func (g *Gateway) AtEnd(f func()) { g.atEnd = f }
+
 func (g *Gateway) tenantOf(name string) (t Tenant, ok bool) {
 	if name == "" {
 		t, _ = g.config.Of("") // it is always there

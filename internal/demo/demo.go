@@ -62,7 +62,7 @@ func Run(ctx context.Context, c config.Config, version string, open bool, out io
 	if err != nil {
 		return errors.Join(err, listener.Close(), gateway.Close())
 	}
-	defer watchers.Close()
+	gateway.AtEnd(watchers.Close)
 
 	url := "http://" + listener.Addr().String() + "/webhook/cognigy"
 	_, _ = fmt.Fprintf(out, `

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/oncegate/oncegate/internal/redistest"
 )
 
 // ready asks /readyz and returns the status, and whether the connection was closed.
@@ -52,6 +54,22 @@ func TestDrainingServesWebhooksWhileReadyzSaysNo(t *testing.T) {
 	}
 	if code := r.exit(); code != 0 || time.Since(begun) < delay {
 		t.Errorf("exit status %d after %v:\n%s", code, time.Since(begun), r.logs())
+	}
+}
+
+// TestAReplicaThatIsStoppedSaysGoodbye, so that no deploy is shown as a crash.
+func TestAReplicaThatIsStoppedSaysGoodbye(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	admin := redistest.Client(t, s.Addr())
+	r := start(t, "REDIS_URL="+s.URL(), "SETTLE=0", "ADMIN_LISTEN=127.0.0.1:0")
+	shown := func(n string) func() bool {
+		return func() bool { return redistest.Do(t, admin, "ZCARD", "cognigy:replicas") == n }
+	}
+	eventually(t, "it is among the replicas", shown("1"))
+	r.signal(syscall.SIGTERM)
+	if code := r.exit(); code != 0 || !shown("0")() {
+		t.Errorf("it ends with %d, and stays among the replicas:\n%s", code, r.logs())
 	}
 }
 

@@ -105,6 +105,7 @@ func start(t testing.TB, l logic.Logic, change func(*config.Config), before ...f
 	if err != nil {
 		t.Fatal(err)
 	}
+	gateway.AtEnd(watchers.Close)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -112,7 +113,6 @@ func start(t testing.TB, l logic.Logic, change func(*config.Config), before ...f
 		_ = gateway.Serve(ctx, listener)
 	}()
 	r.stop = sync.OnceFunc(func() {
-		watchers.Close()
 		stop()
 		<-ended
 	})
