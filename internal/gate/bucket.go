@@ -15,12 +15,12 @@ import (
 	"github.com/oncegate/oncegate/internal/sleep"
 )
 
-// bucket is a share of the fingerprints, whose keys live in one hash slot, and all that this replica does for them and
-// knows of their Redis. In Redis Cluster another bucket's Redis may be another server: what fails, settles or is healed
-// in one is not felt in the others.
+// bucket is a share of the fingerprints, whose keys are in one hash slot. It holds all that this replica does for them
+// and knows of their Redis. In Redis Cluster another bucket's Redis may be another server: failures, settling and
+// healing of one bucket do not affect the others.
 type bucket struct {
 	gate  *Gate
-	index int // among the gate's
+	index int // index in the gate's buckets
 	link  *link.Link
 	log   *slog.Logger // the gate's, with the bucket's name if there are several
 
@@ -67,7 +67,7 @@ func (b *bucket) start(ctx context.Context) error {
 			return nil
 		}
 		level := slog.LevelInfo
-		if len(b.gate.buckets) > 1 { // they all do
+		if len(b.gate.buckets) > 1 { // all buckets log this line
 			level = slog.LevelDebug
 		}
 		b.log.Log(ctx, level, "redis was started, restarted or failed over: waiting until replicas have put back "+
@@ -79,13 +79,13 @@ func (b *bucket) start(ctx context.Context) error {
 	}
 }
 
-// noCommand is what Redis, Valkey and their like say where a script may not run a command, or none of that name is
-// there. Of those that a script needs, only INFO was not tried before (package redis).
+// noCommand matches the errors of Redis, Valkey and their like if a script may not run a command, or if they have no
+// such command. Of the commands that the script needs, only INFO was not tried before (package redis).
 var noCommand = regexp.MustCompile(
 	`can't run this command|command called from script|not allowed from script|ACL failure in script`,
 )
 
-// explainStart says what a person can do where the first call failed for a reason that we know.
+// explainStart adds to the error of the first call what a person can do about it, if we know its reason.
 func (b *bucket) explainStart(err error) error {
 	var refused *rueidis.RedisError
 	if errors.As(err, &refused) && b.gate.options.Settle > 0 && noCommand.MatchString(refused.Error()) {

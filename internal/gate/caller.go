@@ -12,22 +12,22 @@ import (
 // caller is one request that waits for a flight.
 type caller struct {
 	// Fixed at construction, and kept for the next request.
-	wake  chan struct{} // something that may concern it has happened; holds one
+	wake  chan struct{} // an event that may concern it has happened; holds one
 	timer *time.Timer   // of its own goroutine
 
 	waiting
 }
 
-// waiting is what a caller is for one request.
+// waiting is the part of a caller that belongs to one request.
 type waiting struct {
-	// Fixed until it has left.
+	// Fixed until the caller has left.
 	webhook  Request
 	deadline time.Time // it is answered by then
 
 	// The flight's lock guards these.
-	enough   time.Time // its own Wait is over then; zero: that has not begun
-	told     Outcome   // what it was answered, while the claim for it was under way
-	executes bool      // a claim won for it: it is counted as an execution, once and for all
+	enough   time.Time // its own Wait ends then; zero: that has not begun to count
+	told     Outcome   // the answer it got while the claim for it was under way
+	executes bool      // a claim won for it: it is counted as an execution and nothing else
 	scripted bool      // the script has counted it as a replay
 	departed bool
 }
@@ -44,7 +44,7 @@ func newCaller(w Request, wait time.Duration) *caller {
 	return c
 }
 
-// free lets a caller be used again. No flight may have it any more.
+// free lets a caller be used again. No flight may hold it any more.
 func (c *caller) free() {
 	c.timer.Stop()
 	select {
@@ -55,8 +55,8 @@ func (c *caller) free() {
 	callers.Put(c)
 }
 
-// do joins the flight of a webhook's fingerprint, and waits until the flight has landed or its caller must be answered
-// earlier. The flight goes on without the caller.
+// do joins the flight of a webhook's fingerprint and waits until the flight has landed, or until the caller must be
+// answered earlier. The flight goes on without the caller.
 func (b *bucket) do(w Request) Answer {
 	t := w.Tenant
 	defer t.use.waiting.Add(-1)
@@ -81,13 +81,13 @@ func (b *bucket) do(w Request) Answer {
 		if answer, over, leaves := b.askedBy(f, c); leaves {
 			if over {
 				c.free()
-			} // else the flight still has it
+			} // otherwise the flight still holds it
 			return answer
 		}
 	}
 }
 
-// looksAgain is when a caller looks again if nothing wakes it.
+// looksAgain returns when a caller looks again if nothing wakes it.
 func (f *flight) looksAgain(c *caller) time.Time {
 	if c.webhook.Wait == nil {
 		return c.deadline
@@ -100,7 +100,7 @@ func (f *flight) looksAgain(c *caller) time.Time {
 	return c.enough
 }
 
-// askedBy looks whether a caller is to be answered now. over: its flight has landed, and does not know it any more.
+// askedBy checks whether a caller is to be answered now. over: its flight has landed, and does not hold it any more.
 func (b *bucket) askedBy(f *flight, c *caller) (answer Answer, over, leaves bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,8 @@ func (b *bucket) askedBy(f *flight, c *caller) (answer Answer, over, leaves bool
 	return b.leave(f, c, early, now), f.over, true
 }
 
-// leaves reports whether a caller is to be answered, and with what if the flight has not landed. The lock is held.
+// leaves reports whether a caller is to be answered, and with which outcome if the flight has not landed. The lock is
+// held.
 func (f *flight) leaves(c *caller, now time.Time) (early Outcome, leaves bool) {
 	switch {
 	case f.over:
@@ -123,7 +124,7 @@ func (f *flight) leaves(c *caller, now time.Time) (early Outcome, leaves bool) {
 		if f.known {
 			return Processing, true
 		}
-		return Unavailable, true // while no claim has been answered nobody knows of an execution
+		return Unavailable, true // no claim has been answered, so nobody knows of an execution
 	case f.differs(c):
 		return Mismatched, true
 	}
@@ -133,7 +134,7 @@ func (f *flight) leaves(c *caller, now time.Time) (early Outcome, leaves bool) {
 	if f.isRunning(now) && c.enough.IsZero() {
 		c.enough = now.Add(*c.webhook.Wait)
 	}
-	// If its Wait is over and nothing runs by the latest answer, only the claim's answer is missing.
+	// If its Wait is over, and the latest answer says that nothing runs any more, it waits for the next claim's answer.
 	return Processing, !c.enough.IsZero() && !now.Before(c.enough) && f.isRunning(now)
 }
 
@@ -142,7 +143,7 @@ func (f *flight) isRunning(now time.Time) bool {
 	return f.runs && (f.runsUntil.IsZero() || !now.After(f.runsUntil))
 }
 
-// tell wakes the callers that something concerns. The lock is held.
+// tell wakes the callers that an event concerns. The lock is held.
 func (f *flight) tell(concerns func(*caller) bool) {
 	for _, c := range f.callers {
 		if concerns(c) {
@@ -151,8 +152,8 @@ func (f *flight) tell(concerns func(*caller) bool) {
 	}
 }
 
-// notify wakes a caller, which looks what has happened. One that has left may have been given to another request: that
-// one looks for nothing.
+// notify wakes a caller, which then looks for what has happened. A caller that has left may belong to another request
+// by now: that request then looks once in vain.
 func (c *caller) notify() {
 	select {
 	case c.wake <- struct{}{}:
@@ -163,12 +164,13 @@ func (c *caller) notify() {
 // stays reports whether a caller still waits.
 func (c *caller) stays() bool { return !c.departed }
 
-// leave answers a caller and counts it. If the flight has not landed, the caller is told what early says. The lock is
+// leave answers a caller and counts it. If the flight has not landed, the caller gets the outcome early. The lock is
 // held.
 func (b *bucket) leave(f *flight, c *caller, early Outcome, now time.Time) Answer {
 	c.departed = true
 	if !f.over {
-		// The answer to the claim under way decides what its leader is counted as (take, in claiming.go).
+		// If a claim for this caller is under way, the claim's answer decides how the caller is counted (take, in
+		// claiming.go).
 		if c.told = early; c != f.leader {
 			b.countCaller(f, c, early)
 		}
@@ -191,7 +193,7 @@ func (b *bucket) leave(f *flight, c *caller, early Outcome, now time.Time) Answe
 	return Answer{Outcome: outcome, Attempt: l.attempt, RetryAfter: l.after, Mismatch: b.mismatches(f, c)}
 }
 
-// answer is a done record's; differs: its body was another one.
+// answer makes the answer of a done record; differs: the caller's body is not the one that was executed.
 func (b *bucket) answer(w *Request, outcome Outcome, r *record.Record, differs bool, now time.Time) Answer {
 	if differs {
 		b.count(w.Tenant, link.Mismatch)
@@ -214,7 +216,7 @@ func (b *bucket) mismatches(f *flight, c *caller) bool {
 	return true
 }
 
-// remarkMismatch says once in the log that a fingerprint has come with several bodies.
+// remarkMismatch says once in the log that a fingerprint came with several bodies.
 func (b *bucket) remarkMismatch(w *Request, attempt int64) {
 	if b.gate.remarked.first(w.Fingerprint) {
 		b.logOf(w, attempt).Warn("another body came with the same identity: it does not tell two webhooks apart, or a " +
@@ -222,8 +224,8 @@ func (b *bucket) remarkMismatch(w *Request, attempt int64) {
 	}
 }
 
-// drop forgets the callers that have departed, once they are more than those that wait: logic that runs for hours must
-// not gather all that it kept waiting. The lock is held.
+// drop removes the callers that have departed, once they are more than those that wait: if logic runs for hours, its
+// flight must not gather all callers that have waited for it. The lock is held.
 func (f *flight) drop() {
 	if f.departed++; f.departed > len(f.callers)/2 {
 		f.callers = slices.DeleteFunc(f.callers, func(c *caller) bool { return c.departed })
@@ -231,10 +233,10 @@ func (f *flight) drop() {
 	}
 }
 
-// count counts one of a kind for its tenant.
+// count counts one request for its tenant.
 func (b *bucket) count(t *Tenant, k link.Kind) { t.use.tallies[b.index].Add(k) }
 
-// countCaller counts a caller as what it became. It has no flight if it could not join one.
+// countCaller counts a caller by its outcome. f is nil if it could not join a flight.
 func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {
 	t := c.webhook.Tenant
 	switch {
@@ -272,13 +274,13 @@ func (b *bucket) countCaller(f *flight, c *caller, outcome Outcome) {
 	}
 }
 
-// setDigest notes whose body is executed. The lock is held.
+// setDigest notes the digest of the body that is executed. The lock is held.
 func (f *flight) setDigest(digest record.Digest) {
 	f.digest, f.digestKnown = digest, true
 }
 
-// differs reports whether a caller is refused because it has another body than the one that is executed. Nothing is
-// claimed for it any more. While a claim for it is under way that is not decided. The lock is held.
+// differs reports whether a caller is refused because another body than its own is executed. Nothing is claimed for
+// such a caller any more. While a claim for it is under way, this is not decided. The lock is held.
 func (f *flight) differs(c *caller) bool {
 	t := c.webhook.Tenant
 	if !t.RejectMismatch || !f.digestKnown || c == f.leader {

@@ -21,7 +21,7 @@ func (f *flight) claim() phase {
 	return f.ask(webhook, landing{outcome: refusal, after: wait}, admitted)
 }
 
-// ask sends the claim and follows its answer. If no execution may begin now it only looks, and lands as refused if a
+// ask sends the claim and acts on its answer. If no execution may begin now it only looks, and lands as refused if a
 // claim would win.
 func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	b := f.bucket
@@ -50,11 +50,11 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	}
 	closing := b.gate.life.Err() != nil
 	if admitted && (!current || closing || answer.Verdict != scripts.Claimed) {
-		f.tenant.use.executing.Add(-1) // before anybody is answered, who may come again
+		f.tenant.use.executing.Add(-1) // counted before any caller is answered, who may come again
 	}
 	switch {
 	case !ok, closing:
-		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for its lease
+		if current && answer.Verdict == scripts.Claimed { // won too late to run: a retry need not wait for the lease
 			b.link.Do(scripts.Fail(f.key, answer.Attempt, f.token, reasonUnstarted, webhook.Digest, answer.Doubt,
 				answer.Failures).In(f.tenant.class(b)))
 		}
@@ -80,7 +80,7 @@ func (f *flight) ask(webhook Request, refused landing, admitted bool) phase {
 	case scripts.Limited:
 		f.tenant.limit(b, answer.Left)
 		return f.land(landing{outcome: Limited, after: answer.Left})
-	case scripts.Mismatch: // its caller departs, others may have the right body
+	case scripts.Mismatch: // the leader departs; another caller may have the right body
 		return claiming
 	case scripts.Foreign:
 		return f.landOnForeign(foreign(answer.Text), 0)
@@ -100,7 +100,7 @@ func (f *flight) landOnAnswer(won link.Won) phase {
 	return claiming
 }
 
-// recordIn is the record that an answer carries, which is as current as the answer. err: it is not one of ours.
+// recordIn returns the record in an answer, which is as current as the answer. err: it is not one of ours.
 func recordIn(answer link.Fact[scripts.Answer]) (r link.Fact[record.Record], err error) {
 	r = link.Then(answer, func(a scripts.Answer) (parsed record.Record) {
 		parsed, err = record.Parse(a.Record)
@@ -109,7 +109,7 @@ func recordIn(answer link.Fact[scripts.Answer]) (r link.Fact[record.Record], err
 	return r, err
 }
 
-// take notes what the answer to a claim says of the flight and of the caller for whom it was made.
+// take notes what the answer to a claim says about the flight and about the caller that it was made for.
 func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, current bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -135,13 +135,13 @@ func (f *flight) take(webhook Request, won link.Won, answer scripts.Answer, curr
 		f.bucket.countCaller(f, leader, leader.told)
 	}
 	if current && answer.Verdict == scripts.Mismatch {
-		leader.departed = true // it will see that (differs); till then nothing is claimed for it again
+		leader.departed = true // it sees that itself (differs); until then nothing is claimed for it again
 	}
 	f.tell((*caller).heedsClaims)
 }
 
-// heedsClaims reports whether the answer to a claim may concern a caller before its flight has landed: its own Wait
-// counts from then, or its body may be another one.
+// heedsClaims reports whether the answer to a claim may concern a caller before the flight has landed: its own Wait
+// counts from that answer, or its body may be another one.
 func (c *caller) heedsClaims() bool { return c.webhook.Wait != nil || c.webhook.Tenant.RejectMismatch }
 
 // settle waits until Redis decides again.
@@ -150,7 +150,8 @@ func (f *flight) settle() phase {
 	return claiming
 }
 
-// admit tells whether an execution may begin now, which then counts as one, or why not and for how long.
+// admit reports whether an execution may begin now, and if so counts it as begun. Otherwise it returns why not and for
+// how long.
 func (b *bucket) admit(t *Tenant) (refusal Outcome, wait time.Duration, admitted bool) {
 	if t.Admit != nil {
 		if wait, ok := t.Admit(); !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// Event is something that a person on call may want to look into.
+// Event is an incident that a person on call may want to look into.
 type Event struct {
 	At          time.Time               `json:"at"` // by Redis' clock
 	Tenant      string                  `json:"tenant,omitempty"`
@@ -18,10 +18,10 @@ type Event struct {
 	Reason      string                  `json:"reason"` // a word of a failed record
 }
 
-// maxEvents are kept.
+// maxEvents is how many events are kept.
 const maxEvents = 50
 
-// events are the last ones of a gate.
+// events has the last events of a gate.
 type events struct {
 	mu   sync.Mutex
 	last []Event // the newest one is first
@@ -33,8 +33,8 @@ func (e *events) add(event Event) {
 	e.last = Fairly(slices.Insert(e.last, 0, event), maxEvents)
 }
 
-// Fairly leaves so many of events, of which the newest one is first. Each tenant keeps as many as any other, its newest
-// ones, unless it has fewer: one whose executions fail again and again does not push out those of others.
+// Fairly keeps at most most of the events, whose first one is the newest. Each tenant keeps as many as any other, its
+// newest ones, unless it has fewer: a tenant whose executions fail again and again does not push out those of others.
 func Fairly(all []Event, most int) []Event {
 	if len(all) <= most {
 		return all
@@ -58,7 +58,7 @@ func Fairly(all []Event, most int) []Event {
 	return all[:min(len(all), most)]
 }
 
-// Events returns the last ones, the newest first.
+// Events returns the last events, the newest first.
 func (g *Gate) Events() []Event {
 	g.meters.events.mu.Lock()
 	defer g.meters.events.mu.Unlock()

@@ -35,34 +35,34 @@ type execution struct {
 	before, behind *execution // in the list of executions
 	listed         bool
 
-	fate      atomic.Uint32 // who has it: below
-	successor []byte        // the record of the attempt that stands in Redis; set before fate becomes lost or overtaken
+	fate      atomic.Uint32 // which goroutine has it: see below
+	successor []byte        // the record of the later attempt in Redis; set before fate becomes lost or overtaken
 
-	// The goroutine's that runs the logic, and the driver's once it stores.
+	// Of the goroutine that runs the logic, and of the driver once it stores.
 	result record.Result
 	err    error
 	took   time.Duration
 
-	end  record.Record  // the driver's, once it stores
-	kept *record.Record // the same as it is stored: its result may be sealed
+	end  record.Record  // of the driver, once it stores
+	kept *record.Record // end as it is stored: its result may be sealed
 	note string         // for the trail
 
-	storing span.Step // the driver's, from its first store on; nil: nothing is recorded
+	storing span.Step // of the driver, from its first store on; nil: nothing is traced
 }
 
 // The fates of an execution. Only the driver that runs the logic takes it from won to runs, returned and ended. Only
-// the keeper takes it to lost or overtaken: whoever comes second sees what the other has done.
+// the keeper takes it to lost or overtaken. Whichever of the two comes second sees what the other has done.
 const (
 	fateWon uint32 = iota // its logic does not run yet
 	fateRuns
 	fateReturned  // its end is to be stored
-	fateLost      // another attempt stands in Redis, and the logic still runs: the flight has another driver
-	fateOvertaken // another attempt stands, and the logic does not run: it had returned, or never began
+	fateLost      // Redis has another attempt, and the logic still runs: the flight has another driver
+	fateOvertaken // Redis has another attempt, and the logic does not run: it has returned, or never began
 	fateEnded     // Redis and this replica are done with it
 )
 
 // begin gives a flight an execution under a lease that was won. The lease is renewed from before the logic starts until
-// Redis knows its end, however long that takes: an execution is given up only when it is known to have stopped.
+// Redis knows its end, however long that takes, because an execution is given up only when it is known to have stopped.
 func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer) {
 	e := &execution{
 		flight: f, webhook: w, token: f.token, attempt: answer.Attempt, inDoubt: answer.Doubt, failures: answer.Failures,
@@ -71,19 +71,19 @@ func (b *bucket) begin(f *flight, w Request, won link.Won, answer scripts.Answer
 	}
 	e.lifetime.gate, e.lifetime.deadline = b.gate.life, e.began.Add(w.Tenant.ExecutionTimeout)
 	e.traceBegin()
-	f.execution = e // before the keeper knows it
+	f.execution = e // set before the keeper knows the execution
 	w.Tenant.use.begun.Add(1)
 	if e.cause == causeTakeover {
 		b.gate.meters.takeovers.Add(1)
 	}
 	b.executions.add(e)
 	if !b.link.Current(won.Epoch()) {
-		b.link.WakeKeeper() // a healing since the claim was sent has not seen this execution
+		b.link.WakeKeeper() // a healing that began after the claim was sent has not seen this execution
 	}
 }
 
 // execute runs the logic. If the lease is lost meanwhile, the keeper hands the flight to a new driver, which goes on
-// from here as a duplicate, whenever the logic returns.
+// from here as a duplicate, and does not wait for the logic to return.
 func (f *flight) execute() phase {
 	b, e := f.bucket, f.execution
 	switch {
@@ -107,8 +107,8 @@ func (f *flight) execute() phase {
 	return storing
 }
 
-// exited hands the flight to a new driver, because the logic of an execution has ended this one's goroutine
-// (runtime.Goexit). If the lease was lost before, the flight has a new driver, and maybe another execution.
+// exited hands the flight to a new driver, because the logic of an execution has ended this goroutine (runtime.Goexit).
+// If the lease was lost before, the flight has a new driver already, and maybe another execution.
 func (f *flight) exited(e *execution) {
 	g := f.bucket.gate
 	if e.fate.CompareAndSwap(fateRuns, fateReturned) {
@@ -119,7 +119,7 @@ func (f *flight) exited(e *execution) {
 	}
 }
 
-// run runs the logic, and notes how it ended: also if it panics, or ends its goroutine.
+// run runs the logic and notes how it ended, even if it panics or ends its goroutine.
 func (e *execution) run() {
 	defer e.lifetime.finish()
 	e.err = errExited
@@ -133,13 +133,13 @@ func (e *execution) run() {
 	e.result, e.err = e.webhook.work.Run(e.context(), e.attempt, e.inDoubt)
 }
 
-// conclude makes of what the logic returned the record with which the execution ends. Its result is sealed once, so
-// that each try stores the same bytes.
+// conclude turns what the logic returned into the record that ends the execution. The result is sealed once, so that
+// each try stores the same bytes.
 func (e *execution) conclude(b *bucket) {
 	t := e.webhook.Tenant
 	e.note = e.flight.noteOfEnd()
 	if e.err == nil {
-		if bad := e.result.Check(); bad != nil { // its logic has done its work
+		if bad := e.result.Check(); bad != nil { // the logic has done its work
 			e.err = fmt.Errorf("%w: %w", bad, record.ErrOutcomeUnknown)
 		}
 	}
@@ -165,14 +165,14 @@ var (
 	errNotBegun = &cancelled{errors.New("its lease was lost before the logic began"), record.ErrLeaseLost}
 )
 
-// panicked is a panic of the logic.
+// panicked is the error of logic that panicked.
 type panicked struct {
 	value any
 	stack []byte
 }
 
-// Error tells a value's text only where the runtime made it: any other may hold a webhook's variables, which must not
-// get into a log.
+// Error gives the text of the value only if the Go runtime made it: any other value may hold a webhook's variables,
+// which must not get into a log.
 func (p *panicked) Error() string {
 	if err, ok := p.value.(runtime.Error); ok {
 		return fmt.Sprintf("panic: %v", err)
@@ -180,19 +180,19 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("panic with a %T", p.value)
 }
 
-// The reasons of a failed record that the gate itself gives or looks for. Which of them leave doubt of what became of
-// the execution, and which count against its webhook, is decided by the script.
+// The reasons of failed records that the gate itself writes or reads. The script decides which of them leave doubt
+// about the execution, and which count against the webhook.
 const (
-	reasonError     = "error"      // its logic said so
-	reasonRefused   = "refused"    // it did nothing
-	reasonRejected  = "rejected"   // its result was a refusal for good, told and not kept
-	reasonUnstarted = "unstarted"  // its claim was won and it was not begun
+	reasonError     = "error"      // the logic said so
+	reasonRefused   = "refused"    // the logic did nothing
+	reasonRejected  = "rejected"   // the result was a final refusal (4xx), told and not kept
+	reasonUnstarted = "unstarted"  // the claim was won and the logic not begun
 	reasonUnasked   = "unasked"    // nobody could say what became of the attempt in doubt before it
 	reasonLeaseLost = "lease-lost" // another attempt has overtaken it
 	reasonForgotten = "forgotten"  // a person wants it executed again
 )
 
-// cancelled is the error of logic whose context had ended when it returned one.
+// cancelled is the error of logic that returned one after its context had ended.
 type cancelled struct {
 	error
 	cause error
@@ -200,7 +200,7 @@ type cancelled struct {
 
 func (c *cancelled) Unwrap() error { return c.error }
 
-// withCause notes why the logic's context had ended, if it had.
+// withCause adds to an error why the logic's context had ended, if it had.
 func withCause(l *lifetime, err error) error {
 	if err == nil {
 		return nil
@@ -211,7 +211,7 @@ func withCause(l *lifetime, err error) error {
 	return err
 }
 
-// reason is the word that a failed record keeps of an error.
+// reason returns the word for an error in a failed record.
 func reason(err error) string {
 	var cause error
 	if c, ok := errors.AsType[*cancelled](err); ok {
@@ -225,7 +225,7 @@ func reason(err error) string {
 		return "too-large"
 	case errors.Is(err, errExited):
 		return "exited"
-	// certain, whatever ended the context
+	// certain, no matter what ended the context
 	case errors.Is(err, record.ErrRefused) && !errors.Is(err, record.ErrOutcomeUnknown):
 		return reasonRefused
 	case errors.Is(err, record.ErrUnasked):

@@ -8,17 +8,17 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// executions are those of this bucket in this process: the keeper renews their leases. One timer cancels those whose
-// lease is over, since a timer for each would cost every webhook what hardly one needs.
+// executions has the executions of this bucket in this process. The keeper renews their leases. One timer cancels the
+// executions whose lease is over, because a timer for each would cost every webhook what hardly one needs.
 type executions struct {
 	mu    sync.Mutex
 	first *execution // of a list
 	n     int
 	timer *time.Timer
-	rings time.Time // the timer does, no later than the first lease ends; zero: it does not
+	rings time.Time // when the timer rings, no later than the first lease ends; zero: it is not set
 }
 
-// add takes an execution in, which is cancelled when its lease ends unless that is renewed.
+// add takes an execution in. It is cancelled when its lease ends, unless the lease is renewed.
 func (s *executions) add(e *execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +30,7 @@ func (s *executions) add(e *execution) {
 	s.ringBy(e.lease)
 }
 
-// ringBy makes the timer ring when a lease ends, if not before. The lock is held.
+// ringBy makes the timer ring no later than a lease ends. The lock is held.
 func (s *executions) ringBy(l link.Lease) {
 	end := l.End()
 	if !s.rings.IsZero() && !end.Before(s.rings) {
@@ -58,7 +58,7 @@ func (s *executions) fence() {
 	}
 }
 
-// remove lets an execution go whose end is known.
+// remove lets go of an execution, because its end is known.
 func (s *executions) remove(e *execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *executions) remove(e *execution) {
 	s.n--
 }
 
-// renewed extends a lease that is still running. A lease that is over stays over: its logic was told to stop.
+// renewed extends a lease that is still running. A lease that is over stays over, because its logic was told to stop.
 func (s *executions) renewed(e *execution, l link.Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,14 +87,14 @@ func (s *executions) renewed(e *execution, l link.Lease) {
 	}
 }
 
-// due returns the executions whose lease was last sent for longer than age ago, and cancels those whose lease ended
-// while the machine slept (the timer slept too).
+// due returns the executions whose claim or last renewal was sent longer than age ago. It also cancels the executions
+// whose lease ended while the machine slept, because the timer slept too.
 func (s *executions) due(age time.Duration) (due []*execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e := s.first; e != nil; e = e.behind {
 		if fate := e.fate.Load(); fate == fateLost || fate == fateOvertaken {
-			continue // it must not put itself back
+			continue // an execution with a lost lease must not put itself back
 		}
 		if e.lease.Over() {
 			e.lifetime.cancel(record.ErrLeaseLost)
@@ -106,8 +106,8 @@ func (s *executions) due(age time.Duration) (due []*execution) {
 	return due
 }
 
-// countUp counts one more driver up, unless the execution's end is known: until then its own driver is counted, so that
-// nobody who waits for all of them can be done.
+// countUp counts another driver, unless the execution's end is known. Until then the execution's own driver is counted,
+// so that no goroutine that waits for all drivers can be done.
 func (s *executions) countUp(drivers *sync.WaitGroup, e *execution) (counted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -44,10 +44,10 @@ const (
 	executing
 	storing
 	landed
-	handedOver // no phase: another driver has the flight
+	handedOver // not a phase: another driver has the flight
 )
 
-// steps has what the driver does in each phase. A step returns the next phase.
+// steps has the driver's work in each phase. A step returns the next phase.
 var steps = [...]func(*flight) phase{
 	claiming:  (*flight).claim,
 	watching:  (*flight).watch,
@@ -56,38 +56,38 @@ var steps = [...]func(*flight) phase{
 	storing:   (*flight).store,
 }
 
-// flight is what this process does for one fingerprint at a time. It belongs to its bucket, not to a connection: the
-// callers that joined it come and go.
+// flight is what this process does for one fingerprint at a time. It belongs to its bucket and not to a connection:
+// callers join it and leave it.
 type flight struct {
 	// Fixed at construction.
 	bucket      *bucket
 	fingerprint fingerprint.Fingerprint
 	key         string
-	first       record.Digest // of the body that began it
+	first       record.Digest // of the body of the request that began it
 	hot         hot.Entry     // counts its duplicates
 
-	// The driver's own.
+	// These belong to the driver.
 	phase     phase
 	tenant    *Tenant      // the leader's
 	span      span.Request // the same
 	token     string
 	looked    bool            // a claim has been answered: the next one is no first look
-	left      time.Duration   // settling: how long; watching: what the other's lease had left
+	left      time.Duration   // settling: how long; watching: what was left of the other lease
 	leaseEnds time.Time       // watching: when that lease ends, as far as is known
 	asksAgain time.Time       // watching: when it claims in any case
-	mark      uint64          // of the bucket's forgets, from before the latest claim or store
+	mark      uint64          // of the bucket's forgets, taken before the latest claim or store
 	execution *execution      // executing, storing
 	pauses    backoff.Backoff // storing
 
 	mu sync.Mutex // guards what follows
 
 	callers     []*caller     // in order of arrival; may still hold callers that have departed
-	one         [1]*caller    // their memory, while there is one
-	departed    int           // how many of them have
-	came, told  int           // callers that have joined, and how many of them an event of the trail has told of
-	leader      *caller       // for whom a claim is under way
-	runs        bool          // by the answer to the latest claim an execution runs
-	runsUntil   time.Time     // the lease of another replica is over then, as far as is known; zero: it runs here
+	one         [1]*caller    // the memory of callers, if there is only one
+	departed    int           // how many of callers have departed
+	came, told  int           // callers that have joined, and how many of them the trail's events have counted
+	leader      *caller       // the caller that the claim under way is made for
+	runs        bool          // an execution runs, by the answer to the latest claim
+	runsUntil   time.Time     // when another replica's lease is over, as far as is known; zero: the execution runs here
 	known       bool          // the fingerprint was claimed: a request that joins now is a duplicate
 	attempt     int64         // of the execution that it runs or waits for; 0: not known
 	digest      record.Digest // of the body that is executed, if digestKnown
@@ -95,14 +95,14 @@ type flight struct {
 	mixed       bool          // a request with another body than the first has joined
 	stalled     bool          // an execution has ended and cannot be stored
 	over        bool          // it has landed
-	landing     landing       // set when it is over
-	wake        chan struct{} // wakes a driver that waits; made by the first that does; holds one
+	landing     landing       // set once over is true
+	wake        chan struct{} // wakes a driver that waits; the first one that waits makes it; holds one
 }
 
 func newFlight(b *bucket, w *Request) *flight {
 	var onStack [192]byte
 	key := b.link.Keys.AppendRecord(onStack[:0], w.Tenant.Name, w.Fingerprint)
-	names := string(b.gate.tokens.append(key)) // one piece of memory for both
+	names := string(b.gate.tokens.append(key)) // one piece of memory holds both
 	made := &flight{
 		bucket: b, fingerprint: w.Fingerprint, tenant: w.Tenant, first: w.Digest, pauses: link.Pauses(),
 		hot: hot.Entry{Fingerprint: w.Fingerprint, Tenant: w.Tenant.Name},
@@ -112,13 +112,13 @@ func newFlight(b *bucket, w *Request) *flight {
 	return made
 }
 
-// drive moves the flight on until it has landed, or another driver has it.
+// drive moves the flight on until it has landed, or until another driver has it.
 func (f *flight) drive() {
 	for f.step() {
 	}
 }
 
-// step takes the flight to its next phase. It returns false when there is no other step for this driver, which must not
+// step takes the flight to its next phase. It returns false if there is no further step for this driver, which must not
 // touch the flight any more.
 func (f *flight) step() bool {
 	next := steps[f.phase](f)
@@ -129,16 +129,19 @@ func (f *flight) step() bool {
 	return next != landed
 }
 
-// landing is how a flight ended: Executed by itself, Replayed or Waited for with the record found (its result opened),
-// Processing if a person had it forgotten, or an outcome without a record.
+// landing is how a flight ended:
+//   - Executed by itself;
+//   - Replayed or Waited, with the record that was found (its result opened);
+//   - Processing, if a person had the webhook forgotten;
+//   - or an outcome without a record.
 type landing struct {
 	outcome Outcome
 	attempt int64
 	record  *record.Record // must not be changed; nil: none
-	after   time.Duration  // Failed, Refused: how long to wait before asking again; 0 if that is not known
+	after   time.Duration  // Failed, Refused: how long to wait before asking again; 0: not known
 }
 
-// land ends the flight: all its callers get what it found, and the next request begins anew.
+// land ends the flight: all its callers get its outcome, and the next request begins a new flight.
 func (f *flight) land(l landing) phase {
 	f.bucket.flights.remove(f)
 	f.mu.Lock()
@@ -146,22 +149,22 @@ func (f *flight) land(l landing) phase {
 	f.leaveUntold()
 	callers := f.callers
 	f.callers = nil
-	f.mu.Unlock() // first, since a caller that is woken takes it
+	f.mu.Unlock() // unlocked first, because a caller that is woken takes the lock
 	for _, c := range callers {
 		c.notify()
 	}
 	return landed
 }
 
-// landOn lands on what stands in Redis: a result, a verdict, or that a person had the webhook forgotten. ok is false if
-// a loss was suspected before the journal had it.
+// landOn lands on the record in Redis: a result, a verdict, or that a person had the webhook forgotten. ok is false if
+// a loss was suspected before the journal had the record.
 func (f *flight) landOn(fact link.Fact[record.Record]) (next phase, ok bool) {
 	b := f.bucket
 	var opened record.Record
 	var sealed error
 	r, ok := fact.After(func(r record.Record, e link.Epoch) {
 		if opened, sealed = b.open(f.led(), r); sealed == nil {
-			b.journal.add(f.tenant, f.fingerprint, &r, e) // as it stands in Redis
+			b.journal.add(f.tenant, f.fingerprint, &r, e) // as it is in Redis
 		}
 	})
 	if !ok {
@@ -198,12 +201,12 @@ func (f *flight) remarkVerdict(r *record.Record) {
 	}
 }
 
-// led is what logs name of the request that the flight claims for.
+// led returns the parts that logs name of the request that the flight claims for.
 func (f *flight) led() *Request {
 	return &Request{Tenant: f.tenant, Fingerprint: f.fingerprint, Span: f.span}
 }
 
-// outcomeOf is what a verdict is to a caller.
+// outcomeOf returns a caller's outcome for a verdict.
 func outcomeOf(v record.Verdict) Outcome {
 	if v == record.Poisoned {
 		return Poisoned
@@ -211,31 +214,32 @@ func outcomeOf(v record.Verdict) Outcome {
 	return Doubtful
 }
 
-// landOnForeign lands on a value that no version of ours wrote. The attempt is that of the execution that met it; 0: it
-// was a claim.
+// landOnForeign lands on a value that no version of ours wrote. attempt is that of the execution that met it; 0: a
+// claim met it.
 func (f *flight) landOnForeign(err error, attempt int64) phase {
 	f.bucket.logOf(f.led(), attempt).Error("another program's value stands at a record's key, and its webhook gets 503: "+
 		"one of the two programs needs another KEY_PREFIX", "key", f.key, "error", err)
 	return f.land(landing{outcome: Foreign})
 }
 
-// foreign says of a value whether another version of ours wrote it.
+// foreign returns the error about a foreign value, which says whether another version of ours wrote it.
 func foreign(form string) error {
-	if form == "" || form == "1" { // a broken line of ours is nobody's
+	if form == "" || form == "1" { // a broken line of our own form counts as nobody's
 		return record.ErrForeign
 	}
 	return fmt.Errorf("%w: its form is %s, and this version knows form 1 alone: run one version, or one that knows both",
 		record.ErrForeign, form)
 }
 
-// listen makes that notify is heard from now on, and forgets what it has told before.
+// listen makes sure that notify is heard from now on, and clears what it has told before.
 func (f *flight) listen() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wake = make(chan struct{}, 1)
 }
 
-// wait sleeps until notify is called (true), d is over, or the gate closes. What notify told since listen counts.
+// wait sleeps until notify is called (then it returns true), until d is over, or until the gate closes. A notify since
+// listen counts.
 func (f *flight) wait(d time.Duration) (changed bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -253,7 +257,7 @@ func (f *flight) notify() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
-	case f.wake <- struct{}{}: // never of a channel that is not made yet
+	case f.wake <- struct{}{}: // if the channel is not made yet (nil), this case never runs
 	default:
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// flights are those of a bucket that have not landed.
+// flights has the flights of a bucket that have not landed.
 type flights struct {
 	mu            sync.Mutex // taken before a flight's own
 	byFingerprint map[fingerprint.Fingerprint]*flight
 	closed        bool
 }
 
-// join makes a caller wait for the flight of its webhook, and begins one if there is none. It returns nil and the
-// reason if the gate is closing, or if half of all requests that may wait do so for this one fingerprint: callers that
+// join adds a caller to the flight of its webhook, and begins a flight if there is none. It returns nil and the reason
+// if the gate is closing, or if half of all requests that may wait already wait for this one fingerprint: callers that
 // hung up keep their places, so that aborted requests of one webhook would lock all others out.
 func (s *flights) join(b *bucket, c *caller) (f *flight, refusal Outcome) {
 	for {
@@ -41,8 +41,8 @@ func (s *flights) of(f fingerprint.Fingerprint) *flight {
 	return s.byFingerprint[f]
 }
 
-// enter makes a caller wait for the flight of its webhook, which is the fresh one if there is no other. It does nothing
-// if there is neither: the other one has landed.
+// enter adds a caller to the flight of its webhook, which is fresh if there is no other. If there is no other and fresh
+// is nil, it does nothing, and landed is true: the flight that was there has landed.
 func (s *flights) enter(c *caller, fresh *flight, g *Gate) (f *flight, refusal Outcome, landed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +68,7 @@ func (s *flights) enter(c *caller, fresh *flight, g *Gate) (f *flight, refusal O
 	f.callers = append(f.callers, c)
 	f.came++
 	f.mixed = f.mixed || c.webhook.Digest != f.first
-	if f != fresh { // what it did not hear
+	if f != fresh { // what happened before it joined may concern it
 		c.notify()
 	}
 	return f, 0, false
@@ -80,7 +80,7 @@ func (s *flights) pickLeader(f *flight) (w Request, ok bool) {
 	if w, ok = f.lead(); ok {
 		return w, true
 	}
-	s.mu.Lock() // lets nobody join
+	s.mu.Lock() // keeps new callers from joining
 	defer s.mu.Unlock()
 	if w, ok = f.lead(); !ok {
 		delete(s.byFingerprint, f.fingerprint)
@@ -97,7 +97,7 @@ func (f *flight) lead() (w Request, ok bool) {
 	}
 	f.leader, f.runs = f.callers[waits], false
 	w = f.leader.webhook
-	w.work = w.Source.Detach() // its caller, which departs under this lock, is still there
+	w.work = w.Source.Detach() // the caller is still there, because it departs under this lock
 	if teller, ok := w.Source.(Teller); ok && f.bucket.gate.options.Trail > 0 {
 		w.about = teller.About()
 	}
@@ -128,7 +128,8 @@ func (s *flights) notifyAll() {
 	}
 }
 
-// close lets no request begin a flight any more. A request that joins one that has not landed still gets its outcome.
+// close makes sure that no request begins a flight any more. A request that joins a flight which has not landed still
+// gets its outcome.
 func (s *flights) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,12 +1,12 @@
 // Package gate is the heart: of all webhooks with one fingerprint, on however many replicas, it lets one execute and
 // gives its result to all. It knows Redis and records, not HTTP.
 //
-// A webhook comes in through Replay (is it done, and known here?) and, if that does not answer, through Do (caller.go):
-// it joins the flight of its fingerprint, or begins one. A flight goes through phases (flight.go): it claims by the
-// script (claiming.go), then runs the logic (execution.go) and stores its end (storing.go), or waits for another
-// replica's (watching.go). Its bucket (bucket.go) talks with Redis over a link (package link). A keeper (keeper.go)
-// renews all leases and heals after a loss (healer.go), from what runs and from the journal of what was answered
-// (journal.go). docs/design.md has the rules and why they hold.
+// A webhook comes in through Replay, which answers it if it is done and known here. Otherwise it comes in through Do
+// (caller.go), and joins the flight of its fingerprint or begins one. A flight goes through phases (flight.go). It
+// claims by the script (claiming.go). If it wins, it runs the logic (execution.go) and stores its end (storing.go);
+// otherwise it waits for another replica's (watching.go). Its bucket (bucket.go) talks with Redis over a link (package
+// link). A keeper (keeper.go) renews all leases. After a loss it heals (healer.go), from the running executions and
+// from the journal of what was answered (journal.go). docs/design.md has the rules and why they hold.
 package gate
 
 import (
@@ -29,22 +29,22 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Options are a gate's settings; docs/configuration.md has their meaning. All must be set but Settle,
-// RedisPatience, JournalBytes, ReplicasAck and Trail, where 0 means "none", and the switches.
+// Options are a gate's settings; docs/configuration.md has their meaning. All must be set except the switches and
+// Settle, RedisPatience, JournalBytes, ReplicasAck and Trail, which mean "none" at 0.
 type Options struct {
-	Rules // of webhooks that belong to no tenant
+	Rules // for webhooks of no tenant
 
 	LockTTL       time.Duration // the lease; renewed at a third of it
-	Settle        time.Duration // 0: nothing is decided later because Redis may have forgotten
+	Settle        time.Duration // how long nothing is decided after a possible loss; 0: no such wait
 	RedisTimeout  time.Duration // one round trip
-	RedisPatience time.Duration // how long a caller is kept while Redis does not answer; below WaitTimeout
-	MetricsFlush  time.Duration // counters reach Redis within it
-	JournalBytes  int           // what is kept to be put back, over all buckets; 0: nothing
-	JournalAge    time.Duration // for how long
-	ReplicasAck   int           // replicas of Redis that must have a claim and a store
+	RedisPatience time.Duration // how long a caller is kept if Redis does not answer; below WaitTimeout
+	MetricsFlush  time.Duration // counters reach Redis within this time
+	JournalBytes  int           // bound on the journal, over all buckets; 0: there is none
+	JournalAge    time.Duration // how long the journal keeps an outcome
+	ReplicasAck   int           // Redis replicas that must acknowledge a claim and a store
 	Trail         int           // transitions that Redis keeps for people, over all buckets; 0: none
 
-	Report  Report // which executions have a line in the log
+	Report  Report // which executions get a line in the log
 	Replica string // this process' name in those lines and in records, for people; "": none
 
 	// Ungrouped makes each operation a call of its own, to show what grouping brings.
@@ -53,8 +53,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Gate is safe for use by any number of goroutines once Start has returned. What stands above replayCache is fixed by
-// then; the rest guards itself.
+// Gate is safe for use by any number of goroutines once Start has returned. The fields above replayCache are fixed by
+// then; the fields from there on guard themselves.
 type Gate struct {
 	options  Options
 	process  string // names this process in its flushes; random, since containers share pids
@@ -63,8 +63,8 @@ type Gate struct {
 	keys     redis.Keys
 	tracking bool // Redis tells when a record changes
 
-	buckets []*bucket   // one, but in Redis Cluster
-	started atomic.Bool // the above are there
+	buckets []*bucket   // several only in Redis Cluster
+	started atomic.Bool // the fields above are set
 
 	replayCache replayCache
 	remarked    remarked // fingerprints that came with several bodies
@@ -72,18 +72,18 @@ type Gate struct {
 	judged      remarked // webhooks that were told a verdict
 	slots       link.Slots
 
-	nameless *Tenant // whose webhooks belong to no tenant
+	nameless *Tenant // the tenant of webhooks that belong to none
 	usesMu   sync.Mutex
 	uses     map[string]*use // by tenant; the lock guards it
 
 	meters meters
-	hot    hot.Touched // webhooks of which duplicates came
+	hot    hot.Touched // webhooks that had duplicates
 
-	life    context.Context // ends when executions must
+	life    context.Context // ends when executions must end
 	end     context.CancelCauseFunc
 	running sync.WaitGroup // drivers of flights, and callers until they are counted
 	workers workers
-	drive   func(*flight) // gives a flight a driver, for which running was counted up
+	drive   func(*flight) // gives a flight a driver, which running has counted already
 }
 
 // New returns a gate that can hear of invalidations (Invalidated) but does nothing before Start.
@@ -115,7 +115,7 @@ func (g *Gate) Start(ctx context.Context, store *redis.Store) error {
 	return nil
 }
 
-// each does something in all buckets at once, and returns the first error.
+// each calls do for all buckets at once, and returns the first error.
 func (g *Gate) each(do func(b *bucket) error) error {
 	errs := make(chan error, len(g.buckets))
 	for _, b := range g.buckets {
@@ -132,28 +132,28 @@ func (g *Gate) each(do func(b *bucket) error) error {
 
 func (g *Gate) bucket(f fingerprint.Fingerprint) *bucket { return g.buckets[g.keys.Index(f)] }
 
-// Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: no round trip where
-// it is there. ok is false where only Do can tell. Of the cache one thing is believed: a done record, while no signal
-// of a loss is open. It takes Arrived for the time that it is.
+// Replay answers a duplicate whose result this replica has seen lately, from the client-side cache: if the result is in
+// it, without a round trip. ok is false if only Do can tell. Nothing in the cache is believed but a done record, and
+// that only while no loss is suspected. Replay takes Arrived for the present time.
 func (g *Gate) Replay(w Request) (a Answer, ok bool) {
 	w.Tenant = g.Known(w.Tenant)
 	return g.bucket(w.Fingerprint).replay(&w)
 }
 
-// Find tells what has become of a fingerprint: Replayed, Processing, Failed (also where its execution was cut off),
-// Missing, Unavailable, Foreign or Unreadable. It claims nothing and counts nothing.
+// Find returns what became of a fingerprint: Replayed, Processing, Failed (also if its execution was cut off), Missing,
+// Unavailable, Foreign or Unreadable. It claims nothing and counts nothing.
 func (g *Gate) Find(t *Tenant, f fingerprint.Fingerprint) Answer {
 	return g.bucket(f).find(&Request{Tenant: g.Known(t), Fingerprint: f})
 }
 
-// Do answers a webhook within WaitTimeout: it claims and executes, or waits for who does. What it began goes on when
-// its caller is answered earlier.
+// Do answers a webhook within WaitTimeout: it claims and executes, or waits for the execution of another request. An
+// execution goes on if its caller is answered earlier.
 func (g *Gate) Do(w Request) Answer {
 	w.Tenant = g.Known(w.Tenant)
 	return g.bucket(w.Fingerprint).do(w)
 }
 
-// Known is the tenant itself or, for nil, the one without a name.
+// Known returns the tenant itself or, for nil, the tenant without a name.
 func (g *Gate) Known(t *Tenant) *Tenant {
 	if t == nil {
 		return g.nameless
@@ -161,8 +161,8 @@ func (g *Gate) Known(t *Tenant) *Tenant {
 	return t
 }
 
-// Ready reports whether Redis answers the script. In a cluster some buckets are enough: the others' webhooks would fare
-// no better on another replica. It writes as well, so that RefusesWrites knows.
+// Ready reports whether Redis answers the script. In a cluster some buckets are enough, because webhooks of the others
+// would fare no better on another replica. It writes as well, so that RefusesWrites is up to date.
 func (g *Gate) Ready() error {
 	var answered atomic.Bool
 	err := g.each(func(b *bucket) error {
@@ -178,20 +178,21 @@ func (g *Gate) Ready() error {
 	return err
 }
 
-// RefusesWrites reports whether Redis, by what it said to the last write, takes none: it is full, read-only, or cannot
-// save. What is done is still replayed then.
+// RefusesWrites reports whether Redis takes no writes, by its answer to the last one: it is full, read-only, or cannot
+// save. Results are still replayed then.
 func (g *Gate) RefusesWrites() bool {
 	return slices.ContainsFunc(g.buckets, func(b *bucket) bool { return b.link.RefusesWrites() })
 }
 
 // Invalidated takes what rueidis tells of its client-side cache (ClientOption.OnInvalidations): the keys that changed,
-// or nil for all, when a connection is lost or Redis was flushed. It runs on the connection's reader: it never blocks.
+// or nil for all keys, when a connection is lost or Redis was flushed. It runs on the goroutine that reads the
+// connection, so it never blocks.
 func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 	if !g.started.Load() {
-		return // nothing was believed yet
+		return // nothing has been believed yet
 	}
 	if keys == nil {
-		for _, b := range g.buckets { // whose connection it was is not told
+		for _, b := range g.buckets { // rueidis does not tell which connection it was
 			b.link.SuspectLoss()
 			b.forgets.changed()
 		}
@@ -216,15 +217,16 @@ func (g *Gate) Invalidated(keys []rueidis.RedisMessage) {
 }
 
 // CountOutside counts a request that became no webhook, such as link.Malformed. It has no fingerprint, and counts in
-// the first bucket; t is nil if it is not known whom it wanted. Strangers may send such requests, so that they cost
-// Redis no more than a share of the flush that is due.
+// the first bucket; t is nil if its tenant is not known. Strangers may send such requests, so it costs Redis no more
+// than a share of the next flush.
 func (g *Gate) CountOutside(t *Tenant, k link.Kind) {
 	if g.started.Load() {
 		g.buckets[0].count(g.Known(t), k)
 	}
 }
 
-// Gauge writes a field of the metrics hash that is no counter, in the background: what it tells may be late or lost.
+// Gauge writes a gauge, a field of the metrics hash that is no counter, in the background: the write may be late or
+// lost.
 func (g *Gate) Gauge(field string, value int64) {
 	g.running.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), g.options.RedisTimeout)
@@ -236,8 +238,8 @@ func (g *Gate) Gauge(field string, value int64) {
 	})
 }
 
-// Close takes no more webhooks, lets executions finish and store until ctx ends, then cancels them, and flushes the
-// counters. It returns what it could not finish.
+// Close accepts no more webhooks, lets executions finish and store until ctx ends, then cancels them, and flushes the
+// counters. It returns an error about what it could not finish.
 func (g *Gate) Close(ctx context.Context) error {
 	for _, b := range g.buckets {
 		b.flights.close()
@@ -249,7 +251,7 @@ func (g *Gate) Close(ctx context.Context) error {
 		for _, b := range g.buckets {
 			executing += b.executions.count()
 		}
-		// What is cancelled has one round trip left to say that it failed, so that a retry need not wait for the lease.
+		// A cancelled execution has one round trip left to write that it failed, so that a retry need not wait for the lease.
 		last, cancel := context.WithTimeout(context.Background(), 2*g.options.RedisTimeout)
 		defer cancel()
 		err = cutOff(executing)
@@ -263,7 +265,7 @@ func (g *Gate) Close(ctx context.Context) error {
 	}))
 }
 
-// cutOff is what a shutdown could not wait for.
+// cutOff is the error about executions that a shutdown could not wait for.
 func cutOff(executions int) error {
 	switch executions {
 	case 0:

@@ -6,17 +6,17 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// healer puts back what this replica knows and Redis may have forgotten. The keeper's goroutine runs it.
+// healer puts back what this replica knows and Redis may have forgotten. It runs in the keeper's goroutine.
 type healer struct {
 	bucket         *bucket
-	confirmedUnder scripts.History // under it Redis had all of the journal
+	confirmedUnder scripts.History // Redis had all of the journal under this history
 }
 
-// heal renews all running executions first, and then restores the journal. Waiting flights look again, since the record
-// that they wait for may be gone. It is repeated until Redis has answered for all.
+// heal renews all running executions first, and then restores the journal. Waiting flights look again, because the
+// record that they wait for may be gone. heal is repeated until Redis has answered for all.
 //
-// A Redis that tells the history under which all of the journal stood there has lost nothing since: only the connection
-// was lost.
+// If Redis tells the history under which it had all of the journal, it has lost nothing since: only the connection was
+// lost.
 func (h *healer) heal() (healed bool) {
 	b := h.bucket
 	epoch := b.link.Epoch()
@@ -37,12 +37,12 @@ func (h *healer) heal() (healed bool) {
 	return b.link.Current(epoch)
 }
 
-// putBack restores what the journal has and Redis is not known to have since an epoch began, the newest entry first. An
-// entry that Redis has answered for is not sent again in the same epoch.
+// putBack restores the entries of the journal that Redis is not known to have in this epoch, the newest first. An entry
+// that Redis has answered for is not sent again in the same epoch.
 func (b *bucket) putBack(epoch link.Epoch) (done bool) {
 	for entries := b.journal.unconfirmed(epoch); len(entries) > 0; {
 		if !b.link.Current(epoch) {
-			return false // it begins anew
+			return false // healing begins anew
 		}
 		group := 0
 		var ops []scripts.Op
@@ -64,7 +64,7 @@ func (b *bucket) putBack(epoch link.Epoch) (done bool) {
 				b.journal.confirm(entries[i], epoch)
 			case scripts.Error: // Redis refused to write
 				done = false
-			default: // overtaken, expired, or not ours any more
+			default: // overtaken, expired, or foreign by now
 				b.journal.drop(entries[i].fingerprint, entries[i].record.Token)
 			}
 		}

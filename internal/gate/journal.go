@@ -10,7 +10,7 @@ import (
 )
 
 // journal keeps the outcomes that this replica answered with last: results and failures, its own and those that it
-// fetched. A Redis that forgot them gets them back (healer.go). The journal is bounded in bytes and, while nothing is
+// fetched. If Redis forgot them, they are put back (healer.go). The journal is bounded in bytes and, while nothing is
 // to be put back, in age.
 type journal struct {
 	mu            sync.Mutex
@@ -21,7 +21,7 @@ type journal struct {
 	shares        shares
 }
 
-// entry is an outcome, and the last epoch in which Redis is known to have had it.
+// entry is an outcome, with the last epoch in which Redis is known to have had it.
 type entry struct {
 	tenant      *Tenant
 	fingerprint fingerprint.Fingerprint
@@ -30,15 +30,15 @@ type entry struct {
 	epoch       link.Epoch
 
 	share *share
-	links [2]struct{ earlier, later *entry } // in the chain of all, and in that of its share
+	links [2]struct{ earlier, later *entry } // in the chain of all entries, and in that of its share
 }
 
-// entryOverhead is about what an entry takes beside its result.
+// entryOverhead is about how many bytes an entry takes besides its result.
 const entryOverhead = 512
 
 func (e *entry) size() int { return len(e.record.Result.Body) + entryOverhead }
 
-// fit gives the journal, if there is one, room for a result of so many bytes as it stands in Redis.
+// fit makes sure that the journal, if there is one, has room for a result of so many bytes in Redis.
 func (j *journal) fit(bytes int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -47,8 +47,8 @@ func (j *journal) fit(bytes int) {
 	}
 }
 
-// add notes an outcome before it is answered. It keeps the record's memory. An outcome that is known already stays if
-// the new one is of an earlier attempt, or of the same attempt before its end.
+// add notes an outcome before it is answered. It keeps the record's memory. If the journal has an outcome already, that
+// one stays if the new one is of an earlier attempt, or of the same attempt before its end.
 func (j *journal) add(t *Tenant, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch) {
 	e := &entry{tenant: t, fingerprint: f, record: *r, answered: time.Now(), epoch: epoch}
 	j.mu.Lock()
@@ -67,19 +67,19 @@ func (j *journal) add(t *Tenant, f fingerprint.Fingerprint, r *record.Record, ep
 	j.all.push(e)
 	e.share.entries.push(e)
 	j.grow(e.share, e.size())
-	for j.bytes > j.room { // the tenant that has most loses its oldest: a noisy one takes no room from the others
+	for j.bytes > j.room { // the tenant with most bytes loses its oldest entry: a noisy one takes no room from the others
 		j.remove(j.shares.largest().entries.first)
 	}
 }
 
-// grow notes that a share has so many bytes more. The lock is held.
+// grow adds bytes to a share. The lock is held.
 func (j *journal) grow(s *share, bytes int) {
 	j.bytes += bytes
 	j.shares.grow(s, bytes)
 }
 
-// older reports whether a record was overtaken by one that is known. Of one attempt a failure comes before the verdict
-// on it, and that before the result. Attempts begin anew at 1 after a result has ended.
+// older reports whether a known record has overtaken r. Within one attempt the failure comes first, then the verdict on
+// it, then the result. Attempts begin anew at 1 after a result has ended.
 func older(r, known *record.Record) bool {
 	if known.State != record.Failed && !written(r).Before(known.Ends) {
 		return false
@@ -90,7 +90,7 @@ func older(r, known *record.Record) bool {
 	return finality(r) < finality(known)
 }
 
-// written is when a record that ended an attempt was written, by Redis' clock.
+// written returns when a record that ended an attempt was written, by Redis' clock.
 func written(r *record.Record) time.Time {
 	if r.State == record.Failed {
 		return r.FailedAt
@@ -108,7 +108,7 @@ func finality(r *record.Record) int {
 	return 0
 }
 
-// drop forgets an execution's outcome, which was overtaken.
+// drop removes an execution's outcome, because another attempt has overtaken it.
 func (j *journal) drop(f fingerprint.Fingerprint, token string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -125,7 +125,7 @@ func (j *journal) remove(e *entry) {
 	j.grow(e.share, -e.size())
 }
 
-// expire forgets what was answered before a moment.
+// expire removes the outcomes that were answered before a moment.
 func (j *journal) expire(before time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -134,7 +134,7 @@ func (j *journal) expire(before time.Time) {
 	}
 }
 
-// unconfirmed returns the entries, the newest first, that Redis is not known to have had in an epoch.
+// unconfirmed returns the entries that Redis is not known to have had in an epoch, the newest first.
 func (j *journal) unconfirmed(epoch link.Epoch) (entries []*entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -153,7 +153,7 @@ func (j *journal) confirm(e *entry, epoch link.Epoch) {
 	e.epoch = max(e.epoch, epoch)
 }
 
-// confirmAll notes that Redis had all of it in an epoch.
+// confirmAll notes that Redis had all entries in an epoch.
 func (j *journal) confirmAll(epoch link.Epoch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

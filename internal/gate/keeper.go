@@ -11,12 +11,16 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// probeEvery is how often, on average, a Redis that is away is asked whether it is back.
+// probeEvery is how often, on average, a Redis in trouble is asked whether it is back.
 const probeEvery = 200 * time.Millisecond
 
-// keeper looks after a bucket's executions, in one goroutine: it renews their leases at a third of LockTTL, keeps in
-// touch with Redis, flushes counters, and has the healer put back what Redis may have lost. Each of its calls is
-// bounded by RedisTimeout; that leases end in time does not depend on it (executions.add).
+// keeper looks after a bucket's executions, in one goroutine. It
+//   - renews their leases at a third of LockTTL,
+//   - keeps in touch with Redis,
+//   - flushes counters,
+//   - and makes the healer put back what Redis may have lost.
+//
+// Each of its calls is bounded by RedisTimeout. Leases end in time even if the keeper is late (executions.add).
 type keeper struct {
 	bucket *bucket
 	healer healer
@@ -68,8 +72,8 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// untilNext is the time from one turn of the keeper to the next. While Redis is in trouble it is of any length around
-// a tick, so that replicas which were started together do not probe together.
+// untilNext returns the time from one turn of the keeper to the next. While Redis is in trouble it is random around a
+// tick, so that replicas which were started together do not probe together.
 func untilNext(tick time.Duration, inTrouble bool) time.Duration {
 	if inTrouble {
 		return backoff.Jitter(2 * tick)
@@ -77,7 +81,7 @@ func untilNext(tick time.Duration, inTrouble bool) time.Duration {
 	return tick
 }
 
-// tick is short enough for whatever is due first.
+// tick returns a time that is short enough for the most frequent of the keeper's duties.
 func (k *keeper) tick() time.Duration {
 	o := &k.bucket.gate.options
 	tick := min(o.LockTTL/12, o.MetricsFlush, probeEvery)
@@ -87,7 +91,7 @@ func (k *keeper) tick() time.Duration {
 	return max(tick, time.Millisecond)
 }
 
-// renew renews the leases that are at least age old. ok is false if Redis did not answer for all.
+// renew renews the leases that are at least age old. ok is false if Redis did not answer for all of them.
 func (b *bucket) renew(age time.Duration) (ok bool) {
 	ok = true
 	for group := range slices.Chunk(b.executions.due(age), link.MaxGroup) {
@@ -107,8 +111,8 @@ func (b *bucket) renew(age time.Duration) (ok bool) {
 	return ok
 }
 
-// renewed takes the answer to a renewal. It holds in every epoch: a lease that was renewed runs, and one that was lost
-// to a later attempt is lost, whatever Redis has forgotten since. ok is false if Redis refused to write.
+// renewed acts on the answer to a renewal, in any epoch: a lease that was renewed runs, and one that was lost to a
+// later attempt is lost, whatever Redis has forgotten since. ok is false if Redis refused to write.
 func (b *bucket) renewed(e *execution, reply link.Reply) (ok bool) {
 	answer := reply.InAnyEpoch()
 	switch answer.Verdict {
@@ -121,22 +125,22 @@ func (b *bucket) renewed(e *execution, reply link.Reply) (ok bool) {
 		switch r, err := record.Parse(answer.Record); {
 		case err != nil || r.Token != e.token:
 			b.leaseLost(e, answer.Record)
-		case r.Reason == record.Expired: // the verdict on it keeps everybody else away, as its lease did
+		case r.Reason == record.Expired: // the verdict on it keeps all other replicas away, as its lease did
 			b.executions.renewed(e, b.link.Lease(reply))
-		} // else its own end came first
+		} // otherwise its own end came first
 	case scripts.Error:
-		return false // it may not be put back yet
+		return false // Redis may not have it back yet
 	}
 	return true
 }
 
-// leaseLost tells an execution's flight that another attempt stands in Redis. The logic is cancelled.
+// leaseLost tells an execution's flight that Redis has another attempt. The logic is cancelled.
 func (b *bucket) leaseLost(e *execution, value []byte) {
 	g := b.gate
 	if !b.executions.countUp(&g.running, e) { // for another driver
 		return
 	}
-	e.successor = value // nobody else writes it, or reads it before fate says so
+	e.successor = value // no other goroutine writes it, and none reads it before fate says so
 	switch {
 	case e.fate.CompareAndSwap(fateRuns, fateLost):
 		e.lifetime.cancel(record.ErrLeaseLost)
@@ -153,8 +157,8 @@ func (b *bucket) leaseLost(e *execution, value []byte) {
 		"cancelled, and its result is not accepted")
 }
 
-// heartbeat makes the call that is due if nothing else has called for nearly a quarter of Settle, while something runs
-// here or may have to be put back.
+// heartbeat makes the call that is due if there has been no other call for nearly a quarter of Settle, while something
+// runs here or may have to be put back.
 func (b *bucket) heartbeat(tick time.Duration) {
 	b.link.Touch(b.executions.count() > 0 || !b.journal.empty(), b.gate.options.Settle/4-tick)
 }

@@ -16,13 +16,13 @@ type lifetime struct {
 	deadline time.Time
 
 	mu    sync.Mutex
-	ended error // why the gate has ended it; nil: it has not
+	ended error // why the gate has ended it; nil: the gate has not
 	made  context.Context
 	end   context.CancelCauseFunc
 	stop  context.CancelFunc // the timer's
 }
 
-// cancel ends it for a reason, unless it has ended before.
+// cancel ends the lifetime for a reason, unless it has ended before.
 func (l *lifetime) cancel(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,7 +34,7 @@ func (l *lifetime) cancel(cause error) {
 	}
 }
 
-// finish ends it because the logic has returned.
+// finish ends the lifetime because the logic has returned.
 func (l *lifetime) finish() {
 	l.cancel(context.Canceled)
 	l.mu.Lock()
@@ -44,7 +44,7 @@ func (l *lifetime) finish() {
 	}
 }
 
-// context makes the context that stands behind it.
+// context returns the context behind the lifetime, and makes it at the first call.
 func (l *lifetime) context() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *lifetime) context() context.Context {
 	return l.made
 }
 
-// cause is why it has ended; nil: it has not.
+// cause returns why the lifetime has ended; nil: it has not.
 func (l *lifetime) cause() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,14 +77,14 @@ func (l *lifetime) cause() error {
 	return nil
 }
 
-// Deadline, Done, Err and Value are those of a context.Context.
+// Deadline returns when ExecutionTimeout ends it. Like Done, Err and Value it is a method of context.Context.
 func (l *lifetime) Deadline() (time.Time, bool) { return l.deadline, true }
 
-// Done is closed when it has ended.
+// Done is closed when the lifetime has ended.
 func (l *lifetime) Done() <-chan struct{} { return l.context().Done() }
 
-// Err is nil until it has ended.
+// Err is nil until the lifetime has ended.
 func (l *lifetime) Err() error { return l.context().Err() }
 
-// Value has what context.Cause looks for, and nothing else.
+// Value has only what context.Cause looks for.
 func (l *lifetime) Value(key any) any { return l.context().Value(key) }

@@ -27,7 +27,7 @@ func (b *bucket) replay(w *Request) (a Answer, ok bool) {
 	return b.answer(w, Replayed, &k.record, !t.sameBody(k.record.Digest, w.Digest), w.Arrived), true
 }
 
-// find tells what has become of a webhook, of which a request names the tenant and the fingerprint alone.
+// find returns what became of a webhook. The request names only its tenant and its fingerprint.
 func (b *bucket) find(w *Request) Answer {
 	if k, _ := b.lookup(w, time.Now()); k != nil {
 		return b.answer(w, Replayed, &k.record, false, time.Now())
@@ -55,10 +55,10 @@ func (b *bucket) find(w *Request) Answer {
 	case scripts.Foreign:
 		return Answer{Outcome: Foreign}
 	}
-	return Answer{Outcome: Unavailable} // it settles, or refuses
+	return Answer{Outcome: Unavailable} // Redis settles, or refuses
 }
 
-// found is the answer of a record that a look has found. A verdict is told only once it can be put back.
+// found makes the answer of the record that a look has found. A verdict is told only once the journal can put it back.
 func (b *bucket) found(w *Request, key string, reply link.Reply) Answer {
 	whole := b.link.Whole(key, &reply)
 	fact, bad := recordIn(reply.Fact)
@@ -82,8 +82,8 @@ func (b *bucket) found(w *Request, key string, reply link.Reply) Answer {
 	return b.answer(w, Replayed, &opened, false, time.Now())
 }
 
-// lookup finds a done record without asking the script: among those that were replayed here lately, else through the
-// client-side cache; nil if it is in neither. hit: there was no round trip.
+// lookup finds a done record without asking the script: among the records that were replayed here lately, otherwise
+// through the client-side cache. It returns nil if neither has it. hit: there was no round trip.
 func (b *bucket) lookup(w *Request, now time.Time) (k *cachedRecord, hit bool) {
 	t, f := w.Tenant, w.Fingerprint
 	cache := &b.gate.replayCache

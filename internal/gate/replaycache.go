@@ -13,35 +13,35 @@ import (
 
 // replayCache is a small table of the fingerprints that were done here lately. Only these are looked up in the
 // client-side cache, because a miss there costs a first-time webhook a whole round trip. The records that were found
-// are kept parsed, so that a storm costs no more than a look into this table.
+// are kept parsed, so that each delivery of a storm costs no more than a look into this table.
 //
-// A fingerprint displaces another one in its slot. The question "has" may take one fingerprint for another, because 64
-// bits of each are kept: then there is a round trip for nothing. A record is found under its whole fingerprint only.
+// A fingerprint displaces another one in its slot. The method has may take one fingerprint for another, because it
+// compares 64 bits of each: then there is one needless round trip. A record is found under its whole fingerprint only.
 type replayCache struct {
 	slots [1 << 16]slot
 	bytes atomic.Int64  // of the records kept
-	hand  atomic.Uint32 // the slot that is emptied next, if there are too many bytes
+	hand  atomic.Uint32 // the slot to empty next, if there are too many bytes
 }
 
 type slot struct {
 	tag     atomic.Uint64
-	changed atomic.Uint32 // how often Redis told of a change of what may be here
-	untold  atomic.Int32  // replays that no event of the trail has told of
+	changed atomic.Uint32 // how often Redis told of a change of a record that may be here
+	untold  atomic.Int32  // replays that no event of the trail has counted
 	kept    atomic.Pointer[cachedRecord]
 }
 
-// cachedRecord is one that stood in Redis in an epoch.
+// cachedRecord is a record that was in Redis in an epoch.
 type cachedRecord struct {
-	hot       hot.Entry     // says whose webhook it is, and counts its replays
-	record    record.Record // a copy: the whole execution hangs on its own
+	hot       hot.Entry     // names its webhook, and counts its replays
+	record    record.Record // a copy: the execution's own record would keep the whole execution in memory
 	epoch     link.Epoch
 	untracked untracked
 }
 
-// untracked bounds how long a record answers that Redis does not track for this replica; zero: it does.
+// untracked bounds how long a record answers that Redis does not track for this replica; zero: Redis tracks it.
 type untracked struct {
-	mark  uint64    // of the bucket's forgets, from before the record was stored or asked for
-	until time.Time // it answers
+	mark  uint64    // of the bucket's forgets, taken before the record was stored or asked for
+	until time.Time // it answers until then
 }
 
 // Bounds of what is kept beside the client-side cache. A record shares that cache's memory until the cache lets it go.
@@ -67,11 +67,11 @@ func (s *replayCache) add(f fingerprint.Fingerprint) {
 
 func (s *replayCache) has(f fingerprint.Fingerprint) bool { return s.slot(f).tag.Load() == tag(f) }
 
-// forget leaves a fingerprint to the script.
+// forget removes a fingerprint, so that the script is asked.
 func (s *replayCache) forget(f fingerprint.Fingerprint) { s.slot(f).tag.CompareAndSwap(tag(f), 0) }
 
-// record returns what is kept, if its epoch is still current and nobody can have had it forgotten unheard; it must not
-// be changed.
+// record returns the record that is kept, if its epoch is still current and no forget of it can have been missed. It
+// must not be changed.
 func (s *replayCache) record(
 	tenant string, f fingerprint.Fingerprint, epoch link.Epoch, mark uint64, now time.Time,
 ) *cachedRecord {
@@ -85,11 +85,10 @@ func (s *replayCache) record(
 	return k
 }
 
-// changes must be asked for before the cache is read whose record is then kept.
+// changes must be called before the cache is read, if the record that is read is then kept.
 func (s *replayCache) changes(f fingerprint.Fingerprint) uint32 { return s.slot(f).changed.Load() }
 
-// keepUntracked takes a record in that this replica has stored, or was told by the script, under a mark that was taken
-// before.
+// keepUntracked keeps a record that this replica has stored, or was told by the script. The mark was taken before that.
 func (s *replayCache) keepUntracked(
 	t *Tenant, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, mark uint64,
 ) {
@@ -105,8 +104,9 @@ func (s *replayCache) keepUntracked(
 	}
 }
 
-// keep takes a record in that Redis tracks. If it has changed since changes was called, it is dropped again: whichever
-// of keep and drop comes second sees the other. It returns the record as it is kept, or would be if it were smaller.
+// keep keeps a record that Redis tracks. If the record has changed since changes was called, it is dropped again:
+// whichever of keep and drop runs second sees the other. keep returns the record as it is kept, or as it would be if it
+// were smaller.
 func (s *replayCache) keep(
 	tenant string, f fingerprint.Fingerprint, r *record.Record, epoch link.Epoch, changes uint32,
 ) *cachedRecord {
@@ -123,14 +123,14 @@ func (s *replayCache) keep(
 	return k
 }
 
-// bound empties slots until what is kept has room.
+// bound empties slots until the records are within the bound on bytes.
 func (s *replayCache) bound() {
 	for s.bytes.Load() > maxKept {
 		s.replace(&s.slots[s.hand.Add(1)%uint32(len(s.slots))], nil)
 	}
 }
 
-// drop forgets a record that has changed in Redis.
+// drop removes a record that has changed in Redis.
 func (s *replayCache) drop(f fingerprint.Fingerprint) {
 	slot := s.slot(f)
 	slot.changed.Add(1)

@@ -9,11 +9,13 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// Report says which executions have a line in the log.
+// Report says which executions get a line in the log.
 type Report uint8
 
-// The choices (LOG_EXECUTIONS). Unusual is an execution that failed, was rejected or overtaken, that took over or began
-// in doubt, or that a request with another body waited for.
+// The choices (LOG_EXECUTIONS). Unusual executions are those that
+//   - failed, or were rejected or overtaken;
+//   - took over, or began in doubt;
+//   - or had a waiting request with another body.
 const (
 	ReportUnusual Report = iota
 	ReportAll
@@ -22,7 +24,7 @@ const (
 
 const causeTakeover = "takeover"
 
-// causeOf is why an execution began that a claim has won.
+// causeOf returns why an execution began whose claim was won.
 func causeOf(won scripts.Answer) string {
 	switch {
 	case won.Before == reasonForgotten:
@@ -35,7 +37,7 @@ func causeOf(won scripts.Answer) string {
 	return "first"
 }
 
-// report counts how an execution ended, and writes its line, the only one that tells of its end. lost says that another
+// report counts how an execution ended, and writes its line, the only one about its end. lost says that another
 // execution had begun before this one ended.
 func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	end, err, options := &e.end, e.err, &b.gate.options
@@ -85,8 +87,8 @@ func (b *bucket) report(e *execution, lost bool, v scripts.Verdict) {
 	e.webhook.Tenant.log(b.log).LogAttrs(context.Background(), level, "execution", attributes...)
 }
 
-// logOf is a logger that names a webhook: its tenant, its fingerprint, the attempt unless that is 0, and the trace of
-// the request, if there is one.
+// logOf returns a logger that names a webhook: its tenant, its fingerprint, the attempt unless that is 0, and the trace
+// of the request, if there is one.
 func (b *bucket) logOf(w *Request, attempt int64) *slog.Logger {
 	log := w.Tenant.log(b.log).With("fingerprint", w.Fingerprint)
 	if attempt > 0 {
@@ -99,7 +101,7 @@ func (b *bucket) logOf(w *Request, attempt int64) *slog.Logger {
 	return log
 }
 
-// howItEnded tells how an execution ended, and how much that concerns a person.
+// howItEnded returns how an execution ended, and the log level that fits.
 func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (Ending, slog.Level) {
 	switch {
 	case lost, v == scripts.Refused:
@@ -117,7 +119,7 @@ func howItEnded(lost bool, v scripts.Verdict, end *record.Record) (Ending, slog.
 		}
 		return EndedStored, slog.LevelInfo
 	}
-	return EndedNotStored, slog.LevelError // Redis is away while the gate closes, or another program's value stands there
+	return EndedNotStored, slog.LevelError // Redis is away while the gate closes, or the key has another program's value
 }
 
 // isMixed reports whether requests of two bodies have met in the flight.

@@ -9,13 +9,13 @@ import (
 	"github.com/oncegate/oncegate/internal/seal"
 )
 
-// place is where a fingerprint's record stands, whichever bucket it is in.
+// place returns the place of a fingerprint's record, the same in every bucket.
 func (b *bucket) place(t *Tenant, f fingerprint.Fingerprint) seal.Place {
 	return seal.Place{Prefix: b.gate.keys.Prefix(), Tenant: t.Name, Fingerprint: f}
 }
 
-// open returns a record with its result as the logic gave it. One that cannot be opened stays as it is, and its
-// webhook is not executed. The log has one line for each key that is missing, and for each record that does not open.
+// open returns a record with its result as the logic gave it. If it cannot be opened, the record stays as it is and its
+// webhook is not executed. The log has one line for each missing key, and one for each record that does not open.
 func (b *bucket) open(w *Request, r record.Record) (record.Record, error) {
 	opened, err := w.Tenant.Seal.Open(b.place(w.Tenant, w.Fingerprint), r)
 	switch {
@@ -34,7 +34,7 @@ func (b *bucket) open(w *Request, r record.Record) (record.Record, error) {
 	return opened, err
 }
 
-// unopenedAs is what a webhook gets whose record cannot be opened.
+// unopenedAs returns the outcome of a webhook whose record cannot be opened.
 func unopenedAs(err error) Outcome {
 	if errors.Is(err, seal.ErrNoKey) {
 		return Unreadable
@@ -42,8 +42,8 @@ func unopenedAs(err error) Outcome {
 	return Foreign
 }
 
-// sameBody reports whether the digest in a record is that of a webhook's body. A record of a replica without keys has a
-// plain one.
+// sameBody reports whether the digest in a record is that of a webhook's body. A replica without keys writes plain
+// digests.
 func (r *Rules) sameBody(found, own record.Digest) bool {
 	return found == own || r.Seal.Digest(found) == own
 }

@@ -2,9 +2,9 @@ package gate
 
 import "container/heap"
 
-// chain links entries of the journal from one to the next that was answered later.
+// chain links entries of the journal, each to the one that was answered next.
 type chain struct {
-	in          int // which of an entry's links it has
+	in          int // which of an entry's two links it uses
 	first, last *entry
 }
 
@@ -32,21 +32,21 @@ func (c *chain) cut(e *entry) {
 	l.earlier, l.later = nil, nil
 }
 
-// share is what a tenant has in the journal.
+// share is a tenant's part of the journal.
 type share struct {
 	tenant  string
 	entries chain
 	bytes   int
-	at      int // in the heap
+	at      int // index in the heap
 }
 
-// shares are those of all tenants that have an entry, as a heap by their bytes. The journal's lock guards them.
+// shares has the shares of all tenants that have an entry, as a heap by their bytes. The journal's lock guards them.
 type shares struct {
 	byTenant map[string]*share
 	heap     shareHeap
 }
 
-// of returns a tenant's; nil has no name.
+// of returns a tenant's share; nil has no name.
 func (s *shares) of(t *Tenant) *share {
 	name := ""
 	if t != nil {
@@ -64,7 +64,7 @@ func (s *shares) of(t *Tenant) *share {
 	return known
 }
 
-// grow notes that a share has so many bytes more. An empty one is forgotten.
+// grow adds bytes to a share. An empty share is removed.
 func (s *shares) grow(one *share, bytes int) {
 	if one.bytes += bytes; one.bytes > 0 {
 		heap.Fix(&s.heap, one.at)
@@ -74,33 +74,33 @@ func (s *shares) grow(one *share, bytes int) {
 	delete(s.byTenant, one.tenant)
 }
 
-// largest is the share with most bytes; there must be one.
+// largest returns the share with most bytes; there must be one.
 func (s *shares) largest() *share { return s.heap[0] }
 
 // shareHeap is a heap.Interface.
 type shareHeap []*share
 
-// Len is how many there are.
+// Len returns the number of shares.
 func (h *shareHeap) Len() int { return len(*h) }
 
-// Less puts the larger one first.
+// Less puts the larger share first.
 func (h *shareHeap) Less(i, j int) bool { return (*h)[i].bytes > (*h)[j].bytes }
 
-// Swap swaps two.
+// Swap swaps two shares.
 func (h *shareHeap) Swap(i, j int) {
 	s := *h
 	s[i], s[j] = s[j], s[i]
 	s[i].at, s[j].at = i, j
 }
 
-// Push adds one at the end.
+// Push adds a share at the end.
 func (h *shareHeap) Push(x any) {
 	one, _ := x.(*share) // nothing else is pushed
 	one.at = len(*h)
 	*h = append(*h, one)
 }
 
-// Pop takes the last one out.
+// Pop takes the last share out.
 func (h *shareHeap) Pop() any {
 	last := len(*h) - 1
 	one := (*h)[last]

@@ -15,7 +15,7 @@ type Ending uint8
 // The endings.
 const (
 	EndedStored     Ending = iota // with a result
-	EndedReconciled               // the backend was only asked what an earlier attempt had brought
+	EndedReconciled               // the backend was only asked for what an earlier attempt had brought
 	EndedRejected                 // with a final refusal (4xx), kept or not
 	EndedFailed                   // without a result: the next delivery executes again
 	EndedOvertaken                // another execution had begun, and this one's end was not accepted
@@ -23,17 +23,17 @@ const (
 	endings
 )
 
-// String is the word for it in logs and metrics.
+// String returns the ending's word in logs and metrics.
 func (e Ending) String() string {
 	return [endings]string{"stored", "reconciled", "rejected", "failed", "overtaken", "not stored"}[e]
 }
 
-// Endings are all of them.
+// Endings returns all endings.
 func Endings() []Ending {
 	return []Ending{EndedStored, EndedReconciled, EndedRejected, EndedFailed, EndedOvertaken, EndedNotStored}
 }
 
-// meters are what a gate counts of its own executions, for who watches it.
+// meters has what a gate counts of its own executions, for those who watch it.
 type meters struct {
 	took      meter.Histogram // the logic's own time, in seconds
 	takeovers atomic.Int64
@@ -43,8 +43,8 @@ type meters struct {
 
 // Snapshot is what a gate does at a moment, and what it has done since it started.
 type Snapshot struct {
-	Share                       // of all
-	Tenants    map[string]Share // they add up to that; what is nobody's is that of ""
+	Share                       // of all webhooks
+	Tenants    map[string]Share // they add up to Share; "" is for requests of no tenant
 	Took       meter.Reading    // seconds that the logic took
 	Takeovers  int64
 	LostLeases int64 // running executions that another one has overtaken
@@ -53,13 +53,13 @@ type Snapshot struct {
 	RefusesWrites bool          // Redis takes no writes
 	Epochs        uint64        // losses of Redis that were suspected
 	Restored      int64         // records that this replica put back
-	Calls         meter.Reading // seconds that a call of the script took
-	Groups        meter.Reading // operations of a call
+	Calls         meter.Reading // seconds that each call of the script took
+	Groups        meter.Reading // operations in each call
 
 	ReplayCacheBytes, JournalBytes int64
 }
 
-// Share is what concerns all webhooks, or those of one tenant.
+// Share is the part of a Snapshot that is about all webhooks, or about those of one tenant.
 type Share struct {
 	Counts    link.Totals // of requests
 	Begun     int64       // executions
@@ -67,10 +67,10 @@ type Share struct {
 	Waiting   int64 // requests in Do
 	Executing int64 // executions, and claims that may become one
 
-	Oldest time.Duration // how long ago the execution began that has run longest; 0: none runs
+	Oldest time.Duration // for how long the oldest running execution has run; 0: none runs
 }
 
-// Snapshot looks at everything once. It takes each bucket's locks for a moment, and those of no request.
+// Snapshot reads everything once. It takes each bucket's locks for a moment, and no request's.
 func (g *Gate) Snapshot() (s Snapshot) {
 	s.Tenants = g.shares()
 	for _, of := range s.Tenants {
@@ -105,7 +105,7 @@ func (g *Gate) Snapshot() (s Snapshot) {
 	return s
 }
 
-// shares are those of all tenants by name.
+// shares returns the Share of each tenant, by name.
 func (g *Gate) shares() map[string]Share {
 	g.usesMu.Lock()
 	defer g.usesMu.Unlock()
@@ -124,13 +124,13 @@ func (g *Gate) shares() map[string]Share {
 	return shares
 }
 
-// Hot counts duplicates by webhook, from when it is watched.
+// Hot counts duplicates by webhook, from when somebody watches it.
 func (g *Gate) Hot() *hot.Touched { return &g.hot }
 
 // Now is the time by Redis' clock, as the last reply showed it.
 func (g *Gate) Now() time.Time { return g.buckets[0].link.Now() }
 
-// oldest returns, for each tenant that has one, how long ago the execution began that has run longest.
+// oldest returns for how long the oldest running execution of each tenant has run, if the tenant has one.
 func (s *executions) oldest() map[string]time.Duration {
 	ages := make(map[string]time.Duration)
 	s.mu.Lock()

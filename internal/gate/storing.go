@@ -10,8 +10,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// store sends the end of the execution once. No caller is told of a success before Redis has it and the journal too.
-// After RedisPatience without a verdict the callers are let go; their retries find the result.
+// store sends the end of the execution once. No caller is told of a success before Redis and the journal have it. After
+// RedisPatience without a verdict of the script the callers are answered 503; their retries find the result.
 func (f *flight) store() phase {
 	b, e := f.bucket, f.execution
 	if e.fate.Load() == fateOvertaken {
@@ -25,7 +25,7 @@ func (f *flight) store() phase {
 		answer, ok := reply.After(func(a scripts.Answer, epoch link.Epoch) { b.journalEnd(e, a, epoch) })
 		switch {
 		case !ok:
-			pause = 0 // asked again at once
+			pause = 0 // repeated at once
 		case answer.Verdict == scripts.Settling:
 			pause = answer.Left
 		case answer.Verdict == scripts.Error:
@@ -40,13 +40,13 @@ func (f *flight) store() phase {
 		return f.conclude(scripts.Answer{Verdict: scripts.Error}, reply.Epoch())
 	}
 	f.listen()
-	if e.fate.Load() != fateOvertaken { // else that was told before
+	if e.fate.Load() != fateOvertaken { // otherwise it was told before
 		f.wait(pause)
 	}
 	return storing
 }
 
-// ending is the operation that ends an execution.
+// ending returns the operation that ends an execution.
 func (e *execution) ending() scripts.Op {
 	switch {
 	case e.end.State == record.Failed:
@@ -61,8 +61,8 @@ func (e *execution) fail(reason string) scripts.Op {
 	return scripts.Fail(e.flight.key, e.attempt, e.token, reason, e.webhook.Digest, e.inDoubt, e.failures)
 }
 
-// ttl is how long a result answers duplicates. A refusal does not answer as long, so that a wrong one does not stick;
-// 0: it is not kept at all.
+// ttl returns how long a result answers duplicates; 0: it is not kept at all. A final refusal is kept for a shorter
+// time, so that a wrong one does not stick.
 func (r *Rules) ttl(of *record.Result) time.Duration {
 	if of.Status >= 400 {
 		return r.RejectedTTL
@@ -70,13 +70,13 @@ func (r *Rules) ttl(of *record.Result) time.Duration {
 	return r.ResultTTL
 }
 
-// journalEnd enters how an execution ended into the journal.
+// journalEnd enters the end of an execution into the journal.
 func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
 	now, t := b.link.Now(), e.webhook.Tenant
 	e.end.Stored, e.end.Ends = now, now.Add(t.ttl(&e.end.Result))
 	e.kept.Stored, e.kept.Ends = e.end.Stored, e.end.Ends
 	switch a.Verdict {
-	case scripts.Failed: // the script knows more of the record than its execution does
+	case scripts.Failed: // the script knows more of the record than the execution does
 		if r, err := record.Parse(a.Record); err == nil {
 			b.journal.add(t, e.flight.fingerprint, &r, epoch)
 		}
@@ -87,7 +87,7 @@ func (b *bucket) journalEnd(e *execution, a scripts.Answer, epoch link.Epoch) {
 	}
 }
 
-// conclude lands on what Redis said to the end of the execution, or goes on as a duplicate if another attempt stands.
+// conclude lands on Redis' answer to the end of the execution, or goes on as a duplicate if Redis has another attempt.
 func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	b, e := f.bucket, f.execution
 	b.executions.remove(e)
@@ -116,9 +116,9 @@ func (f *flight) conclude(answer scripts.Answer, epoch link.Epoch) phase {
 	return f.land(l)
 }
 
-// failure is what the callers of an execution get that ended without a result, or with one that is not kept.
+// failure returns the landing of an execution that ended without a result, or with a result that is not kept.
 func (e *execution) failure(b *bucket) landing {
-	if e.end.State == record.Done { // a refusal for good that is told and not kept
+	if e.end.State == record.Done { // a final refusal that is told and not kept
 		b.countResult(e.webhook.Tenant, &e.end.Result)
 		return landing{outcome: Executed, attempt: e.attempt, record: &e.end}
 	}
@@ -132,7 +132,7 @@ func (e *execution) failure(b *bucket) landing {
 	return l
 }
 
-// countResult counts what is worth knowing of a result.
+// countResult counts a result that was reconciled or rejected.
 func (b *bucket) countResult(t *Tenant, r *record.Result) {
 	if r.Reconciled {
 		b.count(t, link.Reconciled)
@@ -142,14 +142,15 @@ func (b *bucket) countResult(t *Tenant, r *record.Result) {
 	}
 }
 
-// resume leaves the execution to itself, which has lost its lease, and goes on as a duplicate of what stands in Redis.
+// resume leaves the execution, which has lost its lease, to a goroutine of its own, and goes on as a duplicate of what
+// Redis has.
 func (f *flight) resume() phase {
 	b, e := f.bucket, f.execution
 	b.gate.running.Go(func() { b.seeOff(e) })
 	return f.goOn(e.successor)
 }
 
-// goOn goes on without an execution. What a person had forgotten is not run again by itself.
+// goOn goes on without an execution. If a person had the webhook forgotten, it is not executed again by itself.
 func (f *flight) goOn(value []byte) phase {
 	f.execution = nil
 	if r, err := record.Parse(value); err == nil && r.Forgotten() {
@@ -162,7 +163,7 @@ func (f *flight) goOn(value []byte) phase {
 	return claiming
 }
 
-// seeOff fails an execution that has lost its lease and whose logic has returned: nothing of it may be stored, also if
+// seeOff fails an execution that has lost its lease, once its logic has returned. Nothing of it may be stored, even if
 // Redis forgets which attempt overtook it.
 func (b *bucket) seeOff(e *execution) {
 	again := link.Pauses()

@@ -12,14 +12,14 @@ const (
 	tokenRandom  = 8
 )
 
-// tokens are the names of executions, unique over all processes: the replica's name, for people (record.Replica), a
-// random text of the process, and a number.
+// tokens makes the names of executions, unique over all processes. Each is the replica's name, for people
+// (record.Replica), a random text of the process, and a number.
 type tokens struct {
 	prefix string
 	last   atomic.Uint64
 }
 
-// notInToken is what separates the fields of a record, or is not plain.
+// notInToken matches a character that separates the fields of a record, or that is not plain.
 var notInToken = regexp.MustCompile(`[^A-Za-z0-9._/-]`)
 
 func tokenPrefix(replica, process string) string {
@@ -29,7 +29,7 @@ func tokenPrefix(replica, process string) string {
 
 func (t *tokens) next() string { return string(t.append(nil)) }
 
-// append appends the next one.
+// append appends the next token.
 func (t *tokens) append(dst []byte) []byte {
 	return strconv.AppendUint(append(dst, t.prefix...), t.last.Add(1), 36)
 }

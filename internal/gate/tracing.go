@@ -10,8 +10,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// The spans of a webhook hang below the span of the request that it is claimed for. While nothing is traced that is
-// nil, and so is everything here.
+// The spans of a webhook are children of the span of the request that it is claimed for. If nothing is traced, that
+// span is nil, and so are all spans here.
 
 // traceClaim begins the span of a claim.
 func (r *Request) traceClaim() span.Step {
@@ -21,7 +21,7 @@ func (r *Request) traceClaim() span.Step {
 	return r.Span.Claim()
 }
 
-// claimEnd is how a claim ended.
+// claimEnd returns how a claim ended.
 func claimEnd(a scripts.Answer, current bool) span.End {
 	if !current {
 		return span.End{Outcome: "unanswered", Failed: true}
@@ -38,7 +38,7 @@ func (e *execution) traceBegin() {
 	}
 }
 
-// context is what the logic gets.
+// context returns the logic's context.
 func (e *execution) context() context.Context {
 	if e.span == nil {
 		return &e.lifetime
@@ -65,7 +65,7 @@ func (b *bucket) traceEnd(e *execution, how Ending, level slog.Level, v scripts.
 	end := span.End{
 		Outcome: how.String(), Reason: e.end.Reason, Attempt: e.attempt, Failed: level == slog.LevelError,
 	}
-	if e.took > 0 { // its logic has run
+	if e.took > 0 { // the logic has run
 		end.At = e.began.Add(e.took)
 	}
 	if e.end.State == record.Done {

@@ -2,11 +2,11 @@ package gate
 
 import "strconv"
 
-// The trail tells of transitions, and duplicates make none. So each event carries how many deliveries came since the
-// last one of its webhook, as far as this replica knows: those that joined the flight, and those that were replayed
-// (slot.untold). A slot that another webhook has taken since has lost its number.
+// The trail has the transitions, and a duplicate makes none. So each event carries how many deliveries came since the
+// last event of its webhook, as far as this replica knows: the deliveries that joined the flight, and those that were
+// replayed (slot.untold). If another webhook has taken the slot since, that number is lost.
 
-// noteOfClaim returns what the trail is to tell of a claim, "" if there is no trail, and how many deliveries are in it.
+// noteOfClaim returns the note of a claim for the trail, "" if there is no trail, and how many deliveries are in it.
 func (f *flight) noteOfClaim(w *Request) (note string, untold int32) {
 	g := f.bucket.gate
 	if g.options.Trail == 0 {
@@ -18,7 +18,8 @@ func (f *flight) noteOfClaim(w *Request) (note string, untold int32) {
 	return noteOf(int(untold), w.about), untold
 }
 
-// claimTold notes that the trail has told of a claim, whose own delivery is the event itself, with so many others.
+// claimTold notes that the trail has counted a claim. The event itself is the claim's own delivery; untold is how many
+// others it counts.
 func (f *flight) claimTold(untold int32) {
 	g := f.bucket.gate
 	if g.options.Trail == 0 {
@@ -32,7 +33,7 @@ func (f *flight) claimTold(untold int32) {
 	f.told++
 }
 
-// noteOfEnd returns what the trail is to tell of the end of an execution, "" if there is no trail.
+// noteOfEnd returns the note of an execution's end for the trail, "" if there is no trail.
 func (f *flight) noteOfEnd() string {
 	if f.bucket.gate.options.Trail == 0 {
 		return ""
@@ -51,7 +52,7 @@ func noteOf(deliveries int, about string) string {
 	return strconv.Itoa(max(deliveries, 0)) + " " + about
 }
 
-// leaveUntold leaves the deliveries that joined a flight and were told of by no event to the next event. The flight's
+// leaveUntold leaves to the next event the deliveries that joined a flight and that no event has counted. The flight's
 // lock is held.
 func (f *flight) leaveUntold() {
 	g := f.bucket.gate

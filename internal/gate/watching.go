@@ -7,17 +7,18 @@ import (
 )
 
 const (
-	// lookAgain is the net under lost tracking (a slot that moved): a waiter asks the script at the latest after it.
+	// lookAgain bounds how long a waiter goes without asking the script, if tracking is lost (a slot that moved).
 	lookAgain = 2 * time.Second
-	// lookUntracked is how often a waiter asks if Redis tells no changes: the embedded store, which serves one process,
+	// lookUntracked is how often a waiter asks if Redis tells no changes. The embedded store, which serves one process,
 	// needs it only after a claim was given up.
 	lookUntracked = 50 * time.Millisecond
 )
 
 // watch waits for a change of the record that another replica holds, and looks at it through the client-side cache.
 //
-// The order closes a race: the cache is asked after the flight can be woken, so that a change is either seen or wakes;
-// asking makes Redis track the record for this connection. The wake-up is one for all callers that wait here.
+// The order closes a race. The cache is asked only once the flight can be woken, and asking makes Redis track the
+// record for this connection: so a change is either seen or wakes the flight. One wake-up serves all callers that wait
+// here.
 func (f *flight) watch() phase {
 	b := f.bucket
 	if !b.gate.tracking {
@@ -35,7 +36,7 @@ func (f *flight) watch() phase {
 	case !current:
 		return claiming
 	case r.State != record.InProgress:
-		// With REPLICAS_ACK only the script's call can tell whether replicas have it.
+		// With REPLICAS_ACK only the script's call can tell whether the Redis replicas have it.
 		if (r.HasResult() || r.Forgotten()) && b.link.CacheTrusted() && b.gate.options.ReplicasAck == 0 {
 			if next, ok := f.landOn(fact); ok {
 				return next
@@ -43,7 +44,7 @@ func (f *flight) watch() phase {
 		}
 		return claiming
 	}
-	// What the script said of the lease is newer than a cache that lags, or lost its tracking.
+	// The script's answer about the lease is newer than a cache that lags, or that lost its tracking.
 	if renewed := time.Now().Add(r.Deadline.Sub(b.link.Now())); renewed.After(f.leaseEnds) {
 		f.leaseEnds = renewed
 	}
@@ -58,7 +59,7 @@ func (f *flight) watch() phase {
 	return claiming
 }
 
-// follow notes which attempt the flight waits for, and until when it runs unless its lease is renewed.
+// follow notes which attempt the flight waits for, and until when that runs unless its lease is renewed.
 func (f *flight) follow(attempt int64, digest record.Digest, until time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 // workers are goroutines that drive flights, one flight after the other. They are kept, because a fresh goroutine would
 // grow its stack anew for each webhook, which took a tenth of the time of a first delivery.
 type workers struct {
-	driven func() // is called when a worker has nothing to do with its flight any more; fixed at construction
+	driven func() // called when a worker has no more to do with its flight; fixed at construction
 
 	mu    sync.Mutex
 	idle  []*worker // the last one was busy last, and is taken first: its stack is warm
@@ -16,11 +16,11 @@ type workers struct {
 }
 
 type worker struct {
-	next  chan *flight // holds one; closed: it ends
-	since time.Time    // it has been idle
+	next  chan *flight // holds one; closed: the worker ends
+	since time.Time    // it has been idle since then
 }
 
-// Bounds of what is kept. A worker holds some 8 KiB of stack.
+// Bounds of the workers that are kept. A worker holds some 8 KiB of stack.
 const (
 	maxIdle = 1024
 	idleFor = 10 * time.Second
@@ -41,7 +41,7 @@ func (s *workers) drive(f *flight) {
 	w.next <- f
 }
 
-// work drives a flight, and others as long as there are some soon enough.
+// work drives a flight, and then others that come soon enough.
 func (s *workers) work(f *flight) {
 	w := &worker{next: make(chan *flight, 1)}
 	driving := true
@@ -84,7 +84,7 @@ func (s *workers) trim(before time.Time) {
 	s.idle = append(s.idle[:0], s.idle[n:]...)
 }
 
-// end ends those that are idle, and the others when they have driven their flights.
+// end ends the idle workers at once, and the others when they have driven their flights.
 func (s *workers) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
