@@ -47,9 +47,9 @@ func TestADemoShowsAStormBeingAbsorbed(t *testing.T) {
 		c.Admin.Listen = "127.0.0.1:0"
 		ended <- demo.Run(ctx, c, "test", false, &out, slog.New(slog.DiscardHandler))
 	}()
-	for end := began.Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := began.Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("no storm was seen within 30 s; it said:\n%s", out.String())
+			t.Fatalf("no storm was seen; it said:\n%s", out.String())
 		}
 		at := page.FindStringSubmatch(out.String())
 		if at == nil {
@@ -69,7 +69,7 @@ func TestADemoShowsAStormBeingAbsorbed(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it did not end")
 	}
 }
