@@ -8,8 +8,9 @@ import (
 	"github.com/oncegate/oncegate/internal/trail"
 )
 
-// About is what the trail tells of a request: the parts of its identity, and the fields that TRAIL_FIELDS names. A
-// field that is missing, or is no string, number or boolean, is left out; of one that is given twice the last counts.
+// About returns what the trail keeps of a request: the parts of its identity, and the fields that TRAIL_FIELDS names. A
+// field that is missing, or is no string, number or boolean, is left out; if a field is given twice, the last one
+// counts.
 func (d *delivery) About() string {
 	about := make(trail.About, 0, 256)
 	switch id := &d.tenant.Identity; {
@@ -21,7 +22,7 @@ func (d *delivery) About() string {
 		about.Add(id.Header, textOf(d.parts[0]))
 		return string(about) // the body may be of any type
 	default:
-		for i, path := range id.Paths { // each part is a type and a text
+		for i, path := range id.Paths { // each part has a type and a text
 			about.Add(strings.Join(path, "."), textOf(d.parts[2*i+1]))
 		}
 	}
@@ -33,7 +34,7 @@ func (d *delivery) About() string {
 	return string(about)
 }
 
-// field returns the text of a field of the body, which was checked, or nil.
+// field returns the text of a field of the body, or nil. The body was checked before.
 func (p *delivery) field(path []string) []byte {
 	value := bytes.TrimLeft(p.body, " \t\r\n")
 	for _, name := range path {
@@ -45,7 +46,7 @@ func (p *delivery) field(path []string) []byte {
 	switch kindOf(value) {
 	case aString:
 		text, _ := p.text(unquote(value))
-		return text[:min(len(text), maxID)] // more than the trail takes
+		return text[:min(len(text), maxID)] // longer than the trail keeps
 	case aNumber, aBoolean:
 		return value
 	}

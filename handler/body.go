@@ -44,7 +44,7 @@ func (b *bodies) read(ctx *fasthttp.RequestCtx, most int) (*body, error) {
 	}
 	read.text, read.late = read.text[:0], false
 	stream := ctx.RequestBodyStream()
-	if stream == nil { // there is no body, or it has been read whole
+	if stream == nil { // there is no body, or all of it has been read
 		read.text = append(read.text, ctx.PostBody()...)
 		return read, nil
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // bodyCache knows the bodies that were decoded and replayed lately, for each tenant. In a storm the same bytes come
-// again and again, and need neither be decoded nor hashed again. A new body displaces the one in its slot. A body is
-// not in it if it is large, or if its tenant's identity stands in a header.
+// again and again, and need neither be decoded nor hashed again. A new body displaces the one in its slot. Large bodies
+// are not kept, nor those of a tenant whose identity is in a header.
 type bodyCache struct {
 	seed  maphash.Seed // fixed at construction
 	slots [1 << 12]atomic.Pointer[cachedBody]
@@ -21,10 +21,10 @@ type bodyCache struct {
 const maxCachedBody = 8 << 10
 
 type cachedBody struct {
-	tenant *tenant // with other rules it is another one
+	tenant *tenant // a reload that changes its rules makes another one
 	body   []byte
 	name   fingerprint.Fingerprint
-	digest record.Digest // as records hold it: keyed if results are sealed
+	digest record.Digest // as in records: keyed if results are sealed
 }
 
 func (c *bodyCache) slot(body []byte) *atomic.Pointer[cachedBody] {

@@ -73,8 +73,8 @@ func (c *timedConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// turned learns from fasthttp that a part of a request has come, or that the last one is done: also the rest of a body
-// that nobody wanted, which may come behind the answer.
+// turned learns from fasthttp that a part of a request has come, or that the last request is done. It is done once the
+// rest of an unwanted body has come too, even if that is behind the answer.
 func (c *timedConn) turned(state fasthttp.ConnState) {
 	c.idle = state == fasthttp.StateIdle
 	c.bounded = c.bounded && !c.idle
@@ -103,5 +103,5 @@ type timedTLS struct {
 // Handshake runs the handshake, unless that was done.
 func (c *timedTLS) Handshake() error { return c.secured.Handshake() }
 
-// ConnectionState is that of the TLS connection.
+// ConnectionState returns the state of the TLS connection.
 func (c *timedTLS) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }

@@ -18,9 +18,9 @@ const (
 type payload struct {
 	dialogID, nodeID []byte // UTF-8 without escapes
 	sequence         int64
-	variables        []byte // the object's JSON text as it stands in the body
+	variables        []byte // the object's JSON text as it is in the body
 
-	parts [][]byte // of another identity, as its fingerprint is made of them
+	parts [][]byte // of another identity, in the form that its fingerprint is made of
 
 	// scratch holds texts whose escapes were resolved. The next decode reuses it, so that a pooled payload allocates
 	// nothing.
@@ -64,7 +64,7 @@ func (p *payload) decode(body []byte) []FieldError {
 type fields struct{ dialogID, nodeID, sequence, variables field }
 
 type field struct {
-	value []byte // JSON text as it stands in the body; empty if there is none, the last if there are several
+	value []byte // JSON text as it is in the body; empty if there is none, the last if there are several
 	times int    // how often the body holds the field
 }
 
@@ -116,8 +116,8 @@ func (f *fields) named(name []byte) *field {
 	return nil
 }
 
-// repeated is said of a field of the identity that a body holds twice: another reader of the body might take the other
-// one.
+// repeated is the error of a field of the identity that a body holds twice: another reader of the body might take the
+// other one.
 const repeated = "given more than once"
 
 func (p *payload) readID(f field, id *[]byte) (problem string) {
@@ -166,7 +166,7 @@ func (p *payload) readVariables(f field) (problem string) {
 	switch kind := kindOf(f.value); kind {
 	case anObject:
 		p.variables = f.value
-	case missing, null: // a flow with nothing to say sends either
+	case missing, null: // flows send either if they have no variables
 		p.variables = emptyObject
 	default:
 		problem = kind
@@ -207,7 +207,7 @@ func kindOf(value []byte) string {
 
 func unquote(value []byte) []byte { return value[1 : len(value)-1] }
 
-// text returns the meaning of a valid JSON string, given what stands between its quotes. whole is false if the string
+// text returns the meaning of a valid JSON string, given the text between its quotes. whole is false if the string
 // contains a lone surrogate. A text with escapes is written to scratch and cut just above maxID: no text that we look
 // for is longer, and scratch stays small whatever is sent.
 func (p *payload) text(raw []byte) (text []byte, whole bool) {
@@ -273,7 +273,7 @@ func parseExponent(exponent []byte) int {
 	return min(max(n, -limit), limit)
 }
 
-// parseDecimal reads the one text that strconv would write for an integer. "007", "+7", "-0" and "7.0" are refused.
+// parseDecimal reads an integer in the only spelling that strconv would write. "007", "+7", "-0" and "7.0" are refused.
 func parseDecimal(text []byte) (n int64, problem string) {
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if errors.Is(err, strconv.ErrRange) {

@@ -28,7 +28,7 @@ type delivery struct {
 	name   fingerprint.Fingerprint
 }
 
-// delivery returns one of a tenant.
+// delivery returns an unused delivery for a tenant.
 func (h *Handler) delivery(t *tenant) *delivery {
 	d, ok := h.deliveries.Get().(*delivery)
 	if !ok {
@@ -38,7 +38,7 @@ func (h *Handler) delivery(t *tenant) *delivery {
 	return d
 }
 
-// release lets a delivery be used again, and lets go of its request.
+// release lets a delivery be used again, and drops its request.
 func (h *Handler) release(d *delivery) {
 	clear(d.parts)
 	*d = delivery{payload: payload{scratch: d.scratch, parts: d.parts[:0]}}
@@ -75,23 +75,23 @@ func (d *delivery) Detach() gate.Work {
 	return e
 }
 
-// textOf is a text in memory that nobody writes to while it is in use.
+// textOf returns a text that shares this memory. Nobody may write to the memory while the text is in use.
 func textOf(memory []byte) string { return unsafe.String(unsafe.SliceData(memory), len(memory)) }
 
-// execution is what a delivery leaves for the logic.
+// execution is the part of a delivery that the logic needs.
 type execution struct {
 	logic   logic.Logic
 	webhook logic.Webhook
 }
 
-// Run runs the logic on it.
+// Run runs the logic on the webhook.
 func (e *execution) Run(ctx context.Context, attempt int64, inDoubt bool) (record.Result, error) {
 	w := e.webhook
 	w.Attempt, w.InDoubt = attempt, inDoubt
 	return checked(e.logic.Execute(ctx, w))
 }
 
-// LogValue is the webhook's name in logs.
+// LogValue returns the webhook's name in logs.
 func (e *execution) LogValue() slog.Value { return e.webhook.LogValue() }
 
 // checked refuses a result that is declared as JSON but is not: it could not stand as data in an envelope. respond.go

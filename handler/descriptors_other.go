@@ -2,5 +2,5 @@
 
 package handler
 
-// descriptors knows no limit on this system.
+// descriptors reports that no limit is known on this system.
 func descriptors() (most int, known bool) { return 0, false }

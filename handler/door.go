@@ -15,16 +15,16 @@ import (
 	"github.com/oncegate/oncegate/internal/link"
 )
 
-// tenant is whom a request belongs to: its rules here, in the gate and for the logic. It is found once, at the door,
-// and handed down. It does not change: a reload puts another one in its place.
+// tenant is the owner of a request: its rules here, in the gate and for the logic. It is found once, at the door, and
+// handed down. It does not change: a reload replaces it.
 type tenant struct {
 	Options
 	gate     *gate.Tenant
 	logic    logic.Logic
-	identity string // its one text
+	identity string // its canonical text
 
-	settings Tenant            // what it was made of
-	stamp    [sha256.Size]byte // of the files that they name
+	settings Tenant            // the settings it was made of
+	stamp    [sha256.Size]byte // of the files that the settings name
 }
 
 func newTenant(o Options, g *gate.Tenant, l logic.Logic) *tenant {
@@ -34,11 +34,11 @@ func newTenant(o Options, g *gate.Tenant, l logic.Logic) *tenant {
 // keyed reports whether callers must show a key.
 func (t *tenant) keyed() bool { return len(t.APIKeys) > 0 }
 
-// door knows who comes in, and whose webhooks they bring. It does not change either.
+// door decides who comes in, and which tenant a request belongs to. It does not change either.
 type door struct {
 	nameless *tenant // if there are no tenants
 	byName   map[string]*tenant
-	byKey    map[[sha256.Size]byte]*tenant // by the key's digest: how long a look takes tells nothing of a key
+	byKey    map[[sha256.Size]byte]*tenant // by the key's digest: the time that a look takes shows nothing of a key
 	proxies  []netip.Prefix
 }
 
@@ -57,11 +57,11 @@ func newDoor(proxies []netip.Prefix, tenants ...*tenant) *door {
 	return d
 }
 
-// route is what a path asks for.
+// route is what a path means.
 type route struct {
 	known  bool
-	tenant []byte // its name; nil: the key says who it is
-	named  []byte // a fingerprint, of which it is asked; nil: a webhook is brought
+	tenant []byte // its name; nil: the key shows the tenant
+	named  []byte // a fingerprint that the request asks about; nil: it brings a webhook
 }
 
 const (
@@ -69,7 +69,7 @@ const (
 	tenantPath  = "/t/"
 )
 
-// routeOf takes a path apart: /webhook/cognigy, /t/TENANT, and both with a fingerprint behind them.
+// routeOf parses a path: /webhook/cognigy, /t/TENANT, and both with a fingerprint behind them.
 func routeOf(path []byte) (r route) {
 	rest, ok := bytes.CutPrefix(path, []byte(webhookPath))
 	if !ok {
@@ -91,17 +91,17 @@ func routeOf(path []byte) (r route) {
 	return r
 }
 
-// refusal says why a request does not come in; admitted is none.
+// refusal says why a request does not come in; admitted means that it does.
 type refusal uint8
 
 const (
 	admitted     refusal = iota
-	unknown              // there is no such tenant, or nothing of it to be asked for
+	unknown              // there is no such tenant, or it has nothing at this path
 	unauthorized         // the key is missing or wrong
 	elsewhere            // the key is that of a tenant whose webhooks go to another path
 )
 
-// enter returns whom a request belongs to, by its path and its keys. Nothing else is looked at before.
+// enter returns the tenant that a request belongs to, by its path and its keys. Nothing else of the request is used.
 func (d *door) enter(r route, header *fasthttp.RequestHeader) (t *tenant, why refusal) {
 	if len(d.byKey) == 0 && r.tenant == nil && d.nameless != nil {
 		return d.nameless, admitted
@@ -131,9 +131,9 @@ func (d *door) enter(r route, header *fasthttp.RequestHeader) (t *tenant, why re
 	return t, admitted
 }
 
-// shown returns the tenant whose key a request shows, where Cognigy's HTTP node and other callers put it: X-API-Key, or
-// Authorization as ApiKey, Bearer or Basic. Of Basic the password is a key, whatever the name, or else both with the
-// colon between them. one is false if there are keys of several tenants.
+// shown returns the tenant whose key a request shows. Cognigy's HTTP node and other callers put the key into X-API-Key,
+// or into Authorization as ApiKey, Bearer or Basic. With Basic the key is the password, whatever the name is, or name
+// and password with the colon between them. one is false if there are keys of several tenants.
 func (d *door) shown(header *fasthttp.RequestHeader) (t *tenant, one bool) {
 	one = true
 	show := func(key []byte) {
@@ -166,7 +166,7 @@ func (d *door) shown(header *fasthttp.RequestHeader) (t *tenant, one bool) {
 	return t, one
 }
 
-// allows reports whether a tenant lets in whoever calls from an address.
+// allows reports whether a tenant lets in requests from the caller's address.
 func (d *door) allows(t *tenant, ctx *fasthttp.RequestCtx) bool {
 	if len(t.Allow) == 0 {
 		return true
@@ -175,9 +175,9 @@ func (d *door) allows(t *tenant, ctx *fasthttp.RequestCtx) bool {
 	return ok && within(caller, t.Allow)
 }
 
-// caller is the address that a request comes from. A proxy that is trusted tells for whom it calls, in the last item of
-// X-Forwarded-For, and that one may be such a proxy too. What stands before the first that is not trusted was written
-// by anybody.
+// caller returns the address that a request comes from. If a trusted proxy sent it, the last item of X-Forwarded-For is
+// the caller's address; if that is a trusted proxy too, the item before it is, and so on. Items before the first
+// untrusted address could have been written by anybody, and are ignored.
 func (d *door) caller(remote net.Addr, header *fasthttp.RequestHeader) (caller netip.Addr, ok bool) {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
@@ -211,7 +211,7 @@ func within(a netip.Addr, ranges []netip.Prefix) bool {
 	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(a) })
 }
 
-// comesIn lets a request in, or answers it. Nothing of its body is looked at before.
+// comesIn lets a request in, or answers it. Nothing of its body is read before.
 func (h *Handler) comesIn(ctx *fasthttp.RequestCtx, r route) (t *tenant, ok bool) {
 	d := h.door.Load()
 	t, why := d.enter(r, &ctx.Request.Header)
@@ -234,7 +234,7 @@ func (h *Handler) comesIn(ctx *fasthttp.RequestCtx, r route) (t *tenant, ok bool
 	return nil, false
 }
 
-// count counts a request that became no webhook; t is nil if nobody knows whom it wanted.
+// count counts a request that became no webhook; t is nil if its tenant is not known.
 func (h *Handler) count(t *tenant, k link.Kind) {
 	if t == nil {
 		h.gate.CountOutside(nil, k)

@@ -31,16 +31,17 @@ type Secret = config.Secret
 // DefaultConfig returns the defaults. They name no Redis, so the store is embedded, for trying out.
 func DefaultConfig() Config { return config.Default() }
 
-// Tenant is one of those that share a gateway, with the settings that are in force for it.
+// Tenant is one of the tenants that share a gateway, with the settings in force for it.
 type Tenant = config.Tenant
 
-// Choose returns the logic of a tenant's webhooks, and what ends it: that is called when no execution has it any more.
+// Choose returns the logic for a tenant's webhooks, and a function that ends it. That function is called when no
+// execution uses the logic any more.
 type Choose func(t *Tenant) (l logic.Logic, end func(), err error)
 
 // Gateway is everything that serves webhooks: the connection to Redis, the gate before the logic, and the HTTP server
 // before the gate.
 type Gateway struct {
-	config  *Config // as it was at the start; what may change without a restart is the door's
+	config  *Config // as it was at the start; the door has the settings that may change without a restart
 	reloads sync.Mutex
 	log     *slog.Logger
 	choose  Choose
@@ -53,8 +54,8 @@ type Gateway struct {
 	atEnd   func()      // nil: nothing is to be done
 }
 
-// Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l, whichever
-// tenant they belong to. ctx bounds the start. The caller ends the gateway with Serve or Close.
+// Open connects to the Redis that c names and prepares everything that serves webhooks with the logic l, for all
+// tenants. ctx bounds the start. The caller ends the gateway with Serve or Close.
 func Open(ctx context.Context, c Config, l logic.Logic, log *slog.Logger) (*Gateway, error) {
 	return OpenFor(ctx, c, func(*Tenant) (logic.Logic, func(), error) { return l, func() {}, nil }, log)
 }
@@ -96,7 +97,7 @@ func OpenFor(ctx context.Context, c Config, choose Choose, log *slog.Logger) (*G
 	return g, nil
 }
 
-// begin starts the gate of an open store, and what stands before and beside it.
+// begin starts the gate of an open store, and the parts before and beside it.
 func (g *Gateway) begin(ctx context.Context) error {
 	c := g.config
 	if c.Trail.Keep > 0 {
@@ -125,9 +126,9 @@ func (g *Gateway) begin(ctx context.Context) error {
 	return nil
 }
 
-// Reload brings the settings of tenants into force, or those of a gateway without tenants, from the next webhook on.
-// What is executed keeps the settings under which it began, and a tenant that is gone is answered 404. All of it is
-// taken or nothing: an error says why nothing is, such as a setting that takes a restart.
+// Reload brings the settings of tenants into force, or those of a gateway without tenants, from the next webhook on. An
+// execution keeps the settings under which it began, and a tenant that is gone is answered 404. Either all settings are
+// accepted or none: an error says why none is, for example because a setting needs a restart.
 func (g *Gateway) Reload(c Config) error {
 	g.reloads.Lock()
 	defer g.reloads.Unlock()
@@ -157,10 +158,10 @@ func (g *Gateway) reload(c *Config) error {
 	return nil
 }
 
-// ReloadFailed counts settings that could not be read at all.
+// ReloadFailed counts settings that could not be read.
 func (g *Gateway) ReloadFailed() { g.gate.CountOutside(nil, link.ReloadFailed) }
 
-// warn says what a person should know of the settings.
+// warn logs what a person should know about the settings.
 func (g *Gateway) warn() {
 	c := g.config
 	if c.Execution.Settle == 0 && !g.store.Embedded {
@@ -182,7 +183,7 @@ var reports = map[config.Executions]gate.Report{
 	config.ExecutionsNone: gate.ReportNone,
 }
 
-// lookAtFiles is how often files are looked at whose changes come into force without a restart.
+// lookAtFiles is how often files whose changes need no restart are checked for changes.
 const lookAtFiles = 5 * time.Second
 
 // processName returns "<host>/<process id>". It tells replicas apart in logs and records, even if several run on one

@@ -43,21 +43,21 @@ type Handler struct {
 	draining   atomic.Bool
 }
 
-// Options are a handler's settings, and those of a tenant's webhooks.
+// Options are a handler's settings, and those for a tenant's webhooks.
 type Options struct {
 	Tenant           string              // its name; "": there are none
 	Identity         identity.Identity   // what tells webhooks apart
-	Signature        *signature.Verifier // nil: requests need none
+	Signature        *signature.Verifier // nil: requests need no signature
 	Allow            []netip.Prefix      // where callers may come from; nil: from anywhere
-	ProcessingStatus int                 // answers who waited in vain: 409, 202, 425 or 503
+	ProcessingStatus int                 // the answer to a request that waited in vain: 409, 202, 425 or 503
 	Passthrough      bool                // results are answered as they are, not in an envelope
-	APIKeys          []string            // one of them opens; none: it is open to all
-	ForwardHeaders   []string            // of a request, that the logic gets
+	APIKeys          []string            // a request must show one of them; none: it is open to all
+	ForwardHeaders   []string            // headers of a request that the logic gets
 	MaxBodyBytes     int                 // of one request
 	BodyMemory       int                 // bytes for all bodies under way, beyond 8 KiB of each; 0: no bound
-	Proxies          []netip.Prefix      // whose X-Forwarded-For is believed
+	Proxies          []netip.Prefix      // proxies whose X-Forwarded-For is believed
 
-	TrailFields [][]string // of a JSON body, for the trail: names of members, one inside the other
+	TrailFields [][]string // fields of a JSON body for the trail: names of members, one inside the other
 
 	Seal *seal.Keys // the gate's keys, which also key the digests of bodies; nil: digests are plain
 
@@ -77,7 +77,7 @@ func newHandler(g *gate.Gate, o Options) *Handler {
 	}
 }
 
-// admit puts a door in the place of the one that is there: from the next request on these tenants come in.
+// admit puts a new door in place of the one that is there: from the next request on these tenants come in.
 func (h *Handler) admit(tenants ...*tenant) { h.door.Store(newDoor(h.Proxies, tenants...)) }
 
 // Drain makes /readyz say no, and closes each connection with its next answer: the program is about to stop.
@@ -122,7 +122,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	letFinish(ctx)
 }
 
-// serve answers what is asked of webhooks. read: it has read the body.
+// serve answers a request about webhooks. read: it has read the body.
 func (h *Handler) serve(ctx *fasthttp.RequestCtx, r route) (read bool) {
 	switch {
 	case !r.known:
@@ -159,10 +159,10 @@ func canonicalPath(ctx *fasthttp.RequestCtx) []byte {
 	return ctx.URI().PathOriginal() // the target is a whole URL
 }
 
-// colon undoes what JavaScript's encodeURIComponent makes of a fingerprint as answers carry it.
+// colon replaces JavaScript's percent-encoding (encodeURIComponent) of the colons in a fingerprint.
 var colon = strings.NewReplacer("%3A", ":", "%3a", ":")
 
-// find answers with what has become of a webhook. It executes nothing and counts nothing.
+// find answers what became of a webhook. It executes nothing and counts nothing.
 func (h *Handler) find(ctx *fasthttp.RequestCtx, t *tenant, named string) {
 	name, err := fingerprint.Parse(colon.Replace(named))
 	if err != nil {
@@ -195,7 +195,7 @@ func (h *Handler) ready(ctx *fasthttp.RequestCtx) {
 
 var errDraining = errors.New("shutting down")
 
-// served reports whether webhooks are served: nil, or why not.
+// served returns nil if webhooks are served, otherwise the reason why not.
 func (h *Handler) served() error {
 	if h.draining.Load() {
 		return errDraining
@@ -212,7 +212,7 @@ func (h *Handler) webhook(ctx *fasthttp.RequestCtx, t *tenant, s span.Request) {
 	}
 	defer h.bodies.release(read)
 	header := &ctx.Request.Header
-	if len(header.PeekTrailerKeys()) > 0 { // they come behind the body
+	if len(header.PeekTrailerKeys()) > 0 { // they come after the body
 		h.count(t, link.Malformed)
 		respondDetail(ctx, fasthttp.StatusBadRequest, detailTrailers)
 		return
@@ -276,7 +276,7 @@ func (h *Handler) tell(
 	}
 }
 
-// once returns the value of a header that stands there once.
+// once returns a function for the value of a header that the request has exactly once.
 func once(header *fasthttp.RequestHeader) func(name string) string {
 	return func(name string) string {
 		if values := header.PeekAll(name); len(values) == 1 {
@@ -286,7 +286,7 @@ func once(header *fasthttp.RequestHeader) func(name string) string {
 	}
 }
 
-// respondUnread answers a webhook whose body could not be read. What of it is on its way is not read as a request.
+// respondUnread answers a webhook whose body could not be read. The rest of the body is not taken for a request.
 func (h *Handler) respondUnread(ctx *fasthttp.RequestCtx, t *tenant, err error) {
 	ctx.SetConnectionClose()
 	if !errors.Is(err, errNoRoom) {

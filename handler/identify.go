@@ -11,7 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// identify reads a webhook's identity from its request, and returns its fingerprint or all that is wrong with it.
+// identify reads a webhook's identity from its request, and returns its fingerprint or everything that is wrong with
+// it.
 func (d *delivery) identify(header *fasthttp.RequestHeader, body []byte) (
 	name fingerprint.Fingerprint, errs []FieldError,
 ) {
@@ -70,7 +71,7 @@ func headerIdentity(header *fasthttp.RequestHeader, name string) (value []byte, 
 
 const wantedPart = "a non-empty string of at most 512 bytes, a whole number or a boolean"
 
-// readPaths reads the parts of an identity from a JSON body. The whole body is checked before.
+// readPaths reads the parts of an identity from a JSON body. It checks the whole body first.
 func (p *payload) readPaths(body []byte, paths [][]string) (errs []FieldError) {
 	if problem := p.check(body); problem != "" {
 		return []FieldError{newFieldError("body", "one JSON object in UTF-8", problem)}
@@ -86,7 +87,7 @@ func (p *payload) readPaths(body []byte, paths [][]string) (errs []FieldError) {
 	return errs
 }
 
-// check holds a whole body to the grammar of a JSON object in UTF-8.
+// check checks a whole body against the grammar of a JSON object in UTF-8.
 func (p *payload) check(body []byte) (problem string) {
 	switch {
 	case isWide(body):
@@ -103,7 +104,7 @@ func (p *payload) check(body []byte) (problem string) {
 	return s.problem
 }
 
-// part returns what stands at a path of a body that was checked, and of which type it is: 7 is not "7".
+// part returns the value at a path of a body that was checked, and its type: 7 is not "7".
 func (p *payload) part(body []byte, path []string) (kind, text []byte, problem string) {
 	value := bytes.TrimLeft(body, " \t\r\n")
 	for _, name := range path {
@@ -131,7 +132,7 @@ func (p *payload) part(body []byte, path []string) (kind, text []byte, problem s
 	}
 }
 
-// The types of parts, as they stand in a fingerprint's text.
+// The types of parts, as the text of a fingerprint names them.
 var ofString, ofNumber, ofBoolean = []byte("string"), []byte("number"), []byte("boolean")
 
 // member returns the value of a member of an object, and how often the object has it.

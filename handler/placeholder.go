@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// placeholder returns what stands in an id, or in a sequence that is a string, in place of a missing value; "" if the
+// placeholder returns the text that stands for a missing value in an id, or in a sequence that is a string; "" if the
 // text may be a value. Scripts and template engines leave such texts behind. If they were executed, all customers of a
 // flow would share one identity, and so one answer.
 //
 // It must never refuse an identity that somebody means. A sessionId may be any text that a channel chooses (a name, a
 // GUID in braces, a Message-ID in angle brackets), and a nodeId is a literal. So a word counts only in the exact
-// spelling that a language writes, and only if nothing else stands beside it. A template counts only with both of its
+// spelling that a language writes, and only if there is nothing else beside it. A template counts only with both of its
 // brackets.
 func placeholder(text []byte) (found string) {
 	text = bytes.TrimSpace(text)

@@ -43,7 +43,7 @@ func preferred(header *fasthttp.RequestHeader, most time.Duration) (p preference
 	return p
 }
 
-// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits alone. A number that is too large counts as the
+// parseSeconds reads delta-seconds (RFC 9111, section 1.2.2): digits only. A number that is too large counts as the
 // largest that fits.
 func parseSeconds(text []byte) (d time.Duration, ok bool) {
 	const most = 1 << 31
@@ -57,7 +57,7 @@ func parseSeconds(text []byte) (d time.Duration, ok bool) {
 	return time.Duration(n) * time.Second, len(text) > 0
 }
 
-// apply changes an answer as the caller prefers, and names the preferences that were applied.
+// apply changes an answer to what the caller prefers, and names the preferences that were applied.
 func (p preference) apply(response *fasthttp.Response, outcome gate.Outcome) {
 	if p.wait == nil {
 		return

@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// The details that answers carry. None of them needs an escape in JSON.
+// The details in answers. None of them needs an escape in JSON.
 const (
 	detailMalformed   = "Missing or malformed Cognigy.AI payload"
 	detailFailed      = "Internal processing error"
@@ -69,7 +69,7 @@ var outcomes = [...]struct {
 	gate.Missing:    {code: 404, detail: detailMissing},
 }
 
-// The names of our headers as fasthttp writes them, so that it need not bring them into form for each answer.
+// The names of our headers in fasthttp's spelling, so that it need not normalise them for each answer.
 var (
 	headerStatus      = []byte("Idempotency-Status")
 	headerFingerprint = []byte("Idempotency-Fingerprint")
@@ -90,7 +90,7 @@ func (t *tenant) respond(ctx *fasthttp.RequestCtx, name fingerprint.Fingerprint,
 	}
 	header.SetContentType(record.JSON)
 	if t.Passthrough {
-		for _, kept := range a.Result.Headers { // first, so that ours stand
+		for _, kept := range a.Result.Headers { // first, so that our own headers replace them
 			header.Add(kept.Name, kept.Value)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 // maxDepth bounds how many arrays and objects may be open at once, including the body's own object.
 const maxDepth = 1000
 
-// scanner steps once through JSON text by the strict grammar of RFC 8259, and returns parts of the text as they stand.
-// It is not recursive, so that a deeply nested body costs no stack. It does not check UTF-8.
+// scanner steps once through JSON text by the strict grammar of RFC 8259, and returns parts of the text unchanged. It
+// is not recursive, so that a deeply nested body costs no stack. It does not check UTF-8.
 //
 // Callers need not check for errors on the way: after the first problem the scanner behaves as if the text had ended.
 type scanner struct {
@@ -97,7 +97,7 @@ func (s *scanner) more() bool {
 	return false
 }
 
-// key passes a member's key and colon, and returns what stands between the key's quotes.
+// key passes a member's key and colon, and returns the text between the key's quotes.
 func (s *scanner) key() []byte {
 	s.space()
 	key := s.string()
@@ -203,7 +203,7 @@ func (s *scanner) number() {
 		return
 	}
 	s.pass('-')
-	if !s.pass('0') { // nothing but a lone zero begins with one
+	if !s.pass('0') { // only a lone zero begins with a zero
 		s.digits()
 	}
 	if s.pass('.') {

@@ -30,7 +30,7 @@ type Server struct {
 	IdleTimeout  time.Duration // between an answer and the next request
 }
 
-// Serve answers requests on a listener until it is closed. Only what comes in here is bounded in time.
+// Serve answers requests on a listener until it is closed. Only connections that it accepts are bounded in time.
 func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(&timedListener{l, s}) }
 
 // turned tells a connection that Serve accepted what fasthttp does with it.
@@ -52,7 +52,7 @@ func NewServer(h *Handler, log *slog.Logger) *Server {
 		MaxRequestBodySize:           h.MaxBodyBytes,
 		StreamRequestBody:            true,
 		ReadBufferSize:               maxHeaderBytes,
-		LazyRequestTime:              true, // a look at the clock fewer
+		LazyRequestTime:              true, // saves one look at the clock
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
@@ -63,8 +63,8 @@ func NewServer(h *Handler, log *slog.Logger) *Server {
 	return &Server{Server: s, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout}
 }
 
-// announced keeps fasthttp from waiting for 8 KiB of a body that is refused, for its length or for whom it comes from:
-// one byte is the least that it can be told to read ahead.
+// announced keeps fasthttp from waiting for 8 KiB of a body that is refused for its length or its sender: it makes
+// fasthttp read one byte ahead, the least it can be told.
 func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
 	length := header.ContentLength()
 	path, _, _ := bytes.Cut(header.RequestURI(), []byte{'?'})
@@ -86,7 +86,7 @@ func (h *Handler) announced(header *fasthttp.RequestHeader) (c fasthttp.RequestC
 func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 	r := routeOf(canonicalPath(ctx))
 	if !r.known {
-		return fasthttp.StatusContinue // it gets its answer behind the body
+		return fasthttp.StatusContinue // it gets its answer after the body
 	}
 	t, ok := h.comesIn(ctx, r)
 	if !ok {
@@ -104,8 +104,8 @@ func (h *Handler) proceed(ctx *fasthttp.RequestCtx) (status int) {
 // it closes the connection.
 const unreadBytes = 256 << 10
 
-// letFinish drains a body that is not wanted if fasthttp would close the connection on it: the sender must reach its
-// end to see the answer.
+// letFinish drains an unwanted body if fasthttp would close the connection on it: the sender must reach the end of its
+// body to see the answer.
 func letFinish(ctx *fasthttp.RequestCtx) {
 	length := ctx.Request.Header.ContentLength()
 	if ctx.RequestBodyStream() != nil && (length < 0 || length > unreadBytes) {
@@ -138,7 +138,7 @@ func unreadable(err error) (status int, detail string) {
 	return fasthttp.StatusBadRequest, "The request is not valid HTTP"
 }
 
-// Bounds on draining a body that is not wanted.
+// Bounds on draining an unwanted body.
 const (
 	drainBytes = 64 << 20
 	drainTime  = 2 * time.Second

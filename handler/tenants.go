@@ -14,8 +14,8 @@ import (
 	"github.com/oncegate/oncegate/internal/sweeper"
 )
 
-// tenants makes those of a configuration. One whose settings, and files, are those of a tenant that is there stays: its
-// connections, its circuit breaker and what it remembers stay with it.
+// tenants makes the tenants of a configuration. A tenant stays if neither its settings nor its files have changed: its
+// connections, its circuit breaker and its memory stay with it.
 func (g *Gateway) tenants(c *Config, before *door) (all []*tenant, err error) {
 	for _, of := range c.All() {
 		stamp := stampOf(&of)
@@ -43,18 +43,18 @@ func (d *door) find(name string) *tenant {
 	return d.byName[name]
 }
 
-// stampOf tells whether the files that a tenant's settings name have changed.
+// stampOf returns a digest of the files that a tenant's settings name, to tell whether they have changed.
 func stampOf(t *Tenant) (stamp [sha256.Size]byte) {
 	sum := sha256.New()
 	for _, path := range []string{t.Execution.ResultKeyFile, t.Upstream.TLSCA, t.Upstream.TLSCert, t.Upstream.TLSKey} {
-		text, _ := os.ReadFile(path) // who needs it says why it can't be read
+		text, _ := os.ReadFile(path) // the code that needs the file says why it cannot be read
 		of := sha256.Sum256(text)
 		sum.Write(of[:])
 	}
 	return [sha256.Size]byte(sum.Sum(nil))
 }
 
-// tenant makes one of its settings. Its logic ends when nothing has the tenant any more: no request, no execution.
+// tenant makes a tenant of its settings. Its logic ends when no request and no execution has the tenant any more.
 func (g *Gateway) tenant(of Tenant) (*tenant, error) {
 	keys, err := seal.Load(of.Execution.ResultKeyFile, g.log)
 	if err != nil {
@@ -87,7 +87,7 @@ func (g *Gateway) tenant(of Tenant) (*tenant, error) {
 	return t, nil
 }
 
-// gauge writes numbers that a tenant's logic tells.
+// gauge returns a function that writes the numbers of a tenant's logic into the metrics hash.
 func (g *Gateway) gauge(tenant string) func(field string, value int64) {
 	if tenant == "" {
 		return g.gate.Gauge
@@ -95,7 +95,7 @@ func (g *Gateway) gauge(tenant string) func(field string, value int64) {
 	return func(field string, value int64) { g.gate.Gauge(tenant+"/"+field, value) }
 }
 
-// named is what a line of the log says of a tenant.
+// named returns the attributes that name a tenant in a log line.
 func named(t *Tenant) []any {
 	if t.Name == "" {
 		return nil
@@ -103,7 +103,7 @@ func named(t *Tenant) []any {
 	return []any{"tenant", t.Name}
 }
 
-// rules are what the gate must know of a tenant.
+// rules returns a tenant's settings as the gate needs them.
 func rules(t *Tenant, l logic.Logic, keys *seal.Keys) gate.Rules {
 	e := &t.Execution
 	r := gate.Rules{
@@ -122,7 +122,7 @@ func rules(t *Tenant, l logic.Logic, keys *seal.Keys) gate.Rules {
 	return r
 }
 
-// executions is how many there may be at once, of all tenants together; a tenant without a limit counts for nothing.
+// executions returns how many executions all tenants together may run at once. A tenant without a limit counts 0.
 func (g *Gateway) executions() (sum int) {
 	for _, t := range g.config.All() {
 		sum += t.Execution.MaxExecutions
@@ -130,7 +130,7 @@ func (g *Gateway) executions() (sum int) {
 	return sum
 }
 
-// waiters is how many requests of one tenant may wait at once.
+// waiters returns the largest number of requests that one tenant may have waiting at once.
 func (g *Gateway) waiters() (most int) {
 	for _, t := range g.config.All() {
 		most = max(most, t.Execution.MaxWaiters)
@@ -138,7 +138,7 @@ func (g *Gateway) waiters() (most int) {
 	return most
 }
 
-// limits are those of tenants' records, for the sweeper.
+// limits returns the limits of tenants' records, for the sweeper.
 func (g *Gateway) limits() map[string]sweeper.Limits {
 	all := map[string]sweeper.Limits{}
 	for name, t := range g.handler.door.Load().byName {

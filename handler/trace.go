@@ -10,11 +10,11 @@ import (
 	"github.com/oncegate/oncegate/internal/span"
 )
 
-// Trace makes a tracer (package tracing) follow each webhook. It is called before Serve, which closes the tracer at its
-// end.
+// Trace makes a tracer (package tracing) follow each webhook. It is called before Serve, which closes the tracer when
+// it ends.
 func (g *Gateway) Trace(t span.Tracer) { g.handler.tracer = t }
 
-// traced answers a request that brings a webhook within a span, if there are any.
+// traced answers a request that brings a webhook, within a span if webhooks are traced.
 func (h *Handler) traced(ctx *fasthttp.RequestCtx, t *tenant, r route) {
 	if h.tracer == nil {
 		h.webhook(ctx, t, nil)
@@ -25,13 +25,13 @@ func (h *Handler) traced(ctx *fasthttp.RequestCtx, t *tenant, r route) {
 		path = tenantPath + "{tenant}"
 	}
 	s := h.tracer.Arrive(path, t.Tenant, once(&ctx.Request.Header))
-	status := fasthttp.StatusInternalServerError // of a panic
+	status := fasthttp.StatusInternalServerError // if the handler panics
 	defer func() { s.End(status) }()
 	h.webhook(ctx, t, s)
 	status = ctx.Response.StatusCode()
 }
 
-// traceAnswer notes in a request's span how it was answered, and its trace as an example of how long that takes.
+// traceAnswer notes in a request's span how it was answered, and keeps its trace as an example of how long that takes.
 func (h *Handler) traceAnswer(s span.Request, began time.Time, name fingerprint.Fingerprint, a *gate.Answer) {
 	s.Told(span.Answer{Fingerprint: name, Outcome: a.Outcome.String(), Attempt: a.Attempt, Age: a.Age})
 	if id, recorded := s.Trace(); recorded {

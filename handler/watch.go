@@ -8,19 +8,19 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Watch is what a person, or a program that draws for one, may look at while a gateway runs.
+// Watch is the part of a running gateway that a person may look at, or a program that draws for one.
 type Watch struct {
 	Gate    *gate.Gate
 	Store   *redis.Store
 	Took    *gate.AnswerTimes
 	Replica string // this process' name
 
-	Ready   func() error                          // whether webhooks are served
-	Tenants func() []string                       // those of the file that is in force, in order
-	Tenant  func(name string) (t Tenant, ok bool) // one of them; of "" the settings of a gateway without tenants
+	Ready   func() error                          // nil if webhooks are served, otherwise why not
+	Tenants func() []string                       // the tenants of the file in force, in order
+	Tenant  func(name string) (t Tenant, ok bool) // the tenant of this name; "": the settings of a gateway without tenants
 }
 
-// Watch returns that.
+// Watch returns the gateway's.
 func (g *Gateway) Watch() Watch {
 	return Watch{
 		Gate: g.gate, Store: g.store, Took: &g.handler.took, Replica: processName(), Ready: g.handler.served,

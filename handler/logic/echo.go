@@ -20,7 +20,7 @@ type echoed struct {
 	Updated   json.RawMessage `json:"variables_updated"`
 }
 
-// Execute returns what it was sent.
+// Execute returns the webhook that it was sent.
 func (e Echo) Execute(ctx context.Context, w Webhook) (Result, error) {
 	if e.Delay > 0 {
 		select {

@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Logic is the business logic behind the gate: what must happen once for each webhook.
+// Logic is the business logic behind the gate: the work that must happen once for each webhook.
 type Logic interface {
 	// Execute runs the logic. After an error the webhook stays retryable: the next delivery executes it again, as a later
 	// attempt. The text of the error goes into the log: keep values of the payload out of it. The context ends after
@@ -36,16 +36,16 @@ func (f Func) Execute(ctx context.Context, w Webhook) (Result, error) { return f
 // Webhook is what a flow sent. It belongs to the logic: the gateway does not change or reuse it, even after Execute has
 // returned.
 type Webhook struct {
-	Tenant string // whose it is; "": the gateway has no tenants
+	Tenant string // its owner; "": the gateway has no tenants
 
-	// Where IDENTITY is cognigy. With another identity they are empty, and Variables is nil.
+	// Set if IDENTITY is cognigy. With another identity they are empty, and Variables is nil.
 	DialogID, NodeID string
 	Sequence         int64
 	Variables        []byte // JSON text of an object
 
 	Body []byte // the whole body, with fields that Oncegate does not know
 
-	// How the body came, where IDENTITY is a header. With another identity they are empty, and the body is JSON.
+	// The encoding of the body, set if IDENTITY is a header. With another identity they are empty, and the body is JSON.
 	ContentType, ContentEncoding string
 
 	Headers []Header // the request headers that FORWARD_HEADERS names
@@ -106,11 +106,11 @@ func RetryAfter(err error, after time.Duration) error { return record.RetryAfter
 // Asker is a Logic that can find out what became of an attempt in doubt (Webhook.InDoubt) before it acts. The gateway
 // assumes that any other Logic cannot.
 type Asker interface {
-	// Asks reports whether it does find out. It is called once, when the gateway starts.
+	// Asks reports whether the logic finds out. It is called once, when the gateway starts.
 	Asks() bool
 }
 
-// Gauger is a Logic with a state that operators watch, such as since when a service has been down.
+// Gauger is a Logic with a state that operators watch, such as the time since when a service has been down.
 type Gauger interface {
 	// Gauges is called once, before the first webhook. set writes a number into the metrics hash in the background, and
 	// oncegate stats prints it under "Others". Choose a field name that no counter has.

@@ -19,14 +19,14 @@ import (
 	"github.com/oncegate/oncegate/internal/backoff"
 )
 
-// client sends spans by OTLP over HTTP. The library's own client would bring all of gRPC into the program, and a tenth
-// of its size, for a package that it does not use.
+// client sends spans by OTLP over HTTP. The library's own client would add all of gRPC to the program, a tenth of its
+// size, for a package that it does not use.
 type client struct {
 	to      *destination
 	http    *http.Client
 	log     *slog.Logger
-	failing bool          // the last batch was not taken; one is sent at a time
-	closing chan struct{} // closed: a batch is tried once
+	failing bool          // the last batch was not accepted; batches are sent one at a time
+	closing chan struct{} // closed: a batch is tried only once
 }
 
 func newClient(to *destination, log *slog.Logger) *client {
@@ -42,16 +42,16 @@ func newClient(to *destination, log *slog.Logger) *client {
 // Start and Stop are part of otlptrace.Client.
 func (c *client) Start(context.Context) error { return nil }
 
-// Stop ends its connections.
+// Stop ends the client's connections.
 func (c *client) Stop(context.Context) error {
 	c.http.CloseIdleConnections()
 	return nil
 }
 
-// UploadTraces sends a batch until it is taken, refused, or ctx ends. It logs the first batch that is lost, and that
-// batches are taken again; the library gets no error, because it would log one for each.
+// UploadTraces sends a batch until it is accepted, refused, or ctx ends. It logs the first batch that is lost, and the
+// first one that is accepted again. The library gets no error, because it would log one for each batch.
 func (c *client) UploadTraces(ctx context.Context, spans []*trace.ResourceSpans) error {
-	// An ExportTraceServiceRequest has the same bytes as a TracesData, whose package knows no gRPC.
+	// A TracesData has the same bytes as an ExportTraceServiceRequest, and its package needs no gRPC.
 	body, err := proto.Marshal(&trace.TracesData{ResourceSpans: spans})
 	if err != nil {
 		return err
@@ -73,12 +73,12 @@ func (c *client) UploadTraces(ctx context.Context, spans []*trace.ResourceSpans)
 func zipped(body []byte) []byte {
 	var small bytes.Buffer
 	w := gzip.NewWriter(&small)
-	_, _ = w.Write(body) // to memory
+	_, _ = w.Write(body) // writing to memory
 	_ = w.Close()
 	return small.Bytes()
 }
 
-// The pauses between tries, unless the receiver asks for another one.
+// The pauses between tries, unless the receiver asks for another pause.
 const (
 	firstPause   = time.Second
 	longestPause = 5 * time.Second
@@ -104,7 +104,7 @@ func (c *client) upload(ctx context.Context, body []byte) error {
 	}
 }
 
-// try sends a batch once. wait: the least time after which another try may succeed; 0: none will.
+// try sends a batch once. wait is the least time after which another try may succeed; 0: none will.
 func (c *client) try(ctx context.Context, body []byte) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.to.timeout)
 	defer cancel()

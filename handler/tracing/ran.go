@@ -8,11 +8,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// ran are executions that ran here lately, so that duplicates can point to them. It has a place for each of so many
-// fingerprints, and a newer execution takes the place of an older one.
+// ran keeps the executions that ran here lately, so that duplicates can point to them. It has a fixed number of places,
+// and a newer execution takes the place of an older one.
 type ran struct{ places [1 << 13]atomic.Pointer[run] }
 
-// run is one of them.
+// run is one such execution.
 type run struct {
 	of      [32]byte
 	attempt int64
@@ -27,13 +27,13 @@ func (r *ran) place(of [32]byte) *atomic.Pointer[run] {
 
 func (r *ran) add(e *run) { r.place(e.of).Store(e) }
 
-// lag is by how much the age of a result may differ from when its execution has ended here. A record may have ended and
-// its fingerprint have come again, so that an attempt of the same number was executed elsewhere: that one's result was
-// stored at another time.
+// lag is by how much a result's age may differ from the time since its execution ended here. If it differs by more, the
+// result is another execution's: the record ended, the fingerprint came again, and an attempt of the same number ran
+// elsewhere.
 const lag = 10 * time.Second
 
-// find returns the execution that an answer tells of, if it ran here: it goes on, or has ended when the result was
-// stored.
+// find returns the execution that an answer is about, if it ran here. It is the one if it still runs, or if it ended
+// when the result was stored.
 func (r *ran) find(of [32]byte, attempt int64, age time.Duration) *run {
 	e := r.place(of).Load()
 	if e == nil || e.of != of || e.attempt != attempt {

@@ -14,7 +14,7 @@ import (
 	"github.com/oncegate/oncegate/internal/span"
 )
 
-// The attributes of ours.
+// The names of our own attributes.
 const (
 	keyTenant      = attribute.Key("oncegate.tenant")
 	keyFingerprint = attribute.Key("oncegate.fingerprint")
@@ -29,16 +29,16 @@ const (
 // headers reads and writes traceparent and tracestate.
 var headers propagation.TraceContext
 
-// carrier gives a request's headers to the library, which only reads them.
+// carrier lets the library read a request's headers.
 type carrier func(name string) string
 
 // Get returns a header's value.
 func (c carrier) Get(name string) string { return c(name) }
 
-// Set does nothing.
+// Set does nothing: the library only reads.
 func (carrier) Set(string, string) {}
 
-// Keys are none.
+// Keys returns none.
 func (carrier) Keys() []string { return nil }
 
 // request is a span.Request.
@@ -139,7 +139,7 @@ func (r *request) Execute(e span.Execution) span.Execute {
 	if r.tenant != "" {
 		s.SetAttributes(keyTenant.String(r.tenant))
 	}
-	x := &execute{step{s}, nil, propagation.MapCarrier{"tracestate": ""}} // a caller's fits its own trace alone
+	x := &execute{step{s}, nil, propagation.MapCarrier{"tracestate": ""}} // a caller's fits only its own trace
 	headers.Inject(of, x.headers)
 	if s.SpanContext().IsSampled() {
 		x.run = &run{of: e.Fingerprint, attempt: e.Attempt, span: s.SpanContext(), parent: r.span.SpanContext().SpanID()}

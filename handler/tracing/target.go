@@ -16,16 +16,16 @@ import (
 	"github.com/oncegate/oncegate/internal/tlsfile"
 )
 
-// destination is where traces are sent, and how.
+// destination is where traces are sent to, and how.
 type destination struct {
 	url     string
 	headers http.Header
 	gzip    bool
-	timeout time.Duration // of one try
+	timeout time.Duration // of each try
 	tls     *tls.Config
 }
 
-// target reads it from the variables of OTLP's exporters. nil: traces are off.
+// target reads the destination from the environment variables of OTLP's exporters. nil: traces are off.
 func target(getenv func(string) string) (*destination, error) {
 	of := func(name string) string {
 		return strings.TrimSpace(cmp.Or(getenv("OTEL_EXPORTER_OTLP_TRACES_"+name), getenv("OTEL_EXPORTER_OTLP_"+name)))
@@ -47,7 +47,7 @@ func target(getenv func(string) string) (*destination, error) {
 	}
 	d := &destination{headers: http.Header{}, timeout: 10 * time.Second}
 	at, err := url.Parse(endpoint)
-	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Hostname() == "" { // it may hold a secret
+	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Hostname() == "" { // the address may hold a secret
 		return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT, or …_TRACES_ENDPOINT: must be http:// or https:// with a host")
 	}
 	if getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
