@@ -29,6 +29,9 @@ type TrailOptions struct {
 // ErrNoTrail says that the gateways keep no trail.
 var ErrNoTrail = errors.New("there is no trail: the gateways keep one only with TRAIL, of what has happened since")
 
+// whichTimes says by which clock a person compares them.
+const whichTimes = "Times are those of Redis' clock, in UTC."
+
 // followEvery is how often it is looked for what has come.
 const followEvery = 500 * time.Millisecond
 
@@ -62,6 +65,9 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 	case len(webhooks) > 0 || t.told || o.Follow:
 	case reader.Oldest.IsZero():
 		return ErrNoTrail
+	case o.Name != "" && !reader.Knows(o.Name):
+		return fmt.Errorf("%w with a field %s: the trail knows %s (TRAIL_FIELDS, and the parts of identities)", ErrNotFound,
+			plain(o.Name), listed(reader.Names))
 	default:
 		return fmt.Errorf("%w of such a webhook in the trail, which begins at %s", ErrNotFound, date(reader.Oldest))
 	}
@@ -69,7 +75,7 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 		t.tell(of, since)
 	}
 	if o.Chosen() && !o.JSON && !o.Follow {
-		t.printf("\n%s\n", strings.Join(Conclusion(webhooks), "\n"))
+		t.printf("\n%s\n%s\n", strings.Join(Conclusion(webhooks), "\n"), whichTimes)
 	}
 	for o.Follow && t.err == nil && sleep.For(ctx, followEvery) == nil {
 		for e, err := range reader.Read(ctx) {
@@ -166,6 +172,15 @@ func (t *teller) tell(events []trail.Event, since time.Time) {
 	}
 }
 
+// listed are names of fields, of what anybody may have written.
+func listed(names []string) string {
+	var shown []string
+	for _, name := range names {
+		shown = append(shown, plain(name))
+	}
+	return strings.Join(shown, ", ")
+}
+
 // about is what a request was about, for the end of a line.
 func about(fields []trail.Field) string {
 	var text strings.Builder
@@ -193,11 +208,7 @@ func EventWords(e *trail.Event) string {
 	case trail.Stored:
 		text += fmt.Sprintf("ended with a result (%d)%s", e.Status, after)
 	case trail.Rejected:
-		text += "was refused by the backend"
-		if e.Status > 0 {
-			text += fmt.Sprintf(" (%d)", e.Status)
-		}
-		text += after
+		text += refused(e) + after
 	case trail.Failed:
 		text += "ended" + after + ": " + endingOf(e.Cause).words
 	case trail.Forgotten:
@@ -213,11 +224,18 @@ func EventWords(e *trail.Event) string {
 	}
 	switch {
 	case e.Deliveries == 1:
-		text += "; 1 other delivery since the event before"
+		text += "; 1 other delivery to its replica since the event before"
 	case e.Deliveries > 1:
-		text += fmt.Sprintf("; %d other deliveries since the event before", e.Deliveries)
+		text += fmt.Sprintf("; %d other deliveries to its replica since the event before", e.Deliveries)
 	}
 	return text
+}
+
+func refused(e *trail.Event) string {
+	if e.Status == 0 {
+		return "was refused by the backend"
+	}
+	return fmt.Sprintf("was refused by the backend (%d)", e.Status)
 }
 
 func byReplica(e *trail.Event) string {
@@ -241,6 +259,7 @@ func forgotten(e *trail.Event) string {
 // they are different webhooks. It has names of fields in it, and no values.
 func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 	say := func(format string, args ...any) { sentences = append(sentences, fmt.Sprintf(format, args...)) }
+	again := false // some attempt was another one's repetition
 	for _, events := range webhooks {
 		name, done := events[0].Fingerprint.Hex()[:12]+"…", effects(events)
 		may := "may have been"
@@ -249,15 +268,23 @@ func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 		}
 		switch len(done) {
 		case 0:
-			say("%s was not done, as far as this tells.", name)
+			if last := events[len(events)-1]; last.What == trail.Rejected {
+				say("%s was not done: attempt %d %s.", name, last.Attempt, refused(&last))
+			} else {
+				say("%s was not done, as far as this tells.", name)
+			}
 		case 1:
 			say("%s %s done once: %s.", name, may, done[0])
 		default:
 			say("%s %s done %d times: %s.", name, may, len(done), strings.Join(done, ", "))
+			again = true
 		}
 		if last := events[len(events)-1]; last.What == trail.Resolved {
 			sentences[len(sentences)-1] += fmt.Sprintf(" Then %s.", EventWords(&last))
 		}
+	}
+	if again {
+		say("All attempts of a webhook carry one idempotency key: the backend can tell whether it did more than one.")
 	}
 	if names := differing(webhooks); len(names) > 0 {
 		say("These are %d webhooks to Oncegate, since they differ in %s: each is executed.", len(webhooks),

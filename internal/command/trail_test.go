@@ -62,6 +62,7 @@ var timesAndNames = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}|, 
 
 func told(text string) string {
 	text = strings.ReplaceAll(text, "\n"+strings.Repeat(" ", 27), " ") // long lines
+	text = strings.TrimSuffix(text, "\nTimes are those of Redis' clock, in UTC.\n")
 	return strings.TrimSpace(timesAndNames.ReplaceAllStringFunc(text, func(of string) string {
 		switch {
 		case strings.HasPrefix(of, ","):
@@ -89,6 +90,15 @@ func TestWhatRedisHadLostMayHaveBeenDone(t *testing.T) {
 		if got := command.Conclusion([][]trail.Event{{test.lost}}); !strings.HasSuffix(got[0], test.want) {
 			t.Errorf("of status %d, cause %q it says %q", test.lost.Status, test.lost.Cause, got)
 		}
+	}
+}
+
+// TestARefusalIsNoBooking, and the last lines say so.
+func TestARefusalIsNoBooking(t *testing.T) {
+	refused := trail.Event{What: trail.Rejected, Attempt: 1, Status: 422}
+	said := command.Conclusion([][]trail.Event{{{What: trail.Claimed, Attempt: 1}, refused}})
+	if !strings.HasSuffix(said[0], " was not done: attempt 1 was refused by the backend (422).") {
+		t.Errorf("it says %q", said)
 	}
 }
 
@@ -148,14 +158,15 @@ func TestTheTrailTellsWhatBecameOfABooking(t *testing.T) {
   T  attempt 2 began, by replica _
   T  attempt 3 began, by replica _: the one before it crashed: ` +
 			`its replica ended, froze or lost Redis for LOCK_TTL; outcome unknown: the backend may have done it
-  T  attempt 3 ended with a result (200); 39 other deliveries since the event before
+  T  attempt 3 ended with a result (200); 39 other deliveries to its replica since the event before
   T  a person had it forgotten (which counts as attempt 4): the result of attempt 3
   T  attempt 5 began, by replica _, since a person had it forgotten; ` + fmt.Sprint(replays) +
-			` other deliveries since the event before
+			` other deliveries to its replica since the event before
   T  attempt 5 was refused by the backend (404)
 
 ` + name + ` may have been done 3 times: attempt 1 (nobody knows), attempt 2 (nobody knows), ` +
-			`attempt 3 (it has a result).`
+			`attempt 3 (it has a result).
+All attempts of a webhook carry one idempotency key: the backend can tell whether it did more than one.`
 		if got := told(text); got != want {
 			e.Errorf("it tells\n%s\nwant\n%s", got, want)
 		}
@@ -239,6 +250,11 @@ func TestATrailThatIsNotThereIsSaid(t *testing.T) {
 		o.Name, o.Value = "orderId", "2"
 		if err := e.deployment().Trail(e.Context(), o, io.Discard); !errors.Is(err, command.ErrNotFound) {
 			e.Errorf("of no webhook: %v", err)
+		}
+		o.Name = "booking"
+		if err := e.deployment().Trail(e.Context(), o, io.Discard); !errors.Is(err, command.ErrNotFound) ||
+			!strings.Contains(err.Error(), "a field booking: the trail knows dialogId, nodeId, sequence, variables.orderId (") {
+			e.Errorf("of a field that no webhook has: %v", err)
 		}
 		o = command.TrailOptions{Since: func(now time.Time) time.Time { return now.Add(time.Minute) }}
 		if err := e.deployment().Trail(e.Context(), o, io.Discard); !errors.Is(err, command.ErrNotFound) {

@@ -68,7 +68,7 @@ func (d *Dashboard) search(w http.ResponseWriter, r *http.Request, text string) 
 		s.Problem = tooLong
 		d.Log.Warn("the trail was not read", "error", err)
 	case len(found) == 0:
-		s.Problem = "The trail has no such webhook."
+		s.Problem = "The trail has no such webhook. It is searched by a dialogId, or by field=value (TRAIL_FIELDS)."
 	case len(found) == 1:
 		http.Redirect(w, r, found[0].Page, http.StatusSeeOther)
 		return

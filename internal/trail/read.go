@@ -39,7 +39,13 @@ type Reader struct {
 
 	// Oldest is when the oldest event happened that was read, whether or not it was wanted; zero: there is none.
 	Oldest time.Time
+
+	// Names are those of the fields that requests had, of the query's tenant; at most mostNames.
+	Names []string
 }
+
+// mostNames is more than TRAIL_FIELDS and identities have, unless they are changed again and again.
+const mostNames = 64
 
 // NewReader returns a reader that has read nothing.
 func NewReader(client rueidis.Client, keys redis.Keys, q Query) *Reader {
@@ -133,6 +139,11 @@ func (r *Reader) wants(e *Event) bool {
 	if e.Tenant != q.Tenant && !q.AnyTenant || q.Fingerprint != nil && e.Fingerprint != *q.Fingerprint {
 		return false
 	}
+	for _, f := range e.Fields {
+		if len(r.Names) < mostNames && !slices.Contains(r.Names, f.Name) {
+			r.Names = append(r.Names, f.Name)
+		}
+	}
 	known, wanted := r.named.of(e.Fingerprint)
 	is := func(f Field) bool { return f.Is(q.Name, q.Value) }
 	if e.Fields == nil {
@@ -142,6 +153,11 @@ func (r *Reader) wants(e *Event) bool {
 		r.named.keep(e.Fingerprint, e.Fields)
 	}
 	return wanted || q.Name == ""
+}
+
+// Knows reports whether some request had a field that a name means.
+func (r *Reader) Knows(name string) bool {
+	return slices.ContainsFunc(r.Names, func(known string) bool { return Field{Name: known}.Is(name, "") })
 }
 
 // after is the first id behind one (XRANGE has no exclusive ranges before Redis 6.2).
