@@ -258,7 +258,7 @@ func TestTheTotalsHaveWhatACrashedReplicaDid(t *testing.T) {
 	r.storm("storm", 3)
 	w.shows("#all", "18,207")
 	w.shows("#sum", "2 of them (66.6 %) never reached the backend")
-	w.shows("#sum", "Known since ")
+	w.shows("#sum", " answer. Since ")
 	w.expectQuiet(r.admin)
 }
 

@@ -260,7 +260,8 @@ function hero() {
   }
   const first = Math.min(...seconds.keys());
   const whole = state.now / 1000 - first > kept - 30;
-  const since = whole ? "in the last 15 minutes" : "since " + new Date(first * 1000).toLocaleTimeString("en-GB");
+  const began = new Date(first * 1000).toLocaleTimeString("en-GB");
+  const since = whole ? "in the last 15 minutes" : "since " + began;
   const before = whole || state.all.deliveries <= deliveries ? "" :
     " What came before is counted below, in all that Redis has.";
   byId("deliveries").textContent = number(deliveries);
@@ -272,7 +273,7 @@ function hero() {
   const text = (!deliveries ? "Nothing has arrived " + since + "." :
     number(spared) + " of them (" + share + " %) " + (state.verdicts.every((v) => v.level === "well") ?
       "never reached the backend: a duplicate gets the one execution's answer." : "were not executed.") +
-    (whole ? " Last 15 min." : " Known " + since + ".")) + before;
+    (whole ? " Last 15 min." : " Since " + began + ".")) + before;
   byId("sum").textContent = text;
   byId("plot").setAttribute("aria-label", number(deliveries) + " deliveries arrived and " + number(executions) +
     " were executed " + since + ". " + text);
