@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/internal/tlsfile"
 )
 
-// Check prints what is in force for the gateway, and for each tenant, by a file of settings, which has been read and
+// Check prints the settings in force for the gateway and for each tenant, by a file of settings that has been read and
 // found valid. The error names the files among these settings that a gateway could not use.
 func Check(c *config.Config, path string, out io.Writer, log *slog.Logger) error {
 	if path == "" {
@@ -20,7 +20,7 @@ func Check(c *config.Config, path string, out io.Writer, log *slog.Logger) error
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	show := func(of string, settings []config.Setting) {
-		_, _ = fmt.Fprintln(table, of) // Flush has the errors
+		_, _ = fmt.Fprintln(table, of) // Flush returns the errors
 		for _, s := range settings {
 			if s.Value != "" {
 				_, _ = fmt.Fprintf(table, "  %s\t%s\n", s.Name, s.Value)

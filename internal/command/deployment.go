@@ -20,7 +20,7 @@ import (
 type Deployment struct {
 	Client rueidis.Client
 	Keys   redis.Keys
-	Tenant string // whose webhooks it is about; "": those of no tenant
+	Tenant string // the tenant whose webhooks are meant; "": webhooks of no tenant
 
 	MaxAttempts int
 	StopInDoubt bool // IN_DOUBT=stop
@@ -30,15 +30,15 @@ type Deployment struct {
 
 	Seal *seal.Keys // seals the result that a person gives; nil: it is stored unsealed
 
-	KeepTrail    int // TRAIL: what a person does is told there, too; 0: there is none
+	KeepTrail    int // TRAIL: a person's commands write to the trail too; 0: there is none
 	ReplicasAck  int
 	RedisTimeout time.Duration
 }
 
-// key is that of a record.
+// key returns the key of a record.
 func (d Deployment) key(f fingerprint.Fingerprint) string { return d.Keys.RecordOf(d.Tenant, f) }
 
-// countersOf is what stands before the names of a tenant's counters.
+// countersOf returns the prefix of the names of a tenant's counters.
 func countersOf(tenant string) string {
 	if tenant == "" {
 		return ""
@@ -46,8 +46,8 @@ func countersOf(tenant string) string {
 	return tenant + "/"
 }
 
-// NewDeployment returns the deployment of a gateway with these settings: a tenant's or, where there are none, that of
-// all.
+// NewDeployment returns the deployment of a gateway with a tenant's settings; without tenants, they are the gateway's
+// own.
 func NewDeployment(of *config.Tenant, c *config.Config, store *redis.Store) Deployment {
 	e := of.Execution
 	d := Deployment{
@@ -57,7 +57,7 @@ func NewDeployment(of *config.Tenant, c *config.Config, store *redis.Store) Depl
 		KeepTrail: c.Trail.Keep, ReplicasAck: c.Redis.ReplicasAck, RedisTimeout: c.Redis.Timeout,
 	}
 	if store.Embedded {
-		d.Settle = 0 // its only history is that process'
+		d.Settle = 0 // an embedded store has one process, and so one history
 	}
 	return d
 }
@@ -81,7 +81,7 @@ func (d Deployment) notFound(ctx context.Context, w Webhook) error {
 		ErrNotFound, w)
 }
 
-// do runs an operation of the script on a webhook's record, and others behind it. While Redis settles it says so and
+// do runs an operation of the script on a webhook's record, and others after it. While Redis settles it says so and
 // waits, until ctx ends. After an error it is unknown whether the operation was done; repeating it does no harm.
 func (d Deployment) do(
 	ctx context.Context, f fingerprint.Fingerprint, out io.Writer, op scripts.Op, behind ...scripts.Op,

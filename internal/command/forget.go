@@ -27,9 +27,8 @@ const (
 // Forget makes the next delivery of a webhook execute again, on every replica. With force it does so even while the
 // webhook is being executed. While Redis settles it waits, until ctx ends.
 //
-// The error is ErrNotFound, ErrRunning, or record.ErrForeign if another program's value stands at the key, which is
-// left as it is. After any other error it is unknown whether the webhook was forgotten; repeating the command does no
-// harm.
+// The error is ErrNotFound, ErrRunning, or record.ErrForeign if the key has another program's value, which is left as
+// it is. After any other error it is unknown whether the webhook was forgotten; repeating the command does no harm.
 func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Writer) error {
 	f := w.fingerprint()
 	answer, err := d.do(ctx, f, out, scripts.Forget(d.key(f), force), d.announce(f))
@@ -52,7 +51,7 @@ func (d Deployment) Forget(ctx context.Context, w Webhook, force bool, out io.Wr
 	return unexpected(answer, w, "forgotten")
 }
 
-// announce tells the replicas that keep what they stored that something of a fingerprint's bucket was forgotten.
+// announce returns the operation that tells replicas to look again: a record in the fingerprint's bucket was forgotten.
 func (d Deployment) announce(f fingerprint.Fingerprint) scripts.Op {
 	return scripts.Announce(d.Keys.Of(f).Forgets())
 }
@@ -70,8 +69,8 @@ func unexpected(answer scripts.Answer, w Webhook, done string) error {
 }
 
 // ForgetDoubtful makes the next delivery of each doubtful webhook execute again whose last attempt ended before a time.
-// The function before returns that time, given the time by Redis' clock. ForgetDoubtful first says how many webhooks
-// they are, and asks unless yes is set. A webhook that changes meanwhile is left as it is.
+// The function before returns that time, given the time by Redis' clock. ForgetDoubtful first says how many such
+// webhooks there are, and asks unless yes is set. A webhook that changes meanwhile is left as it is.
 func (d Deployment) ForgetDoubtful(
 	ctx context.Context, before func(now time.Time) time.Time, yes bool, in io.Reader, out io.Writer,
 ) error {

@@ -11,19 +11,20 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Head is what is told of a record in a list.
+// Head is the part of a record that a list shows.
 type Head struct {
-	State   string // in words; "" where Redis does not tell
+	State   string // in words; "" if Redis does not answer
 	Attempt int64  // 0: there is none
 }
 
-// Owned is a tenant's webhook; of no tenant's if it has no name.
+// Owned is a tenant's webhook; Tenant is "" for a webhook of no tenant.
 type Owned struct {
 	Tenant      string
 	Fingerprint fingerprint.Fingerprint
 }
 
-// OwnerOf returns which of the tenants has a record of a webhook; -1 if none has, or Redis does not tell.
+// OwnerOf returns the index of the tenant that has a record of a webhook; -1 if none has one, or if Redis does not
+// answer.
 func OwnerOf(ctx context.Context, in *redis.Store, f fingerprint.Fingerprint, tenants []string) int {
 	if len(tenants) == 0 {
 		return -1
@@ -38,7 +39,7 @@ func OwnerOf(ctx context.Context, in *redis.Store, f fingerprint.Fingerprint, te
 	})
 }
 
-// Heads tells of many records at once. What Redis does not tell is left empty.
+// Heads reads the heads of many records at once. If Redis does not answer for a record, its head is empty.
 func Heads(ctx context.Context, in *redis.Store, of []Owned) []Head {
 	heads := make([]Head, len(of))
 	if len(of) == 0 {

@@ -92,8 +92,8 @@ func reachable(listen string) (address string, err error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// itself trusts the one that shows a certificate of this file, under the name that stands in it: the address that it is
-// asked at is no name of it.
+// itself trusts a server that shows the certificate in this file, under the name in that certificate: the address that
+// is asked need not be in it.
 func itself(cert string) (*tls.Config, error) {
 	trusts, err := tlsfile.Load(cert, "", "")
 	if err != nil {
@@ -103,7 +103,7 @@ func itself(cert string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text) // the first one is its own
+	block, _ := pem.Decode(text) // the first certificate is the gateway's own
 	shown, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", cert, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// Line is one thing that there is to say of a record: a label, which the lines behind it may share (""), and a text.
+// Line is one fact about a record: a label and a text. The label is "" if it is the same as in the line before.
 type Line struct{ Label, Text string }
 
 // Inspect describes a webhook's record in words, and what its next delivery gets under the gateway's settings. Results
@@ -23,14 +23,14 @@ func (d Deployment) Inspect(ctx context.Context, w Webhook, out io.Writer) error
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range lines {
 		for _, row := range wrapped(line.Text) {
-			_, _ = fmt.Fprintf(table, "%s\t%s\n", line.Label, row) // Flush has the error
+			_, _ = fmt.Fprintf(table, "%s\t%s\n", line.Label, row) // Flush returns the error
 			line.Label = ""
 		}
 	}
 	return table.Flush()
 }
 
-// Lines are those that Inspect prints.
+// Lines returns the lines that Inspect prints.
 func (d Deployment) Lines(ctx context.Context, w Webhook) (lines []Line, err error) {
 	found, err := d.look(ctx, w)
 	if err != nil {

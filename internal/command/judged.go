@@ -10,7 +10,7 @@ import (
 )
 
 // Poisoned lists the webhooks that are not executed again because their executions failed or crashed too often. If
-// MAX_ATTEMPTS is given, it also lists those whose next delivery will be the first one that is told so.
+// MAX_ATTEMPTS is given, it also lists those whose next delivery will get that verdict.
 func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 	found, err := d.walk(ctx, func(m met) bool {
 		return m.Verdict == record.Poisoned || d.due(&m.Record, m.now) == record.Poisoned
@@ -26,7 +26,7 @@ func (d Deployment) Poisoned(ctx context.Context, out io.Writer) error {
 }
 
 // Doubtful lists the webhooks that are not executed again because nobody knows whether an attempt had its effect. With
-// IN_DOUBT=stop it also lists those whose next delivery will be told so, or will ask the backend.
+// IN_DOUBT=stop it also lists those whose next delivery will get that verdict, or will ask the backend.
 func (d Deployment) Doubtful(ctx context.Context, out io.Writer) error {
 	found, err := d.walk(ctx, func(m met) bool {
 		return m.Verdict == record.Doubtful || d.due(&m.Record, m.now) == record.Doubtful || d.asks(m)
@@ -83,7 +83,7 @@ func (d Deployment) list(
 	return err
 }
 
-// told says what the next delivery of a listed webhook is told.
+// told returns the answer to the next delivery of a listed webhook, in words.
 func (d Deployment) told(m met) string {
 	switch {
 	case m.Verdict != record.NoVerdict:

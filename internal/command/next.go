@@ -40,7 +40,7 @@ func (d Deployment) due(r *record.Record, now time.Time) record.Verdict {
 	return record.NoVerdict
 }
 
-// next says what the next delivery gets.
+// next returns in words what becomes of the next delivery.
 func (d Deployment) next(r *record.Record, now time.Time) string {
 	switch {
 	case r.State == record.Done && r.Result.Status >= 400:
@@ -70,12 +70,12 @@ func (d Deployment) next(r *record.Record, now time.Time) string {
 	return fmt.Sprintf("executes it as attempt %d", attempt)
 }
 
-// undecided reports whether it depends on the gateway's settings what the next delivery gets.
+// undecided reports whether the fate of the next delivery depends on the gateway's settings.
 func undecided(r *record.Record, now time.Time) bool {
 	return crashed(r, now) || r.State == record.Failed && r.Verdict == record.NoVerdict && !r.Forgotten()
 }
 
-// settings names the settings for which next is true.
+// settings names the settings on which the sentence of next rests.
 func (d Deployment) settings() string {
 	inDoubt, asks := "execute", "without UPSTREAM_STATUS_URL"
 	if d.StopInDoubt {

@@ -18,7 +18,7 @@ import (
 	"github.com/oncegate/oncegate/internal/trail"
 )
 
-// action is what a command other than serve does.
+// action is the work of a command other than serve.
 type action struct {
 	redis bool // it needs the gateway's Redis
 	do    func(ctx context.Context, c call) error
@@ -27,7 +27,7 @@ type action struct {
 // call is a parsed command line with everything that a command needs.
 type call struct {
 	*config.CommandLine
-	of      config.Tenant // whose webhooks the command is about
+	of      config.Tenant // the tenant whose webhooks the command is about
 	gateway Deployment    // set if the action needs Redis
 	log     *slog.Logger
 	in      io.Reader
@@ -125,7 +125,7 @@ func Run(ctx context.Context, line *config.CommandLine, log *slog.Logger, in io.
 	return a.do(ctx, c)
 }
 
-// webhook is the one that a person named.
+// webhook returns the webhook that a person named.
 func (c call) webhook(i config.Identity) (Webhook, error) {
 	if i.Fingerprint != "" {
 		f, err := fingerprint.Parse(i.Fingerprint)
@@ -137,7 +137,7 @@ func (c call) webhook(i config.Identity) (Webhook, error) {
 	return Webhook{Tenant: c.of.Name, Dialog: i.Dialog, Node: i.Node, Sequence: *i.Sequence}, nil
 }
 
-// tenant is the one that a person named.
+// tenant returns the tenant that a person named.
 func tenant(line *config.CommandLine) (config.Tenant, error) {
 	name, one := line.Inspect.Tenant, true
 	switch line.Command {

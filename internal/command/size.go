@@ -44,7 +44,7 @@ const (
 	trackedKeys = 1_000_000
 )
 
-// Size is what a load needs.
+// Size is the capacity that a load needs.
 type Size struct {
 	FirstTime     float64 // webhooks a second that are executed
 	ReplicaCores  float64 // cores that all replicas together use
@@ -59,7 +59,7 @@ type Size struct {
 	Executions, Waiters float64
 }
 
-// SizeOf calculates what a load needs.
+// SizeOf calculates the capacity for a load.
 func SizeOf(l Load) Size {
 	s := Size{FirstTime: l.Rate * (1 - l.Duplicates)}
 	s.ReplicaCores = s.FirstTime*cpuFirstTime.Seconds() + l.Rate*l.Duplicates*cpuReplay.Seconds()
@@ -74,7 +74,7 @@ func SizeOf(l Load) Size {
 	return s
 }
 
-// PrintSize describes what a load needs. An error says which part of the load makes no sense.
+// PrintSize describes the capacity for a load. The error names a part of the load that makes no sense.
 func PrintSize(l Load, out io.Writer) error {
 	switch {
 	case !(l.Rate >= 0 && l.Rate <= 1e9):
@@ -89,7 +89,7 @@ func PrintSize(l Load, out io.Writer) error {
 	s := SizeOf(l)
 	page := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(label, format string, args ...any) {
-		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush has the error
+		_, _ = fmt.Fprintf(page, "%s\t%s\n", label, fmt.Sprintf(format, args...)) // Flush returns the error
 	}
 	line("load", "%s webhooks/s, %.0f%% of them duplicates, results of %s, kept for %v", count(l.Rate), 100*l.Duplicates,
 		size(float64(l.Bytes)), l.ResultTTL)
@@ -109,7 +109,7 @@ func PrintSize(l Load, out io.Writer) error {
 	return page.Flush()
 }
 
-// bottlenecks says which limits a growing load meets, the first one first.
+// bottlenecks lists the limits that a growing load meets, the first one first.
 func (s Size) bottlenecks(l Load) (told []string) {
 	told = s.slowness(l)
 	if s.Primaries > 1 {
@@ -129,7 +129,7 @@ func (s Size) bottlenecks(l Load) (told []string) {
 	return told
 }
 
-// slowness says which limits a load meets because the backend is slow.
+// slowness lists the limits that a load meets because the backend is slow.
 func (s Size) slowness(l Load) (told []string) {
 	add := func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
 	if l.BackendTime >= l.ExecutionTimeout {

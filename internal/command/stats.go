@@ -22,7 +22,7 @@ import (
 // group is one part of the table.
 type group struct {
 	title string
-	about func(metrics map[string]string) string // the words behind the title
+	about func(metrics map[string]string) string // the words after the title
 	rows  []row
 }
 
@@ -82,7 +82,7 @@ var groups = []group{
 	}},
 }
 
-// besides holds the fields that no row shows: times, and what the script notes about Redis' history.
+// besides has the fields that no row shows: times, and what the script notes about Redis' history.
 var besides = []string{"swept_at", "breaker_open_until", "pause_until", "history", "met_at", "settled_at", "settle"}
 
 func says(text string) func(map[string]string) string {
@@ -164,7 +164,7 @@ func Stats(
 	return table(out, metrics)
 }
 
-// of returns a tenant's counters, and what concerns Redis; without a tenant, those of all.
+// of returns a tenant's counters, and the fields about Redis; without a tenant, the counters of all.
 func of(tenant string, metrics map[string]string) map[string]string {
 	found := map[string]string{}
 	for field, value := range metrics {

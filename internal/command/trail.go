@@ -17,13 +17,13 @@ import (
 	"github.com/oncegate/oncegate/internal/trail"
 )
 
-// TrailOptions say what Trail tells.
+// TrailOptions select the events that Trail prints.
 type TrailOptions struct {
 	trail.Query
 
-	Since  func(now time.Time) time.Time // what happened before is not told
-	Follow bool                          // go on with what comes, until the context ends
-	JSON   bool                          // a line of JSON an event
+	Since  func(now time.Time) time.Time // earlier events are not printed
+	Follow bool                          // also print new events, until the context ends
+	JSON   bool                          // print a line of JSON for each event
 }
 
 // ErrNoTrail says that the gateways keep no trail.
@@ -32,10 +32,10 @@ var ErrNoTrail = errors.New("there is no trail: the gateways keep one only with 
 // whichTimes says by which clock a person compares them.
 const whichTimes = "Times are those of Redis' clock, in UTC."
 
-// followEvery is how often it is looked for what has come.
+// followEvery is how often Trail looks for new events.
 const followEvery = 500 * time.Millisecond
 
-// Trail tells what became of webhooks, step by step: of each its events in order, and how often it may have been done.
+// Trail tells what became of webhooks, step by step: the events of each in order, and how often it may have been done.
 // If there is nothing to tell, the error is ErrNotFound or ErrNoTrail.
 func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) error {
 	now, err := redis.Clock(d.Client.Do(ctx, d.Client.B().Time().Build()))
@@ -58,7 +58,7 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 			return t.err
 		}
 	}
-	webhooks := slices.DeleteFunc(held.All, func(of []trail.Event) bool { // nothing happened since
+	webhooks := slices.DeleteFunc(held.All, func(of []trail.Event) bool { // none of its events is new enough
 		return of[len(of)-1].At.Before(since)
 	})
 	switch {
@@ -90,15 +90,15 @@ func (d Deployment) Trail(ctx context.Context, o TrailOptions, out io.Writer) er
 	return t.err
 }
 
-// mostHeld are the events that are held to put each webhook's together, where all there are is asked for. What comes
-// so much later has a heading of its own.
+// mostHeld bounds how many events are held to sort them by webhook, when all events are printed. An event of a webhook
+// that was printed already gets a heading of its own.
 const mostHeld = 100_000
 
-// Webhooks puts each webhook's events together, the webhook first that began first. The zero value has none.
+// Webhooks groups events by webhook, in the order in which the webhooks began. The zero value has none.
 type Webhooks struct {
 	All [][]trail.Event
 
-	at     map[fingerprint.Fingerprint]int // in All and what was taken before
+	at     map[fingerprint.Fingerprint]int // index in All plus the webhooks taken before
 	taken  int
 	events int // in All
 }
@@ -117,7 +117,7 @@ func (w *Webhooks) Add(e trail.Event) {
 	w.events++
 }
 
-// take takes out the webhook that began first.
+// take removes and returns the events of the webhook that began first.
 func (w *Webhooks) take() []trail.Event {
 	of := w.All[0]
 	w.All[0] = nil
@@ -130,7 +130,7 @@ func (w *Webhooks) take() []trail.Event {
 type teller struct {
 	out  io.Writer
 	json bool
-	of   fingerprint.Fingerprint // whose events were printed last
+	of   fingerprint.Fingerprint // the webhook whose events were printed last
 	told bool                    // something was printed
 	err  error
 }
@@ -142,7 +142,7 @@ func (t *teller) printf(format string, args ...any) {
 	}
 }
 
-// tell prints the events since a moment, with a heading where those of another webhook begin.
+// tell prints the events since a moment, with a heading before those of each webhook.
 func (t *teller) tell(events []trail.Event, since time.Time) {
 	for _, e := range events {
 		if e.At.Before(since) {
@@ -172,7 +172,7 @@ func (t *teller) tell(events []trail.Event, since time.Time) {
 	}
 }
 
-// listed are names of fields, of what anybody may have written.
+// listed returns names of fields, joined by commas. Anybody may have chosen them.
 func listed(names []string) string {
 	var shown []string
 	for _, name := range names {
@@ -181,7 +181,7 @@ func listed(names []string) string {
 	return strings.Join(shown, ", ")
 }
 
-// about is what a request was about, for the end of a line.
+// about returns the words about a request for the end of a line.
 func about(fields []trail.Field) string {
 	var text strings.Builder
 	for _, f := range fields {
@@ -190,7 +190,7 @@ func about(fields []trail.Field) string {
 	return text.String()
 }
 
-// EventWords says in a person's words what happened. It has nothing of the request in it.
+// EventWords describes an event in a person's words. They contain nothing of the request.
 func EventWords(e *trail.Event) string {
 	text := fmt.Sprintf("attempt %d ", e.Attempt)
 	after := ""
@@ -255,8 +255,8 @@ func forgotten(e *trail.Event) string {
 	return fmt.Sprintf("that attempt %d had not ended well", e.Attempt)
 }
 
-// Conclusion answers in sentences whether webhooks were done more than once: each by its attempts, and several because
-// they are different webhooks. It has names of fields in it, and no values.
+// Conclusion answers in sentences whether webhooks were done more than once: for each webhook from its attempts, and
+// for several that they are different webhooks. It names fields and no values.
 func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 	say := func(format string, args ...any) { sentences = append(sentences, fmt.Sprintf(format, args...)) }
 	again := false // some attempt was another one's repetition
@@ -293,15 +293,15 @@ func Conclusion(webhooks [][]trail.Event) (sentences []string) {
 	return sentences
 }
 
-// How it is said that an attempt had its effect, or may have had it.
+// The words for an attempt that had its effect, or may have had it.
 const (
 	hasResult   = "(it has a result)"
 	nobodyKnows = "(nobody knows)"
 )
 
-// effects are the attempts of a webhook that had their effect, or may have had it.
+// effects returns the attempts of a webhook that had their effect, or may have had it.
 func effects(events []trail.Event) (done []string) {
-	had := func(attempt int64, how string) { // what is told last of an attempt counts
+	had := func(attempt int64, how string) { // the last event of an attempt counts
 		name := fmt.Sprintf("attempt %d ", attempt)
 		done = slices.DeleteFunc(done, func(of string) bool { return strings.HasPrefix(of, name) })
 		done = append(done, name+how)
@@ -350,12 +350,12 @@ func effects(events []trail.Event) (done []string) {
 	return done
 }
 
-// differing are the fields in which webhooks differ.
+// differing returns the names of the fields in which webhooks differ.
 func differing(webhooks [][]trail.Event) (names []string) {
 	values := make(map[string]string)
 	for _, events := range webhooks {
 		for _, f := range events[len(events)-1].Fields {
-			name := plain(f.Name) // of what anybody may have written
+			name := plain(f.Name) // anybody may have chosen the name
 			if value, met := values[f.Name]; met && value != f.Value && !slices.Contains(names, name) {
 				names = append(names, name)
 			}

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// Prefix stands before the hex digits wherever a person meets a fingerprint, whatever KEY_PREFIX is.
+// Prefix precedes the hex digits wherever a person reads a fingerprint, whatever KEY_PREFIX is.
 const Prefix = "cognigy:fp:"
 
 // Placeholder marks the place in UPSTREAM_STATUS_URL where the idempotency key goes.
 const Placeholder = "{key}"
 
-// Size is the length of a fingerprint in bytes, HexSize that of its hex digits.
+// Size is the length of a fingerprint in bytes, HexSize the number of its hex digits.
 const (
 	Size    = sha256.Size
 	HexSize = 2 * Size
@@ -38,9 +38,9 @@ func Of(dialogID, nodeID []byte, sequence int64) Fingerprint {
 	return sha256.Sum256(text)
 }
 
-// OfTenant returns the fingerprint of an identity that is a tenant's, or of another kind than Of's. The identity's name
-// says which parts of a request they are. Its text begins with a backslash and a letter, which no escaped text has, so
-// that no two tenants, and no two kinds of an identity, share one (docs/design.md, "Fingerprint").
+// OfTenant returns the fingerprint of an identity that is a tenant's, or of another kind than Of's. The name of the
+// identity says which parts of a request it has. The text begins with a backslash and a letter, which no escaped text
+// does, so that no two tenants, and no two kinds of an identity, share a text (docs/design.md, "Fingerprint").
 func OfTenant(tenant, identity string, parts ...[]byte) Fingerprint {
 	var onStack [512]byte
 	text := onStack[:0]
@@ -81,10 +81,10 @@ func (f Fingerprint) UUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// String returns the form that answers carry, "cognigy:fp:" and the hex digits.
+// String returns the form in answers, "cognigy:fp:" and the hex digits.
 func (f Fingerprint) String() string { return Prefix + f.Hex() }
 
-// LogValue makes every logger write the form that answers carry; a JSON handler would write an array of 32 numbers.
+// LogValue makes every logger write the form in answers; a JSON handler would write an array of 32 numbers.
 func (f Fingerprint) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
 // Parse reads a fingerprint's hex digits, with or without "cognigy:fp:" before them.
@@ -100,7 +100,7 @@ func Parse(text string) (Fingerprint, error) {
 	return f, nil
 }
 
-// MarshalText writes the form that answers carry.
+// MarshalText writes the form in answers.
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText reads both forms.

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The errors of an execution that brings no result, and the causes (context.Cause) for which one is cancelled. Package
-// logic documents them for business logic.
+// The errors of an execution that brings no result, and the causes (context.Cause) of a cancellation. Package logic
+// documents them for business logic.
 var (
-	// ErrOutcomeUnknown says that the execution may have had its effect all the same: the next attempt is told so.
+	// ErrOutcomeUnknown says that the execution may have had its effect nevertheless: the next attempt is told so.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrRefused says that the logic did nothing, and would do nothing at the moment: callers are told to come again.
 	ErrRefused = errors.New("nothing was done")

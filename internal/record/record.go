@@ -74,13 +74,13 @@ var ErrForeign = errors.New("not a record of oncegate")
 // HMAC of these bytes.
 type Digest [16]byte
 
-// DigestLength is how many characters a digest has in a record.
+// DigestLength is the number of characters of a digest in a record.
 const DigestLength = 22
 
-// base64url has one text for 16 bytes: the last character's bits that stand for none are 0.
+// base64url has one text for 16 bytes: the unused bits of the last character are 0.
 var base64url = base64.RawURLEncoding.Strict()
 
-// AppendText appends the characters that stand in a record.
+// AppendText appends the characters of a digest in a record.
 func (d Digest) AppendText(dst []byte) []byte { return base64url.AppendEncode(dst, d[:]) }
 
 // Hex returns the 32 digits that people read.
@@ -90,7 +90,7 @@ func (d Digest) Hex() string {
 	return string(digits[:])
 }
 
-// ParseDigest reads the characters that stand in a record.
+// ParseDigest reads the characters of a digest in a record.
 func ParseDigest(text string) (d Digest, err error) {
 	if !d.decode([]byte(text)) {
 		return Digest{}, fmt.Errorf("digest %.40q: not %d characters of base64url", text, DigestLength)
@@ -137,7 +137,7 @@ type Record struct {
 // HasResult reports whether the record is done, sealed or not.
 func (r *Record) HasResult() bool { return r.State == Done || r.State == Sealed }
 
-// Forgotten reports whether a person has made this webhook forgotten.
+// Forgotten reports whether a person had this webhook forgotten.
 func (r *Record) Forgotten() bool { return r.State == Failed && r.Token == Person }
 
 // MaxValue bounds the bytes of a record: the largest result that a setting allows (64 MiB), the line, and the same
@@ -383,7 +383,7 @@ func appendFlag(dst []byte, set bool) []byte {
 
 func appendField(dst []byte, text string) []byte { return append(append(dst, ' '), text...) }
 
-// appendTime appends a time, and 0 for one that is before 1970: the zero time, where a record lacks one.
+// appendTime appends a time. A time before 1970 becomes 0, as does the zero time of a record that lacks one.
 func appendTime(dst []byte, t time.Time) []byte { return appendInteger(dst, max(t.UnixMilli(), 0)) }
 
 func appendInteger(dst []byte, n int64) []byte { return strconv.AppendInt(append(dst, ' '), n, 10) }

@@ -13,7 +13,7 @@ import (
 // JSON is the content type of nearly every result: "-" stands for it in a record.
 const JSON = "application/json"
 
-// Result is what the logic returned, and what every duplicate gets.
+// Result is the answer of the logic, which every duplicate gets.
 type Result struct {
 	Status      int    // HTTP status: 2xx, or 4xx for a final refusal
 	ContentType string // any text without control characters

@@ -38,7 +38,7 @@ func (s *Store) joinCluster(
 }
 
 // agreeOnBuckets compares the number of buckets with the one that the first replica wrote down. With another number a
-// replica would look for records where no other puts them, and execute webhooks again. A command (gateway is false)
+// replica would look for records at keys that no other uses, and execute webhooks again. A command (gateway is false)
 // writes no number down, and uses the one in Redis.
 func agreeOnBuckets(ctx context.Context, client rueidis.Client, c config.Redis, gateway bool) (buckets int, err error) {
 	key := c.KeyPrefix + ":buckets"

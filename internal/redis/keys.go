@@ -37,7 +37,7 @@ func (k Keys) Prefix() string { return k.prefix }
 // Buckets returns all buckets, at least one.
 func (k Keys) Buckets() []Bucket { return k.buckets }
 
-// Share is what one bucket has of so many of something: a whole number, which may be more than an equal part.
+// Share returns one bucket's part of a total: a whole number, which may be more than an equal part.
 func (k Keys) Share(of int) int {
 	n := max(len(k.buckets), 1)
 	return (of + n - 1) / n
@@ -49,15 +49,15 @@ func (k Keys) Index(f fingerprint.Fingerprint) int { return int(f[0]) % len(k.bu
 // Of returns the bucket of a fingerprint.
 func (k Keys) Of(f fingerprint.Fingerprint) Bucket { return k.buckets[k.Index(f)] }
 
-// Record is the key of the record of a fingerprint that belongs to no tenant.
+// Record returns the key of the record of a fingerprint that belongs to no tenant.
 func (k Keys) Record(f fingerprint.Fingerprint) string { return k.RecordOf("", f) }
 
-// RecordOf is the key of the record of a tenant's fingerprint.
+// RecordOf returns the key of the record of a tenant's fingerprint.
 func (k Keys) RecordOf(tenant string, f fingerprint.Fingerprint) string {
 	return k.Of(f).RecordOf(tenant, f)
 }
 
-// Parse reads a record's key back; ok is false where key is not one of ours.
+// Parse reads a record's key; ok is false if key is not one of ours.
 func (k Keys) Parse(key string) (tenant string, f fingerprint.Fingerprint, ok bool) {
 	before, digits, found := cutLast(key, ofRecord)
 	f, err := fingerprint.Parse(digits)
@@ -70,8 +70,8 @@ func (k Keys) Parse(key string) (tenant string, f fingerprint.Fingerprint, ok bo
 	return tenant, f, k.RecordOf(tenant, f) == key
 }
 
-// Near tells whether a key that Parse refuses stands where records of this deployment do, perhaps with another number
-// of buckets. Others are those of another deployment, or of another program.
+// Near reports whether a key that Parse refuses is in the form of this deployment's record keys, perhaps with another
+// number of buckets. Other keys belong to another deployment or program.
 func (k Keys) Near(key string) bool {
 	rest, found := strings.CutPrefix(key, k.prefix)
 	if tagged := k.buckets[0] != Bucket(k.prefix); found && tagged {
@@ -93,29 +93,30 @@ func cutLast(text, separator string) (before, after string, found bool) {
 	return text, "", false
 }
 
-// What stands in a key before a fingerprint, and before the name of a tenant.
+// The parts of a key before a fingerprint, and before the name of a tenant.
 const (
 	ofRecord = ":fp:"
 	ofTenant = ":t:"
 )
 
-// Records is a glob pattern for SCAN that all record keys match, with and without a tenant. Other keys may match too:
-// Parse tells.
+// Records returns a glob pattern for SCAN that all record keys match, with and without a tenant. Other keys may match
+// too: Parse refuses them.
 func (k Keys) Records() string { return k.prefix + ":*fp:*" }
 
-// Metrics is the first bucket's metrics hash, which has the gauges too. Outside of Redis Cluster there is no other.
+// Metrics returns the key of the first bucket's metrics hash, which has the gauges too. Outside of Redis Cluster there
+// is no other.
 func (k Keys) Metrics() string { return k.buckets[0].Metrics() }
 
 // Sweeper returns the key of the lease under which one replica sweeps.
 func (k Keys) Sweeper() string { return k.prefix + ":sweeper" }
 
-// Replicas is the sorted set of the replicas that run, by when each wrote last.
+// Replicas returns the key of the sorted set of the running replicas, by when each wrote last.
 func (k Keys) Replicas() string { return k.prefix + ":replicas" }
 
-// Replica is what a replica says of itself, and ReplicaDetail what it tells only those who look.
+// Replica returns the key of the line that a replica writes about itself.
 func (k Keys) Replica(id string) string { return k.prefix + ":replica:" + id }
 
-// ReplicaDetail is like Replica.
+// ReplicaDetail returns the key of the line that a replica writes only for viewers who ask for details.
 func (k Keys) ReplicaDetail(id string) string { return k.prefix + ":replica:" + id + ":detail" }
 
 // Unused returns a key that is never written. Commands are tried on it to see whether they are allowed.
@@ -124,7 +125,7 @@ func (k Keys) Unused() string { return k.prefix + ":nothing" }
 // Probe returns the key that a starting gateway writes to see whether Redis reports changes. It has a TTL.
 func (k Keys) Probe() string { return k.prefix + ":probe" }
 
-// RecordOf is the key of the record of a tenant's fingerprint in this bucket.
+// RecordOf returns the key of the record of a tenant's fingerprint in this bucket.
 func (b Bucket) RecordOf(tenant string, f fingerprint.Fingerprint) string {
 	var onStack [192]byte
 	return string(b.AppendRecord(onStack[:0], tenant, f))
@@ -139,13 +140,13 @@ func (b Bucket) AppendRecord(dst []byte, tenant string, f fingerprint.Fingerprin
 	return f.AppendHex(append(dst, ofRecord...))
 }
 
-// Tokens is where the executions stand that a tenant may still begin in this bucket.
+// Tokens returns the key that holds how many executions a tenant may still begin in this bucket.
 func (b Bucket) Tokens(tenant string) string { return string(b) + ofTenant + tenant + ":tokens" }
 
-// Trail is the stream of the transitions in this bucket.
+// Trail returns the key of the stream of the transitions in this bucket.
 func (b Bucket) Trail() string { return string(b) + ":trail" }
 
-// Metrics is the hash of counters.
+// Metrics returns the key of the hash of counters.
 func (b Bucket) Metrics() string { return string(b) + ":metrics" }
 
 // Forgets returns the key that a person's forget changes, so that replicas which track it learn of one.

@@ -24,7 +24,7 @@ func likely(err error, option rueidis.ClientOption) error {
 
 func hint(err error, secured bool) string {
 	var plain tls.RecordHeaderError
-	var dial *net.OpError // no connection came about, so that TLS cannot be the reason
+	var dial *net.OpError // there was no connection, so TLS cannot be the reason
 	if said := Likely(err); said != "" {
 		return said
 	}
@@ -51,7 +51,7 @@ func Likely(err error) string {
 	return ""
 }
 
-// hintAt knows the errors that Redis, its proxies and other engines send at the beginning of a connection.
+// hintAt returns the hint for an error that Redis, its proxies or other engines send at the beginning of a connection.
 func hintAt(said string) string {
 	switch code, _, _ := strings.Cut(said, " "); {
 	case code == "WRONGPASS":
@@ -67,7 +67,7 @@ func hintAt(said string) string {
 	return ""
 }
 
-// elsewhere is the error of a cluster of which one server answered and another did not.
+// elsewhere returns the error for a cluster of which one server answered and another did not.
 func elsewhere(client rueidis.Client, err error) error {
 	var announced []string
 	for address := range client.Nodes() {

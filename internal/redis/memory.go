@@ -6,7 +6,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Memory tells how much memory Redis uses, in its words, and its maxmemory-policy. Both are "" where it does not tell.
+// Memory returns how much memory Redis uses, in its own words, and its maxmemory-policy. Both are "" if Redis does not
+// say.
 func Memory(ctx context.Context, client rueidis.Client) (used, policy string) {
 	info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
 	if err != nil {

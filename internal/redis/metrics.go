@@ -11,8 +11,8 @@ import (
 )
 
 // Metrics reads the metrics hashes of all buckets and merges them: counters are added up, and the history is that of
-// the bucket which met its history last. It reads the fields that are named (History brings all of the history), or if
-// none is, all there are.
+// the bucket which met its history last. It reads the named fields (History stands for all fields of the history), or
+// all fields if none is named.
 func Metrics(ctx context.Context, client rueidis.Client, keys Keys, fields ...string) (map[string]string, error) {
 	buckets := keys.Buckets()
 	commands := make(rueidis.Commands, len(buckets))
@@ -58,21 +58,21 @@ func fieldsOf(reply rueidis.RedisResult, fields []string) (map[string]string, er
 	}
 	metrics := make(map[string]string, len(fields))
 	for i, v := range values {
-		if text, err := v.ToString(); err == nil { // what was never counted is not there
+		if text, err := v.ToString(); err == nil { // a field that was never counted does not exist
 			metrics[fields[i]] = text
 		}
 	}
 	return metrics, nil
 }
 
-// History is the field that has what the script remembers of a bucket's history.
+// History is the field in which the script notes a bucket's history.
 const History = "history"
 
-// ofHistory names what the script remembers of a bucket's history, in the order of the field history: its id, when it
-// was met and, while Redis settles, until when and the SETTLE of the replica that set this.
+// ofHistory names the parts of the field history, in their order: the id, when the history was met and, while Redis
+// settles, until when, and the SETTLE of the replica that set this.
 var ofHistory = []string{History, "met_at", "settled_at", "settle"}
 
-// readHistory makes fields of what the script keeps in one.
+// readHistory splits the field history into one field for each part.
 func readHistory(metrics map[string]string) {
 	for i, value := range strings.Fields(metrics[ofHistory[0]]) {
 		if i < len(ofHistory) {

@@ -237,7 +237,7 @@ func isFinal(err error) bool {
 	return ok && !said.IsLoading()
 }
 
-// checkServer checks the settings of Redis on which the promise rests, and returns whether it is a cluster. The caller
+// checkServer checks the settings of Redis that the promise depends on, and returns whether it is a cluster. The caller
 // puts "redis at …" before its errors.
 func (s *Store) checkServer(ctx context.Context, log *slog.Logger) (cluster bool, err error) {
 	info, err := s.Client.Do(ctx, s.Client.B().Info().Build()).ToString()

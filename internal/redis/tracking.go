@@ -94,7 +94,7 @@ func refuses(err error) error {
 }
 
 // undecided handles an error of the write itself. If an ACL refuses it, tryCommands reports that. If Redis is full or
-// read-only for now, that it accepted CLIENT CACHING has to do.
+// read-only for now, it is enough that it accepted CLIENT CACHING.
 func undecided(err error) error {
 	if _, said := rueidis.IsRedisErr(err); said {
 		return nil

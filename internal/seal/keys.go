@@ -55,7 +55,7 @@ func Load(path string, log *slog.Logger) (*Keys, error) {
 	}
 	if err != nil {
 		if _, bad := parseSecret(path[strings.LastIndexByte(path, ' ')+1:]); bad == nil {
-			path = hidden // somebody gave the key in place of the path
+			path = hidden // somebody gave the key instead of the path
 		}
 		return nil, fmt.Errorf("RESULT_KEY_FILE is %q, %w: %w", path, ErrKeyFile, err)
 	}
@@ -153,7 +153,7 @@ func (k *Keys) Digest(plain record.Digest) record.Digest {
 	return k.keyed(plain)
 }
 
-// keyed stands apart so that without keys a digest stays on the stack.
+// keyed is a function of its own so that without keys a digest stays on the stack.
 func (k *Keys) keyed(plain record.Digest) (keyed record.Digest) {
 	mac := hmac.New(sha256.New, k.digest)
 	mac.Write(plain[:])

@@ -1,11 +1,11 @@
 // Package seal hides results from people who can read Redis, and detects a record that was changed there or copied from
-// another place. It stands between the logic and the store: it seals a done record (record.Done becomes record.Sealed)
+// another place. It works between the logic and the store: it seals a done record (record.Done becomes record.Sealed)
 // and opens it when it is read. The keys come from a file (keys.go).
 //
 // A record is sealed with AES-256-GCM under a key of its own, which HKDF-SHA-256 derives from a key of the file and the
 // record's token. The sealed text is the content type and headers in the form of a done record, a newline, and the
-// body. The fields that stay readable are bound as additional data: where the record stands (Place), its token, status
-// and digest.
+// body. The fields that stay readable are bound as additional data: the record's place (Place), its token, status and
+// digest.
 package seal
 
 import (
@@ -30,10 +30,10 @@ var ErrNoKey = errors.New("sealed under a key that is not in RESULT_KEY_FILE")
 // place, or another key has been given this name.
 var ErrBroken = errors.New("sealed, and does not open: changed, moved, or sealed under another key of that name")
 
-// Place says where a record stands. A record that was sealed for one place opens at no other.
+// Place says where a record is stored. A record that was sealed for one place opens at no other.
 type Place struct {
 	Prefix      string // KEY_PREFIX
-	Tenant      string // "" where there are none
+	Tenant      string // "": there are no tenants
 	Fingerprint fingerprint.Fingerprint
 }
 
@@ -98,11 +98,11 @@ func (k *key) of(token string) cipher.AEAD {
 // Overhead bounds by how many bytes a sealed result is longer than its body.
 const Overhead = 4 << 10
 
-// label separates this use of a key, and this form, from every other.
+// label separates this form and this use of a key from every other.
 const label = "oncegate sealed result 1:"
 
-// bind returns the additional data: each part with its length before it, so that two places or records never have the
-// same. The attempt is not among them, since a store may raise it.
+// bind returns the additional data: each part with its length before it, so that no two places or records have the
+// same. The attempt is not part of it, because a store may raise it.
 func (p Place) bind(r *record.Record) []byte {
 	var onStack [256]byte
 	bound := onStack[:0]

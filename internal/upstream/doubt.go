@@ -111,7 +111,8 @@ func (u *Upstream) await(ctx context.Context, w logic.Webhook, response *http.Re
 }
 
 // doubtRefusal decides what a bare 409 to an attempt in doubt means. It may say that an earlier attempt is at work on
-// the key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or be a refusal. The backend is asked which.
+// the key (draft-ietf-httpapi-idempotency-key-header, section 2.6), or it may be a refusal. The backend is asked which
+// of the two it is.
 func (u *Upstream) doubtRefusal(
 	ctx context.Context, w logic.Webhook, response *http.Response, body []byte,
 ) (logic.Result, error) {

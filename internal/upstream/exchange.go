@@ -70,7 +70,7 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 			used.Store(c)
 		},
 	}
-	for name, value := range span.Headers(ctx) { // in place of those that a caller sent
+	for name, value := range span.Headers(ctx) { // they replace the caller's own
 		if r.Header.Del(name); value != "" {
 			r.Header.Set(name, value)
 		}
@@ -104,7 +104,7 @@ func (u *Upstream) try(ctx context.Context, r *http.Request) (*http.Response, er
 }
 
 // unreadable is the failure of an exchange that broke off after it had begun. Errors of net/http may quote the answer,
-// so only the text of those that do not is used.
+// so it uses only the texts that quote nothing.
 func unreadable(err error) error {
 	what := "it is not valid HTTP"
 	var network *net.OpError
@@ -121,8 +121,8 @@ func unreadable(err error) error {
 // dialling.
 const maxDrained = 4 << 10
 
-// drain closes an answer whose body is not needed, or hardly. It first reads a body of known, short length, so that the
-// connection is kept, and returns it. Any other body takes its connection with it.
+// drain closes an answer whose body is hardly needed or not at all. If the body's length is known and short, it first
+// reads the body, so that the connection is kept, and returns it. Otherwise the connection is closed too.
 func drain(response *http.Response) (body []byte) {
 	defer response.Body.Close()
 	if response.ContentLength > 0 && response.ContentLength <= maxDrained {

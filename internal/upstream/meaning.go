@@ -17,8 +17,8 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// meaning returns what a body says, in a form that can stand in an envelope: JSON with the content type record.JSON, or
-// text. Both are UTF-8. A body that cannot be read as what it is declared is an error.
+// meaning returns the content of a body in a form that fits into an envelope: JSON with the content type record.JSON,
+// or text. Both are UTF-8. It is an error if the body cannot be read as its declared type.
 func meaning(declared string, body []byte) (contentType string, said []byte, err error) {
 	text, err := utf8Of(declared, body)
 	if isJSON(declared) {

@@ -12,7 +12,7 @@ import (
 
 // meters count the exchanges with the backend.
 type meters struct {
-	codes  [1000]atomic.Int64 // answers by status; 0: none came, or one whose status is no number of three digits
+	codes  [1000]atomic.Int64 // answers by status; 0: no answer came, or its status is no number of three digits
 	lasted meter.Histogram    // seconds until the answer's head came
 }
 
@@ -25,14 +25,14 @@ func (m *meters) count(began time.Time, response *http.Response) {
 	m.codes[code].Add(1)
 }
 
-// Snapshot is what was exchanged with the backend since the start.
+// Snapshot counts the exchanges with the backend since the start.
 type Snapshot struct {
 	Codes       map[int]int64 // answers by status; 0: none came
 	Lasted      meter.Reading // seconds until the answer's head came
-	BreakerOpen bool          // nothing is sent, but for a probe; or the backend asked for a pause
+	BreakerOpen bool          // nothing is sent except a probe; or the backend asked for a pause
 }
 
-// Snapshot returns that.
+// Snapshot returns the counts of now.
 func (u *Upstream) Snapshot() Snapshot {
 	s := Snapshot{Codes: make(map[int]int64), Lasted: u.meters.lasted.Read(), BreakerOpen: u.pause.left() > 0}
 	for code := range u.meters.codes {

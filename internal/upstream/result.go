@@ -22,7 +22,7 @@ const (
 
 	unknownType = "application/octet-stream"
 	// brokenJSON is the content type of a body that is declared as JSON but is not valid. Everywhere else, record.JSON
-	// promises that a body is valid JSON and can stand in an envelope as it is. This one tells a client the same type, but
+	// promises that a body is valid JSON and fits into an envelope unchanged. This one tells a client the same type, but
 	// does not promise that.
 	brokenJSON = record.JSON + "; charset=utf-8"
 )

@@ -41,7 +41,7 @@ type tokens struct {
 func newTokens(c *clientcredentials.Config, transport http.RoundTripper) *tokens {
 	client := &http.Client{
 		Transport: transport,
-		// A redirect would send the client secret to somebody else.
+		// A redirect would send the client secret to another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t := &tokens{config: c}
