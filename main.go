@@ -38,7 +38,7 @@ import (
 	"github.com/oncegate/oncegate/internal/watch"
 )
 
-// version is set by the linker (-ldflags "-X main.version=…") where Go cannot know it: in a tree without its history.
+// version is set by the linker (-ldflags "-X main.version=…") if Go cannot know it: in a tree without its history.
 var version string
 
 // built is what this program was built from.
@@ -77,7 +77,7 @@ func main() {
 	log.Info("bye")
 }
 
-// exitStatus is 2 for a mistake in the configuration, which a restart does not mend, and 1 for every other error.
+// exitStatus is 2 for a mistake in the configuration, which a restart does not fix, and 1 for every other error.
 func exitStatus(err error) int {
 	if errors.Is(err, seal.ErrKeyFile) {
 		return 2
@@ -85,7 +85,7 @@ func exitStatus(err error) int {
 	return 1
 }
 
-// do does one of the commands beside serve.
+// do runs one of the commands other than serve.
 func do(ctx context.Context, line *config.CommandLine, log *slog.Logger) error {
 	switch line.Command {
 	case "demo":
@@ -124,7 +124,7 @@ func warnOfEnvironment(log *slog.Logger) {
 // serve runs the gateway until ctx ends, then drains it and waits for running executions.
 func serve(ctx context.Context, signals *shutdown.Signals, line *config.CommandLine, log *slog.Logger) error {
 	c, files := &line.Config, reload.See(line.Watched)
-	hangup := make(chan os.Signal, 1) // before it can come: it would end the program, also one that finishes executions
+	hangup := make(chan os.Signal, 1) // made first: a hangup would end the program, even while executions finish
 	if len(line.Watched) > 0 {
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
@@ -177,10 +177,10 @@ func trace(gateway *handler.Gateway, log *slog.Logger) error {
 	return err
 }
 
-// lookAtFiles is how often the file of settings, and those that it names, are looked at.
+// lookAtFiles is how often the file of settings, and the files that it names, are checked for changes.
 const lookAtFiles = 5 * time.Second
 
-// follow brings settings into force when their files change, or at SIGHUP. What makes no sense leaves all as it is.
+// follow brings settings into force when their files change, or at SIGHUP. If they make no sense, nothing changes.
 func follow(
 	ctx context.Context, gateway *handler.Gateway, files reload.Files, hangup <-chan os.Signal, log *slog.Logger,
 ) {
@@ -203,11 +203,12 @@ func follow(
 // chooser chooses the logic of tenants.
 type chooser struct {
 	config   *config.Config
-	backends *watch.Backends // gets those that it chooses
+	backends *watch.Backends // gets the backends that it chooses
 	log      *slog.Logger
 }
 
-// choose returns the logic that a tenant's settings name, and what ends it: the backend of UPSTREAM_URL, or else echo.
+// choose returns the logic that a tenant's settings name, and a function that ends it: the backend of UPSTREAM_URL or,
+// without one, echo.
 func (c chooser) choose(t *config.Tenant) (chosen logic.Logic, end func(), err error) {
 	log := c.log
 	if t.Name != "" {
@@ -228,7 +229,7 @@ func (c chooser) choose(t *config.Tenant) (chosen logic.Logic, end func(), err e
 	return backend, backend.Close, nil
 }
 
-// logicNames tells which logic runs, without what may be secret in a URL.
+// logicNames says which logic runs. It leaves out the parts of a URL that may be secret.
 func logicNames(c *config.Config) string {
 	if len(c.Tenants) > 0 {
 		return fmt.Sprintf("that of %d tenants", len(c.Tenants))

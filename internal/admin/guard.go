@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// guard lets in who may look. Each of its checks answers one way in that is known: a page of another site that sends
-// requests from a person's browser, a name of that site's that leads to our address (DNS rebinding), a proxy on this
-// machine that makes strangers look like neighbours.
+// guard decides who may look. Each of its checks closes one known way in: a page of another site that sends requests
+// from a person's browser; a name of another site that leads to our address (DNS rebinding); a proxy on this machine
+// that makes strangers look like neighbours.
 type guard struct {
-	token string   // "": who reaches the listener may look, which is on loopback then
+	token string   // "": whoever reaches the listener may look; the listener is on loopback then
 	names []string // ADMIN_HOSTS
 	cross *http.CrossOriginProtection
 	now   func() time.Time
 }
 
-// protect puts the checks that every path has before a handler.
+// protect puts the checks that apply to every path before a handler.
 func (g *guard) protect(next http.Handler) http.Handler {
-	next = g.cross.Handler(next) // of what changes something
+	next = g.cross.Handler(next) // of requests that change something
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		harden(w.Header())
 		switch {
@@ -41,7 +41,7 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	})
 }
 
-// admit puts the check of who asks before a handler.
+// admit puts the check of the person who asks before a handler.
 func (g *guard) admit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -59,7 +59,7 @@ func (g *guard) admit(next http.Handler) http.Handler {
 	})
 }
 
-// harden forbids a browser what the page does not need: it runs our scripts alone, and talks to us alone.
+// harden forbids a browser everything that the page does not need: it runs only our scripts, and talks only to us.
 func harden(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
 		"img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -71,7 +71,7 @@ func harden(h http.Header) {
 }
 
 // knowsHost reports whether a request calls us by a name of ours: loopback, the address that it came in at, or one of
-// ADMIN_HOSTS. Another site's name for our address is none of these.
+// ADMIN_HOSTS. A name of another site for our address is none of these.
 func (g *guard) knowsHost(r *http.Request) bool {
 	host := strings.ToLower(r.Host)
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -114,18 +114,18 @@ func (g *guard) bears(r *http.Request) bool {
 }
 
 func (g *guard) isToken(shown string) bool {
-	given, wanted := sha256.Sum256([]byte(shown)), sha256.Sum256([]byte(g.token)) // of one length, whatever was shown
+	given, wanted := sha256.Sum256([]byte(shown)), sha256.Sum256([]byte(g.token)) // as hashes, they have one length
 	return subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
 }
 
-// The cookie of who logged in holds when that ends, and proves that somebody with the token wrote it: no replica keeps
-// a list of sessions, and one login is good for all replicas of one name.
+// The cookie of a person who logged in holds when the login ends, and proves that somebody with the token wrote it: no
+// replica keeps a list of sessions, and one login is good for all replicas of one name.
 const (
 	cookieName = "oncegate"
 	session    = 12 * time.Hour
 )
 
-// cookie lets its bearer in for a while.
+// cookie returns a cookie that lets its bearer in for a while.
 func (g *guard) cookie(secure bool) *http.Cookie {
 	ends := strconv.FormatInt(g.now().Add(session).Unix(), 10)
 	return &http.Cookie{

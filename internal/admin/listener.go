@@ -1,5 +1,6 @@
-// Package admin is the listener for who watches a gateway: /metrics, health, and the dashboard. It stands beside the
-// way of a webhook and opens a port of its own, on loopback unless a person says otherwise (guard.go has who may look).
+// Package admin is the listener for people and programs that watch a gateway: /metrics, health, and the dashboard. No
+// webhook passes through it. It opens a port of its own, on loopback unless a person says otherwise (guard.go decides
+// who may look).
 package admin
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// What strangers may cost.
+// Bounds on the cost of requests from strangers.
 const (
 	maxConnections = 256
 	maxHeaderBytes = 16 << 10
@@ -26,22 +27,22 @@ const (
 	closeTimeout   = 2 * time.Second
 )
 
-// Pages are what the listener serves.
+// Pages are the pages that the listener serves.
 type Pages struct {
 	Metrics http.Handler // open to all who reach it
 	Ready   func() error // nil: webhooks are served
-	Private http.Handler // the dashboard: for who may look
+	Private http.Handler // the dashboard: only for those who may look
 }
 
-// Listener serves them.
+// Listener serves pages.
 type Listener struct {
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
 }
 
-// Open listens where the settings say. It returns nil without an error if they say off, or if nothing was said and
-// another program is at DefaultAdminListen.
+// Open listens at the address in the settings. It returns nil without an error if they say off, or if they say nothing
+// and another program is at DefaultAdminListen.
 func Open(c config.Admin, pages Pages, log *slog.Logger) (*Listener, error) {
 	address, given := c.Address()
 	if address == "" {
@@ -64,7 +65,7 @@ func Open(c config.Admin, pages Pages, log *slog.Logger) (*Listener, error) {
 	return l, nil
 }
 
-// Address is where it listens.
+// Address returns the address that it listens at.
 func (l *Listener) Address() net.Addr { return l.listener.Addr() }
 
 // Serve answers until ctx ends.
@@ -74,7 +75,7 @@ func (l *Listener) Serve(ctx context.Context) {
 		last, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if l.server.Shutdown(last) != nil {
-			_ = l.server.Close() // who watches has a stream that does not end by itself
+			_ = l.server.Close() // a watcher's stream does not end by itself
 		}
 	})
 	defer stop()

@@ -13,7 +13,7 @@ var loginPage []byte
 // maxLogin bounds the form with the token.
 const maxLogin = 4 << 10
 
-// login shows the form, and takes it.
+// login shows the form for the token, and receives it.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -1,4 +1,4 @@
-// Package build tells what a program was built from: for --version, the log, the metrics and the dashboard.
+// Package build knows what a program was built from: for --version, the log, the metrics and the dashboard.
 package build
 
 import (
@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// Build is what a program was built from. A field that nobody knows is empty.
+// Build describes what a program was built from. A field that is not known is empty.
 type Build struct {
 	// Version is a tag such as v1.2.0, a version that Go makes of a commit (v0.0.0-20261126100812-6bf46b7c1e2a), or
 	// "development". It ends in +dirty if files were changed that no commit has.
 	Version string
 	// Commit is the whole hash. Go does not tell it to a program that go install built.
 	Commit string
-	// Date is that commit's, in RFC 3339.
+	// Date is the date of that commit, in RFC 3339.
 	Date string
 	// Go is the version of Go that built the program.
 	Go string
 }
 
-// Of returns what Go wrote into the running program. A version that the linker set comes first, for builds of a source
-// tree without its history.
+// Of returns what Go wrote into the running program. A version that the linker set replaces Go's, for builds of a
+// source tree without its history.
 func Of(linked string) Build {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -47,7 +47,7 @@ func read(info *debug.BuildInfo, linked string) Build {
 	return b
 }
 
-// String returns it in one line, such as "v1.2.0 (commit 6bf46b7c1e2a of 2026-11-26T10:08:12Z, go1.26.8)".
+// String returns the build in one line, such as "v1.2.0 (commit 6bf46b7c1e2a of 2026-11-26T10:08:12Z, go1.26.8)".
 func (b Build) String() string {
 	var known []string
 	if b.Commit != "" {

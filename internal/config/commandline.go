@@ -19,7 +19,7 @@ type CommandLine struct {
 	// Command is the name of one of the fields below, which holds its arguments.
 	Command string `kong:"-"`
 
-	// Watched are the file of settings and the files that it names, whose changes come into force without a restart.
+	// Watched are the file of settings and the files that it names. Changes in them come into force without a restart.
 	Watched []string `kong:"-"`
 
 	Serve    Serve            `cmd:"" default:"1"        help:"Run the gateway (the default command)."`
@@ -107,7 +107,7 @@ type Resolve struct {
 	ContentType string `default:"application/json" help:"Its content type."`
 }
 
-// TrailOf tells what became of webhooks: of all that are meant by whatever of the flags is given, or of all there are.
+// TrailOf tells what became of webhooks: of those that all given flags select, or of all webhooks if none is given.
 type TrailOf struct {
 	OfTenant
 	Dialog      string `placeholder:"ID" help:"dialogId of the webhooks."`
@@ -118,7 +118,7 @@ type TrailOf struct {
 	JSON        bool   `help:"Print each event as a line of JSON."`
 }
 
-// Validate refuses what names no webhooks; kong calls it.
+// Validate refuses flags that select no webhooks; kong calls it.
 func (t TrailOf) Validate() error {
 	given := 0
 	for _, name := range []string{t.Dialog, t.Fingerprint, t.Field} {
@@ -142,7 +142,7 @@ type Poisoned struct{ OfTenant }
 // Doubtful lists the doubtful webhooks.
 type Doubtful struct{ OfTenant }
 
-// OfTenant says whose webhooks a command is about.
+// OfTenant names the tenant whose webhooks a command is about.
 type OfTenant struct {
 	Tenant string `placeholder:"NAME" help:"The tenant whose webhooks it is about."`
 }
@@ -152,7 +152,7 @@ type Check struct {
 	File string `arg:"" optional:"" help:"The file; without it that of CONFIG."`
 }
 
-// Size calculates what a load needs.
+// Size calculates the capacity for a load.
 type Size struct {
 	Rate       float64 `required:"" help:"Webhooks a second, all deliveries."`
 	Duplicates float64 `default:"0.02" help:"Share of them that are duplicates of a finished webhook, 0 to 1."`
@@ -162,7 +162,7 @@ type Size struct {
 	BackendTime time.Duration `default:"1s" help:"How long the backend takes for a webhook."`
 }
 
-// Identity names a webhook: by its three parts, or by its fingerprint, as answers carry it. An id that begins with a
+// Identity names a webhook: by its three parts, or by its fingerprint as it is in answers. An id that begins with a
 // hyphen must follow "--", which ends the flags.
 type Identity struct {
 	Dialog      string `arg:"" optional:"" help:"dialogId of the webhook."`

@@ -18,7 +18,7 @@ const defaultRedisPort Port = 6379
 const DialTimeout = time.Second
 
 // Config holds the settings by topic. A setting is a flag and an environment variable of the same name (--lock-ttl,
-// LOCK_TTL); the flag wins, and an empty variable counts as absent. A Secret may also stand in a file that a variable
+// LOCK_TTL); the flag wins, and an empty variable counts as absent. A Secret may also be in a file that a variable
 // names (REDIS_PASSWORD_FILE).
 type Config struct {
 	File      File      `embed:"" group:"Configuration"`
@@ -32,13 +32,13 @@ type Config struct {
 	Upstream  Upstream  `embed:"" group:"The backend (with UPSTREAM_URL, in place of echo)"`
 	Echo      Echo      `embed:"" group:"The built-in logic, echo"`
 
-	// Tenants share the gateway; they stand in a file. None: the settings above are those of all webhooks.
+	// Tenants share the gateway; a file defines them. None: the settings above apply to all webhooks.
 	Tenants []Tenant `kong:"-"`
 }
 
-// File is where settings stand beside the command line and the environment.
+// File names the file of settings, a third source besides the command line and the environment.
 type File struct {
-	// Path is that of a file of settings in YAML, or empty.
+	// Path is the path of a file of settings in YAML, or empty.
 	Path string `name:"config" live:"" placeholder:"FILE" help:"File of settings, in YAML; the environment and flags win over it."`
 }
 
@@ -64,7 +64,7 @@ type HTTP struct {
 	BodyMemory Bytes `default:"256MiB" help:"Memory for all webhook bodies under way, beyond 8 KiB of each; beyond, 503."`
 	// ProcessingStatus is the status of the answer "still processing": 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" tenant:"" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
-	// ResponseMode is envelope (the result stands in the gateway's own JSON) or passthrough (the result is the answer).
+	// ResponseMode is envelope (the result is inside the gateway's own JSON) or passthrough (the result is the answer).
 	ResponseMode ResponseMode `default:"envelope" tenant:"" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
 	// Identity is cognigy, header:NAME or json:PATH,PATH,…
 	Identity string `default:"cognigy" tenant:"" help:"What tells webhooks apart: cognigy (dialogId, nodeId and sequence), header:NAME, or json:PATH,PATH,… of the body."`
@@ -190,7 +190,7 @@ type Upkeep struct {
 	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
 }
 
-// Trail is what Redis keeps of what became of webhooks, for people.
+// Trail is the record of what became of webhooks that Redis keeps for people.
 type Trail struct {
 	// Keep, 0 to MostTrail, is how many transitions are kept, over all buckets; 0: none.
 	Keep int `name:"trail" default:"0" help:"Transitions of webhooks (claimed, stored, failed, …) that Redis keeps for oncegate trail and the dashboard; 0: none."`
@@ -201,7 +201,8 @@ type Trail struct {
 // MostTrail bounds Trail.Keep: some 2 GB of Redis.
 const MostTrail = 10_000_000
 
-// Paths returns the fields, each as the names of members, one inside the other. Fields that Validate refuses are none.
+// Paths returns the fields, each as the names of members, one inside the other. It leaves out fields that Validate
+// refuses.
 func (t Trail) Paths() [][]string {
 	if t.Fields == "" {
 		return nil
@@ -210,9 +211,9 @@ func (t Trail) Paths() [][]string {
 	return of.Paths
 }
 
-// Admin is the listener for who watches the gateway: metrics, and the dashboard.
+// Admin is the listener for people and programs that watch the gateway: metrics, and the dashboard.
 type Admin struct {
-	// Listen is host:port, AdminOff, or empty for DefaultAdminListen, where another program may be.
+	// Listen is host:port, AdminOff, or empty for DefaultAdminListen. Another program may be at that default.
 	Listen string `name:"admin-listen" placeholder:"127.0.0.1:8001" help:"Address of the dashboard and of /metrics, host:port, or off; beyond loopback it needs ADMIN_TOKEN."`
 	// Token is printable ASCII without spaces, at least minAdminToken characters, or empty.
 	Token Secret `name:"admin-token" placeholder:"SECRET" help:"What a person or a program must show to see more than metrics and health there."`
@@ -223,10 +224,10 @@ type Admin struct {
 // AdminOff is the Admin.Listen of a gateway without that listener.
 const AdminOff = "off"
 
-// DefaultAdminListen is where the admin listener is if nothing is said.
+// DefaultAdminListen is the address of the admin listener if none is given.
 const DefaultAdminListen = "127.0.0.1:8001"
 
-// Address returns where the listener shall be: "" for none. given says that a person named it: it must be there then.
+// Address returns the address for the listener: "" for none. given says that a person named it: then it must be free.
 func (a Admin) Address() (address string, given bool) {
 	switch a.Listen {
 	case AdminOff:

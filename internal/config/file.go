@@ -30,8 +30,8 @@ type file struct {
 	known   vocabulary
 }
 
-// vocabulary has the names of all settings, as they stand in a file. The value tells of each whether it may be shown:
-// it may not if it is a secret, or has one in it.
+// vocabulary has the names of all settings, as they are in a file. The value says whether the setting may be shown: it
+// may not if it is a secret, or contains one.
 type vocabulary struct{ gateway, tenant map[string]bool }
 
 func (v vocabulary) shows(name string) bool { return v.gateway[name] || v.tenant[name] }
@@ -43,10 +43,10 @@ type section struct {
 	entries []entry
 }
 
-// entry is a setting as it stands in the file, under its flag's name with underscores (upstream_url).
+// entry is one setting in the file, under its flag's name with underscores (upstream_url).
 type entry struct {
 	name   string
-	values []string // one, or those of a list
+	values []string // one value, or the items of a list
 	list   bool
 	at     *token.Token
 }
@@ -61,7 +61,7 @@ func (s *section) find(name string) *entry {
 	return nil
 }
 
-// names are those of its entries.
+// names returns the names of its entries.
 func (s *section) names() (names []string) {
 	for _, e := range s.entries {
 		names = append(names, e.name)
@@ -69,7 +69,7 @@ func (s *section) names() (names []string) {
 	return names
 }
 
-// readFile reads a configuration file. An error names the line and shows it, unless a secret may stand there.
+// readFile reads a configuration file. An error names the line and shows it, unless the line may contain a secret.
 func readFile(path string, known vocabulary) (*file, error) {
 	text, err := readBounded(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func parseFile(path string, text []byte, known vocabulary) (*file, error) {
 		return nil, fmt.Errorf("%s: several documents (---): must be one", path)
 	}
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
-		return f, nil // nothing but comments
+		return f, nil // only comments
 	}
 	return f, f.read(tree.Docs[0].Body)
 }
@@ -109,7 +109,7 @@ func readBounded(path string) ([]byte, error) {
 	return text, bounded(text)
 }
 
-// bounded refuses what the parser must not get.
+// bounded refuses a text that the parser must not get.
 func bounded(text []byte) error {
 	if len(text) > maxFileBytes {
 		return fmt.Errorf("larger than %v", Bytes(maxFileBytes))
@@ -132,7 +132,7 @@ func bounded(text []byte) error {
 	return nil
 }
 
-// read takes the file apart. It goes on after a problem, so that all are told at once.
+// read takes the file apart. It goes on after a problem, so that all problems are reported at once.
 func (f *file) read(body ast.Node) error {
 	var all problems
 	members, err := f.members(body)
@@ -166,7 +166,7 @@ func (f *file) read(body ast.Node) error {
 	return errors.Join(all...)
 }
 
-// member is one of a mapping.
+// member is one name and value of a mapping.
 type member struct {
 	name  string
 	at    *token.Token
@@ -193,7 +193,7 @@ func (f *file) members(node ast.Node) (all []member, err error) {
 	return all, nil
 }
 
-// blocks are the settings that may stand under each other: upstream: {url: …} is upstream_url.
+// blocks are the names under which settings may be grouped: upstream: {url: …} is upstream_url.
 var blocks = []string{"upstream", "signature"}
 
 // take adds a setting to a section.
@@ -243,7 +243,7 @@ func scalar(node ast.Node) (text string, ok bool) {
 	return "", false
 }
 
-// unknown tells why a name is not that of a setting of the section.
+// unknown says why a name is not a setting of the section.
 func (f *file) unknown(s *section, name string) (problem string) {
 	ours, others := f.known.gateway, f.known.tenant
 	if s.at != nil {
@@ -270,7 +270,7 @@ func (f *file) unknown(s *section, name string) (problem string) {
 	return name + " is no setting"
 }
 
-// names are those of the file itself and of those that hold its secrets.
+// names returns the path of the file itself and those of the files with its secrets.
 func (f *file) names() []string {
 	all := []string{f.path}
 	for _, s := range append([]section{f.gateway}, f.tenants...) {
@@ -283,7 +283,7 @@ func (f *file) names() []string {
 	return all
 }
 
-// problem is an error with its place in the file, and the line that stands there.
+// problem returns an error with its place in the file, and the line there.
 func (f *file) problem(at *token.Token, format string, args ...any) error {
 	said := cut(strings.Map(printable, fmt.Sprintf(format, args...)), longestSaid)
 	if at == nil || at.Position == nil || at.Position.Line < 1 || at.Position.Line > len(f.lines) {
@@ -295,14 +295,14 @@ func (f *file) problem(at *token.Token, format string, args ...any) error {
 	return fmt.Errorf("%s:%d:%d: %s\n%6d | %s\n       | %s", f.path, line, column, said, line, shown, mark)
 }
 
-// How much of a line an error shows, and how much it says of it, in bytes.
+// How much of a line an error shows, and how much the error says of it, in bytes.
 const (
 	longestShown = 120
 	longestSaid  = 1000
 )
 
-// shown is a line of the file for an error. What stands behind a name is hidden unless the name is that of a setting
-// that holds no secret: a misspelt one may hold one.
+// shown returns a line of the file for an error. The value after a name is hidden unless the name is a setting's
+// without a secret: a misspelt name may hold one.
 func (f *file) shown(number int) string {
 	line := strings.TrimRight(f.lines[number-1], "\r")
 	before, value, found := strings.Cut(line, ":")
@@ -325,7 +325,7 @@ func cut(text string, most int) string {
 	return text
 }
 
-// printable keeps a terminal from being played tricks on, and columns where they are.
+// printable replaces characters that a terminal would take for commands, or that would shift columns.
 func printable(r rune) rune {
 	if r < ' ' || r == 0x7f || r == utf8.RuneError {
 		return ' '

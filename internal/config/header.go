@@ -16,7 +16,7 @@ const writtenHere = "the gateway writes it itself, like all that frames a messag
 	"the key, and " +
 	"Authorization with UPSTREAM_OAUTH_…"
 
-// names checks that each name is a header's, and that the setting does not refuse it.
+// names checks that each name is the name of a header, and that the setting does not refuse it.
 func (p *problems) names(setting string, names []string, refuses func(lower string) bool, why string) {
 	for _, name := range names {
 		isName := headerToken.MatchString(name)

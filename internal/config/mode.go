@@ -10,7 +10,7 @@ type ResponseMode string
 
 // The response modes.
 const (
-	Envelope    ResponseMode = "envelope"    // the result stands in the gateway's own JSON
+	Envelope    ResponseMode = "envelope"    // the result is inside the gateway's own JSON
 	Passthrough ResponseMode = "passthrough" // the result is the answer
 )
 

@@ -11,22 +11,22 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// sources are where settings come from that the command line does not name: the environment, and then a file.
+// sources are the sources of settings that the command line does not name: the environment, and then a file.
 type sources struct {
 	getenv func(string) string
-	file   *file // nil until the first setting is looked for, and if there is none
+	file   *file // nil before the first setting is looked up, and if there is no file
 	looked bool
 	taken  []string // names of the settings whose values came from the file
 }
 
-// Validate is kong's.
+// Validate is part of kong.Resolver.
 func (*sources) Validate(*kong.Application) error { return nil }
 
-// Resolve returns what a source says of a flag, or nil.
+// Resolve returns the value of a flag in the environment or the file, or nil.
 func (s *sources) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	name, ok := variable(flag)
 	if !ok {
-		return nil, nil // no setting
+		return nil, nil // not a setting
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (s *sources) path(ctx *kong.Context) string {
 	return s.getenv(upperSnake(theFile))
 }
 
-// theFile is the one setting that does not stand in a file.
+// theFile is the one setting that cannot be in a file.
 const theFile = "config"
 
 func vocabularyOf(flags []*kong.Flag) (v vocabulary, err error) {
@@ -98,7 +98,7 @@ func vocabularyOf(flags []*kong.Flag) (v vocabulary, err error) {
 	return v, err
 }
 
-// learn adds a setting's name, as it stands in a file, and that of the file which may hold a secret in its place.
+// learn adds a setting's name in a file and, for a secret, the name that gives the path of the secret's own file.
 func learn(known map[string]bool, flag *kong.Flag) {
 	name := inFile(flag)
 	known[name] = !isSecret(flag) && !strings.Contains(name, "url")
@@ -107,13 +107,13 @@ func learn(known map[string]bool, flag *kong.Flag) {
 	}
 }
 
-// inFile is a setting's name in a file.
+// inFile returns a setting's name in a file.
 func inFile(flag *kong.Flag) string { return strings.ReplaceAll(flag.Name, "-", "_") }
 
-// inFileSuffix makes a secret's name in a file the one that names another file, which holds the secret.
+// inFileSuffix, added to a secret's name, gives the name for the path of the file that holds the secret.
 const inFileSuffix = "_file"
 
-// valueOf returns the entry for a flag, or nil. A secret that stands in a file of its own is read.
+// valueOf returns the entry for a flag, or nil. If a secret is in a file of its own, that file is read.
 func (s *section) valueOf(flag *kong.Flag) (*entry, error) {
 	name := inFile(flag)
 	e := s.find(name)
@@ -137,7 +137,7 @@ func (s *section) valueOf(flag *kong.Flag) (*entry, error) {
 	return &entry{name: elsewhere.name, values: []string{secret}, at: elsewhere.at}, nil
 }
 
-// text is an entry's value as a flag takes it. The items of a secret may have commas in them.
+// text returns an entry's value as a flag takes it. The items of a secret may contain commas.
 func (e *entry) text(flag *kong.Flag) string {
 	if isSecret(flag) {
 		return strings.Join(e.values, "\n")
@@ -148,7 +148,7 @@ func (e *entry) text(flag *kong.Flag) string {
 // namedSetting matches a setting's name in a sentence.
 var namedSetting = regexp.MustCompile(`[A-Z][A-Z0-9_]+`)
 
-// locate says where in the file the settings stand that an error tells of.
+// locate adds to an error where in the file the settings are that it names.
 func (s *sources) locate(err error) error {
 	if s.file == nil {
 		return err
@@ -157,7 +157,7 @@ func (s *sources) locate(err error) error {
 }
 
 // place puts a place in front of each sentence: that of the first setting in it that the section has and that is among
-// the names. What else is wrong with a tenant stands where the tenant does.
+// the names. Other problems of a tenant get the place of the tenant.
 func (f *file) place(s *section, names []string, err error) error {
 	of := ""
 	if s.name != "" {

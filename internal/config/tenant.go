@@ -17,8 +17,8 @@ import (
 	"github.com/oncegate/oncegate/internal/signature"
 )
 
-// Tenant is one that shares the gateway with others, with the settings that are in force for its webhooks: its own, and
-// for what it does not set the gateway's.
+// Tenant is one of the tenants that share the gateway, with the settings in force for its webhooks: its own, and the
+// gateway's for those that it does not set.
 type Tenant struct {
 	Name string // "": the gateway has no tenants
 	Door
@@ -28,35 +28,36 @@ type Tenant struct {
 	Upstream  Upstream
 }
 
-// Door is how a tenant's callers come in, and how many of its executions begin. Of this a tenant inherits nothing.
+// Door has the settings by which a tenant's callers come in, and how many of its executions begin. A tenant inherits
+// none of them.
 type Door struct {
-	// Open lets everybody in; without keys and a signature it must be said.
+	// Open lets everybody in. A tenant without keys and a signature must say it explicitly.
 	Open bool `tenant:"" help:"Everybody is let in, without a key and without a signature."`
 	// APIKeys, separated by newlines, are printable ASCII without spaces.
 	APIKeys Secret `name:"api-keys" tenant:""`
 	// Allow, separated by commas, are addresses or ranges of addresses (CIDR); empty: any.
 	Allow     string `tenant:""`
 	Signature Signed `embed:"" prefix:"signature-"`
-	// ExecutionsPerSecond, 0 (no limit) to 1000000, are begun by all replicas together.
+	// ExecutionsPerSecond, 0 (no limit) to 1000000, is how many executions all replicas together begin in a second.
 	ExecutionsPerSecond int `tenant:""`
-	// Burst, 0 (as many as a second's) to 1000000, are begun at once after a rest.
+	// Burst, 0 (as many as a second's) to 1000000, is how many begin at once after a rest.
 	Burst int `tenant:""`
 }
 
-// Signed says how a tenant's requests are signed; without a form they are not.
+// Signed says how a tenant's requests are signed; without a form they are not signed.
 type Signed struct {
 	Form    signature.Form `tenant:""`
 	Header  string         `tenant:""`
 	Secrets Secret         `name:"secret" tenant:""` // separated by newlines; any of them fits
 }
 
-// Keys returns the API keys, each as callers show it.
+// Keys returns the API keys, each in the form in which callers show it.
 func (d Door) Keys() []string { return list(string(d.APIKeys), ",\n") }
 
-// Ranges returns the addresses that are let in; nil: all are. It leaves out what Validate refuses.
+// Ranges returns the addresses that are let in; nil: all are. It leaves out ranges that Validate refuses.
 func (d Door) Ranges() []netip.Prefix { ranges, _ := parseRanges(d.Allow); return ranges }
 
-// Verifier returns what checks signatures; nil without them, and for what Validate refuses.
+// Verifier returns the verifier of signatures; nil if requests are not signed, or if Validate refuses the settings.
 func (d Door) Verifier() *signature.Verifier {
 	if d.Signature == (Signed{}) {
 		return nil
@@ -65,7 +66,7 @@ func (d Door) Verifier() *signature.Verifier {
 	return v
 }
 
-// Explain names the tenant in an error of it.
+// Explain adds the tenant's name to an error of the tenant.
 func (t *Tenant) Explain(err error) error {
 	if t.Name == "" {
 		return err
@@ -73,7 +74,7 @@ func (t *Tenant) Explain(err error) error {
 	return fmt.Errorf("tenant %s: %w", t.Name, err)
 }
 
-// Of returns the tenant of a name, with its settings; "" is whoever has no name.
+// Of returns the tenant of a name, with its settings; "" is the tenant without a name.
 func (c *Config) Of(name string) (Tenant, error) {
 	if name == "" {
 		return Tenant{HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream}, nil
@@ -86,7 +87,7 @@ func (c *Config) Of(name string) (Tenant, error) {
 	return Tenant{}, fmt.Errorf("there is no tenant %.40q in the file of settings: give the gateway's own CONFIG", name)
 }
 
-// files are those that tenants' settings name.
+// files returns the files that the tenants' settings name.
 func (c *Config) files() (all []string) {
 	for _, t := range c.All() {
 		for _, path := range []string{t.Execution.ResultKeyFile, t.Upstream.TLSCA, t.Upstream.TLSCert, t.Upstream.TLSKey} {
@@ -98,8 +99,8 @@ func (c *Config) files() (all []string) {
 	return all
 }
 
-// Restart names the settings that another configuration has otherwise and that only a restart brings into force: those
-// that no tenant may have, but for keys and trusted proxies.
+// Restart names the settings that differ in another configuration and that only a restart brings into force: the
+// settings that no tenant may have, except keys and trusted proxies.
 func (c *Config) Restart(next *Config) (names []string, err error) {
 	one, other := CommandLine{Config: *c}, CommandLine{Config: *next}
 	before, err := settings(&one)
@@ -128,8 +129,8 @@ func settings(line *CommandLine) ([]*kong.Flag, error) {
 	return parser.Model.Flags, nil
 }
 
-// All returns the tenants, in the order of their names. Without any it is one that has no name, to whom all settings
-// belong.
+// All returns the tenants, in the order of their names. Without tenants it returns one that has no name and all
+// settings.
 func (c *Config) All() []Tenant {
 	if len(c.Tenants) > 0 {
 		return c.Tenants
@@ -138,13 +139,13 @@ func (c *Config) All() []Tenant {
 	return []Tenant{{Door: door, HTTP: c.HTTP, Execution: c.Execution, Upstream: c.Upstream}}
 }
 
-// tenantLine is what a tenant's settings are read into.
+// tenantLine is a command line that a tenant's settings are read into.
 type tenantLine struct {
 	Config
 	Door
 }
 
-// flags are the settings that a tenant may have. They are read into the line.
+// flags returns the settings that a tenant may have. Their values go into the line.
 func (line *tenantLine) flags() (flags []*kong.Flag, err error) {
 	parser, err := kong.New(line, readers()...)
 	if err != nil {
@@ -158,10 +159,10 @@ func (line *tenantLine) flags() (flags []*kong.Flag, err error) {
 	return flags, nil
 }
 
-// Setting is one as a person reads it, under its name in a file. What is secret is hidden.
+// Setting is a setting as a person reads it, under its name in a file. A secret is hidden.
 type Setting struct{ Name, Value string }
 
-// Settings are those that are in force for a tenant.
+// Settings returns the settings in force for a tenant.
 func (t *Tenant) Settings() (all []Setting, err error) {
 	line := tenantLine{Config{HTTP: t.HTTP, Execution: t.Execution, Upstream: t.Upstream}, t.Door}
 	flags, err := line.flags()
@@ -171,7 +172,7 @@ func (t *Tenant) Settings() (all []Setting, err error) {
 	return all, err
 }
 
-// Settings are those that are in force for the whole gateway: no tenant may have its own.
+// Settings returns the settings in force for the whole gateway: those that no tenant may have.
 func (c *Config) Settings() (all []Setting, err error) {
 	flags, err := settings(&CommandLine{Config: *c})
 	for _, flag := range flags {
@@ -185,7 +186,7 @@ func (c *Config) Settings() (all []Setting, err error) {
 func settingOf(flag *kong.Flag) Setting {
 	value := fmt.Sprint(flag.Target.Interface())
 	if u, err := url.Parse(value); err == nil && u.RawQuery != "" {
-		u.RawQuery = "" // a key may stand there
+		u.RawQuery = "" // the query may contain a key
 		value = u.String() + "?" + hidden
 	}
 	return Setting{inFile(flag), value}
@@ -208,7 +209,7 @@ func (f *file) tenantsUnder(c *Config) (all []Tenant, err error) {
 		s := &f.tenants[i]
 		line.Config, line.Door = *c, Door{}
 		if slices.ContainsFunc(s.entries, func(e entry) bool { return strings.HasPrefix(e.name, "upstream_") }) {
-			line.Upstream = noBackend // another's secret must not reach its server, nor another's status answer for it
+			line.Upstream = noBackend // the gateway's secrets must not reach a tenant's server, nor its status URL answer for it
 		}
 		if problems := f.apply(s, flags); problems != nil {
 			p = append(p, problems...)
@@ -247,7 +248,7 @@ func (f *file) apply(s *section, flags map[string]*kong.Flag) (p problems) {
 
 var tenantName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
-// problems are those of a tenant, each beginning with the name of its setting where it has one.
+// problems returns the problems of a tenant. Each begins with the name of its setting, if it has one.
 func (t *Tenant) problems(c *Config) (p problems) {
 	p.unless(tenantName.MatchString(t.Name), "a tenant is called %.40q: must be 1 to 32 of a-z 0-9 -", t.Name)
 	p = append(p, t.Door.problems()...)
@@ -312,7 +313,7 @@ func parseRanges(text string) (ranges []netip.Prefix, err error) {
 	return ranges, nil
 }
 
-// doors are the problems of tenants' keys beside each other.
+// doors returns the problems of the tenants' keys when compared with each other.
 func (c *Config) doors(tenants []Tenant) (p problems) {
 	p.unless(len(tenants) == 0 || c.HTTP.InboundAPIKeys == "", "INBOUND_API_KEYS is given beside tenants: each of them "+
 		"has api_keys of its own")

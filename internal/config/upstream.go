@@ -119,7 +119,7 @@ func (u Upstream) credentials() []setting {
 	}
 }
 
-// lines checks the lines of Headers. It names a bad line by its number alone, since the line may hold a secret.
+// lines checks the lines of Headers. It names a bad line only by its number, because the line may hold a secret.
 func (p *problems) lines(u Upstream) {
 	number := 0
 	for line := range strings.Lines(string(u.Headers)) {

@@ -38,7 +38,7 @@ func (c *Config) Validate() error {
 	p := slices.Concat(c.problems(), c.Upkeep.problems(), c.Trail.problems(), c.Admin.problems(), c.Log.problems(),
 		c.Echo.problems())
 	if len(p) > 0 {
-		return errors.Join(p...) // a tenant's settings are made of them
+		return errors.Join(p...) // a tenant's settings begin as a copy of these
 	}
 	for i := range c.Tenants {
 		for _, problem := range c.Tenants[i].problems(c) {
@@ -48,7 +48,7 @@ func (c *Config) Validate() error {
 	return errors.Join(append(p, c.doors(c.Tenants)...)...)
 }
 
-// problems are those of the settings that a tenant may have of its own, or that go together with these.
+// problems returns the problems of the settings that a tenant may have of its own, or that belong together with these.
 func (c *Config) problems() problems {
 	return slices.Concat(
 		c.HTTP.problems(c.Upstream),
@@ -251,8 +251,8 @@ func (a Admin) problems() (p problems) {
 	return p
 }
 
-// isLoopback reports whether an address is reached from this machine alone. A name is looked up by nobody: localhost
-// alone is taken for one of loopback.
+// isLoopback reports whether an address can be reached only from this machine. Names are not looked up: localhost is
+// the only name that counts as loopback.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

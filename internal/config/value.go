@@ -31,7 +31,7 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// Port is a TCP port. 0 cannot be given and means that no port was.
+// Port is a TCP port. 0 cannot be given: it means that no port was given.
 type Port uint16
 
 // Secret is text that may hold a password. It is hidden wherever it is printed, logged or marshalled; string(s) returns

@@ -1,6 +1,6 @@
 // Package dashboard shows a storm being absorbed: one page, which a stream of server-sent events keeps current, and a
-// page for each webhook. It shows what all replicas say (package replicas) and what Redis holds, and it changes one
-// thing: a person may have a webhook forgotten.
+// page for each webhook. It shows what all replicas report (package replicas) and what Redis holds, and it changes one
+// thing only: a person may have a webhook forgotten.
 package dashboard
 
 import (
@@ -16,14 +16,14 @@ import (
 	"github.com/oncegate/oncegate/internal/replicas"
 )
 
-// Options are what it is made of.
+// Options are the parts that a dashboard is made of.
 type Options struct {
 	Replicas *replicas.Replicas
 	Store    *redis.Store
 	Version  string
 	Tenants  func() []string // names; none: there are no tenants
 	Records  func(tenant string) (of command.Deployment, ok bool)
-	Timeout  time.Duration // of one conversation with Redis
+	Timeout  time.Duration // of one exchange with Redis
 	Log      *slog.Logger
 }
 
@@ -34,8 +34,8 @@ type Dashboard struct {
 
 	slow     atomic.Pointer[slowly]
 	watching atomic.Int64 // streams
-	mu       sync.Mutex   // held while slow is read anew
-	read     time.Time    // when that was
+	mu       sync.Mutex   // held while slow is read again
+	read     time.Time    // when slow was read last
 }
 
 // New returns a dashboard.
@@ -55,10 +55,11 @@ func New(o Options) *Dashboard {
 // ServeHTTP is part of http.Handler.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
 
-// slowEvery is how often what is in Redis is read while somebody looks, however many look.
+// slowEvery is how often the data in Redis is read while somebody looks, however many people look.
 const slowEvery = 2 * time.Second
 
-// refresh reads what is in Redis anew if that is due. Whoever comes meanwhile goes on with what was read before.
+// refresh reads the data in Redis again if that is due. A request that comes meanwhile uses the data that was read
+// before.
 func (d *Dashboard) refresh(ctx context.Context) {
 	if !d.mu.TryLock() {
 		return

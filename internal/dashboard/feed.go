@@ -15,10 +15,10 @@ const (
 	mostStreams  = 64
 	writeTimeout = 10 * time.Second
 	feedEvery    = time.Second
-	again        = 20 // seconds that are sent with each event: those of other replicas come late
+	again        = 20 // seconds in each event: those of other replicas come late
 )
 
-// feed sends the state as server-sent events, one a second: the first one with all seconds that are kept.
+// feed sends the state as server-sent events, one a second. The first event has all seconds that are kept.
 func (d *Dashboard) feed(w http.ResponseWriter, r *http.Request) {
 	tenant, ok := d.chosen(w, r)
 	if !ok {

@@ -9,11 +9,11 @@ import (
 //go:embed page
 var page embed.FS
 
-// files are those of the page. uPlot (MIT) draws its axes; nothing is loaded from anywhere else.
+// files serves the files of the page. uPlot (MIT) draws its axes; nothing is loaded from anywhere else.
 func files() http.Handler {
 	root, err := fs.Sub(page, "page")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the files are embedded
 	}
 	return http.FileServerFS(root)
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/oncegate/oncegate/internal/replicas"
 )
 
-// State is all that the page, and oncegate top, show. It holds no payload, no key and no token.
+// State is everything that the page, and oncegate top, show. It holds no payload, no key and no token.
 type State struct {
 	Now      int64     `json:"now"`    // Unix milliseconds, by Redis' clock
-	Served   string    `json:"served"` // id of the replica that tells this
+	Served   string    `json:"served"` // id of the replica that sends this
 	Version  string    `json:"version"`
 	Verdicts []Verdict `json:"verdicts"` // the gravest first; at least one
 
-	// Tenants are the names of all; null: there are none. Tenant is whose webhooks it is about; "": about all.
+	// Tenants are the names of all tenants; null: there are none. Tenant is the tenant that the state is about; "": all.
 	Tenants []string `json:"tenants"`
 	Tenant  string   `json:"tenant"`
 
@@ -35,7 +35,7 @@ type State struct {
 
 	Backend *Backend `json:"backend"` // null: the logic is no backend
 
-	Latency  []Latency `json:"latency"` // of the last minute, of all tenants, as what follows
+	Latency  []Latency `json:"latency"` // of the last minute; like the fields below, of all tenants
 	Redis    Redis     `json:"redis"`
 	Replicas []Replica `json:"replicas"`
 
@@ -58,7 +58,7 @@ type Latency struct {
 	P99     float64 `json:"p99_ms"`
 }
 
-// Redis is what is known of it.
+// Redis is the state of Redis.
 type Redis struct {
 	Address   string  `json:"address"`
 	History   string  `json:"history"`
@@ -75,7 +75,7 @@ type Redis struct {
 	Policy    string  `json:"policy"`
 }
 
-// Backend is what answers in place of the logic.
+// Backend is the service that runs the logic, if webhooks are forwarded.
 type Backend struct {
 	P50   float64          `json:"p50_ms"`
 	P99   float64          `json:"p99_ms"`
@@ -83,7 +83,7 @@ type Backend struct {
 	Open  int              `json:"breaker_open"`
 }
 
-// Replica is one in the list.
+// Replica is one replica in the list.
 type Replica struct {
 	Name      string `json:"name"`
 	Address   string `json:"address"`
@@ -95,14 +95,14 @@ type Replica struct {
 	Health    string `json:"health"`
 }
 
-// Hot is a webhook of which many duplicates come.
+// Hot is a webhook that gets many duplicates.
 type Hot struct {
 	Fingerprint string `json:"fingerprint"`
 	Tenant      string `json:"tenant"`
 	State       string `json:"state"`
 	Attempt     int64  `json:"attempt"`
 	Duplicates  uint64 `json:"duplicates"`
-	Error       uint64 `json:"error"` // by so many that may be too many
+	Error       uint64 `json:"error"` // by how much the number may be too high
 }
 
 // Event is something that a person may want to look into.
@@ -115,15 +115,15 @@ type Event struct {
 	Reason      string `json:"reason"`
 }
 
-// Cluster is what Redis holds for all replicas, as far as rules need it.
+// Cluster is the part of what Redis holds for all replicas that rules need.
 type Cluster struct {
 	Overdue   int64
 	Settled   time.Time // until when nothing new is decided
-	Undecided int64     // poisoned or doubtful records that the last sweep has met; -1: none has told
-	Swept     int64     // when that ended, in Unix seconds
+	Undecided int64     // poisoned or doubtful records that the last sweep found; -1: no sweep has told
+	Swept     int64     // when that sweep ended, in Unix seconds
 }
 
-// state makes one, with the seconds from one on.
+// state makes the state of all webhooks, with the seconds from a given one on.
 func (d *Dashboard) state(from int64) State {
 	v := d.Replicas.Since(0)
 	slow := d.slow.Load()
@@ -148,8 +148,8 @@ func (d *Dashboard) state(from int64) State {
 	return s
 }
 
-// stateOf makes one that is about a tenant as far as something is told by tenant. What is not, such as Redis and the
-// replicas, is that of all.
+// stateOf makes the state of one tenant. Data that is not kept by tenant, such as about Redis and the replicas, is of
+// all.
 func (d *Dashboard) stateOf(tenant string, from int64) State {
 	s := d.state(from)
 	if tenant == "" {
@@ -178,7 +178,7 @@ func (d *Dashboard) stateOf(tenant string, from int64) State {
 	return s
 }
 
-// addReplicas adds up what the replicas say.
+// addReplicas adds up what the replicas report.
 func (s *State) addReplicas(seen []replicas.Seen, now int64) {
 	latency := make(map[string]*meter.Reading)
 	var calls, groups meter.Reading
@@ -213,12 +213,12 @@ func (s *State) addReplicas(seen []replicas.Seen, now int64) {
 	s.Backend = exchanged.backend()
 }
 
-// exchanges add up what replicas have exchanged with backends.
+// exchanges adds up what replicas have exchanged with backends.
 type exchanges struct {
 	known  bool // there is a backend
 	lasted meter.Reading
 	codes  map[string]int64
-	open   int // replicas whose circuit breaker is
+	open   int // replicas whose circuit breaker is open
 }
 
 func (x *exchanges) add(of *replicas.Exchange) {
@@ -242,7 +242,7 @@ func (x *exchanges) add(of *replicas.Exchange) {
 	}
 }
 
-// backend is what is shown of them.
+// backend returns the part of the exchanges that is shown.
 func (x *exchanges) backend() *Backend {
 	if !x.known {
 		return nil
@@ -250,7 +250,7 @@ func (x *exchanges) backend() *Backend {
 	return &Backend{1000 * x.lasted.Quantile(0.5), 1000 * x.lasted.Quantile(0.99), x.codes, x.open}
 }
 
-// rate is how many deliveries came in the last whole second.
+// rate returns how many deliveries came in the last whole second.
 func rate(seconds []replicas.Second, now int64) int64 {
 	for _, second := range slices.Backward(seconds) {
 		if at := second[replicas.At]; at < now && at > now-5 {
@@ -276,7 +276,7 @@ func health(l *replicas.Seen) string {
 	return "well"
 }
 
-// slowly is what is read from Redis every few seconds, and only while somebody looks.
+// slowly holds data that is read from Redis every few seconds, and only while somebody looks.
 type slowly struct {
 	redis          Redis
 	all            Totals
@@ -286,10 +286,10 @@ type slowly struct {
 	judged, failed []Event
 }
 
-// mostHot are shown.
+// mostHot is how many hot webhooks are shown.
 const mostHot = 50
 
-// readSlowly reads that anew. What cannot be read stays as it was.
+// readSlowly reads that data again. Data that cannot be read stays as it was.
 func (d *Dashboard) readSlowly(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
@@ -336,7 +336,7 @@ func (d *Dashboard) readSlowly(ctx context.Context) {
 	d.slow.Store(&next)
 }
 
-// describe says of each hot webhook what stands in Redis.
+// describe adds to each hot webhook the state of its record in Redis.
 func (d *Dashboard) describe(ctx context.Context, items []hot.Item) []Hot {
 	webhooks := make([]command.Owned, len(items))
 	for i, item := range items {

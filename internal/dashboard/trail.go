@@ -9,7 +9,7 @@ import (
 	"github.com/oncegate/oncegate/internal/trail"
 )
 
-// step is something that happened to a webhook. It holds nothing of the webhook's request.
+// step is one event of a webhook. It holds nothing of the webhook's request.
 type step struct{ At, Words string }
 
 // story is what became of a webhook.
@@ -19,7 +19,7 @@ type story struct {
 	Steps       []step
 }
 
-// stories tells what the trail has of the webhooks of a query, whosever they are, and what follows from that.
+// stories returns what the trail has about the webhooks of a query, of any tenant, and what follows from it.
 func (d *Dashboard) stories(ctx context.Context, q trail.Query) (all []story, conclusion []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*d.Timeout)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 	"github.com/oncegate/oncegate/internal/replicas"
 )
 
-// Level says how much a verdict concerns a person.
+// Level says how urgent a verdict is for a person.
 type Level string
 
 // The levels.
@@ -18,7 +18,7 @@ const (
 	Bad     Level = "bad"     // look into it now
 )
 
-// Verdict is one sentence on how it goes, and what to do.
+// Verdict is one sentence about the state of the gateway, and what to do.
 type Verdict struct {
 	Level    Level  `json:"level"`
 	Alert    string `json:"alert"` // the alert of the same rule, and the heading in docs/runbooks.md; "" if all is well
@@ -26,7 +26,7 @@ type Verdict struct {
 	Do       string `json:"do"`
 }
 
-// whole is what rules look at.
+// whole is the data that rules examine.
 type whole struct {
 	replicas.View
 	last5m  replicas.Second // sums
@@ -34,27 +34,27 @@ type whole struct {
 	cluster Cluster
 	now     time.Time
 
-	undecided int // webhooks that replicas know to wait for a person
+	undecided int // webhooks that wait for a person, as far as replicas know
 }
 
-// mayWait reports whether a webhook may wait for a person: replicas know of one, the last sweep has met one, or a
-// delivery was told so since then.
+// mayWait reports whether a webhook may wait for a person: replicas know of one, the last sweep found one, or a
+// delivery was told so since that sweep.
 func (w *whole) mayWait() bool {
 	return w.undecided > 0 || w.cluster.Undecided != 0 || slices.ContainsFunc(w.Seconds, func(s replicas.Second) bool {
 		return s[replicas.Judged] > 0 && s[replicas.At] >= w.cluster.Swept
 	})
 }
 
-// rule is one of the alerts of deploy/prometheus/alerts.yaml, by the numbers that all replicas have.
+// rule is one of the alerts of deploy/prometheus/alerts.yaml, decided by the numbers that all replicas have.
 type rule struct {
 	alert string
 	level Level
-	// holds returns a sentence if it is so, "" if not.
+	// holds returns a sentence if the rule holds, otherwise "".
 	holds func(w *whole) string
 	do    string
 }
 
-// count returns of how many replicas something holds.
+// count returns for how many replicas a condition holds.
 func (w *whole) count(holds func(l *replicas.Seen) bool) (n int) {
 	for i := range w.Replicas {
 		if !w.Replicas[i].Gone && holds(&w.Replicas[i]) {
@@ -64,7 +64,7 @@ func (w *whole) count(holds func(l *replicas.Seen) bool) (n int) {
 	return n
 }
 
-// says is a sentence on n of something, if there are any.
+// says returns a sentence about n things, or "" if there are none.
 func says(n int, one, many string) string {
 	switch n {
 	case 0:
@@ -75,7 +75,7 @@ func says(n int, one, many string) string {
 	return fmt.Sprintf(many, n)
 }
 
-// rules are all of them, the gravest first.
+// rules are all rules, the gravest first.
 var rules = []rule{
 	{"OncegateRedisAway", Bad, func(w *whole) string {
 		return says(w.count(func(l *replicas.Seen) bool { return !l.RedisUp }),
@@ -152,7 +152,7 @@ var rules = []rule{
 	}, "Look at Redis, its failovers, and what lies between it and the replicas."},
 }
 
-// judge returns the verdicts that hold, the gravest first; if none does, that all is well.
+// judge returns the verdicts of the rules that hold, the gravest first; if none holds, that all is well.
 func judge(w *whole) (all []Verdict) {
 	for _, r := range rules {
 		if sentence := r.holds(w); sentence != "" {
@@ -165,7 +165,7 @@ func judge(w *whole) (all []Verdict) {
 	return all
 }
 
-// Alerts are the names of all rules.
+// Alerts returns the names of all rules.
 func Alerts() (names []string) {
 	for _, r := range rules {
 		names = append(names, r.alert)

@@ -21,20 +21,20 @@ var webhookText string
 // webhookPage is the page of one webhook. It works without a script.
 var webhookPage = template.Must(template.New("webhook").Parse(webhookText))
 
-// shown is what that page shows.
+// shown is the content of that page.
 type shown struct {
 	Fingerprint string
-	Tenant      string // "": there are no tenants, or it is not known whose it is
+	Tenant      string // "": there are no tenants, or its tenant is not known
 	Lines       []command.Line
-	Problem     string // in place of the lines, or of what a person wanted
+	Problem     string // shown instead of the lines, or of what a person wanted to do
 	Done        string // what was done
 	Running     bool   // it was not forgotten because it runs
-	Steps       []step // that the trail tells, the oldest first
+	Steps       []step // from the trail, the oldest first
 	Found       []story
 	Conclusion  []string // sentences
 }
 
-// find leads to the page of the webhook whose fingerprint was typed, or that the trail knows by what was typed.
+// find leads to the page of a webhook. A person typed its fingerprint, or something that the trail knows it by.
 func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
 	text := strings.TrimSpace(r.FormValue("fingerprint"))
 	f, err := fingerprint.Parse(text)
@@ -54,7 +54,7 @@ func (d *Dashboard) find(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, pageOf(f, tenant), http.StatusSeeOther)
 }
 
-// pageOf is the path of the page of a tenant's webhook.
+// pageOf returns the path of the page of a tenant's webhook.
 func pageOf(f fingerprint.Fingerprint, tenant string) string {
 	path := "/webhook/" + f.Hex()
 	if tenant != "" {
@@ -74,7 +74,7 @@ func (d *Dashboard) owner(ctx context.Context, f fingerprint.Fingerprint) string
 	return ""
 }
 
-// named returns the webhook that a path names, with the records of its tenant.
+// named returns the webhook that a path names, with access to its tenant's records.
 func (d *Dashboard) named(
 	w http.ResponseWriter, r *http.Request,
 ) (f fingerprint.Fingerprint, of command.Deployment, ok bool) {
@@ -92,7 +92,7 @@ func (d *Dashboard) webhook(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// forget has a webhook forgotten, by a person who was asked.
+// forget has a webhook forgotten. The page has asked the person before.
 func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request) {
 	f, of, ok := d.named(w, r)
 	if !ok {

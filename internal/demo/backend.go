@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// How long the backend takes for a booking.
+// takes is how long the backend needs for a booking.
 const takes = 2 * time.Second
 
 // backend books, slowly.

@@ -1,5 +1,5 @@
-// Package demo plays a storm for who wants to see one: a gateway on its embedded store, before a slow backend, with
-// callers that repeat themselves, and the dashboard to watch it on. It needs nothing that is not in this program.
+// Package demo plays a storm for people who want to see one: a gateway on its embedded store, before a slow backend,
+// with callers that repeat themselves, and the dashboard to watch it on. It needs nothing that is not in this program.
 package demo
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/oncegate/oncegate/internal/watch"
 )
 
-// Run plays until ctx ends. c has the settings that a person gave; what a demo needs to be one is set here. open says
-// that the dashboard is shown in a browser, where there is one.
+// Run plays until ctx ends. c has the settings that a person gave; Run sets those that make it a demo. open says that
+// the dashboard is to be shown in a browser, if there is one.
 func Run(ctx context.Context, c config.Config, version string, open bool, out io.Writer, log *slog.Logger) error {
 	backend, err := startBackend()
 	if err != nil {
@@ -86,7 +86,7 @@ Ctrl-C ends it.
 	return gateway.Serve(ctx, listener)
 }
 
-// freeOr returns an address if nobody listens there, and else one with any free port.
+// freeOr returns an address if nobody listens there, otherwise one with any free port.
 func freeOr(address string) string {
 	l, err := net.Listen("tcp", address)
 	if err != nil {

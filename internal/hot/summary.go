@@ -8,16 +8,16 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// Bounds of what is kept: so many webhooks of each of the last minutes.
+// Bounds of the memory: this many webhooks in each of the last minutes.
 const (
 	kept    = 256
 	minutes = 5
 
-	// Most is how many a list has.
+	// Most is how many webhooks a list has.
 	Most = 100
 )
 
-// Item is a webhook with how many duplicates came, at most; and by how many that may be too many.
+// Item is a webhook with an upper bound of its duplicates, and by how many that bound may be too high.
 type Item struct {
 	Fingerprint fingerprint.Fingerprint `json:"fingerprint"`
 	Tenant      string                  `json:"tenant,omitempty"`
@@ -26,8 +26,8 @@ type Item struct {
 }
 
 // sketch finds the most frequent of any number of webhooks in a fixed memory (Metwally, Agrawal, El Abbadi: Efficient
-// Computation of Frequent and Top-k Elements in Data Streams, "Space-Saving"): one that is new takes the place of the
-// rarest, and its count too, as an error. Whatever came more often than all/kept is in it.
+// Computation of Frequent and Top-k Elements in Data Streams, "Space-Saving"): a new webhook takes the place of the
+// rarest one, and takes over its count too, as an error. A webhook that came more often than all/kept is in it.
 type sketch struct {
 	items []*counted // a heap: the rarest is first
 	known map[fingerprint.Fingerprint]*counted
@@ -35,7 +35,7 @@ type sketch struct {
 
 type counted struct {
 	Item
-	at int // in the heap
+	at int // index in the heap
 }
 
 func newSketch() *sketch { return &sketch{known: make(map[fingerprint.Fingerprint]*counted, kept)} }
@@ -59,7 +59,7 @@ func (s *sketch) add(f fingerprint.Fingerprint, tenant string, n uint64) {
 	}
 }
 
-// unseen is how often a webhook may have come that is not in the sketch.
+// unseen returns how often a webhook that is not in the sketch may have come.
 func (s *sketch) unseen() uint64 {
 	if len(s.items) < kept {
 		return 0
@@ -67,7 +67,7 @@ func (s *sketch) unseen() uint64 {
 	return s.items[0].Duplicates
 }
 
-// Len, Less, Swap, Push and Pop make a heap of it.
+// Len, Less, Swap, Push and Pop make the sketch a heap.
 func (s *sketch) Len() int           { return len(s.items) }
 func (s *sketch) Less(i, j int) bool { return s.items[i].Duplicates < s.items[j].Duplicates }
 func (s *sketch) Swap(i, j int) {
@@ -83,7 +83,7 @@ func (s *sketch) Push(x any) {
 
 func (s *sketch) Pop() any { return nil } // never called: the rarest is replaced in its place
 
-// Summary is what came most often in the last minutes. One goroutine at a time may use it.
+// Summary has the webhooks that came most often in the last minutes. One goroutine at a time may use it.
 type Summary struct {
 	sketches [minutes]*sketch
 	minute   int64 // of the newest one
@@ -95,7 +95,7 @@ func (s *Summary) Add(f fingerprint.Fingerprint, tenant string, n uint64, minute
 	s.sketches[minute%minutes].add(f, tenant, n)
 }
 
-// turn forgets the minutes that are over.
+// turn drops the minutes that are over.
 func (s *Summary) turn(minute int64) {
 	if s.sketches[0] == nil || minute-s.minute >= minutes {
 		for i := range s.sketches {
@@ -124,7 +124,8 @@ func (s *Summary) Top(minute int64) []Item {
 	return merge(lists, unseen)
 }
 
-// Merge adds up the lists of several replicas. What a full list leaves out may have come as often as its last.
+// Merge adds up the lists of several replicas. A webhook that a full list leaves out may have come as often as the
+// list's last one.
 func Merge(lists ...[]Item) []Item {
 	unseen := make([]uint64, len(lists))
 	for i, list := range lists {

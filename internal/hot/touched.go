@@ -1,5 +1,5 @@
-// Package hot finds the webhooks that come most often, in a memory that is fixed. On the way of a webhook it costs one
-// atomic addition (touched.go); who counts, once a second, keeps a summary of the last minutes (summary.go).
+// Package hot finds the webhooks that come most often, in a fixed memory. It costs each webhook one atomic addition
+// (touched.go). A goroutine that counts once a second keeps a summary of the last minutes (summary.go).
 package hot
 
 import (
@@ -8,14 +8,14 @@ import (
 	"github.com/oncegate/oncegate/internal/fingerprint"
 )
 
-// Entry counts the duplicates of one webhook. It is part of what the way of a webhook looks at anyway. Its zero value,
-// but for whose webhook it is, is ready.
+// Entry counts the duplicates of one webhook. It is part of data that a duplicate reads anyway. Its zero value is ready
+// once it has the webhook's name.
 type Entry struct {
 	Fingerprint fingerprint.Fingerprint
-	Tenant      string // whose it is; "": there are no tenants
+	Tenant      string // "": there are no tenants
 
-	hits atomic.Uint64 // since it was taken
-	next *Entry        // below it on the stack; whoever made hits 1 owns it until the entry is pushed
+	hits atomic.Uint64 // since the last Take
+	next *Entry        // below it on the stack; the goroutine that made hits 1 owns this until it has pushed the entry
 }
 
 // Touched is a stack of the entries that were hit since they were last taken. It is off until somebody takes.
@@ -45,7 +45,8 @@ func (t *Touched) Hit(e *Entry) {
 	}
 }
 
-// Take calls each with what was hit since the last Take, and how often. One goroutine at a time may call it.
+// Take calls each with every entry that was hit since the last Take, and how often. One goroutine at a time may call
+// it.
 func (t *Touched) Take(each func(e *Entry, hits uint64)) {
 	for e := t.top.Swap(nil); e != nil; {
 		next := e.next // read before the next hit may push the entry again

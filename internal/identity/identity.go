@@ -1,5 +1,5 @@
-// Package identity names the parts of a request that make it one webhook and no other: what IDENTITY says. The parts
-// themselves are read where the request is (package handler).
+// Package identity names the parts of a request that identify its webhook: the meaning of IDENTITY. The parts
+// themselves are read in package handler, which has the request.
 package identity
 
 import (
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Identity is where a webhook's identity stands. The zero Identity is Cognigy's.
+// Identity says which parts of a request are a webhook's identity. The zero Identity is Cognigy's.
 type Identity struct {
-	Header string     // its name, in lower case; "": it does not stand in a header
-	Paths  [][]string // names of members of a JSON body, one inside the other; nil: it does not stand there
+	Header string     // its name, in lower case; "": the identity is not in a header
+	Paths  [][]string // names of members of a JSON body, one inside the other; nil: the identity is not there
 }
 
 // Bounds of a JSON identity.
@@ -59,10 +59,10 @@ func bad(name string) bool {
 	})
 }
 
-// Cognigy reports whether it is dialogId, nodeId and sequence of a JSON body.
+// Cognigy reports whether the identity is dialogId, nodeId and sequence of a JSON body.
 func (id Identity) Cognigy() bool { return id.Header == "" && id.Paths == nil }
 
-// String is the one text of an identity, which Parse reads.
+// String returns the canonical text of an identity, which Parse reads.
 func (id Identity) String() string {
 	switch {
 	case id.Header != "":

@@ -7,7 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// bash offers the commands, the flags of the command that was typed, all settings, and files where a flag takes one.
+// bash offers the commands, the flags of the typed command, all settings, and files if a flag takes one.
 func bash(model *kong.Application) string {
 	var commands, files, values []string
 	var ofCommand strings.Builder
@@ -54,7 +54,7 @@ complete -o default -F _oncegate oncegate
 		strings.Join(commands, " "), ofCommand.String())
 }
 
-// alternatives is a pattern of case that matches any of the words, each once.
+// alternatives returns a pattern of case that matches any of the words, each once.
 func alternatives(words []string) string {
 	seen := make(map[string]bool)
 	var once []string
@@ -100,7 +100,7 @@ _oncegate "$@"
 `, commands.String(), specs(model.Flags), ofCommand.String())
 }
 
-// specs are flags as _arguments of zsh takes them.
+// specs returns flags in the form that zsh's _arguments takes.
 func specs(flags []*kong.Flag) string {
 	var lines strings.Builder
 	escaped := strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, ":", `\:`)

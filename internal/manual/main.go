@@ -1,5 +1,6 @@
-// The manual program writes what a package brings beside the program: the manual page oncegate.1, and completions for
-// bash, zsh and fish. All of it comes from the commands and the settings themselves, so that it cannot be out of date:
+// The manual program writes the files that a package installs beside the program: the manual page oncegate.1, and
+// completions for bash, zsh and fish. It makes them from the commands and the settings themselves, so that they cannot
+// be out of date:
 //
 //	go run ./internal/manual FOLDER
 //
@@ -16,7 +17,7 @@ import (
 	"github.com/oncegate/oncegate/internal/config"
 )
 
-// writers holds what is written, by the name of its file.
+// writers has the functions that write the files, by file name.
 var writers = map[string]func(*kong.Application) string{
 	"oncegate.1":    page,
 	"oncegate.bash": bash,

@@ -7,7 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// page is the manual page, in the man macros of roff.
+// page returns the manual page, in the man macros of roff.
 func page(model *kong.Application) string {
 	var p strings.Builder
 	fmt.Fprintf(&p, ".TH ONCEGATE 1\n.SH NAME\noncegate \\- %s\n", roff(model.Help))
@@ -42,7 +42,7 @@ func page(model *kong.Application) string {
 	return p.String()
 }
 
-// arguments are those of a command, as in its synopsis.
+// arguments returns a command's arguments as its synopsis has them.
 func arguments(command *kong.Command) (words string) {
 	for _, argument := range command.Positional {
 		if argument.Required {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Exemplar is one of the values that a histogram counts, with the trace in which it came about.
+// Exemplar is one of the values that a histogram counts, with the trace that it comes from.
 type Exemplar struct {
 	Value float64
 	Trace string // its id, in hex
@@ -17,7 +17,7 @@ func (h *Histogram) Exemplify(v float64, trace string) {
 	h.exemplars[octave(v)].Store(&Exemplar{v, trace, time.Now()})
 }
 
-// Exemplars returns the latest of each octave, the smallest value first.
+// Exemplars returns the latest example of each octave, the smallest value first.
 func (h *Histogram) Exemplars() (all []Exemplar) {
 	for i := range h.exemplars {
 		if e := h.exemplars[i].Load(); e != nil {
@@ -27,6 +27,6 @@ func (h *Histogram) Exemplars() (all []Exemplar) {
 	return all
 }
 
-// octave returns the one that a value's cell belongs to: values up to 2^lowestOctave are in the first, those above the
+// octave returns the octave of a value's cell: values up to 2^lowestOctave are in the first octave, values above the
 // highest bound in the last.
 func octave(v float64) int { return int(math.Ceil(float64(cell(v)) / PerOctave)) }

@@ -1,5 +1,5 @@
-// Package meter measures with atomics alone, so that the way of a webhook pays for a measurement what two additions
-// cost. What reads the meters (metrics, dashboard) does all the rest, when somebody looks.
+// Package meter measures with atomics alone, so that a measurement costs a webhook two additions. The packages that
+// read the meters (metrics, dashboard) do the rest, when somebody looks.
 package meter
 
 import (
@@ -17,11 +17,11 @@ const (
 	octaves      = 30  // up to 2^10: 17 minutes
 	highest      = 1 << (lowestOctave + octaves)
 
-	// Cells is how many there are. The first one holds all values up to 2^-20, the last one all above 2^10 too.
+	// Cells is the number of cells. The first one holds all values up to 2^-20, the last one all above 2^10.
 	Cells = octaves*PerOctave + 1
 )
 
-// inOctave are the bounds within [0.5, 1).
+// inOctave has the bounds within [0.5, 1).
 var inOctave = func() (bounds [PerOctave]float64) {
 	for i := range bounds {
 		bounds[i] = math.Exp2(float64(i)/PerOctave) / 2
@@ -34,7 +34,7 @@ type Histogram struct {
 	cells [Cells]atomic.Uint64
 	sum   atomic.Int64 // billionths
 
-	exemplars [octaves + 1]atomic.Pointer[Exemplar] // by octave; none where nothing is traced
+	exemplars [octaves + 1]atomic.Pointer[Exemplar] // by octave; none if nothing is traced
 }
 
 // Observe counts a value. It allocates nothing and takes no lock.
@@ -46,7 +46,7 @@ func (h *Histogram) Observe(v float64) {
 // ObserveSince counts the seconds since a moment.
 func (h *Histogram) ObserveSince(t time.Time) { h.Observe(time.Since(t).Seconds()) }
 
-// cell returns the one that a value belongs to: its bound is the smallest that is not below the value.
+// cell returns the cell of a value: the one with the smallest bound that is not below the value.
 func cell(v float64) int {
 	switch {
 	case !(v > 0): // NaN too
@@ -65,17 +65,17 @@ func cell(v float64) int {
 // Bound is the largest value of a cell.
 func Bound(cell int) float64 { return math.Exp2(float64(cell)/PerOctave + lowestOctave) }
 
-// NativeIndex is what Prometheus calls a cell in a native histogram of this schema.
+// NativeIndex returns the index of a cell in Prometheus' native histograms of this schema.
 func NativeIndex(cell int) int { return cell + lowestOctave*PerOctave }
 
-// Reading is what a histogram held at a moment, or between two moments.
+// Reading is the content of a histogram at a moment, or between two moments.
 type Reading struct {
 	Cells [Cells]uint64
 	Count uint64  // of all cells
 	Sum   float64 // of all values
 }
 
-// Read returns what was observed so far.
+// Read returns everything observed so far.
 func (h *Histogram) Read() (r Reading) {
 	for i := range h.cells {
 		n := h.cells[i].Load()
@@ -86,7 +86,7 @@ func (h *Histogram) Read() (r Reading) {
 	return r
 }
 
-// Add adds another reading to it.
+// Add adds another reading.
 func (r *Reading) Add(other *Reading) {
 	for i, n := range other.Cells {
 		r.Cells[i] += n
@@ -95,7 +95,7 @@ func (r *Reading) Add(other *Reading) {
 	r.Sum += other.Sum
 }
 
-// Sub takes an earlier reading of the same histogram from it.
+// Sub subtracts an earlier reading of the same histogram.
 func (r *Reading) Sub(earlier *Reading) {
 	for i, n := range earlier.Cells {
 		r.Cells[i] -= n
@@ -104,7 +104,8 @@ func (r *Reading) Sub(earlier *Reading) {
 	r.Sum -= earlier.Sum
 }
 
-// Quantile returns the value that a share q (0 to 1) of all values is not above, at most 9 % too high; 0 for none.
+// Quantile returns a value that a share q (0 to 1) of all values does not exceed, at most 9 % too high; 0 if there are
+// none.
 func (r *Reading) Quantile(q float64) float64 {
 	rank := uint64(math.Ceil(q * float64(r.Count)))
 	for i, seen := 0, uint64(0); i < Cells && r.Count > 0; i++ {
@@ -115,7 +116,7 @@ func (r *Reading) Quantile(q float64) float64 {
 	return 0
 }
 
-// UpTo returns how many values are at most a power of two.
+// UpTo returns how many values are at most 2^exponent.
 func (r *Reading) UpTo(exponent int) (n uint64) {
 	last := min((exponent-lowestOctave)*PerOctave, Cells-1)
 	for i := 0; i <= last; i++ {

@@ -6,12 +6,12 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// clusterMetric is a field of the metrics hash as Prometheus gets it.
+// clusterMetric is a field of the metrics hash in the form that Prometheus gets.
 type clusterMetric struct {
 	field string
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	unit  float64 // of the field, in that of the metric
+	unit  float64 // of the field, in the metric's unit
 }
 
 func counter(field, name, help string) clusterMetric {
@@ -22,8 +22,8 @@ func gauge(field, name, help string, unit float64) clusterMetric {
 	return clusterMetric{field, describe("cluster_"+name, help), prometheus.GaugeValue, unit}
 }
 
-// cluster are those that this version knows. What else stands in the hash is not told, so that nobody who writes there
-// makes metrics.
+// cluster has the fields that this version knows. Other fields of the hash are left out, so that nobody who writes
+// there makes metrics.
 var cluster = []clusterMetric{
 	counter("total_requests", "requests", "Webhooks with a valid payload."),
 	counter("duplicates", "duplicates", "Requests for a webhook that another request had brought before."),
@@ -66,7 +66,7 @@ var cluster = []clusterMetric{
 	gauge("breaker_open_until", "breaker_open_until_timestamp_seconds", "Until when a circuit breaker is or was open.", 1),
 }
 
-// clusterFields are those of the hash that are asked for. It may hold many more, of tenants.
+// clusterFields are the fields that are read from the hash. The hash may hold many more, of tenants.
 var clusterFields = func() []string {
 	fields := []string{redis.History}
 	for _, m := range cluster {

@@ -1,8 +1,8 @@
-// Package metrics tells Prometheus what a gateway does. It gathers at each scrape, from what the gate, the handler and
-// the backend count for themselves: nothing of it is on the way of a webhook.
+// Package metrics reports to Prometheus what a gateway does. At each scrape it gathers the counts that the gate, the
+// handler and the backend keep for themselves: no webhook waits for it.
 //
-// Metrics named oncegate_… are of this replica, and are summed over replicas. Those named oncegate_cluster_… are what
-// Redis holds for all replicas: each replica tells the same, so that the largest is taken.
+// Metrics named oncegate_… are of this replica, and are summed over replicas. Metrics named oncegate_cluster_… are what
+// Redis holds for all replicas: each replica reports the same value, so take the largest.
 package metrics
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// Sources are what is gathered from.
+// Sources are the parts of a gateway that metrics are gathered from.
 type Sources struct {
 	Gate     *gate.Gate
 	Store    *redis.Store
@@ -40,7 +40,7 @@ type Sources struct {
 	Log      *slog.Logger
 }
 
-// maxScrapes are gathered at once.
+// maxScrapes is how many scrapes may gather at once.
 const maxScrapes = 4
 
 // Page serves all metrics of a gateway, with those of its process.
@@ -51,11 +51,11 @@ func Page(s Sources) http.Handler {
 	return page(g)
 }
 
-// page compresses for speed, which takes a third of the time that the library's own compression takes.
+// page compresses for speed, in a third of the time that the library's own compression takes.
 func page(g prometheus.Gatherer) http.Handler {
 	fast, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
-		panic(err) // there is such a level
+		panic(err) // this level exists
 	}
 	return fast(promhttp.HandlerFor(g, promhttp.HandlerOpts{
 		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true, DisableCompression: true,
@@ -67,7 +67,7 @@ type gatherer struct {
 
 	registry *prometheus.Registry
 
-	mu       sync.Mutex // guards what follows: one scrape at a time looks at the gateway, and once
+	mu       sync.Mutex // guards the fields below: one scrape at a time looks at the gateway, and only once
 	seen     gate.Snapshot
 	backends map[string]upstream.Snapshot
 }
@@ -85,10 +85,10 @@ func (g *gatherer) Gather() ([]*dto.MetricFamily, error) {
 
 func byName(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) }
 
-// Nameless is the tenant of a gateway without tenants, and of requests that nobody knows whose they are.
+// Nameless is the tenant of a gateway without tenants, and of requests whose tenant is not known.
 const Nameless = ""
 
-// requestOutcomes are the values of a label: what each kind of request is called. They add up to all requests.
+// requestOutcomes are the values of a label, one for each kind of request. They add up to all requests.
 var requestOutcomes = []struct {
 	outcome string
 	kinds   []link.Kind
@@ -110,7 +110,7 @@ var requestOutcomes = []struct {
 	{"unknown_tenant", []link.Kind{link.Unknown}},
 }
 
-// label is what an answer's outcome is called, whose duration is measured.
+// label returns the word for an outcome whose duration is measured.
 func label(o gate.Outcome) string {
 	if o == gate.Foreign || o == gate.Unreadable {
 		o = gate.Unavailable
@@ -199,10 +199,10 @@ func (g *gatherer) Collect(metrics chan<- prometheus.Metric) {
 	g.collectCluster(metrics)
 }
 
-// Durations reads how long webhooks took, by the name of their outcome. Outcomes of one name are added up.
+// Durations returns how long webhooks took, by the word for their outcome. Outcomes with the same word are added up.
 func Durations(took *gate.AnswerTimes) map[string]meter.Reading {
 	readings := make(map[string]meter.Reading)
-	for outcome := range gate.Missing { // which no webhook is told
+	for outcome := range gate.Missing { // no webhook's outcome is Missing
 		sum, r := readings[label(outcome)], took[outcome].Read()
 		sum.Add(&r)
 		readings[label(outcome)] = sum
@@ -210,7 +210,7 @@ func Durations(took *gate.AnswerTimes) map[string]meter.Reading {
 	return readings
 }
 
-// exemplarsOf returns traces of webhooks, as examples of how long they took, by the name of their outcome.
+// exemplarsOf returns traces of webhooks, as examples of how long they took, by the word for their outcome.
 func exemplarsOf(took *gate.AnswerTimes) map[string][]meter.Exemplar {
 	all := make(map[string][]meter.Exemplar)
 	for outcome := range gate.Missing {
@@ -226,7 +226,7 @@ func number(yes bool) float64 {
 	return 0
 }
 
-// collectCluster tells what Redis holds for all replicas. If it does not answer, those metrics are missing.
+// collectCluster adds what Redis holds for all replicas. If Redis does not answer, those metrics are missing.
 func (g *gatherer) collectCluster(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.Timeout)
 	defer cancel()
@@ -238,7 +238,7 @@ func (g *gatherer) collectCluster(metrics chan<- prometheus.Metric) {
 	for _, m := range cluster {
 		v, err := strconv.ParseFloat(fields[m.field], 64)
 		if err != nil {
-			v = 0 // nothing was counted yet
+			v = 0 // nothing has been counted yet
 		}
 		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, v*m.unit)
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/oncegate/oncegate/internal/meter"
 )
 
-// Classic buckets of seconds are powers of two, because those bound cells: from a quarter of a millisecond to a minute.
+// The bounds of classic buckets, in seconds, are powers of two, because cells have such bounds: from a quarter of a
+// millisecond to a minute.
 const (
 	secondsFrom = -12
 	secondsTo   = 6
 )
 
-// histogram is a reading as Prometheus takes it: a native histogram for who asks for one, and classic buckets.
+// histogram is a reading in Prometheus' form: a native histogram for scrapers that ask for one, and classic buckets.
 type histogram struct {
 	desc     *prometheus.Desc
 	reading  *meter.Reading
@@ -46,7 +47,7 @@ func (h histogram) Write(out *dto.Metric) error {
 	return nil
 }
 
-// writeExemplars writes all of them into the native form, and the latest of each classic bucket there.
+// writeExemplars writes all exemplars into the native form, and the latest of each classic bucket into that bucket.
 func (h histogram) writeExemplars(out *dto.Histogram) {
 	for _, e := range h.exemplars {
 		told := &dto.Exemplar{
@@ -66,9 +67,10 @@ func (h histogram) writeExemplars(out *dto.Histogram) {
 	}
 }
 
-// writeNative writes the cells that hold something: runs of them as spans, and each as what it has more than the last.
+// writeNative writes the cells that are not empty: runs of cells as spans, and each cell as its difference to the one
+// before.
 func (h histogram) writeNative(out *dto.Histogram) {
-	next, before := 0, int64(0) // the index behind the last cell written, and what that held
+	next, before := 0, int64(0) // the index after the last cell written, and that cell's count
 	for cell := 1; cell < meter.Cells; cell++ {
 		n := int64(h.reading.Cells[cell])
 		if n == 0 {
@@ -82,7 +84,7 @@ func (h histogram) writeNative(out *dto.Histogram) {
 		out.PositiveDelta = append(out.PositiveDelta, n-before)
 		next, before = index+1, n
 	}
-	if len(out.PositiveSpan) == 0 { // an empty native histogram needs a span to be told from a classic one
+	if len(out.PositiveSpan) == 0 { // an empty native histogram needs a span: otherwise it looks like a classic one
 		out.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32(0)), Length: new(uint32(0))}}
 	}
 }

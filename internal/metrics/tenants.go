@@ -13,9 +13,9 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// family is a metric with a series for each tenant and something else. There may be a thousand tenants, so that these
-// are most of a scrape: they are made in few pieces, and come in the order of their labels, whose names are sorted too.
-// They do not go through the library's registry, which would check, hash and sort each.
+// family is a metric with a series for each tenant and another label. There may be a thousand tenants, so these series
+// are most of a scrape: they are made in few pieces, in the order of their labels, whose names are sorted too. They do
+// not go through the library's registry, which would check, hash and sort each.
 type family struct {
 	*dto.MetricFamily
 
@@ -58,7 +58,7 @@ func (f *family) add(value float64, labels ...*dto.LabelPair) {
 	f.Metric = append(f.Metric, m)
 }
 
-// ofRequests tells of each tenant for which something has come.
+// ofRequests makes the series of each tenant that has had a request.
 func ofRequests(of map[string]gate.Share) []*dto.MetricFamily {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(of)), func(name string) bool {
 		return name != Nameless && of[name].Counts == (link.Totals{})
@@ -88,7 +88,7 @@ func ofRequests(of map[string]gate.Share) []*dto.MetricFamily {
 	return []*dto.MetricFamily{requests.MetricFamily, ended.MetricFamily}
 }
 
-// ofBackends tells of each tenant's backend.
+// ofBackends makes the series of each tenant's backend.
 func ofBackends(of map[string]upstream.Snapshot) []*dto.MetricFamily {
 	codes := 0
 	for _, s := range of {
