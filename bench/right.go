@@ -20,7 +20,7 @@ const (
 	rightPatience    = 2 * time.Minute        // bound of the whole comparison
 )
 
-// Right says what a contender with two replicas did with webhooks that came many times at once.
+// Right counts how a contender with two replicas handled webhooks that came many times at once.
 type Right struct {
 	Contender    string        `json:"contender"`
 	Fingerprints int           `json:"fingerprints"`

@@ -27,7 +27,7 @@ type courier struct {
 	late     time.Duration       // the longest time by which a delivery was sent too late
 }
 
-// load is what all scenarios share: where webhooks go, and how.
+// load is the part that all scenarios share: the targets, and how they are loaded.
 type load struct {
 	targets     []string
 	header      http.Header
@@ -69,7 +69,7 @@ func (l *load) deliver(
 	return c.late, err
 }
 
-// Pace answers vegeta's question how long to wait for the next delivery. vegeta asks once for each delivery.
+// Pace tells vegeta how long to wait for the next delivery. vegeta asks once for each delivery.
 func (c *courier) Pace(elapsed time.Duration, _ uint64) (wait time.Duration, stop bool) {
 	d, ok := c.schedule.next()
 	if !ok {
@@ -82,8 +82,8 @@ func (c *courier) Pace(elapsed time.Duration, _ uint64) (wait time.Duration, sto
 // Rate completes vegeta's interface of pacers; an attack never calls it.
 func (c *courier) Rate(time.Duration) float64 { return c.schedule.rate }
 
-// target answers vegeta's question what to send. The number of the delivery is in the fragment of the URL: it is not
-// sent, but it comes back with the result.
+// target tells vegeta what to send. The number of the delivery is in the fragment of the URL: it is not sent, but it
+// comes back with the result.
 func (c *courier) target(t *vegeta.Target) error {
 	d := <-c.due
 	number := strconv.Itoa(d.number)

@@ -1,5 +1,5 @@
-// Loadtest plays scenarios against a gateway and checks what they left behind: every webhook was executed once, all its
-// answers are the same, and the counters add up.
+// Loadtest plays scenarios against a gateway and checks the outcome: every webhook was executed once, all its answers
+// are the same, and the counters add up.
 //
 //	go run ./loadtest SCENARIO [--target URL …]
 //
@@ -34,7 +34,7 @@ const (
 // errViolated says that a promise was not kept.
 var errViolated = errors.New("a promise was not kept")
 
-// commandLine is what a person asks for. The gateway's own settings come from the environment.
+// commandLine has the arguments. The gateway's own settings come from the environment.
 type commandLine struct {
 	Scenario string `arg:"" help:"One of those below, or all: each in turn, for a few seconds."`
 

@@ -21,7 +21,7 @@ type play struct {
 	rate     float64
 	duration time.Duration
 	slo      time.Duration
-	tenant   string // whose webhooks are sent; "": there are no tenants
+	tenant   string // the tenant of the webhooks; "": there are no tenants
 	book     verdict.Book
 	stage    *stage.Stage // nil: a person has named the targets
 	progress io.Writer
@@ -138,7 +138,7 @@ func (p *play) sendOnce(ctx context.Context) (notes []string, err error) {
 	return notes, err
 }
 
-// tooLate is the lateness of the load itself from which the report mentions it, since it distorts the latencies.
+// tooLate is how late the load itself must be for the report to mention it, because lateness distorts the latencies.
 const tooLate = 50 * time.Millisecond
 
 // see adds a result to the ledger, the progress line and the report.

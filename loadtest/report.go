@@ -33,7 +33,7 @@ var buckets = vegeta.Buckets{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second,
 }
 
-// report is what a person gets, in a directory of its own.
+// report is written for a person, in a directory of its own.
 type report struct {
 	dir     string
 	title   string

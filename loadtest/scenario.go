@@ -101,7 +101,7 @@ var scenarios = []*scenario{
 	},
 }
 
-// noise is what the noisy tenant sends: each webhook five times at once.
+// noise is the load of the noisy tenant: each webhook five times at once.
 var noise = &scenario{
 	name: "noise",
 	beat: func(s *schedule) {

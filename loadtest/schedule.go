@@ -28,7 +28,7 @@ type schedule struct {
 	// The state of the beats.
 	same  *webhook      // the webhook of the current storm
 	until time.Duration // when another webhook takes its place
-	open  []dialog      // the dialogs of a day that go on
+	open  []dialog      // the dialogs of a day that have not ended
 }
 
 func newSchedule(s *scenario, from *source, rate float64, duration time.Duration) *schedule {

@@ -7,7 +7,7 @@ import (
 	"net/url"
 )
 
-// pathOf is the path at which a gateway takes webhooks of a tenant; of "" if it has no tenants.
+// pathOf returns the path at which a gateway takes a tenant's webhooks; "" means a gateway without tenants.
 func pathOf(tenant string) string {
 	if tenant == "" {
 		return "/webhook/cognigy"
@@ -15,8 +15,8 @@ func pathOf(tenant string) string {
 	return "/t/" + tenant
 }
 
-// address parses a --target, whose path is this one unless it has another. A target that is not on loopback is refused
-// unless the person says that the machine is theirs: nobody may load somebody else's.
+// address parses a --target. If it has no path, it gets this one. A target that is not on loopback is refused unless
+// the person says that the machine is theirs: nobody may load another person's machine.
 func address(ctx context.Context, target, path string, owned bool) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {

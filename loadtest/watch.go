@@ -86,7 +86,7 @@ func (w *watch) sample() {
 	}
 }
 
-// grown compares the memory at the end with that after a tenth of the time, when everything has started.
+// grown compares the memory at the end with the memory after a tenth of the time, when everything has started.
 func (w *watch) grown() []string {
 	if len(w.memory) < 2 {
 		return nil

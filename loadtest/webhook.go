@@ -20,7 +20,7 @@ type webhook struct {
 // its dialogs. So a log shows where a webhook comes from, and no scenario sends a webhook of another one.
 type source struct {
 	prefix  string
-	tenant  string // whose webhooks they are; "": there are no tenants
+	tenant  string // the tenant of the webhooks; "": there are no tenants
 	random  *rand.Rand
 	dialogs int
 }

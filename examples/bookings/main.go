@@ -1,5 +1,5 @@
-// The backend that docs/backend.md explains: it books once for each Idempotency-Key, also when it is killed at any
-// moment, and can tell what it booked.
+// This is the backend that docs/backend.md explains. It books once for each Idempotency-Key, even if it is killed at
+// any moment, and can tell what it booked.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 }
 
 func newBackend(dir string) http.Handler {
-	var booking sync.Mutex // one at a time; a file has its key's name when it is whole
+	var booking sync.Mutex // one booking at a time; a file has its key's name once it is complete
 	file := func(key string) string { return filepath.Join(dir, filepath.Base(key)+".json") }
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /bookings", func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +52,7 @@ func newBackend(dir string) http.Handler {
 	})
 	mux.HandleFunc("GET /bookings/{key}", func(w http.ResponseWriter, r *http.Request) {
 		if !booking.TryLock() {
-			answer(w, http.StatusConflict, []byte(`{"status":"processing"}`)) // maybe this one: ask again
+			answer(w, http.StatusConflict, []byte(`{"status":"processing"}`)) // perhaps this key's own: ask again
 			return
 		}
 		defer booking.Unlock()

@@ -22,7 +22,8 @@ type Cluster struct {
 	client  rueidis.Client
 }
 
-// nodeTimeout is after how many milliseconds without an answer the cluster's servers consider one of them dead.
+// nodeTimeout is the number of milliseconds without an answer after which the cluster's servers consider one of them
+// dead.
 const nodeTimeout = "1000"
 
 // StartCluster starts a cluster of this many primaries, each with this many replicas, and returns when all of them

@@ -208,7 +208,7 @@ func readFrame(from *bufio.Reader, to *bytes.Buffer) error {
 			return err
 		}
 	}
-	if line[0] == '|' { // attributes stand before the value that they describe
+	if line[0] == '|' { // attributes come before the value that they describe
 		return readFrame(from, to)
 	}
 	return nil

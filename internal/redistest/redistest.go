@@ -79,7 +79,7 @@ func (s *Server) Restart() {
 }
 
 func (s *Server) run() (err error) {
-	config := filepath.Join(s.dir, "redis.conf") // Sentinel stores its state there
+	config := filepath.Join(s.dir, "redis.conf") // Sentinel writes its state there
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		return err
 	}

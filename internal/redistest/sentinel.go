@@ -108,7 +108,7 @@ func (w *Watched) FailOver(t testing.TB) {
 func (w *Watched) Attach(t testing.TB) {
 	t.Helper()
 	replica := Client(t, w.Replica.Addr())
-	until(t, "the replica is one", func() bool { // it refuses while it loads its data
+	until(t, "the replica is one", func() bool { // the primary refuses while it loads its data
 		attach := replica.B().Arbitrary("REPLICAOF", "127.0.0.1", w.Primary.Port()).Build()
 		return replica.Do(t.Context(), attach).Error() == nil
 	})

@@ -1,4 +1,5 @@
-// Package reload notices that files have changed, by their content: what mounts them may keep times and names.
+// Package reload notices that files have changed, by their content: the program that mounts them may keep times and
+// names.
 package reload
 
 import (
@@ -8,17 +9,17 @@ import (
 	"time"
 )
 
-// Files are some with what they held when they were read.
+// Files are files with a hash of their contents when they were read.
 type Files struct {
 	paths []string
 	held  [sha256.Size]byte
 }
 
-// See returns files as they are, so that a change from now on is noticed.
+// See returns files with their present contents, so that a change from now on is noticed.
 func See(paths []string) Files { return Files{paths, sumsOf(paths)} }
 
-// Watch calls take when one of the files has changed, looking every so often, and at once when something comes from
-// now. take returns the files that are to be watched from then on. Watch returns when ctx ends.
+// Watch calls take when one of the files has changed. It checks every so often, and at once when a signal comes from
+// now. take returns the files to watch from then on. Watch returns when ctx ends.
 func (f Files) Watch(ctx context.Context, every time.Duration, now <-chan os.Signal, take func() []string) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -32,14 +33,14 @@ func (f Files) Watch(ctx context.Context, every time.Duration, now <-chan os.Sig
 				continue
 			}
 		}
-		f = See(f.paths) // before they are read: a change meanwhile is another one
+		f = See(f.paths) // before take reads them: a change meanwhile is noticed next time
 		if next := take(); next != nil {
 			f = See(next)
 		}
 	}
 }
 
-// sumsOf is a sum over what files hold; one that can't be read counts as empty.
+// sumsOf returns a hash of the contents of files; a file that cannot be read counts as empty.
 func sumsOf(files []string) [sha256.Size]byte {
 	all := sha256.New()
 	for _, path := range files {

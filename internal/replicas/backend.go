@@ -2,14 +2,14 @@ package replicas
 
 import "github.com/oncegate/oncegate/internal/upstream"
 
-// Exchange is what was exchanged with backends in the last minute.
+// Exchange counts the exchanges with backends in the last minute.
 type Exchange struct {
 	Lasted      Cells         `json:"lasted,omitempty"` // seconds until an answer's head came
 	Codes       map[int]int64 `json:"codes,omitempty"`  // answers by status; 0: none came
 	BreakerOpen bool          `json:"breaker_open,omitempty"`
 }
 
-// isQuiet reports whether there is nothing to tell.
+// isQuiet reports whether there is nothing to show.
 func (e *Exchange) isQuiet() bool { return e == nil || len(e.Codes) == 0 && !e.BreakerOpen }
 
 func (e *Exchange) add(other *Exchange) {
@@ -28,14 +28,14 @@ const (
 	mostMarks = 6
 )
 
-// marks are what a backend's meters showed every ten seconds, the oldest first. One that shows the same as the one
-// before is the same.
+// marks are the readings of a backend's meters every ten seconds, the oldest first. If nothing has changed, a mark
+// shares the reading before it.
 type marks struct {
 	of []*upstream.Snapshot
-	at int64 // second of the last one
+	at int64 // second of the last mark
 }
 
-// look returns what was exchanged since the oldest mark.
+// look returns the exchanges since the oldest mark.
 func (m *marks) look(now *upstream.Snapshot, second int64) *Exchange {
 	if len(m.of) == 0 || now.Lasted.Count < m.of[len(m.of)-1].Lasted.Count { // a reload has put another backend there
 		m.of, m.at = []*upstream.Snapshot{{}}, second
@@ -62,10 +62,10 @@ func (m *marks) look(now *upstream.Snapshot, second int64) *Exchange {
 	return e
 }
 
-// backends are the marks of each, by tenant.
+// backends has the marks of each backend, by tenant.
 type backends map[string]*marks
 
-// look returns what was exchanged with each backend, and with all together; whole is nil if there is none.
+// look returns the exchanges with each backend, and with all together; whole is nil if there is no backend.
 func (b backends) look(
 	now map[string]upstream.Snapshot, second int64,
 ) (byTenant map[string]*Exchange, whole *Exchange) {

@@ -7,22 +7,22 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// Line is what a replica says of itself. It holds no payload and no identity of a webhook.
+// Line is what a replica reports about itself. It holds no payload and no identity of a webhook.
 type Line struct {
 	ID      string `json:"id"`   // of the process, random
 	Name    string `json:"name"` // host and process number
 	Address string `json:"address"`
 	Version string `json:"version"`
-	Started int64  `json:"started"` // Unix seconds, by Redis' clock as all times here
+	Started int64  `json:"started"` // Unix seconds, by Redis' clock, like all times here
 	Wrote   int64  `json:"wrote"`   // Unix milliseconds
 
-	Seconds []Second `json:"seconds"` // the last few, so that a reader who comes late misses none
+	Seconds []Second `json:"seconds"` // the last few, so that a late reader misses none
 
-	Tenants map[string]Share `json:"tenants,omitempty"` // those that most came for
+	Tenants map[string]Share `json:"tenants,omitempty"` // those with the most webhooks
 
 	Waiting   int64 `json:"waiting"`
 	Executing int64 `json:"executing"`
-	OldestMS  int64 `json:"oldest_ms"` // how long the execution has run that began first; 0: none runs
+	OldestMS  int64 `json:"oldest_ms"` // how long the oldest running execution has run; 0: none runs
 
 	Ready         bool `json:"ready"` // it serves webhooks
 	RedisUp       bool `json:"redis_up"`
@@ -31,21 +31,21 @@ type Line struct {
 	ReplayCacheBytes int64 `json:"replay_cache_bytes"`
 	JournalBytes     int64 `json:"journal_bytes"`
 
-	// The last minute's, as cells that hold something.
+	// Histograms of the last minute, without empty cells.
 	Latency   map[string]Cells `json:"latency"`    // by outcome
 	RedisCall Cells            `json:"redis_call"` // seconds
 	GroupSize Cells            `json:"group_size"`
 	Backend   *Exchange        `json:"backend"` // null: the logic is no backend
 }
 
-// Detail is what a replica tells only those who look: its own hot list and recent events.
+// Detail is the part that a replica reports only for viewers: its own hot list and recent events.
 type Detail struct {
 	ID     string       `json:"id"`
 	Hot    []hot.Item   `json:"hot"`
 	Events []gate.Event `json:"events"`
 }
 
-// Cells are those of a histogram that hold something, by their numbers.
+// Cells has the cells of a histogram that are not empty, by their index.
 type Cells map[int]uint64
 
 func cellsOf(r *meter.Reading) Cells {
@@ -58,7 +58,7 @@ func cellsOf(r *meter.Reading) Cells {
 	return c
 }
 
-// Reading makes a histogram of them, without a sum.
+// Reading makes a histogram of the cells, without a sum.
 func (c Cells) Reading() (r meter.Reading) {
 	for i, n := range c {
 		if i >= 0 && i < meter.Cells {
@@ -69,7 +69,7 @@ func (c Cells) Reading() (r meter.Reading) {
 	return r
 }
 
-// Observation is all that is looked at once a second.
+// Observation is everything that is read from a gateway once a second.
 type Observation struct {
 	Gate     gate.Snapshot
 	Took     map[string]meter.Reading     // by outcome, since the start

@@ -5,7 +5,7 @@ import (
 	"github.com/oncegate/oncegate/internal/link"
 )
 
-// requests are those that were answered so far: webhooks, and nothing that became none.
+// requests returns how many webhooks were answered so far, without requests that became none.
 func requests(s *gate.Share) (n int64) {
 	for _, k := range []link.Kind{
 		link.Executed, link.ReplayedByScript, link.ReplayedLocal, link.Replayed, link.Waited, link.StillProcessing,
@@ -16,7 +16,7 @@ func requests(s *gate.Share) (n int64) {
 	return n
 }
 
-// difference fills in what happened between two observations, but for the deliveries.
+// difference fills in what happened between two observations, except the deliveries.
 func difference(s Second, before, now *Observation) Second {
 	grown := func(of func(*Observation) int64) int64 { return max(of(now)-of(before), 0) }
 	kinds := func(kinds ...link.Kind) int64 {

@@ -1,5 +1,5 @@
-// Package replicas lets every replica show the whole. Each one looks at itself once a second, and writes a line of that
-// into Redis every few seconds, where the others read it. Nothing on the way of a webhook waits for it or knows of it.
+// Package replicas lets every replica show the whole. Each one looks at itself once a second, and writes a line about
+// that into Redis every few seconds, where the others read it. No webhook waits for it or knows of it.
 package replicas
 
 import (
@@ -18,54 +18,54 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// How often a replica writes, and how many of its last seconds: enough for who missed two lines.
+// How often a replica writes, and how many of its last seconds: enough for a reader who missed two lines.
 const (
 	every    = 2 * time.Second
 	told     = 20 // seconds
-	perEvery = 25 // replicas: for each so many more, the lines come that much rarer, since each reads those of all
+	perEvery = 25 // replicas: for each so many, the pause grows by every, since each replica reads all lines
 )
 
-// Silent is after how many lines that did not come a replica counts as gone.
+// silent is the number of missing lines after which a replica counts as gone.
 const silent = 3
 
-// Options are what the replicas are made of.
+// Options are the parts that the replicas are made of.
 type Options struct {
 	Store   *redis.Store
 	Observe func() Observation // looks at this replica
 	Name    string             // host and process number
-	Address string             // where it takes webhooks
+	Address string             // the address at which it takes webhooks
 	Version string
-	Ready   func() error  // nil: it serves webhooks; it may take a while
-	Timeout time.Duration // of one conversation with Redis
+	Ready   func() error  // nil: it serves webhooks; the call may take a while
+	Timeout time.Duration // of one exchange with Redis
 	Log     *slog.Logger
 }
 
-// Replicas are this one and all others that write to the same Redis.
+// Replicas are this replica and all others that write to the same Redis.
 type Replicas struct {
 	Options
 	id string
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	whole   window     // of all replicas
-	own     []Second   // the last few of this one
+	own     []Second   // the last few seconds of this replica
 	line    Line
 	before  *Observation // of the last second
 	minute  []Observation
 	arrived int64 // deliveries so far: never falls
 	others  map[string]*other
 	tenants tenants
-	backend backends // of this one
+	backend backends // of this replica
 	detail  Detail
 }
 
 // other is another replica.
 type other struct {
 	line Line
-	last int64 // second that was taken into the whole
+	last int64 // the last second that was added to the whole
 	seen time.Time
 }
 
-// New returns the replicas of which only this one is known.
+// New returns replicas of which only this one is known.
 func New(o Options) *Replicas {
 	return &Replicas{Options: o, id: rand.Text()[:8], others: make(map[string]*other), backend: make(backends)}
 }
@@ -73,7 +73,7 @@ func New(o Options) *Replicas {
 // Run looks at this replica once a second, and talks with the others, until ctx ends.
 func (r *Replicas) Run(ctx context.Context) {
 	var talking sync.WaitGroup
-	if !r.Store.Embedded { // it has one process
+	if !r.Store.Embedded { // an embedded store has one process
 		talking.Go(func() { r.talk(ctx) })
 	}
 	defer talking.Wait()
@@ -89,12 +89,12 @@ func (r *Replicas) Run(ctx context.Context) {
 	}
 }
 
-// look takes in what has happened since the last look.
+// look adds what has happened since the last look.
 func (r *Replicas) look() {
 	now := r.Observe()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// A request counts when it is answered: what waits has arrived all the same.
+	// A request is counted when it is answered, but requests that still wait have arrived too.
 	arrived := max(r.arrived, requests(&now.Gate.Share)+now.Gate.Waiting)
 	second := Second{At: now.Now / 1000}
 	if r.before != nil {
@@ -104,7 +104,7 @@ func (r *Replicas) look() {
 	r.keep(second)
 	at := r.own[len(r.own)-1][At]
 	exchanged, whole := r.backend.look(now.Backends, at)
-	now.Backends = nil // the marks have what is needed of it
+	now.Backends = nil // the marks have kept the part that is needed
 	r.tenants.look(now.Gate.Tenants, exchanged, at, r.before == nil)
 	r.arrived, r.before = arrived, &now
 	r.minute = append(r.minute, now)
@@ -113,8 +113,8 @@ func (r *Replicas) look() {
 	r.detail = Detail{ID: r.id, Hot: now.Hot, Events: now.Events}
 }
 
-// keep takes in a second of this replica. What came by a tick that was early, or a clock that was stepped back, is
-// added to the last one. The lock is held.
+// keep adds a second of this replica. A second from an early tick, or from a clock that was stepped back, is added to
+// the last one. The lock is held.
 func (r *Replicas) keep(s Second) {
 	if last := len(r.own) - 1; last >= 0 && s[At] <= r.own[last][At] {
 		s[At] = r.own[last][At]
@@ -126,7 +126,7 @@ func (r *Replicas) keep(s Second) {
 	r.whole.add(s)
 }
 
-// describe is what this replica says of itself. The lock is held.
+// describe returns this replica's line about itself. The lock is held.
 func (r *Replicas) describe(now *Observation, exchanged *Exchange) Line {
 	g, first := &now.Gate, &r.minute[0]
 	l := Line{
@@ -155,7 +155,7 @@ func between(now, before *meter.Reading) Cells {
 	return cellsOf(&r)
 }
 
-// View is the whole at a moment.
+// View is the state of all replicas at a moment.
 type View struct {
 	ID       string // of this replica
 	Now      int64  // Unix milliseconds, by Redis' clock
@@ -163,7 +163,7 @@ type View struct {
 	Replicas []Seen // this one first, then by name
 }
 
-// Seen is a replica with what is known of its being there.
+// Seen is a replica's line, with whether the replica is still there.
 type Seen struct {
 	Line
 	Gone bool // it was silent for three lines
@@ -191,10 +191,10 @@ func (r *Replicas) Now() int64 {
 	return r.line.Wrote / 1000
 }
 
-// pace is how often each replica writes and reads: rarer, the more there are. The lock is held.
+// pace returns how often each replica writes and reads: the more replicas there are, the rarer. The lock is held.
 func (r *Replicas) pace() time.Duration { return every * time.Duration(1+len(r.others)/perEvery) }
 
-// Details returns what all replicas tell those who look: the hot list of all, and recent events, the newest first.
+// Details returns what all replicas report for viewers: the hot list of all, and recent events, the newest first.
 func (r *Replicas) Details(ctx context.Context) ([]hot.Item, []gate.Event) {
 	r.mu.Lock()
 	details := []Detail{r.detail}

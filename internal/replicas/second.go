@@ -1,21 +1,21 @@
 package replicas
 
-// Second is what happened in one second: at At (Unix, by Redis' clock) so many of each.
+// Second has the counts of one second, which began at At (Unix, by Redis' clock).
 type Second [Fields]int64
 
 // The fields of a second. All but At are counts, which are added up over replicas.
 const (
 	At          = iota
 	Deliveries  // webhooks that arrived
-	Executions  // that began
+	Executions  // executions that began
 	Ended       // executions that ended
 	Failed      // of these: without a result
-	Unavailable // webhooks that were told so: Redis does not answer or takes no writes
-	Refused     // webhooks that were told that nothing is executed at the moment: the backend rests
+	Unavailable // webhooks answered so: Redis does not answer or takes no writes
+	Refused     // webhooks answered that nothing is executed at the moment: the backend rests
 	Overloaded  // webhooks beyond MAX_EXECUTIONS or MAX_WAITERS
 	Limited     // webhooks beyond their tenant's rate
-	Judged      // webhooks that were told to be poisoned or doubtful
-	LeasesLost  // executions that another one has overtaken
+	Judged      // webhooks answered that they are poisoned or doubtful
+	LeasesLost  // executions that were overtaken
 	Losses      // losses of Redis that were suspected
 	Restored    // records that were put back
 	Fields
@@ -27,10 +27,10 @@ const Window = 15 * 60
 // window keeps the last seconds, added up over replicas.
 type window struct {
 	seconds [Window]Second
-	first   int64 // the first one that was ever told of; 0: none was
+	first   int64 // the first second that was ever reported; 0: none was
 }
 
-// add adds a second of one replica. What is older than the window is dropped.
+// add adds a second of one replica. A second that is older than the window is dropped.
 func (w *window) add(s Second) {
 	if w.first == 0 || s[At] < w.first {
 		w.first = s[At]
@@ -47,8 +47,8 @@ func (w *window) add(s Second) {
 	}
 }
 
-// since returns those from a second on to another, in order, with those in which nothing happened. What was before the
-// first one is not known.
+// since returns the seconds from one to another, in order, including those in which nothing happened. Nothing is known
+// from before the first one.
 func (w *window) since(from, to int64) []Second {
 	from = max(from, to-Window+1, w.first)
 	seconds := make([]Second, 0, max(to-from+1, 0))
@@ -62,7 +62,7 @@ func (w *window) since(from, to int64) []Second {
 	return seconds
 }
 
-// Sum adds seconds up. Its At is that of the last one.
+// Sum adds seconds up. The sum has the At of the last one.
 func Sum(seconds []Second) (sum Second) {
 	for _, s := range seconds {
 		for i := At + 1; i < Fields; i++ {

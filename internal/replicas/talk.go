@@ -9,7 +9,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Bounds of what is read of others: what stands in Redis is not trusted to be small.
+// Bounds on what is read about others: values in Redis are not trusted to be small.
 const (
 	mostReplicas = 1000
 	mostBytes    = 160 << 10 // of one line or detail
@@ -42,7 +42,7 @@ func (r *Replicas) talk(ctx context.Context) {
 	}
 }
 
-// exchange writes and reads once. Whoever writes also removes those that were silent for long.
+// exchange writes and reads once. It also removes replicas that have been silent for long.
 func (r *Replicas) exchange(ctx context.Context, pace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
@@ -79,7 +79,7 @@ func (r *Replicas) exchange(ctx context.Context, pace time.Duration) error {
 	return r.read(ctx, ids)
 }
 
-// read takes in the lines of the others.
+// read processes the lines of the others.
 func (r *Replicas) read(ctx context.Context, ids []string) error {
 	var lines []Line
 	for _, text := range r.get(ctx, ids, r.Store.Keys.Replica) {
@@ -103,7 +103,7 @@ func (r *Replicas) read(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// take takes in another replica's line. Each of its seconds counts once. The lock is held.
+// take processes another replica's line. Each of its seconds counts once. The lock is held.
 func (r *Replicas) take(l Line) {
 	o := r.others[l.ID]
 	if o == nil {
@@ -121,14 +121,14 @@ func (r *Replicas) take(l Line) {
 	newest := len(l.Seconds) - 1
 	r.tenants.take(l.Tenants, o.last, min(l.Seconds[newest][At], r.line.Wrote/1000+told+1))
 	for _, s := range l.Seconds[:newest] {
-		if s[At] > o.last && s[At] > 0 && s[At] <= r.line.Wrote/1000+told { // none of the far future
+		if s[At] > o.last && s[At] > 0 && s[At] <= r.line.Wrote/1000+told { // no second of the far future
 			o.last = s[At]
 			r.whole.add(s)
 		}
 	}
 }
 
-// get reads keys of others, as far as they are there.
+// get reads keys of others, and skips those that do not exist.
 func (r *Replicas) get(ctx context.Context, ids []string, key func(id string) string) (texts [][]byte) {
 	c := r.Store.Client
 	gets := make(rueidis.Commands, 0, len(ids))

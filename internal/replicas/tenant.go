@@ -9,12 +9,13 @@ import (
 	"github.com/oncegate/oncegate/internal/gate"
 )
 
-// mostTenants is of how many a line tells: those that most came for. A line has a bound.
+// mostTenants is how many tenants a line has: those with the most webhooks. A line is bounded in size.
 const mostTenants = 64
 
-// Share is what a replica says of one tenant.
+// Share is what a replica reports about one tenant.
 type Share struct {
-	// Seconds are the last few in which something happened: at so many (Unix) so many arrived, and so many began.
+	// Seconds are the last few in which something happened. Each has its time (Unix), how many webhooks arrived, and how
+	// many executions began.
 	Seconds   [][3]int64 `json:"seconds,omitempty"`
 	Waiting   int64      `json:"waiting,omitempty"`
 	Executing int64      `json:"executing,omitempty"`
@@ -22,12 +23,12 @@ type Share struct {
 	Backend   *Exchange  `json:"backend,omitempty"` // nil: its logic is no backend; of another replica also: a quiet one
 }
 
-// isEmpty reports whether there is nothing to tell.
+// isEmpty reports whether there is nothing to report.
 func (s *Share) isEmpty() bool {
 	return len(s.Seconds) == 0 && s.Waiting == 0 && s.Executing == 0 && s.Backend.isQuiet()
 }
 
-// arrived is how many webhooks the last few seconds have.
+// arrived returns how many webhooks arrived in the last few seconds.
 func (s *Share) arrived() (n int64) {
 	for _, of := range s.Seconds {
 		n += of[1]
@@ -54,19 +55,19 @@ func (w *tenantWindow) add(s [3]int64) {
 	slot.arrived, slot.executions = slot.arrived+int32(s[1]), slot.executions+int32(s[2])
 }
 
-// own is what a replica knows of a tenant of its own: what it tells, and how many had arrived and begun.
+// own is what a replica knows of a tenant from its own webhooks: its report, and how many had arrived and begun.
 type own struct {
 	Share
 	arrivals, begun int64
 }
 
-// tenants are what is known of all of them. The lock of the replicas guards it.
+// tenants is what is known of all tenants. The lock of the replicas guards it.
 type tenants struct {
 	own     map[string]*own
 	windows map[string]*tenantWindow
 }
 
-// look takes in what has happened to tenants until a second. At the first look nothing has.
+// look adds what has happened to tenants until a second. At the first look nothing has happened.
 func (t *tenants) look(
 	shares map[string]gate.Share, exchanged map[string]*Exchange, second int64, first bool,
 ) {
@@ -109,7 +110,7 @@ func (t *tenants) window(name string) *tenantWindow {
 	return w
 }
 
-// tell returns what is told to others.
+// tell returns the report for the other replicas.
 func (t *tenants) tell() map[string]Share {
 	shares := make(map[string]Share)
 	for name, o := range t.own {
@@ -135,7 +136,8 @@ func (t *tenants) tell() map[string]Share {
 	return shares
 }
 
-// take takes in what another replica tells of tenants that are known here: each second between two counts once.
+// take adds what another replica reports about tenants that are known here. Each second after after and up to before
+// counts once.
 func (t *tenants) take(shares map[string]Share, after, before int64) {
 	for name, share := range shares {
 		if t.own[name] == nil {
@@ -149,8 +151,8 @@ func (t *tenants) take(shares map[string]Share, after, before int64) {
 	}
 }
 
-// OfTenant returns the whole as far as it is a tenant's: the seconds that are kept, each with its time (Unix), how many
-// arrived and how many were executed; and what each replica says that is there.
+// OfTenant returns the whole for one tenant: the seconds that are kept, each with its time (Unix), how many webhooks
+// arrived and how many were executed; and the report of each replica that is there.
 func (r *Replicas) OfTenant(name string) (seconds [][3]int64, shares []Share) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

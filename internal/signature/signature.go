@@ -1,5 +1,5 @@
-// Package signature checks that a request was signed by who knows a secret: HMAC-SHA-256 over its body and, in two of
-// the forms, over the time and an id.
+// Package signature checks that a request was signed with a known secret: HMAC-SHA-256 over its body and, in two of the
+// forms, over the time and an id.
 package signature
 
 import (
@@ -17,7 +17,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Form is how a signature stands in a request.
+// Form is the form of a signature in a request.
 type Form string
 
 // The forms.
@@ -28,13 +28,13 @@ const (
 	Standard    Form = "standard-webhooks" // webhook-id, webhook-timestamp, webhook-signature: standardwebhooks.com
 )
 
-// Forms are all there are.
+// Forms are all forms.
 var Forms = []Form{Hex, Base64, Timestamped, Standard}
 
 // tolerance is how far a signed time may be from now, in either direction.
 const tolerance = 5 * time.Minute
 
-// maxSignatures bounds how many signatures of one request are looked at.
+// maxSignatures bounds how many signatures of one request are tried.
 const maxSignatures = 16
 
 // ErrBad says that a request has no signature, or none that fits.
@@ -44,11 +44,12 @@ var ErrBad = errors.New("the signature is missing or wrong")
 type Verifier struct {
 	form    Form
 	header  string
-	secrets [][]byte // any of them, for rotation
+	secrets [][]byte // each is accepted, for rotation
 }
 
-// New returns a verifier. The header is that of the signature; standard-webhooks has its own. Its secrets are base64,
-// with or without whsec_ before it; those of the other forms are the bytes of the text. An error does not show them.
+// New returns a verifier. header is the header with the signature; standard-webhooks has its own. The secrets of
+// standard-webhooks are base64, with or without whsec_ before it; the secrets of the other forms are the bytes of the
+// text. An error does not show them.
 func New(form Form, header string, secrets []string) (*Verifier, error) {
 	v := &Verifier{form: form, header: header}
 	if len(secrets) == 0 {
@@ -70,10 +71,11 @@ func New(form Form, header string, secrets []string) (*Verifier, error) {
 	return v, nil
 }
 
-// minSecret is from which length on a secret can't be guessed, if it was drawn at random.
+// minSecret is the length from which a secret cannot be guessed, if it was drawn at random.
 const minSecret = 16
 
-// Covers reports whether a signature covers a header, so that nobody can change it: then an identity may stand there.
+// Covers reports whether a signature covers a header, so that nobody can change it: only then may the header hold an
+// identity.
 func (v *Verifier) Covers(header string) bool {
 	return v.form == Standard && strings.EqualFold(header, webhooks.HeaderWebhookID)
 }
@@ -112,7 +114,7 @@ func (v *Verifier) Verify(header func(name string) string, body []byte, now time
 	return v.any(append([]byte(signed+"."), body...), macs)
 }
 
-// decode returns what a text says, or nothing.
+// decode returns the decoded text, or nothing if it cannot be decoded.
 func decode(decode func(string) ([]byte, error), text string) [][]byte {
 	mac, err := decode(text)
 	if err != nil {
@@ -121,7 +123,7 @@ func decode(decode func(string) ([]byte, error), text string) [][]byte {
 	return [][]byte{mac}
 }
 
-// any reports whether one of the codes is that of a text under one of the secrets.
+// any reports whether one of the codes is that of the text under one of the secrets.
 func (v *Verifier) any(text []byte, macs [][]byte) error {
 	for _, secret := range v.secrets {
 		own := hmac.New(sha256.New, secret)

@@ -98,7 +98,7 @@ func (w *walk) count(tenant string, r record.Record, timeout time.Duration) {
 // of returns the TTL for a record without one.
 func (l Limits) of(r *record.Record) time.Duration {
 	if r.State == record.InProgress || r.Doubt || r.Verdict != record.NoVerdict {
-		return max(l.ResultTTL, l.DoubtTTL) // a doubt that is forgotten too early makes its webhook execute again
+		return max(l.ResultTTL, l.DoubtTTL) // if a doubt were forgotten too early, its webhook would execute again
 	}
 	return l.ResultTTL
 }

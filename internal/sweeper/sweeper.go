@@ -28,13 +28,13 @@ type Options struct {
 	ExecutionTimeout time.Duration // an execution that was claimed longer ago is overdue
 	Timeout          time.Duration // of a batch, or of another call; 0: 5 s
 
-	// Tenants returns what holds for each tenant in place of these; nil: there are none.
+	// Tenants returns each tenant's own limits, in place of those above; nil: there are no tenants.
 	Tenants func() map[string]Limits
 
 	Log *slog.Logger
 }
 
-// Limits are those of a tenant's records.
+// Limits are the limits of a tenant's records.
 type Limits struct{ ResultTTL, DoubtTTL, ExecutionTimeout time.Duration }
 
 // Sweeper sweeps for one replica. Sweep and Run are safe for concurrent use; one sweep runs at a time.

@@ -7,8 +7,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// batchSize is how many keys one SCAN walks over, and how many values one batch reads. Calls of others wait for a batch
-// at worst: with 100 keys their 99th percentile was 0.7 ms during a sweep (0.3 ms without one), with 250 it was 1.2 ms.
+// batchSize is how many keys one SCAN walks over, and how many values one batch reads. In the worst case other calls
+// wait for a batch: with 100 keys their 99th percentile was 0.7 ms during a sweep (0.3 ms without one), with 250 it was
+// 1.2 ms.
 const batchSize = 100
 
 // walk is one sweep under way.
@@ -25,7 +26,7 @@ type walk struct {
 // counts are a tenant's part of a report.
 type counts struct{ active, inProgress, overdue, undecided int }
 
-// begin takes what holds for tenants. One without a record has gauges too.
+// begin sets the limits of tenants. A tenant without a record has gauges too.
 func (w *walk) begin() {
 	w.byTenant = map[string]*counts{}
 	if w.Tenants != nil {
@@ -36,7 +37,7 @@ func (w *walk) begin() {
 	}
 }
 
-// of is what holds for a tenant's records; one that is gone, or has no name, has the gateway's.
+// of returns the limits of a tenant's records; a tenant that is gone, or has no name, has the gateway's.
 func (w *walk) of(tenant string) Limits {
 	if l, known := w.limits[tenant]; known {
 		return l

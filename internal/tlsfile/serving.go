@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// Serving is the certificate that is shown to callers. It is read again when its files change, so that nobody restarts
-// a gateway for a new one.
+// Serving is the certificate that is shown to callers. It is read again when its files change, so that a new one needs
+// no restart.
 type Serving struct {
 	cert, key string
 	every     time.Duration
 	log       *slog.Logger
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	current *tls.Certificate
 	text    []byte // of both files, as they were read last
 	looked  time.Time
 }
 
-// NewServing reads a certificate, with those that it depends on, and its key, from PEM files. Handshakes look at most
-// once in every so long whether the files have changed.
+// NewServing reads a certificate, with its intermediates, and its key from PEM files. Handshakes check for changes of
+// the files, at most once in every.
 func NewServing(cert, key string, every time.Duration, log *slog.Logger) (*Serving, error) {
 	s := &Serving{cert: cert, key: key, every: every, log: log}
 	return s, s.read()
 }
 
-// Config is for a listener of HTTP/1.1.
+// Config returns the configuration for a listener of HTTP/1.1.
 func (s *Serving) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: s.certificate}
 }
@@ -46,7 +46,7 @@ func (s *Serving) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.current, nil
 }
 
-// read takes what the files hold, unless it has read that before.
+// read takes the contents of the files, unless it has taken them before.
 func (s *Serving) read() error {
 	s.looked = time.Now()
 	cert, err := os.ReadFile(s.cert)

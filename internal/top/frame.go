@@ -9,10 +9,10 @@ import (
 	"github.com/oncegate/oncegate/internal/dashboard"
 )
 
-// paint gives a text a colour of the terminal's.
+// paint gives a text one of the terminal's colours.
 type paint func(colour, text string) string
 
-// The colours, as numbers of SGR: those that every terminal has, in its own shades.
+// The colours, as SGR numbers: those that every terminal has, in its own shades.
 const (
 	blue   = "34"
 	yellow = "33"
@@ -31,14 +31,14 @@ const (
 	rowsDown = 2
 )
 
-// frame draws all of it into a window.
+// frame draws the whole state into a window.
 func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	if width < 40 || height < 12 {
 		return "make the window larger"
 	}
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if lost != nil { // nobody knows how it goes now
+	if lost != nil { // nobody knows the state now
 		add("%s", as(red, cut("the connection is lost: "+lost.Error(), width)))
 		add("Below is what was seen last.")
 	} else {
@@ -69,7 +69,7 @@ func frame(s *dashboard.State, lost error, width, height int, as paint) string {
 	return strings.Join(lines[:min(len(lines), height)], "\n")
 }
 
-// ofAll stands before what is that of all tenants, if one was chosen.
+// ofAll returns the words before numbers that are of all tenants, if one tenant was chosen.
 func ofAll(s *dashboard.State) string {
 	if s.Tenant == "" {
 		return ""
@@ -79,12 +79,12 @@ func ofAll(s *dashboard.State) string {
 
 var levels = map[dashboard.Level]string{dashboard.Well: green, dashboard.Warning: yellow, dashboard.Bad: red}
 
-// span is how far back the picture's numbers go.
+// span returns how far back the picture's numbers go.
 func span(s *dashboard.State) string {
 	return "last " + (time.Duration(max(len(s.Seconds), 1)) * time.Second).String()
 }
 
-// picture draws what arrived above a line, and what was executed below it, on one scale. What is not nothing is seen.
+// picture draws arrivals above a line, and executions below it, on one scale. Every number above 0 is visible.
 func picture(s *dashboard.State, width int, as paint) []string {
 	const label = 8
 	seconds := s.Seconds[max(len(s.Seconds)-(width-label), 0):]
@@ -109,7 +109,7 @@ func picture(s *dashboard.State, width int, as paint) []string {
 	for row := range rowsDown {
 		var bars strings.Builder
 		for _, second := range seconds {
-			// There are no blocks that hang from above but the full one and the upper half.
+			// The only blocks that hang from above are the full one and the upper half.
 			switch eighths := heightOf(second[2], most, rowsUp) - 8*row; {
 			case eighths >= 8:
 				bars.WriteRune('█')
@@ -128,7 +128,7 @@ func picture(s *dashboard.State, width int, as paint) []string {
 	return lines
 }
 
-// heightOf is how high a bar is in eighths of a row.
+// heightOf returns the height of a bar in eighths of a row.
 func heightOf(n, most int64, rows int) int {
 	if n <= 0 {
 		return 0
@@ -136,7 +136,7 @@ func heightOf(n, most int64, rows int) int {
 	return int(max(n*int64(8*rows)/most, 1))
 }
 
-// block is what is seen of a bar in a row; row 0 is the lowest one.
+// block returns the part of a bar in a row; row 0 is the lowest one.
 func block(n, most int64, rows, row int) rune {
 	eighths := min(max(heightOf(n, most, rows)-8*row, 0), 8)
 	return []rune(" ▁▂▃▄▅▆▇█")[eighths]
@@ -177,7 +177,7 @@ func hottest(s *dashboard.State, width, room int, as paint) []string {
 }
 
 func replicas(s *dashboard.State, width int, as paint) []string {
-	name := min(max(width-44, 8), 48) // what the other columns leave
+	name := min(max(width-44, 8), 48) // the width that the other columns leave
 	head := fmt.Sprintf("%-*s %-21s %8s %5s %5s", name, "REPLICA", "HEALTH", "DELIV./S", "RUN", "WAIT")
 	lines := []string{as(bold, cut(head, width))}
 	for _, r := range s.Replicas {
@@ -191,7 +191,8 @@ func replicas(s *dashboard.State, width int, as paint) []string {
 	return lines
 }
 
-// cut shortens a text to so many characters, and leaves out what would steer the terminal: names come from others.
+// cut shortens a text to so many characters, and removes characters that could control the terminal: other programs
+// choose the names.
 func cut(text string, width int) string {
 	runes := slices.DeleteFunc([]rune(text), func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
 	if len(runes) > width {

@@ -1,5 +1,5 @@
-// Package top shows the dashboard in a terminal: what arrives, what is executed, what is hot, and how the replicas are.
-// It asks a gateway's admin listener, as the page does.
+// Package top shows the dashboard in a terminal: what arrives, what is executed, what is hot, and the state of the
+// replicas. It asks a gateway's admin listener, as the page does.
 package top
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/oncegate/oncegate/internal/dashboard"
 )
 
-// Options say what is shown, and where.
+// Options say what is shown, and which gateway is asked.
 type Options struct {
-	URL    string // of the admin listener, or "" for the one that listens on this machine at Listen
+	URL    string // of the admin listener; "": the one that listens on this machine at Listen
 	Listen string
-	Tenant string // whose webhooks are shown; "": those of all
+	Tenant string // the tenant whose webhooks are shown; "": all webhooks
 	Token  string // ADMIN_TOKEN; "": none
 	Once   bool   // one frame, for scripts
 	In     io.Reader
@@ -37,7 +37,7 @@ const (
 	onceWidth, onceHeight = 100, 40 // of a frame for scripts
 )
 
-// Run shows it until a person ends it or ctx does.
+// Run shows the dashboard until a person ends it or ctx does.
 func Run(ctx context.Context, o Options) error {
 	if o.URL == "" {
 		_, port, err := net.SplitHostPort(o.Listen)
@@ -57,7 +57,7 @@ func Run(ctx context.Context, o Options) error {
 	ask := func() (dashboard.State, error) { return get(ctx, at.String(), o.Token, o.Tenant) }
 	first, err := ask()
 	if err != nil {
-		return err // said at once, and not inside of a screen
+		return err // printed at once, and not inside a screen
 	}
 	if o.Once {
 		_, err := fmt.Fprintln(o.Out, frame(&first, nil, onceWidth, onceHeight, plain))
@@ -86,7 +86,7 @@ func get(ctx context.Context, at, token, tenant string) (s dashboard.State, err 
 	reply, err := client.Do(r)
 	if err != nil {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
-			err = failed.Err // it names the address, too
+			err = failed.Err // failed names the address, too
 		}
 		return s, fmt.Errorf("no gateway shows itself there: %w", err)
 	}
@@ -114,7 +114,7 @@ type screen struct {
 	width, height int
 }
 
-// answer is what came of asking.
+// answer is the outcome of one request for the state.
 type answer struct {
 	state dashboard.State
 	err   error

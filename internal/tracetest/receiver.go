@@ -1,4 +1,4 @@
-// Package tracetest is a receiver of traces for tests: it takes what a gateway sends by OTLP over HTTP.
+// Package tracetest is a receiver of traces for tests: it receives what a gateway sends by OTLP over HTTP.
 package tracetest
 
 import (
@@ -33,9 +33,9 @@ type Span struct {
 	Took              time.Duration
 }
 
-// Receiver holds what it has received.
+// Receiver keeps what it has received.
 type Receiver struct {
-	URL string // of the server; traces come at /v1/traces
+	URL string // of the server; traces arrive at /v1/traces
 
 	mu    sync.Mutex
 	spans []Span
@@ -53,14 +53,14 @@ func Start(t testing.TB) *Receiver {
 	return r
 }
 
-// Fails makes the receiver answer by a function, which returns true if it has. nil: it takes all.
+// Fails lets a function answer requests first; it returns true if it has answered. nil: the receiver accepts all.
 func (r *Receiver) Fails(fault func(http.ResponseWriter) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fault = fault
 }
 
-// ServeHTTP takes a batch of spans.
+// ServeHTTP receives a batch of spans.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	fault := r.fault
@@ -121,21 +121,21 @@ func attributes(of []*common.KeyValue) map[string]string {
 	return read
 }
 
-// Spans are those that were received so far.
+// Spans returns the spans received so far.
 func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.spans)
 }
 
-// Last is the latest request that brought some.
+// Last returns the latest request that brought some.
 func (r *Receiver) Last() *http.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
 }
 
-// Text is all that was received, as bytes.
+// Text returns everything received, as bytes.
 func (r *Receiver) Text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what an event says of its request.
+// Bounds of the part of an event that describes its request.
 const (
 	maxValue = 256  // bytes of a value; a longer one is cut
 	maxAbout = 4096 // bytes of all; further fields are left out
@@ -19,8 +19,8 @@ const (
 	Sequence = "sequence"
 )
 
-// About is what an event says of its request, as it is written: "<name>=<value>" for each part of the identity and
-// each field of TRAIL_FIELDS, with "&" between them, both escaped as in a URL's query.
+// About describes an event's request in written form: "<name>=<value>" for each part of the identity and each field of
+// TRAIL_FIELDS, with "&" between them, both escaped as in a URL's query.
 type About []byte
 
 // Add appends a field, if there is room.
@@ -41,19 +41,19 @@ func cut(value string) string {
 		return value
 	}
 	end := maxValue
-	for end > maxValue-utf8.UTFMax && !utf8.RuneStart(value[end]) { // a person may ask for what is no UTF-8
+	for end > maxValue-utf8.UTFMax && !utf8.RuneStart(value[end]) { // a person may ask for text that is not UTF-8
 		end--
 	}
 	return value[:end] + "…"
 }
 
-// Field is a part of a request, by which the trail is searched.
+// Field is a part of a request. The trail can be searched by it.
 type Field struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// fields reads an About. What is none has no fields.
+// fields reads an About. A text that is no About has no fields.
 func fields(about string) (all []Field) {
 	for pair := range strings.SplitSeq(about, "&") {
 		name, value, found := strings.Cut(pair, "=")
@@ -66,7 +66,7 @@ func fields(about string) (all []Field) {
 	return all
 }
 
-// Is reports whether a field is meant by a name and a value: the name may be the whole path, or the end of it.
+// Is reports whether a name and a value mean this field: the name may be the whole path, or the end of it.
 func (f Field) Is(name, value string) bool {
 	return f.Value == cut(value) && (f.Name == name || strings.HasSuffix(f.Name, "."+name))
 }

@@ -1,6 +1,6 @@
-// Package trail is what Redis keeps of what became of webhooks, for people: a stream a bucket, which the script writes
-// (scripts/idempotency.lua). It words what a request is about (about.go), reads an event back (event.go), and finds
-// those of a webhook (read.go).
+// Package trail is the record of what became of webhooks that Redis keeps for people: a stream for each bucket, which
+// the script writes (scripts/idempotency.lua). The package describes an event's request (about.go), reads an event back
+// (event.go), and finds the events of a webhook (read.go).
 package trail
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// What happened to a webhook.
+// The kinds of events.
 const (
 	Claimed   = "claimed"   // an attempt began
-	Takeover  = "takeover"  // one began, because the lease of the one before had run out
+	Takeover  = "takeover"  // an attempt began, because the lease of the one before had run out
 	Stored    = "stored"    // it has a result
 	Rejected  = "rejected"  // it was refused for good
 	Failed    = "failed"    // it ended without a result
@@ -25,7 +25,7 @@ const (
 	Resolved  = "resolved"  // a person found out its result
 	Restored  = "restored"  // Redis had lost it, and a replica put it back
 	Poisoned  = "poisoned"  // a verdict: it is not executed again
-	Doubtful  = "doubtful"  // a verdict too
+	Doubtful  = "doubtful"  // also a verdict
 )
 
 // Event is a transition of a webhook.
@@ -36,18 +36,18 @@ type Event struct {
 	Tenant      string                  `json:"tenant,omitempty"`
 	Fingerprint fingerprint.Fingerprint `json:"fingerprint"`
 
-	Attempt int64         `json:"attempt"`           // that began or ended, or that a person judged
+	Attempt int64         `json:"attempt"`           // the one that began or ended, or that a person judged
 	Cause   string        `json:"cause,omitempty"`   // how the attempt ended, or the one before; what was forgotten
 	Status  int           `json:"status,omitempty"`  // of the result
 	Took    time.Duration `json:"-"`                 // from the attempt's beginning to its end; 0: not known
 	TookMS  int64         `json:"took_ms,omitempty"` // the same
-	Replica string        `json:"replica,omitempty"` // that had the attempt; "": a person, or not known
+	Replica string        `json:"replica,omitempty"` // the one that had the attempt; "": a person, or not known
 
-	Deliveries int     `json:"deliveries,omitempty"` // others since the event before, as far as the replica knew
-	Fields     []Field `json:"fields,omitempty"`     // what the webhook's latest request was about
+	Deliveries int     `json:"deliveries,omitempty"` // other deliveries since the event before, as far as the replica knew
+	Fields     []Field `json:"fields,omitempty"`     // of the webhook's latest request
 }
 
-// longest is what an attempt may have taken, in ms: a year. A foreign event may say anything.
+// longest bounds how long an attempt may have taken, in ms: a year. A foreign event may hold any number.
 const longest = 366 * 24 * 60 * 60 * 1000
 
 var errForeign = errors.New("not an event of ours")

@@ -2,11 +2,11 @@ package trail
 
 import "github.com/oncegate/oncegate/internal/fingerprint"
 
-// remembered is of how many webhooks a reader knows at least what they were about: of those that came last.
+// remembered is how many webhooks a reader remembers the fields of, at least: the ones that came last.
 const remembered = 50_000
 
-// memory has what webhooks were about, in two generations. A webhook that comes again moves to the young one, and the
-// old one is forgotten as a whole.
+// memory has the fields of webhooks' requests, in two generations. A webhook that comes again moves to the young one,
+// and the old one is forgotten as a whole.
 type memory struct {
 	young, old map[fingerprint.Fingerprint][]Field
 }

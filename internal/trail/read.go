@@ -16,35 +16,35 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// Query says whose events are wanted: those of a webhook, or of all webhooks that a field of a request names. The zero
-// Query means all.
+// Query selects events: those of one webhook, or of all webhooks that a field of a request names. The zero Query
+// selects all.
 type Query struct {
 	Tenant      string // "": of no tenant
-	AnyTenant   bool   // whosever they are
+	AnyTenant   bool   // of every tenant, and of none
 	Fingerprint *fingerprint.Fingerprint
 	Name, Value string // of a field; Name "": none
 }
 
-// Chosen reports whether the query means some webhooks, and not all there are.
+// Chosen reports whether the query selects some webhooks, and not all.
 func (q *Query) Chosen() bool { return q.Name != "" || q.Fingerprint != nil }
 
-// Reader reads the events of a query, from the beginning and then what has come since. One goroutine at a time may use
-// it.
+// Reader reads the events of a query: first from the beginning, then those that have come since. One goroutine at a
+// time may use it.
 type Reader struct {
 	client rueidis.Client
 	keys   redis.Keys
 	query  Query
-	next   map[redis.Bucket]string // where a bucket is read on
-	named  memory                  // of the webhooks that are wanted
+	next   map[redis.Bucket]string // the id at which reading a bucket continues
+	named  memory                  // of the webhooks that the query selects
 
-	// Oldest is when the oldest event happened that was read, whether or not it was wanted; zero: there is none.
+	// Oldest is the time of the oldest event that was read, whether or not the query selects it; zero: there is none.
 	Oldest time.Time
 
-	// Names are those of the fields that requests had, of the query's tenant; at most mostNames.
+	// Names are the names of the fields in requests of the query's tenant; at most mostNames.
 	Names []string
 }
 
-// mostNames is more than TRAIL_FIELDS and identities have, unless they are changed again and again.
+// mostNames is more names than TRAIL_FIELDS and identities have, unless they are changed again and again.
 const mostNames = 64
 
 // NewReader returns a reader that has read nothing.
@@ -52,22 +52,22 @@ func NewReader(client rueidis.Client, keys redis.Keys, q Query) *Reader {
 	return &Reader{client: client, keys: keys, query: q, next: make(map[redis.Bucket]string)}
 }
 
-// Entries that are read at once: of all buckets together, and at least of each one.
+// How many entries are read at once: of all buckets together, and at least of each one.
 const (
 	page      = 1000
 	leastPage = 100
 )
 
-// source is what was read of a bucket and not yet told.
+// source has the events that were read of a bucket and not yet returned.
 type source struct {
 	bucket redis.Bucket
-	events []Event // with all others in between
+	events []Event // including events that the query does not select
 	ended  bool
 }
 
-// Read tells the events that have come since it was last called, the oldest first, with a page of each bucket in
-// memory. Each event carries what its webhook's latest request was about, as far as that is remembered. An error is the
-// last that it tells.
+// Read returns the events that have come since it was last called, the oldest first. It holds one page of each bucket
+// in memory. Each event carries the fields of its webhook's latest request, as far as they are remembered. An error is
+// the last item.
 func (r *Reader) Read(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		buckets := r.keys.Buckets()
@@ -103,11 +103,11 @@ func (r *Reader) Read(ctx context.Context) iter.Seq2[Event, error] {
 				r.named.age()
 			}
 		}
-		r.named.age() // of webhooks that were asked for not before, or steps of theirs would be missed
+		r.named.age() // not before: events of the webhooks that it forgets would be missed
 	}
 }
 
-// fill reads the next page of a bucket if all of the one before was told.
+// fill reads the next page of a bucket if all events of the page before were returned.
 func (r *Reader) fill(ctx context.Context, s *source, size int) error {
 	for len(s.events) == 0 && !s.ended {
 		from := cmp.Or(r.next[s.bucket], "-")
@@ -132,8 +132,8 @@ func (r *Reader) fill(ctx context.Context, s *source, size int) error {
 	return nil
 }
 
-// wants tells whether the query means an event, and completes it. A webhook's first event is a claim, whose fields tell
-// whether the webhook is wanted; where older ones have been dropped, it is found from its next claim on.
+// wants reports whether the query selects an event, and completes the event. A webhook's first event is a claim, whose
+// fields show whether the webhook is selected; if older events have been dropped, it is found from its next claim on.
 func (r *Reader) wants(e *Event) bool {
 	q := &r.query
 	if e.Tenant != q.Tenant && !q.AnyTenant || q.Fingerprint != nil && e.Fingerprint != *q.Fingerprint {
@@ -155,12 +155,12 @@ func (r *Reader) wants(e *Event) bool {
 	return wanted || q.Name == ""
 }
 
-// Knows reports whether some request had a field that a name means.
+// Knows reports whether a request had a field of this name.
 func (r *Reader) Knows(name string) bool {
 	return slices.ContainsFunc(r.Names, func(known string) bool { return Field{Name: known}.Is(name, "") })
 }
 
-// after is the first id behind one (XRANGE has no exclusive ranges before Redis 6.2).
+// after returns the first id after one (XRANGE has no exclusive ranges before Redis 6.2).
 func after(id string) string {
 	ms, sequence, _ := strings.Cut(id, "-")
 	n, _ := strconv.ParseUint(sequence, 10, 64)

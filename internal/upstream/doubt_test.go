@@ -300,7 +300,7 @@ func TestWithoutAStatusURLWhatWasAcceptedIsAResult(t *testing.T) {
 	equal(t, open(t, upstream.Options{URL: serve(t, s.serve)}).gives(webhook()).Status, 202)
 }
 
-// Whatever the question brought, the webhook was posted, and the backend may be at work on it.
+// The webhook was posted, and the backend may be at work on it, whatever the question brought.
 func TestAQuestionThatFailsAfterThePostLeavesTheOutcomeUnknown(t *testing.T) {
 	accepted := step{status: 202, body: `{"status":"processing"}`}
 	for name, last := range map[string]step{

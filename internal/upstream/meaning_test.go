@@ -144,7 +144,7 @@ func TestATextThatGrowsPastTheLimitIsTooLarge(t *testing.T) {
 	h.fails(t.Context(), webhook(), unknown)
 }
 
-// Whatever a backend sends, a result whose type is record.JSON is valid JSON.
+// A result whose type is record.JSON is valid JSON, whatever a backend sends.
 func FuzzMeaning(f *testing.F) {
 	for _, body := range []string{`{}`, "\ufeff[]", ")]}'\n{}", "{\x00}\x00", "\xff\xfe{\x00}\x00", "NaN", "\x00{",
 		"\"\xe9\""} {

@@ -6,7 +6,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// Backends are those that webhooks are forwarded to, by tenant. Its zero value has none.
+// Backends are the backends that webhooks are forwarded to, by tenant. The zero value has none.
 type Backends struct {
 	inForce func(tenant string) bool // set before the first look
 
@@ -24,15 +24,15 @@ func (b *Backends) Add(tenant string, u *upstream.Upstream) {
 	b.byTenant[tenant] = u
 }
 
-// Remove takes away that of a tenant that has none any more.
+// Remove removes the backend of a tenant that has none any more.
 func (b *Backends) Remove(tenant string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.byTenant, tenant)
 }
 
-// Snapshots returns what was exchanged with each, by tenant. It leaves out tenants that a reload has taken away: the
-// circuit breaker of such a one would never close.
+// Snapshots returns the exchanges with each backend, by tenant. It leaves out tenants that a reload has removed: their
+// circuit breakers would never close.
 func (b *Backends) Snapshots() map[string]upstream.Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,6 +1,6 @@
 // Package watch puts together what a person, or Prometheus, sees of a running gateway: the metrics, what its replicas
-// say of each other, the dashboard, and the listener that serves them. It stands above the handler, and nothing on the
-// way of a webhook knows of it.
+// report about each other, the dashboard, and the listener that serves them. It is above the handler, and no webhook
+// passes through it.
 package watch
 
 import (
@@ -19,21 +19,21 @@ import (
 	"github.com/oncegate/oncegate/internal/replicas"
 )
 
-// Gateway is what is watched.
+// Gateway is the gateway that is watched.
 type Gateway struct {
 	Config   *config.Config
 	Watch    handler.Watch
 	Backends *Backends
-	Address  net.Addr // where it takes webhooks
+	Address  net.Addr // where it receives webhooks
 	Version  string
 }
 
-// Watchers are what runs beside a gateway until Close.
+// Watchers are the parts that run beside a gateway until Close.
 type Watchers struct {
 	running sync.WaitGroup
 	stop    context.CancelFunc
 
-	// URL is that of the dashboard; "" if there is none.
+	// URL is the dashboard's; "" if there is none.
 	URL string
 }
 
@@ -68,7 +68,7 @@ func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	w := &Watchers{stop: stop}
-	if c.Admin.Listen != config.AdminOff { // others show this replica, also if its own listener found no place
+	if c.Admin.Listen != config.AdminOff { // other replicas show this one, even if its own listener found no address
 		g.Watch.Gate.Hot().Watch(true)
 		w.running.Go(func() {
 			all.Run(ctx)
@@ -82,7 +82,7 @@ func Open(g Gateway, log *slog.Logger) (*Watchers, error) {
 	return w, nil
 }
 
-// Close ends all of it.
+// Close ends all watchers.
 func (w *Watchers) Close() {
 	w.stop()
 	w.running.Wait()

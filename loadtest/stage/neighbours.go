@@ -15,7 +15,8 @@ const (
 	NoisyKey = "noisy-key"
 )
 
-// Neighbours are the backends of two tenants that share a gateway: the quiet one's answers, the noisy one's hangs.
+// Neighbours are the backends of two tenants that share a gateway: the quiet tenant's backend answers, the noisy one's
+// hangs.
 type Neighbours struct{ quiet, noisy *http.Server }
 
 // OpenNeighbours starts the backends, on loopback.
@@ -43,7 +44,7 @@ func OpenNeighbours() (*Neighbours, error) {
 	return n, nil
 }
 
-// file is the file of settings of a gateway that they share.
+// file returns the file of settings of the gateway that they share.
 func (n *Neighbours) file() string {
 	return fmt.Sprintf(`max_executions: 200
 max_waiters: 1000
@@ -58,7 +59,7 @@ tenants:
 `, Quiet, QuietKey, n.quiet.Addr, Noisy, NoisyKey, n.noisy.Addr)
 }
 
-// Close ends them.
+// Close ends the backends.
 func (n *Neighbours) Close() {
 	for _, server := range []*http.Server{n.quiet, n.noisy} {
 		if server != nil {

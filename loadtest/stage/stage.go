@@ -1,5 +1,5 @@
-// Package stage starts what a load test needs if it is given no target: Redis, two replicas, and an nginx before them.
-// All of it runs on loopback and ends with the stage.
+// Package stage starts the programs for a load test without a target: Redis, two replicas, and an nginx before them.
+// All of them run on loopback and end with the stage.
 package stage
 
 import (

@@ -17,14 +17,14 @@ import (
 )
 
 // Counters are the counters of all replicas, from the metrics hash. In Redis Cluster the hashes of all buckets are
-// added up. Those of a tenant have its name and a slash before their own.
+// added up. The names of a tenant's counters begin with its name and a slash.
 type Counters struct {
 	counts  map[string]int64
-	scraped map[string]int64 // what the replicas tell Prometheus, by series; nil: they were not asked
+	scraped map[string]int64 // the replicas' own numbers for Prometheus, by series; nil: they were not asked
 	history string           // Redis' own name for its line of data (replication id)
 }
 
-// Of returns the counters of a tenant under the names that those of all have; "" are those of all.
+// Of returns the counters of a tenant, under the names of the totals; "" returns the totals.
 func (c Counters) Of(tenant string) Counters {
 	if tenant == "" {
 		return c
@@ -50,7 +50,7 @@ type Book struct {
 	Client rueidis.Client
 	Keys   redis.Keys
 	Flush  time.Duration // METRICS_FLUSH of the replicas: how long they hold counts back
-	Tenant string        // whose counters must stand still to be read; "": those of all
+	Tenant string        // the tenant whose counters must stand still to be read; "": the totals
 
 	Scrapes []string // URLs of /metrics of all replicas; none: they are not asked
 }
@@ -110,7 +110,7 @@ func (b Book) read(ctx context.Context) (Counters, error) {
 	return c, nil
 }
 
-// since returns what was counted after earlier.
+// since returns the difference to earlier counters.
 func (c Counters) since(earlier Counters) Counters {
 	grown := Counters{counts: map[string]int64{}}
 	for name, n := range c.counts {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Noise is what a noisy tenant did beside the quiet one that a case is about.
+// Noise is what a noisy tenant did beside the quiet tenant of a case.
 type Noise struct {
 	*Ledger        // of the noisy tenant
 	Tenant  string // its name
@@ -34,7 +34,7 @@ func (n *Noise) latency() Finding {
 	return finding("p99", told)
 }
 
-// counters checks that each tenant's counters add up, and that both together are those of all.
+// counters checks that each tenant's counters add up, and that both together equal the totals.
 func (n *Noise) counters(quiet *Case) Finding {
 	all := quiet.After.since(quiet.Before)
 	one, other := all.Of(quiet.Tenant), all.Of(n.Tenant)
@@ -61,7 +61,7 @@ func (n *Noise) counters(quiet *Case) Finding {
 		n.sent), faults...)
 }
 
-// String tells what became of its deliveries.
+// String says what became of the noisy tenant's deliveries.
 func (n *Noise) String() string {
 	var told []string
 	for _, outcome := range slices.Sorted(maps.Keys(n.outcomes)) {

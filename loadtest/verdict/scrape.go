@@ -17,9 +17,9 @@ var (
 	byOneOfThem = regexp.MustCompile(`\b(?:outcome|result)="(\w+)"`)
 )
 
-// scrape adds up what all replicas tell Prometheus: by name, or name and label (outcome or result) with a slash between
-// them, and by tenant before that. Of what each tells of the hash it takes the largest. It returns nil if no replica is
-// named.
+// scrape adds up the replicas' numbers for Prometheus: by name, or by name and label (outcome or result) with a slash
+// between them, and by tenant before that. Of the numbers from the metrics hash it takes the largest. It returns nil if
+// no replica is named.
 func (b Book) scrape(ctx context.Context) (map[string]int64, error) {
 	if len(b.Scrapes) == 0 {
 		return nil, nil

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// twin is a counter that stands in the hash, and that replicas tell Prometheus too: as series that are added up.
+// twin is a counter in the hash that replicas also report to Prometheus, as series that are added up.
 type twin struct {
 	field  string
 	series []string // as in Counters.scraped
@@ -21,7 +21,7 @@ func labelled(name string, values []string) (series []string) {
 	return series
 }
 
-// ofTenants are told for each tenant, and ofAll for all together.
+// ofTenants are reported for each tenant, and ofAll for all together.
 var (
 	ofTenants = []twin{
 		{"total_requests", requests("executed", "replayed", "waited", "still_processing", "unavailable", "refused",
@@ -69,7 +69,7 @@ var counted = func() (fields []string) {
 	return fields
 }()
 
-// inCluster is what replicas tell of a field of the hash itself.
+// inCluster returns the name under which replicas report a field of the hash itself.
 func inCluster(field string) string {
 	if field == "total_requests" {
 		field = "requests"
@@ -77,7 +77,7 @@ func inCluster(field string) string {
 	return "cluster_" + field + "_total"
 }
 
-// strayed says which twins the replicas tell otherwise than the hash has them.
+// strayed returns the twins that the replicas report differently from the hash.
 func (c Counters) strayed(twins []twin) (faults []string) {
 	for _, t := range twins {
 		var told int64
@@ -91,7 +91,7 @@ func (c Counters) strayed(twins []twin) (faults []string) {
 	return faults
 }
 
-// strayedFromHash says which fields of the hash the replicas tell otherwise than they stand there.
+// strayedFromHash returns the fields of the hash that the replicas report differently from the hash.
 func (c Counters) strayedFromHash() (faults []string) {
 	for _, field := range counted {
 		if told, n := c.scraped[inCluster(field)], c.of(field); told != n {

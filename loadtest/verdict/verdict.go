@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Case is what a verdict judges.
+// Case is the input of a verdict.
 type Case struct {
 	*Ledger
-	Tenant        string // whose webhooks were sent; "": there are no tenants
+	Tenant        string // the tenant of the webhooks; "": there are no tenants
 	Before, After Counters
 
 	// Repeated is set if a proxy repeats deliveries and replicas are killed: then it is how many deliveries reached
@@ -40,7 +40,7 @@ func (c *Case) Judge() ([]Finding, error) {
 		return nil, fmt.Errorf("%w: nothing was counted: are REDIS_URL and KEY_PREFIX those of the replicas?", ErrUnreached)
 	}
 	findings := []Finding{c.executions(grown), c.sameData(), c.sums(grown), c.served(), c.refused()}
-	if grown.scraped != nil && c.Repeated == 0 { // a replica that was killed counts anew
+	if grown.scraped != nil && c.Repeated == 0 { // a killed replica counts from 0 again
 		findings = append(findings, c.metrics(grown))
 	}
 	return findings, nil
@@ -119,7 +119,7 @@ func (c *Case) sums(grown Counters) Finding {
 		c.sent, of("executed"), of("replayed"), of("waited"), of("still_processing")), faults...)
 }
 
-// metrics checks that what the replicas tell Prometheus, added up, is what the hash has and what was answered.
+// metrics checks that the replicas' numbers for Prometheus, added up, equal those in the hash and those of the answers.
 func (c *Case) metrics(grown Counters) Finding {
 	faults := grown.strayed(ofTenants)
 	same := func(series string, want int64) {
@@ -130,7 +130,7 @@ func (c *Case) metrics(grown Counters) Finding {
 	same("requests_total/replayed", c.outcomes["replayed"])
 	same("requests_total/waited", c.outcomes["waited"])
 	same("requests_total/malformed", c.malformed)
-	if c.Tenant == "" { // these are of all tenants
+	if c.Tenant == "" { // these are totals of all tenants
 		faults = append(append(faults, grown.strayed(ofAll)...), grown.strayedFromHash()...)
 		for _, outcome := range []string{"executed", "replayed", "waited"} {
 			same("request_duration_seconds_count/"+outcome, c.outcomes[outcome])

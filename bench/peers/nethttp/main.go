@@ -1,5 +1,5 @@
-// Nethttp is what a Go team writes first: net/http and go-redis, with SET NX to claim, GET to replay and SET to store.
-// A duplicate of a running webhook is told to come again.
+// Nethttp is the first version that a Go team would write: net/http and go-redis, with SET NX to claim, GET to replay
+// and SET to store. A duplicate of a running webhook is told to come again.
 package main
 
 import (
