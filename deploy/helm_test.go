@@ -33,7 +33,7 @@ import (
 
 const chart = "helm/oncegate"
 
-// installations are values of the chart, and what each brings beside a Deployment, a ConfigMap and a Service.
+// installations are values of the chart, each with the objects that it adds to a Deployment, a ConfigMap and a Service.
 var installations = map[string]struct {
 	values string
 	brings []string
@@ -383,7 +383,7 @@ func TestTheChartLetsNothingElseIn(t *testing.T) {
 	}
 }
 
-// TestTheRedisOfTheChartStarts with its own arguments, keeps what it is told in a file, and never evicts.
+// TestTheRedisOfTheChartStarts with its own arguments, keeps its data in a file, and never evicts.
 func TestTheRedisOfTheChartStarts(t *testing.T) {
 	objects, err := render(t, installations["the defaults"].values)
 	if err != nil {

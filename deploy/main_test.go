@@ -1,5 +1,5 @@
-// Package deploy_test proves what stands in this folder by what can run without a container engine: the programs
-// themselves, and the libraries that read such files.
+// Package deploy_test tests this folder as far as that is possible without a container engine: with the programs
+// themselves, and with the libraries that read such files.
 package deploy_test
 
 import (
@@ -27,7 +27,7 @@ var program, backend string
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 func runAll(m *testing.M) int {
-	slog.SetLogLoggerLevel(slog.LevelWarn) // Helm tells of each symbolic link
+	slog.SetLogLoggerLevel(slog.LevelWarn) // Helm logs each symbolic link
 	folder, err := os.MkdirTemp("", "oncegate")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -7,7 +7,7 @@ import (
 )
 
 // TestARollingRestartBehindNginxFailsNoWebhook restarts one gateway after the other under 50 webhooks a second. The
-// second case shows what our configuration is for.
+// second case shows why our configuration is needed.
 func TestARollingRestartBehindNginxFailsNoWebhook(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

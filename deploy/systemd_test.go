@@ -48,7 +48,7 @@ func TestTheUnitIsHardened(t *testing.T) {
 	}
 }
 
-// TestTheUnitWaitsForADrain: systemd kills what has not ended within TimeoutStopSec.
+// TestTheUnitWaitsForADrain: systemd kills a process that has not ended within TimeoutStopSec.
 func TestTheUnitWaitsForADrain(t *testing.T) {
 	_, text := unit(t)
 	found := regexp.MustCompile(`(?m)^TimeoutStopSec=(\w+)$`).FindStringSubmatch(text)

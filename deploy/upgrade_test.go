@@ -47,8 +47,8 @@ func released(t *testing.T) (program string) {
 }
 
 // TestAnUpgradeAndItsRollbackExecuteEachWebhookOnce rolls two gateways on one Redis from the last release to today's
-// build and back, under load: no delivery fails, each webhook is executed once, and either build answers with what the
-// other one stored.
+// build and back, under load: no delivery fails, each webhook is executed once, and either build answers with the
+// results that the other one stored.
 func TestAnUpgradeAndItsRollbackExecuteEachWebhookOnce(t *testing.T) {
 	t.Parallel()
 	before := released(t)
@@ -75,7 +75,7 @@ func TestAnUpgradeAndItsRollbackExecuteEachWebhookOnce(t *testing.T) {
 	webhooks := startLoad(t, url, 50)
 	for _, build := range []string{program, before} {
 		for _, g := range gateways {
-			webhooks.await(t, 50) // what both builds do beside each other
+			webhooks.await(t, 50) // while both builds run beside each other
 			first := webhooks.answered() / 2
 			g.stop()
 			webhooks.await(t, 25)

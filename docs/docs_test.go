@@ -47,7 +47,7 @@ func TestThePagesNameFilesThatExist(t *testing.T) {
 	named := regexp.MustCompile("`((?:handler|internal|scripts|examples|loadtest|deploy|bench|docs)/[\\w./-]+|\\w+\\.go)`")
 	for path, text := range files(t, ".md") {
 		if path == filepath.Join("docs", "CHANGELOG.md") {
-			continue // it tells of the past
+			continue // it is about the past
 		}
 		for _, name := range named.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(name[1]); err != nil && !sources[name[1]] {
@@ -108,7 +108,8 @@ func TestLinksBetweenPagesLead(t *testing.T) {
 	}
 }
 
-// TestThePageOfTheLogHasEveryEvent holds the tables of docs/operations.md against what the program logs above debug.
+// TestThePageOfTheLogHasEveryEvent compares the tables of docs/operations.md with the lines that the program logs above
+// debug.
 func TestThePageOfTheLogHasEveryEvent(t *testing.T) {
 	_, section, _ := strings.Cut(files(t, ".md")[filepath.Join("docs", "operations.md")], "\n## What the log says\n")
 	var told []string
@@ -149,7 +150,7 @@ func TestThePageOfTheLogHasEveryEvent(t *testing.T) {
 	}
 }
 
-// TestTheReadmeIsShort: what is longer belongs on a page of docs/.
+// TestTheReadmeIsShort: longer texts belong on a page of docs/.
 func TestTheReadmeIsShort(t *testing.T) {
 	const most = 180
 	if lines := strings.Count(files(t, ".md")["README.md"], "\n"); lines == 0 || lines > most {

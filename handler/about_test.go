@@ -9,7 +9,7 @@ import (
 	"github.com/oncegate/oncegate/internal/identity"
 )
 
-// TestTheTrailTellsWhatARequestIsAbout: its identity and the fields that were chosen, and nothing else of it.
+// TestTheTrailTellsWhatARequestIsAbout: its identity and the chosen fields, and nothing else of it.
 func TestTheTrailTellsWhatARequestIsAbout(t *testing.T) {
 	fields := identityOf(t, "json:variables.orderId,variables.paid,variables.deep.er,id").Paths
 	long := strings.Repeat("é", 300)
@@ -64,7 +64,7 @@ func identityOf(t *testing.T, text string) identity.Identity {
 	return id
 }
 
-// about is what the n-th event of the trail says of its request, with "&" as a space and nothing escaped.
+// about returns the part about the request in the n-th event of the trail, with "&" as a space and nothing escaped.
 func (h *testbed) about(n int) string {
 	h.Helper()
 	all := h.client.B().Xrange().Key("cognigy:trail").Start("-").End("+").Build()

@@ -132,8 +132,8 @@ func (a *anew) Read(p []byte) (int, error) {
 	return copy(p, a.request), nil
 }
 
-// BenchmarkTenant compares a webhook of a tenant with one of a gateway without tenants, and with one of a thousand
-// tenants, whose keys all stand beside its own.
+// BenchmarkTenant compares a webhook of a tenant with one of a gateway without tenants, and with one of a gateway of a
+// thousand tenants, each with a key.
 func BenchmarkTenant(b *testing.B) {
 	thousand := "tenants:\n"
 	for i := range 1000 {

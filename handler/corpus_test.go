@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// stranger is what an unknown client sends on a new connection, and the answers that it must get.
+// stranger is the text that an unknown client sends on a new connection, and the answers that it must get.
 type stranger struct {
 	what  string
 	sends string
@@ -31,7 +31,7 @@ const last = "0\r\n\r\n"
 // next is a request that follows on the same connection, or hides in an ill-framed one.
 const next = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
 
-// illFramed holds requests whose end another HTTP reader may see elsewhere. Each is refused, and nothing behind it is
+// illFramed has requests whose end another HTTP reader may see elsewhere. Each is refused, and nothing after it is
 // read.
 var illFramed = map[string]string{
 	"an identity encoding":            posted("Transfer-Encoding: identity\r\n", "{}"),

@@ -54,7 +54,7 @@ func FuzzFraming(f *testing.F) {
 				t.Fatalf("the server reads\n%q, by the letter it is\n%q of\n%q", got, want, sent)
 			}
 		}
-		_ = server.ServeConn(&wire{in: bytes.NewReader(sent)}) // what it could not read, it has answered
+		_ = server.ServeConn(&wire{in: bytes.NewReader(sent)}) // it has answered bytes that it could not read
 	})
 }
 

@@ -39,8 +39,8 @@ func presets(t *testing.T, secrets map[string]string) (file string) {
 	return file
 }
 
-// TestThePresetsOfThePageHold sends what such senders send: the first time it is executed, a repeat gets that result,
-// and what differs in its identity is another webhook.
+// TestThePresetsOfThePageHold sends webhooks as such senders do: the first one is executed, a repeat gets that result,
+// and one with another identity is another webhook.
 func TestThePresetsOfThePageHold(t *testing.T) {
 	t.Parallel()
 	const callsSecret, hooksKey = "0123456789abcdef0123456789abcdef", "a key of more than 24 bytes"
@@ -87,10 +87,10 @@ func TestThePresetsOfThePageHold(t *testing.T) {
 	for _, c := range []struct {
 		name, tenant, payload string
 		headers               sign
-		old, other            string // text of the payload, and what makes another webhook of it
+		old, other            string // text of the payload, and the text that makes another webhook of it
 		otherHeaders          sign
 		status                int    // of the payload without its identity
-		lacks                 string // that is what it lacks
+		lacks                 string // the part that it lacks
 		withoutHeaders        sign
 	}{
 		{

@@ -136,7 +136,7 @@ func TestAKeptConnectionHoldsNoLargeBodies(t *testing.T) {
 	body := webhook + strings.Repeat(" ", large)
 	inUse := func() (bytes uint64) {
 		var m runtime.MemStats
-		for range 2 { // what pools hold lives through the first
+		for range 2 { // the contents of pools live through the first
 			runtime.GC()
 		}
 		runtime.ReadMemStats(&m)
@@ -175,7 +175,8 @@ func TestAConnectionThatIsNotUsedIsClosed(t *testing.T) {
 	}
 }
 
-// Who waits for an answer before a body that is too large gets it at once, also on a connection that was used.
+// A caller that waits for an answer before it sends a body that is too large gets the answer at once, also on a
+// connection that was used.
 func TestALaterBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)

@@ -24,7 +24,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// shared opens a replica by a file of settings, as the program does. The logic answers with what it was given.
+// shared opens a replica by a file of settings, as the program does. The logic answers with the webhook that it was
+// given.
 func (h *testbed) shared(file string) *replica {
 	h.Helper()
 	return h.sharedFor(file, func(*handler.Tenant) (logic.Logic, func(), error) {
@@ -75,7 +76,7 @@ func (h *testbed) configured(file string) config.Config {
 	return line.Config
 }
 
-// tells makes the logic answer with whose webhook it has, and how many there were.
+// tells makes the logic answer with the tenant of its webhook, and a running number.
 func (h *testbed) tells() {
 	h.setLogic(func(_ context.Context, w logic.Webhook) (logic.Result, error) {
 		return logic.JSON(fmt.Sprintf("%s %d", w.Tenant, h.executions.Load()))
@@ -235,7 +236,7 @@ func TestAnIdentityFromAHeader(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	for _, c := range "\x00\x01\x1b\x7f" { // what is no HTTP at all is refused before
+	for _, c := range "\x00\x01\x1b\x7f" { // bytes that are no HTTP at all are refused earlier
 		if got := post("{}", "Idempotency-Key: a"+string(c)+"b"); got.status != 400 {
 			t.Errorf("with %q: %v", c, got)
 		}
@@ -361,7 +362,7 @@ func TestACallerIsWhereATrustedProxySaysAndNobodyElse(t *testing.T) {
 		"[2001:db8::1]:80":                true,
 		"::ffff:192.0.2.7":                true,
 		"192.0.2.7, 10.1.2.3":             true, // a chain of proxies
-		"198.51.100.9, 192.0.2.7":         true, // what it says of itself does not count
+		"198.51.100.9, 192.0.2.7":         true, // the caller's own claim does not count
 		"198.51.100.9,192.0.2.7,10.1.2.3": true,
 		"192.0.2.7, 198.51.100.9":         false,
 		"198.51.100.9":                    false,
@@ -569,7 +570,7 @@ func TestSettingsComeIntoForceWithoutARestart(t *testing.T) {
 	h.expectCounts(map[string]int64{"reloads_failed": 2, "gone/stored": 1, "new/stored": 1})
 }
 
-// TestATenantWhoseSettingsDidNotChangeStays: it keeps its connections, its circuit breaker and what it remembers.
+// TestATenantWhoseSettingsDidNotChangeStays: it keeps its connections, its circuit breaker and its memory.
 func TestATenantWhoseSettingsDidNotChangeStays(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)

@@ -359,7 +359,7 @@ func (h *testbed) expectCounts(want map[string]int64) {
 		}
 		m := make(map[string]int64)
 		for field, value := range fields {
-			m[field], _ = strconv.ParseInt(value, 10, 64) // what has a fraction is no counter
+			m[field], _ = strconv.ParseInt(value, 10, 64) // a field with a fraction is no counter
 		}
 		differ := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(f string) bool { return m[f] == want[f] })
 		if len(differ) == 0 && m["total_requests"] == m["executed"]+m["duplicates"]+m["unavailable"] &&

@@ -17,7 +17,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// broken stands before a real replica and breaks a promise: once, or each time that it can.
+// broken is a proxy before a real replica that breaks a promise: once, or each time that it can.
 type broken struct {
 	honest http.Handler
 	fault  func(c call)

@@ -48,8 +48,8 @@ func TestAStallIsNotHidden(t *testing.T) {
 
 func TestTheHighestRateIsFound(t *testing.T) {
 	t.Parallel()
-	// At a higher rate than most deliveries a second they wait too long. In a second as many more are served as come
-	// together after a moment in which the machine did something else.
+	// Deliveries wait too long at a rate above most, per second. After a moment in which the machine was busy, a second
+	// also serves the deliveries that have piled up.
 	const most, more = 60, 30
 	var mu sync.Mutex
 	left, last := float64(more), time.Now()

@@ -11,7 +11,8 @@ import (
 func TestANoisyNeighbourIsNotFelt(t *testing.T) {
 	t.Parallel()
 	printed, err := played(t, t.TempDir(), "noisy-neighbour", "--rate", "20", "--duration", "4s")
-	// Whether the noise is felt is the machine's too, which runs other tests: what is judged is verdict/noise_test.go's.
+	// Whether the noise is felt also depends on the machine, which runs other tests: verdict/noise_test.go tests the
+	// judgement.
 	felt := strings.Count(printed, "\nVIOLATED  p99 ")
 	if (err != nil) != (felt > 0) || strings.Count(printed, "\nheld ")+felt != 8 {
 		t.Fatalf("%v\n%s", err, printed)

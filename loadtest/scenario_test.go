@@ -101,7 +101,7 @@ func TestSlowLogicMeetsAThousandDuplicates(t *testing.T) {
 	if err != nil || told == nil {
 		t.Fatalf("%v\n%s", err, printed)
 	}
-	replayed, _ := strconv.Atoi(told[1]) // those that a busy machine sent after the two seconds
+	replayed, _ := strconv.Atoi(told[1]) // deliveries that a busy machine sent after the two seconds
 	waited, _ := strconv.Atoi(told[2])
 	if replayed+waited != 999 || waited < 100 {
 		t.Errorf("%d replayed, %d waited", replayed, waited)

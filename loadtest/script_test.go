@@ -47,7 +47,7 @@ func TestAScriptWorksFromAnyDirectoryAndHandsOnTheExitStatus(t *testing.T) {
 	if printed, status := play("--target", "http://192.0.2.7"); status != 2 {
 		t.Errorf("status %d\n%s", status, printed)
 	}
-	// Half of the deliveries go to an address where no server listens.
+	// Half of the deliveries go to an address at which no server listens.
 	if printed, status := play("--target", shared.Targets("")[0], "--target", shared.Targets("/elsewhere")[1],
 		"--redis-url", shared.RedisURL()); status != 1 {
 		t.Errorf("status %d\n%s", status, printed)

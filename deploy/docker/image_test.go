@@ -24,7 +24,7 @@ import (
 // user is the image's own, as chroot takes it.
 const user = "65532:65532"
 
-// image is what buildah says of an image, as far as it matters here.
+// image is the part of buildah's description of an image that matters here.
 type image struct {
 	Docker struct {
 		Config struct {
@@ -84,8 +84,8 @@ func TestNothingElseIsInTheImage(t *testing.T) {
 	}
 }
 
-// TestWhatIsInTheImageAnswersOverTLS runs the program in the image's own files, as its user. It answers callers by TLS,
-// and trusts a backend whose authority is among those of the image.
+// TestWhatIsInTheImageAnswersOverTLS runs the program with the image's own files, as its user. It answers callers by
+// TLS, and trusts a backend whose authority is among the image's.
 func TestWhatIsInTheImageAnswersOverTLS(t *testing.T) {
 	root := given(t, "ROOT")
 	authority := tlstest.NewAuthority(t)
@@ -103,7 +103,7 @@ func TestWhatIsInTheImageAnswersOverTLS(t *testing.T) {
 	backend.StartTLS()
 	defer backend.Close()
 
-	// The volume of a container: what callers are shown.
+	// The volume of a container: the certificate for callers.
 	if err := os.MkdirAll(root+"/run/secrets", 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -171,7 +171,7 @@ func TestAKillLeavesAWholeBookingOrNone(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	var mu sync.Mutex
-	told := make(map[string]string) // what a POST was answered
+	told := make(map[string]string) // the answer to each POST
 	for round := range 6 {
 		url, kill := startProcess(t, program, dir)
 		var sent sync.WaitGroup
@@ -209,7 +209,7 @@ func TestAKillLeavesAWholeBookingOrNone(t *testing.T) {
 	}
 }
 
-// startProcess starts the built program, and returns what ends it as kill -9 does.
+// startProcess starts the built program, and returns a function that ends it as kill -9 does.
 func startProcess(t *testing.T, program, dir string) (url string, kill func()) {
 	t.Helper()
 	port, err := proc.FreePort()

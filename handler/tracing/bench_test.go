@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/span"
 )
 
-// BenchmarkReplay is what traces add to a replay while they are on.
+// BenchmarkReplay measures the cost of traces for a replay.
 func BenchmarkReplay(b *testing.B) {
 	for name, sampler := range map[string]string{"sampled": "always_on", "not sampled": "always_off"} {
 		b.Run(name, func(b *testing.B) {
@@ -30,7 +30,7 @@ func BenchmarkReplay(b *testing.B) {
 	}
 }
 
-// nowhere drops what it gets.
+// nowhere drops all spans.
 type nowhere struct{}
 
 func (nowhere) ExportSpans(context.Context, []sdk.ReadOnlySpan) error { return nil }

@@ -106,8 +106,8 @@ func TestAWebhookIsFollowedFromItsCallerToTheBackend(t *testing.T) {
 	}
 }
 
-// TestADuplicatePointsToTheExecution: to that of its replica, whether it waits for it, is told that it goes on, or
-// comes when it is over.
+// TestADuplicatePointsToTheExecution: a duplicate's span links to the execution on its replica, whether it waits for
+// it, is told that it still runs, or comes when it is over.
 func TestADuplicatePointsToTheExecution(t *testing.T) {
 	to := tracetest.Start(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -208,7 +208,7 @@ func TestAFailureIsAnError(t *testing.T) {
 	}
 }
 
-// TestNothingThatIsSecretIsInATrace greps what was sent for values of payloads and results, keys and tokens.
+// TestNothingThatIsSecretIsInATrace searches the spans for values of payloads and results, keys and tokens.
 func TestNothingThatIsSecretIsInATrace(t *testing.T) {
 	to := tracetest.Start(t)
 	r := start(t, to.URL, logic.Func(done), func(c *config.Config) { c.HTTP.InboundAPIKeys = "planted-key" },
@@ -216,7 +216,7 @@ func TestNothingThatIsSecretIsInATrace(t *testing.T) {
 	r.post(1, "X-API-Key: planted-key")
 	r.post(1, "X-API-Key: planted-key")
 	r.post(1, "X-API-Key: another", traceparent)
-	spans := the(t, to, server, 2) // who is not let in makes no trace
+	spans := the(t, to, server, 2) // a caller that is not let in makes no trace
 	if text := to.Text(); strings.Contains(text, "planted") || len(spans) != 2 {
 		t.Errorf("a trace has a secret: %q", text)
 	}
@@ -278,8 +278,8 @@ func TestATenantIsNamed(t *testing.T) {
 	}
 }
 
-// TestAReceiverThatIsAwayCostsALine: webhooks are answered as ever, what has no room is dropped, and when the receiver
-// is back so are the traces.
+// TestAReceiverThatIsAwayCostsALine: webhooks are answered as always, spans without room are dropped, and traces are
+// sent again when the receiver is back.
 func TestAReceiverThatIsAwayCostsALine(t *testing.T) {
 	to := tracetest.Start(t)
 	hangs := make(chan struct{})
@@ -378,8 +378,8 @@ func TestTheEndSendsWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestAStateWithoutItsTraceIsDropped: a traceparent that makes no sense begins a new trace, and what a tracestate says
-// is of the caller's.
+// TestAStateWithoutItsTraceIsDropped: a traceparent that makes no sense begins a new trace, and its tracestate belongs
+// to the caller's trace.
 func TestAStateWithoutItsTraceIsDropped(t *testing.T) {
 	to := tracetest.Start(t)
 	var told atomic.Pointer[map[string]string]

@@ -43,7 +43,7 @@ func text(t string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, t) })
 }
 
-// ask sends a request with headers, such as "Host: a", and returns what came.
+// ask sends a request with headers, such as "Host: a", and returns the answer.
 func ask(t *testing.T, method, at string, headers ...string) (status int, body string, header http.Header) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, at, nil)

@@ -74,14 +74,14 @@ func (e *engine) gateway(addr string, change func(*gateway)) *gateway {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = opened.Serve(ctx, listener) // what a test cuts off can't end well
+		_ = opened.Serve(ctx, listener) // an execution that a test cuts off cannot end well
 	}()
 	g.stop = func() { stop(); <-ended }
 	e.Cleanup(func() { g.proxy.Mend(); g.stop() })
 	return g
 }
 
-// deployment returns what the commands know of the gateway.
+// deployment returns the gateway's settings that commands need.
 func (g *gateway) deployment() command.Deployment {
 	x := g.config.Execution
 	return command.Deployment{
@@ -92,7 +92,7 @@ func (g *gateway) deployment() command.Deployment {
 	}
 }
 
-// got is the answer to a delivery: its code, and the headers that say what it is.
+// got is the answer to a delivery: its code, and the headers that describe it.
 type got struct {
 	code    int
 	status  string
@@ -455,7 +455,7 @@ func TestInspectForetellsWhatTheScriptDecides(t *testing.T) {
 	})
 }
 
-// foretold returns how inspect should begin, from what the script does.
+// foretold returns the beginning that inspect's text should have, by what the script does.
 func (e *engine) foretold(d command.Deployment) string {
 	e.Helper()
 	switch a := e.claimUnder(d); a.Verdict {

@@ -29,7 +29,7 @@ func (e *engine) inspect() string {
 var secret = record.Result{Status: 201, ContentType: "text/plain; charset=utf-8", Body: bytes.Repeat([]byte("secret\n"),
 	100)}
 
-// found is what a person may inspect: a record, and how long Redis still keeps it (0: for ever).
+// found is the record that a person inspects, and how long Redis still keeps it (0: for ever).
 func found(now time.Time) map[string]struct {
 	record record.Record
 	life   time.Duration

@@ -58,7 +58,7 @@ func TestTheListsHaveWhatWasJudgedAndWhatWillBe(t *testing.T) {
 		for name, c := range map[string]struct {
 			list   func(command.Deployment, context.Context, io.Writer) error
 			change func(*command.Deployment)
-			want   map[string]string // what stands behind the fingerprint
+			want   map[string]string // the text after the fingerprint
 			hint   string
 		}{
 			"poisoned": {
@@ -236,7 +236,7 @@ func TestForgettingTheDoubtfulLeavesWhatChangedMeanwhile(t *testing.T) {
 	})
 }
 
-// silent is a person who does something else when asked, and never answers.
+// silent is a person who never answers, and does something else when asked.
 type silent func()
 
 func (does silent) Read([]byte) (int, error) { does(); select {} }

@@ -46,7 +46,7 @@ func (g *gateway) book(of string, sequence int, order string) (code int) {
 	return reply.StatusCode
 }
 
-// trail is what the command prints.
+// trail returns the command's output.
 func (g *gateway) trail(q trail.Query) string {
 	g.Helper()
 	var out strings.Builder
@@ -57,7 +57,7 @@ func (g *gateway) trail(q trail.Query) string {
 	return out.String()
 }
 
-// timesAndNames are what differs from run to run.
+// timesAndNames are the texts that differ from run to run.
 var timesAndNames = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}|, after [0-9.]+m?s|replica [^ ]+/\d+`)
 
 func told(text string) string {
@@ -74,7 +74,7 @@ func told(text string) string {
 	}))
 }
 
-// TestWhatRedisHadLostMayHaveBeenDone: with a failover the events are lost of what replicas put back.
+// TestWhatRedisHadLostMayHaveBeenDone: a failover also loses the events of the records that replicas put back.
 func TestWhatRedisHadLostMayHaveBeenDone(t *testing.T) {
 	for _, test := range []struct {
 		lost trail.Event
@@ -347,7 +347,7 @@ func TestOnAClusterTheTrailIsThatOfAllBuckets(t *testing.T) {
 	}
 }
 
-// TestALongTrailIsReadToItsEnd: it has several pages, with what is no event of ours among its entries.
+// TestALongTrailIsReadToItsEnd: it has several pages, and entries among them that are not events of ours.
 func TestALongTrailIsReadToItsEnd(t *testing.T) {
 	onEach(t, func(e *engine) {
 		f := fingerprint.Of([]byte("d"), []byte("n"), 1)
@@ -413,7 +413,7 @@ type writerFunc func(line []byte) (int, error)
 
 func (f writerFunc) Write(line []byte) (int, error) { return f(line) }
 
-// TestTheTrailOfATenantIsItsOwn, also where another's webhook had the same value.
+// TestTheTrailOfATenantIsItsOwn, even if another tenant's webhook had the same value.
 func TestTheTrailOfATenantIsItsOwn(t *testing.T) {
 	onEach(t, func(e *engine) {
 		f := fingerprint.Of([]byte("d"), []byte("n"), 1)

@@ -179,7 +179,7 @@ func TestVersion(t *testing.T) {
 // env is an environment: values by the names of variables.
 type env map[string]string
 
-// exit is the panic that stands for os.Exit in tests.
+// exit is the value of the panic that replaces os.Exit in tests.
 type exit int
 
 // run parses a command line and returns what was printed; status is -1 if the program would go on.

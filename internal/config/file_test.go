@@ -20,7 +20,7 @@ func configured(t *testing.T, text string, environment env, args ...string) *con
 	return line
 }
 
-// complaint is what is said of a file, without its path.
+// complaint returns the error about a file, without the file's path.
 func complaint(t *testing.T, text string) string {
 	t.Helper()
 	path := file(t, text)

@@ -8,7 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// FuzzFile reads files of anybody's making: none may end the program, and no error shows what may be a secret.
+// FuzzFile reads arbitrary files: none may end the program, and no error shows a text that may be secret.
 func FuzzFile(f *testing.F) {
 	for _, text := range []string{
 		"lock_ttl: 5s\n", "tenants:\n  a:\n    api_keys: [k]\n    allow: [10.0.0.0/8]\n", "upstream: {url: http://h}\n",

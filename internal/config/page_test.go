@@ -69,8 +69,8 @@ func settingsOn(t *testing.T, text string) map[string]string {
 	return told
 }
 
-// defaultOf is a setting's default. That of an address, or of a part of Redis' address, stands in its placeholder,
-// since it makes a difference whether it was given.
+// defaultOf returns a setting's default. For an address, or a part of Redis' address, it is the placeholder, because it
+// makes a difference whether the setting was given.
 func defaultOf(flag *kong.Flag) string {
 	if !flag.HasDefault && strings.Trim(flag.PlaceHolder, "0123456789.:") == "" {
 		return flag.PlaceHolder

@@ -16,7 +16,7 @@ import (
 	"github.com/oncegate/oncegate/internal/demo"
 )
 
-// said is what a demo prints, read while it does.
+// said is a demo's output, which can be read while the demo runs.
 type said struct {
 	mu   sync.Mutex
 	text strings.Builder

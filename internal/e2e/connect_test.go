@@ -138,7 +138,7 @@ func saysAtOnce(lines, what string) (says bool) {
 	return says
 }
 
-// refuses returns what a gateway prints that must not start.
+// refuses returns the output of a gateway that must not start.
 func refuses(t *testing.T, env ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,7 +12,7 @@ import (
 	"github.com/oncegate/oncegate/internal/proc"
 )
 
-// startBookings starts the example of a backend that honours keys, and returns its URL and where it keeps its bookings.
+// startBookings starts the example of a backend that honours keys, and returns its URL and the folder of its bookings.
 func startBookings(t *testing.T) (url, dir string) {
 	t.Helper()
 	built := filepath.Join(t.TempDir(), "bookings")
@@ -32,7 +32,7 @@ func startBookings(t *testing.T) (url, dir string) {
 	return "http://" + address + "/bookings", dir
 }
 
-// This plays what docs/backend.md lets a reader try.
+// This test does the steps that docs/backend.md lets a reader try.
 func TestTheExampleBooksOnceAlsoForAGatewayThatHasForgottenAll(t *testing.T) {
 	url, _ := startBookings(t)
 	env := []string{"UPSTREAM_URL=" + url, "UPSTREAM_STATUS_URL=" + url + "/{key}"}

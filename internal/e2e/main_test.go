@@ -108,7 +108,7 @@ func run(t *testing.T, command *exec.Cmd) *proc.Process {
 	return p
 }
 
-// logs returns what it has written to stderr, printed what it has written to stdout.
+// logs returns what the process has written to stderr, and printed what it has written to stdout.
 func (r *replica) logs() string    { return r.process.Stderr.String() }
 func (r *replica) printed() string { return r.process.Stdout.String() }
 

@@ -87,7 +87,7 @@ func TestMemoryAndGoroutinesStayFlat(t *testing.T) {
 	}
 	eventuallyIn(t, time.Minute, "goroutines and descriptors are as many as before", func() bool {
 		for i, r := range replicas {
-			// A replica keeps what it opens once, such as further connections to Redis.
+			// A replica keeps resources that it opens once, such as further connections to Redis.
 			if now := r.sample(); now.goroutines > before[i].goroutines+5 || now.descriptors > before[i].descriptors+5 {
 				return false
 			}
@@ -145,7 +145,7 @@ func customer(t *testing.T, n int, replicas []*soaked, sent *atomic.Int64, stop 
 // soaked is a replica whose process is measured.
 type soaked struct{ *replica }
 
-// sample is what a process uses at one moment.
+// sample has the resources of a process at one moment.
 type sample struct {
 	memory      int // resident, MiB
 	goroutines  int

@@ -36,7 +36,7 @@ func settingsFile(t *testing.T, path, text string) {
 	}
 }
 
-// TestTheSignalForSettingsCutsNoExecutionOff, whose program is about to end.
+// TestTheSignalForSettingsCutsNoExecutionOff of a program that is about to end.
 func TestTheSignalForSettingsCutsNoExecutionOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t).URL()
@@ -123,7 +123,7 @@ func TestANoisyTenantAndFLUSHALL(t *testing.T) {
 		restored, _ := metrics(t, server.URL())["restored"].(float64)
 		return restored >= quiet
 	})
-	other := start(t, "REDIS_URL="+server.URL(), "CONFIG="+path) // it knows nothing but what Redis has
+	other := start(t, "REDIS_URL="+server.URL(), "CONFIG="+path) // it knows only what Redis has
 	for n, first := range before {
 		if a := other.of("quiet", "q", n); a.Status != "cached" || string(a.Data) != string(first.Data) {
 			t.Errorf("webhook %d is answered %+v, and was %+v", n, a, first)

@@ -74,7 +74,7 @@ func TestTheEnvironmentSaysWhereTracesGo(t *testing.T) {
 	}
 }
 
-// TestTracesThatMakeNoSenseAreOffAndServeAllTheSame: what was meant for another program must not stop this one.
+// TestTracesThatMakeNoSenseAreOffAndServeAllTheSame: variables meant for another program must not stop this one.
 func TestTracesThatMakeNoSenseAreOffAndServeAllTheSame(t *testing.T) {
 	t.Parallel()
 	r := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc")

@@ -34,7 +34,7 @@ type callers struct {
 	mu    sync.Mutex
 	hooks []webhook       // all webhooks that were sent
 	known map[string]bool // their names
-	lost  []string        // names of those that were never answered
+	lost  []string        // names of webhooks that were never answered
 }
 
 const (
@@ -69,7 +69,7 @@ type mix struct {
 
 var usual = mix{long: 15, veryLong: 4, failing: 60, twice: 150, storm: 15, again: 500, old: 400, shared: 20}
 
-// errand is what a caller does with one webhook.
+// errand is a caller's work on one webhook.
 type errand struct {
 	hook   webhook
 	copies int // number of deliveries at once, in turn to each replica
@@ -79,7 +79,7 @@ type errand struct {
 	later  int // the replica for a duplicate
 }
 
-// draw draws the i-th errand of a caller. It depends only on r, and not on what became of other errands.
+// draw draws the i-th errand of a caller. It depends only on r, and not on the outcome of other errands.
 func draw(r *rand.Rand, caller, i, replicas int, mix mix) errand {
 	of := func(share int) bool { return r.IntN(1000) < share }
 	e := errand{

@@ -35,14 +35,14 @@ const (
 	counted       = "counters"
 )
 
-// verdict is what the checker found.
+// verdict is the checker's result.
 type verdict struct {
 	violations []violation
 	// by the reason as the docs name it: the webhooks with executions or answers that no promise covers
 	excused map[string][]string
 	traces  map[string]*trace
 	spells  []*spell // all of them
-	causes  []*spell // those that may excuse something
+	causes  []*spell // faults that may excuse a violation
 }
 
 // trace is everything that happened to one webhook.
@@ -277,8 +277,8 @@ func (v *verdict) everForgotten(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool { return v.lost(t, loss) })
 }
 
-// putBackLate reports whether Redis forgot an attempt while its replica was not there to put it back before anything
-// new was decided. When that replica comes back, a later attempt wins over what was decided meanwhile.
+// putBackLate reports whether Redis forgot an attempt while the attempt's replica was not there to put it back before
+// anything new was decided. When that replica comes back, a later attempt wins over the decisions made meanwhile.
 func (v *verdict) putBackLate(t *trace, before time.Duration) bool {
 	return slices.ContainsFunc(v.losses(before), func(loss *spell) bool {
 		return slices.ContainsFunc(t.executions, func(e *execution) bool {

@@ -32,8 +32,8 @@ func (w *world) counters() (map[string]int64, error) {
 }
 
 // counts compares the counters with the history, within what the faults allow: a Redis that forgot has counted less, a
-// killed replica loses what it had not flushed, and a request whose answer never came may or may not have been counted.
-// It returns every rule that does not hold.
+// killed replica loses the counts that it had not flushed, and a request whose answer never came may or may not have
+// been counted. It returns every rule that does not hold.
 func (v *verdict) counts(h *history, m map[string]int64) (wrong []string) {
 	var sent, answered, doubtful, executed, well int64
 	for _, d := range h.deliveries {

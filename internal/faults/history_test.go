@@ -67,15 +67,15 @@ type spell struct {
 
 const everybody = -1
 
-// effect is what a fault may do to the promises.
+// effect is the effect that a fault may have on the promises.
 type effect int
 
 const (
 	harmless  effect = iota // it causes only errors and delays
-	paused                  // the replica stands still
+	paused                  // the replica is stopped
 	apart                   // the replica and Redis may not reach each other, or Redis takes no writes
 	dead                    // the replica's process was killed
-	forgetful               // Redis may lose what it had
+	forgetful               // Redis may lose data
 )
 
 func (h *history) delivered(d delivery) {

@@ -88,7 +88,7 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			for try := range 3 { // the timing of the machine decides what a fault hits
+			for try := range 3 { // timing decides what a fault hits
 				v := m.play(t, seed(t)+uint64(try))
 				found := slices.IndexFunc(v.violations, func(found violation) bool {
 					return slices.Contains(m.promises,

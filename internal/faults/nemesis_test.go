@@ -95,7 +95,7 @@ func (w *world) suffer(strikes []strike) {
 	for _, s := range strikes {
 		mendUntil(s.at)
 		w.sleepUntil(s.at)
-		if s.part == process && w.dying.Load() > 0 { // what keeps the other one from starting must end first
+		if s.part == process && w.dying.Load() > 0 { // a fault that keeps the replica from starting must end first
 			mendUntil(forever)
 			w.reviving.Wait()
 		}

@@ -32,7 +32,7 @@ type replica struct {
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
-// address returns where it listens, or listened before it died, and the number of its life.
+// address returns the address at which it listens, or listened before it died, and the number of its life.
 func (r *replica) address() (url string, l life) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

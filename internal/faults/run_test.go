@@ -39,7 +39,7 @@ func build(t *testing.T, overlay map[string]string, flags ...string) (program st
 	return program
 }
 
-// run plays a schedule under load, waits for what is under way, and judges what happened.
+// run plays a schedule under load, waits until nothing is under way, and judges the history.
 func (w *world) run(seed uint64, strikes []strike, crowd int, mix mix, patience time.Duration) *verdict {
 	w.t.Helper()
 	running, stop := context.WithCancel(w.t.Context())
@@ -108,7 +108,7 @@ func (w *world) progress(ctx context.Context, c *callers) {
 	}
 }
 
-// table says what a run did and what became of it.
+// table describes a run and its outcome.
 func (w *world) table(v *verdict, c *callers) string {
 	kinds := make(map[string]int)
 	for _, s := range v.spells {

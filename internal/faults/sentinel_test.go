@@ -49,7 +49,7 @@ func (s *watched) failOver(w *world, lockedOut time.Duration) {
 	s.Attach(s.t)
 }
 
-// lockOut keeps the replica of a primary from replicating for a while: it misses what is written in that time.
+// lockOut keeps the replica of a primary from replicating for a while: it misses the writes of that time.
 func lockOut(w *world, primary *redistest.Server, lasts time.Duration) {
 	command(w, primary, "ACL", "SETUSER", "replica", "off")
 	command(w, primary, "CLIENT", "KILL", "TYPE", "replica")

@@ -34,8 +34,9 @@ func (w *world) trail() (events []step, err error) {
 	return events, nil
 }
 
-// tellsOfEach holds the trail against the counters, since both are written in the call that makes a transition: none is
-// missing, and none is told twice. What Redis forgot, it forgot of both. It returns every rule that does not hold.
+// tellsOfEach compares the trail with the counters, which are written in the same call that makes a transition: no
+// event is missing, and none is written twice. If Redis forgot, it forgot both. It returns every rule that does not
+// hold.
 func tellsOfEach(events []step, m map[string]int64) (wrong []string) {
 	times := make(map[string]int64)
 	of := make(map[step]int)

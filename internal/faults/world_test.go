@@ -24,7 +24,7 @@ var settings = []string{
 	"LOCK_TTL=" + lockTTL.String(), "SETTLE=" + settle.String(), "METRICS_FLUSH=" + metricsFlush.String(),
 	"REDIS_TIMEOUT=300ms", "REDIS_PATIENCE=2s", "WAIT_TIMEOUT=4s", "RESULT_TTL=1h", "REJECTED_TTL=1h", "JOURNAL_AGE=1h",
 	"SWEEP_INTERVAL=2s", "UPSTREAM_BREAKER_PAUSE=500ms", "SHUTDOWN_TIMEOUT=10s",
-	"TRAIL=10000000", // none is dropped
+	"TRAIL=10000000", // no event is dropped
 }
 
 // The defaults of a gateway. In a world where all replicas stay alive, no fault lasts that long: no lease ends, and a
@@ -89,7 +89,7 @@ func open(t *testing.T, program string, s store, env ...string) *world {
 	return w
 }
 
-// watchMachine records each time when the machine itself stood still as a pause of all replicas: if this process got no
+// watchMachine records each time when the machine itself stopped as a pause of all replicas: if this process got no
 // CPU, the replicas may have got none either.
 func (w *world) watchMachine(ctx context.Context) {
 	const beat, stall = 50 * time.Millisecond, 500 * time.Millisecond

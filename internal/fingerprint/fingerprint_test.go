@@ -31,7 +31,7 @@ func TestKnownValues(t *testing.T) {
 	}
 }
 
-// These values are a promise too: a backend remembers by them what it has done.
+// These values are a promise too: backends remember their work by them.
 func TestKnownUUIDs(t *testing.T) {
 	for hex, want := range map[string]string{
 		"9443ee322c40418bfa7ef17b52766d02d4845f338545d08261d02319a3d397a5": "9443ee32-2c40-818b-ba7e-f17b52766d02",
@@ -111,7 +111,7 @@ func FuzzOf(f *testing.F) {
 		if (one == two) != same {
 			t.Errorf("%q %q %d is %s, %q %q %d is %s", d1, n1, s1, one, d2, n2, s2, two)
 		}
-		// The fuzzer hardly ever finds two identities that differ only in where the text is split: try all of them.
+		// The fuzzer hardly ever finds two identities that differ only in the place where the text is split: try all of them.
 		text := strings.Join([]string{string(d1), string(n1), strconv.FormatInt(s1, 10)}, ":")
 		for _, other := range splits(text[max(0, len(text)-100):]) {
 			same := other == identity{string(d1), string(n1), s1}

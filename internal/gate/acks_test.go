@@ -108,7 +108,7 @@ func TestInAClusterReplicasAcknowledge(t *testing.T) {
 	h.expectCounts(map[string]int64{"executed": 60, "stored": 60})
 }
 
-// TestAResultThatNoReplicaHasIsNotAnswered, not even by another gate that finds it, or whose caller waited for it.
+// TestAResultThatNoReplicaHasIsNotAnswered, not even by another gate that finds it, or to a caller that waited for it.
 func TestAResultThatNoReplicaHasIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)

@@ -71,7 +71,7 @@ func bucketOf(client rueidis.Client, change func(*Options)) *bucket {
 	return newBucket(g, g.keys.Buckets()[0])
 }
 
-// nameless is whom webhooks of a bucket belong to whose gate has not started.
+// nameless returns the tenant of webhooks in a bucket whose gate has not started.
 func (b *bucket) nameless() *Tenant {
 	g := b.gate
 	if g.nameless == nil {
@@ -86,7 +86,7 @@ func (b *bucket) asks(f fingerprint.Fingerprint, digest record.Digest) *Request 
 	return &Request{Tenant: b.nameless(), Fingerprint: f, Digest: digest}
 }
 
-// hears calls f at each call of the script, before Redis gets it, and notes whose records it is about.
+// hears calls f at each call of the script, before Redis gets it, and notes the webhooks that the call is about.
 func (a *alone) hears(f func()) {
 	a.engine.Hears(func(command string) {
 		words := strings.Fields(command)
@@ -103,7 +103,7 @@ func (a *alone) hears(f func()) {
 	})
 }
 
-// called returns whose records the calls of the script were about, and how many.
+// called returns the webhooks that the calls of the script were about, and the number of calls.
 func (a *alone) called() (keys []string, sizes []int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -161,7 +161,7 @@ func progressOf(token string, left time.Duration) record.Record {
 	}
 }
 
-// ran is a request whose logic gives a result at once.
+// ran returns a request whose logic gives a result at once.
 type ran record.Result
 
 func (r ran) Detach() Work { return r }

@@ -286,7 +286,8 @@ func TestABodyThatWasRefusedIsNotExecuted(t *testing.T) {
 	h := onReal(t)
 	r := h.open(rejecting())
 	for n := range 10 {
-		// The first one failed for certain while these came: some are told of its body, one is executed. Never the same.
+		// The first attempt failed for certain while these came: some are told about its body, one is executed. No caller
+		// gets both.
 		running := record.Record{State: record.InProgress, Attempt: 1, Token: "other", Digest: digestOf("one"),
 			Deadline: time.Now().Add(time.Minute), Lease: time.Minute, Started: time.Now()}
 		h.record(n, running)

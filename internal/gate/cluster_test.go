@@ -36,7 +36,7 @@ type runs struct {
 	of map[int]int
 }
 
-// webhook is the n-th, whose execution takes so long and answers its number.
+// webhook returns the n-th webhook, whose execution takes so long and answers its number.
 func (r *runs) webhook(h *testbed, n int, takes time.Duration) gate.Request {
 	w := h.request(n, "body")
 	w.Source = executes(func(ctx context.Context, _ int64, _ bool) (record.Result, error) {
@@ -81,7 +81,7 @@ func (r *runs) deliver(h *testbed, replica, n int, takes time.Duration) (pauses 
 	return pauses
 }
 
-// once fails where a webhook ran more or less than once.
+// once fails if a webhook ran more or less than once.
 func (r *runs) once(t *testing.T, webhooks int) {
 	t.Helper()
 	for n := range webhooks {
@@ -167,7 +167,7 @@ func TestWhenAPrimaryDiesItsWebhooksArePausedAndNoOthers(t *testing.T) {
 		})
 	}
 	sent.Wait()
-	for n := range webhooks { // retries find what the first ones left
+	for n := range webhooks { // retries find the records that the first ones left
 		sent.Go(func() { runs.deliver(h, (n+1)%2, n, 0) })
 	}
 	sent.Wait()
@@ -222,7 +222,7 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 	}
 	webhooks := int(next.Load())
 	runs.once(t, webhooks)
-	for n := range webhooks { // every result is found where its slot went
+	for n := range webhooks { // every result is found where its slot has moved
 		runs.deliver(h, n%2, n, 0)
 	}
 	runs.once(t, webhooks)

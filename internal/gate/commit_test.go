@@ -34,7 +34,7 @@ func TestWhatArrivesDuringACallGoesOutTogether(t *testing.T) {
 	h := onReal(t)
 	r := h.openBehindProxy(options())
 	before := h.calls()
-	r.proxy.Hold() // no reply comes back, so that what arrives has to gather
+	r.proxy.Hold() // no reply comes back, so that operations gather
 	var sent sync.WaitGroup
 	for n := range webhooks {
 		sent.Go(func() {

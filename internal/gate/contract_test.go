@@ -51,7 +51,7 @@ func TestAWaitingReplicaIsWokenByTheResultNotByAPoll(t *testing.T) {
 	a, b := h.open(options()), h.open(options())
 	gets := func() string { return redistest.Do(t, h.client, "INFO", "commandstats") }
 	var woken time.Duration
-	const most = 5 // times: one may meet a moment in which the machine does something else
+	const most = 5 // tries: one may fall into a moment in which the machine is busy
 	for n := int64(1); n <= most; n++ {
 		entered, release := h.blocked()
 		first := a.later(int(n))
@@ -176,7 +176,7 @@ func TestALeaseIsRenewedWhileTheLogicRuns(t *testing.T) {
 		<-entered
 		started := h.recordOf(1).Started
 		second := b.later(1)
-		time.Sleep(2 * o.LockTTL) // what is to be shown is that nothing happens for that long
+		time.Sleep(2 * o.LockTTL) // the test shows that nothing happens for that long
 		close(release)
 		h.expect(<-first, gate.Executed, `{"attempt":1}`)
 		h.expect(<-second, gate.Waited, `{"attempt":1}`)
@@ -281,7 +281,7 @@ func TestWhatAPersonHadForgottenExecutesAgainOnEveryReplica(t *testing.T) {
 func TestForcedForgetOfARunningExecutionDropsItsResult(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()
-		o.LockTTL = 2 * time.Second // the owner meets what was forgotten at its next renewal
+		o.LockTTL = 2 * time.Second // the owner meets the forgotten record at its next renewal
 		a, b := h.open(o), h.open(o)
 		entered, release := h.blocked()
 		first := a.later(1)

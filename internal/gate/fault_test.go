@@ -224,7 +224,7 @@ func TestAResultThatCannotBeStoredIsToldToNobodyUntilItIs(t *testing.T) {
 		t.Errorf("let go after %v", took)
 	}
 	start = time.Now()
-	for range 10 { // who joins is let go at once, and does not wait until the store is asked again
+	for range 10 { // a caller that joins is answered at once, and does not wait for the next try to store
 		h.expect(r.send(1), gate.Unavailable, "")
 	}
 	if took := time.Since(start); took > 3*time.Second {
@@ -274,7 +274,7 @@ func TestAClaimWhoseReplyIsOlderThanASignalOfLossIsAskedAgain(t *testing.T) {
 	h.eventually("redis has executed the claim", func() bool { return h.recordOf(1).State == record.InProgress })
 	redistest.Do(t, h.client, "FLUSHALL")
 	h.expect(b.send(1), gate.Executed, `{"execution":1}`)
-	a.Invalidated(nil) // another connection tells of the loss before the reply comes
+	a.Invalidated(nil) // another connection reports the loss before the reply comes
 	a.proxy.Mend()
 	h.expect(<-late, gate.Replayed, `{"execution":1}`)
 	h.expectExecutions(1)
@@ -435,7 +435,7 @@ func TestAHeartbeatNoticesAHistoryThatAProxyHides(t *testing.T) {
 	entered, release := h.blocked()
 	first := r.later(1)
 	<-entered
-	// What a failover behind a proxy looks like to the connection: the same server, another history, older data.
+	// To the connection a failover behind a proxy looks like this: the same server, another history, older data.
 	redistest.Do(t, h.client, "DEBUG", "CHANGE-REPL-ID")
 	redistest.Do(t, h.client, "DEL", keys.Record(h.request(1, "").Fingerprint))
 	start := time.Now()

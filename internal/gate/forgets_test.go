@@ -108,7 +108,7 @@ func TestWithoutTrackingNothingIsKept(t *testing.T) {
 }
 
 func TestAKeyThatIsNoLongerTrackedMayHideAForget(t *testing.T) {
-	a := newAlone(t, nil) // whose client has no cache, as if it had just lost what it had
+	a := newAlone(t, nil) // its client has no cache, as if it had just lost it
 	a.gate.tracking = true
 	a.forgets.track(a.bucket)
 	before := a.forgets.mark()

@@ -27,14 +27,14 @@ import (
 // testbed is one Redis with several replicas before it, and a logic that all share.
 type testbed struct {
 	testing.TB
-	server   *redistest.Server // nil on miniredis, and where it is a cluster
+	server   *redistest.Server // nil on miniredis, and if it is a cluster
 	keys     redis.Keys
 	url      string
 	client   rueidis.Client
 	replicas []*replica
 
 	executions atomic.Int64
-	inDoubt    atomic.Bool // what the last one was told
+	inDoubt    atomic.Bool // what the last execution was told
 	logic      atomic.Pointer[func(ctx context.Context, attempt int64) (record.Result, error)]
 }
 
@@ -42,7 +42,7 @@ type testbed struct {
 type replica struct {
 	*gate.Gate
 	testbed *testbed
-	proxy   *redistest.Proxy // nil where it needs none
+	proxy   *redistest.Proxy // nil if it needs none
 }
 
 var keys = redis.NewKeys("cognigy")
@@ -189,7 +189,7 @@ func (f executes) Run(ctx context.Context, attempt int64, inDoubt bool) (record.
 
 func (executes) LogValue() slog.Value { return identity{}.LogValue() }
 
-// identity is what a log calls a webhook of the testbed.
+// identity returns the name of a webhook of the testbed in logs.
 type identity struct{}
 
 func (identity) LogValue() slog.Value {
@@ -205,7 +205,7 @@ func answer(json string) record.Result {
 	return record.Result{Status: 200, ContentType: record.JSON, Body: []byte(json)}
 }
 
-// send is what the handler does with a webhook.
+// send does what the handler does with a webhook.
 func (r *replica) send(n int) gate.Answer { return r.sendBody(n, "body") }
 
 func (r *replica) sendBody(n int, body string) gate.Answer {
@@ -270,7 +270,7 @@ func (h *testbed) expectCounts(want map[string]int64) {
 	})
 }
 
-// expectSome is for where replies are lost or Redis forgets, so that the sums need not hold.
+// expectSome is for tests in which replies are lost or Redis forgets, so that the sums need not hold.
 func (h *testbed) expectSome(want map[string]int64) {
 	h.Helper()
 	h.wait(want, func(map[string]int64) bool { return true })
@@ -319,7 +319,7 @@ func (h *testbed) recordOf(n int) record.Record {
 	return r
 }
 
-// setValue makes a value stand at a webhook's key, and record does so with a record.
+// setValue puts a value at a webhook's key, and record puts a record there.
 func (h *testbed) setValue(n int, value string) {
 	h.Helper()
 	redistest.Do(h, h.client, "SET", h.keys.Record(h.request(n, "").Fingerprint), value, "PX", "60000")

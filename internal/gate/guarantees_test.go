@@ -12,7 +12,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// What docs/guarantees.md says of each Redis setup. Where a line says that something is lost, its test shows the loss.
+// The tests of docs/guarantees.md, for each Redis setup. If a line says that something is lost, its test shows the
+// loss.
 
 // lostBy tells how many of the webhooks that were answered before a fault execute again after it. knowing: a replica
 // that answered lives on.
@@ -50,7 +51,7 @@ func TestWhatARestartOfRedisLoses(t *testing.T) {
 	for setup, c := range map[string]struct {
 		args    []string
 		knowing bool
-		all     bool // is lost, else nothing
+		all     bool // is lost; false: nothing is
 	}{
 		"no persistence, a replica lives": {nil, true, false},
 		"no persistence, none lives":      {nil, false, true},
@@ -95,7 +96,7 @@ func TestWhatAFailoverToAReplicaThatLagsLoses(t *testing.T) {
 	}
 }
 
-// TestWithReplicasThatAcknowledgeAFailoverLosesNothing, although nobody lives who could put back.
+// TestWithReplicasThatAcknowledgeAFailoverLosesNothing, although no replica lives that could put it back.
 func TestWithReplicasThatAcknowledgeAFailoverLosesNothing(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
@@ -248,7 +249,7 @@ func TestAFailoverThatNoConnectionShows(t *testing.T) {
 	h.expectSome(map[string]int64{"restored": 31, "settlings": 1})
 }
 
-// TestAReplicaThatHasNothingToDoNoticesItToo, since it knows what it answered with.
+// TestAReplicaThatHasNothingToDoNoticesItToo, because it knows its last answers.
 func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
@@ -265,7 +266,7 @@ func TestAReplicaThatHasNothingToDoNoticesItToo(t *testing.T) {
 	}
 }
 
-// openUntold adds a replica that Redis does not tell of changes, nor of what it dropped.
+// openUntold adds a replica to which Redis reports neither changes nor lost records.
 func (h *testbed) openUntold(o gate.Options) *replica { return h.openAt(o, h.url+"?protocol=2") }
 
 // failOverUnseen makes Redis take back its first snapshot under another replication id, while all connections stay.

@@ -55,7 +55,7 @@ func TestLeasesAreRenewedBetweenTheGroupsOfAHealing(t *testing.T) {
 	}
 	a.link.SuspectLoss()
 	a.hears(func() {
-		if calls, _ := a.called(); len(calls) == 1 { // while the first group is restored, a lease comes to be due
+		if calls, _ := a.called(); len(calls) == 1 { // while the first group is restored, a lease becomes due
 			a.executes(named(0), a.gate.options.LockTTL/2)
 		}
 	})
@@ -137,7 +137,7 @@ func TestWhatIsOlderThanJournalAgeIsNotPutBack(t *testing.T) {
 
 func TestARenewalThatPutItsRecordBackIsASignOfLoss(t *testing.T) {
 	a := newAlone(t, nil)
-	e := a.executes(named(1), time.Second) // of which Redis knows nothing
+	e := a.executes(named(1), time.Second) // an execution that Redis does not know
 	before := a.link.Epoch()
 	if !a.renew(0) || a.link.Current(before) || e.lease.Age() >= time.Second {
 		t.Errorf("epoch %d after %d, the lease is %v old", a.link.Epoch(), before, e.lease.Age())
@@ -191,7 +191,7 @@ func TestEachBucketHasItsShareOfTheJournal(t *testing.T) {
 		b := newBucket(g, g.keys.Buckets()[0])
 		g.buckets = []*bucket{b}
 		g.Tenant(Rules{Name: "acme", MaxResultBytes: c.result})
-		g.Tenant(Rules{Name: "acme", MaxResultBytes: 1}) // what is there may still be put back
+		g.Tenant(Rules{Name: "acme", MaxResultBytes: 1}) // entries of the journal may still be put back
 		if room := b.journal.room; room < c.least || room > c.most {
 			t.Errorf("of %d bytes, one of four buckets has %d, and the largest result %d", c.all, room, c.result)
 		}

@@ -21,7 +21,7 @@ func outcome(token string, bytes int) *record.Record {
 	return &record.Record{State: record.Done, Token: token, Result: record.Result{Body: make([]byte, bytes)}}
 }
 
-// tokens are those of what is behind, in their order.
+// tokens returns the tokens of the entries, in their order.
 func (j *journal) tokens(epoch link.Epoch) (tokens string) {
 	for _, e := range j.unconfirmed(epoch) {
 		tokens += e.record.Token
@@ -138,7 +138,7 @@ func TestANoisyTenantTakesNoRoomInTheJournalFromAQuietOne(t *testing.T) {
 	if got := j.tokens(1); got != "VUTSRQPOrq" { // its own ten newest, but for the two of the other
 		t.Errorf("the journal has %s", got)
 	}
-	for n := range 100 { // a third one gets room from whoever has most
+	for n := range 100 { // a third one gets room from the one that has most
 		j.add(nil, named(200+n), outcome("-", 100), 0)
 	}
 	if got := j.tokens(1); got != "----VUTSrq" {

@@ -11,8 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// TestALeaseIsRenewedUntilTheLogicHasReturned: only logic that has returned is known to have stopped, and what it
-// returns counts.
+// TestALeaseIsRenewedUntilTheLogicHasReturned: only logic that has returned is known to have stopped, and its result
+// counts.
 func TestALeaseIsRenewedUntilTheLogicHasReturned(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()

@@ -80,13 +80,13 @@ func TestNoMoreExecutionsAreBegunThanMayRun(t *testing.T) {
 		<-entered
 		h.expect(a.send(3), gate.Overloaded, "")
 		h.expect(a.send(0), gate.Replayed, `{"execution":1}`) // that is served as ever
-		joins := h.request(1, "body")                         // so is a request that joins what runs
+		joins := h.request(1, "body")                         // so is a request that joins a flight
 		joins.Arrived = joins.Arrived.Add(-o.WaitTimeout)
 		h.expect(a.Do(joins), gate.Processing, "")
 		close(release)
 		h.expect(<-first, gate.Executed, `{"attempt":1}`)
 		h.expect(<-second, gate.Executed, `{"attempt":1}`)
-		for n := range 5 { // whose place is free again, however they ended
+		for n := range 5 { // their places are free again, however they ended
 			h.setLogic(func(context.Context, int64) (record.Result, error) { return record.Result{}, errLogic })
 			h.expect(a.send(10+n), gate.Failed, "")
 		}

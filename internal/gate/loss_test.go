@@ -84,7 +84,7 @@ func TestAnExecutionThatIsKnownToBeLostIsNeitherRenewedNorStored(t *testing.T) {
 	a.proxy.Mend()
 	h.expect(<-late, gate.Waited, `{"attempt":2}`)
 
-	redistest.Do(t, h.client, "FLUSHALL") // now nothing stands in its way
+	redistest.Do(t, h.client, "FLUSHALL") // now no record is in its way
 	a.Invalidated(nil)
 	close(release)
 	<-returned
@@ -206,7 +206,7 @@ func TestALostExecutionDoesNotHoldUpTheFlightThatWentOn(t *testing.T) {
 	}
 	h.server.Pause()
 	close(ends[1])
-	time.Sleep(2 * o.RedisPatience) // what it stores has no answer for so long
+	time.Sleep(2 * o.RedisPatience) // its store has no answer for so long
 	h.server.Resume()
 	<-first
 	h.eventually("redis answers", func() bool { return r.Ready() == nil })

@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// does is a request whose logic is a function.
+// does returns a request whose logic is a function.
 type does func(ctx context.Context) (record.Result, error)
 
 func (d does) Detach() Work { return d }
@@ -22,7 +22,7 @@ func (d does) Run(ctx context.Context, _ int64, _ bool) (record.Result, error) {
 
 func (does) LogValue() slog.Value { return slog.StringValue("does") }
 
-// forgotten is what stands after a person had attempt 1 forgotten by force.
+// forgotten returns the record after a person had attempt 1 forgotten by force.
 var forgotten = record.Append(nil, record.Record{
 	State: record.Failed, Attempt: 2, Token: record.Person, FailedAt: time.UnixMilli(1), Reason: reasonForgotten,
 })
@@ -54,7 +54,7 @@ func TestLogicThatEndsItsGoroutineAfterItsLeaseWasLostIsSeenOff(t *testing.T) {
 	}
 }
 
-// redisForgets puts the record of a person's forget where the execution's was.
+// redisForgets replaces the record of a person's forget by the execution's.
 func redisForgets(a *alone) {
 	a.Helper()
 	r, err := record.Parse(forgotten)

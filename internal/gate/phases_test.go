@@ -17,8 +17,8 @@ type transition struct{ from, to string }
 
 var phaseNames = []string{"claiming", "watching", "settling", "executing", "storing", "landed"}
 
-// TestThePhasesAreThoseOfTheTable holds the table in flight.go's head against what the steps return: every phase that a
-// step can return stands in the table, and every line of the table has a place in the code.
+// TestThePhasesAreThoseOfTheTable compares the table in flight.go's head with the code: every phase that a step can
+// return is in the table, and every line of the table has a place in the code.
 func TestThePhasesAreThoseOfTheTable(t *testing.T) {
 	source, err := os.ReadFile("flight.go")
 	if err != nil {
@@ -95,7 +95,7 @@ func returnsPhase(f *ast.FuncDecl) bool {
 	return ok && result.Name == "phase"
 }
 
-// phasesOf are those that a function may return, itself or through what it calls.
+// phasesOf returns the phases that a function may return, itself or through functions that it calls.
 func phasesOf(name string, functions map[string]*ast.FuncDecl, seen map[string]bool) map[string]bool {
 	phases := make(map[string]bool)
 	if seen[name] || functions[name] == nil {

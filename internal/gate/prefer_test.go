@@ -60,7 +60,8 @@ func TestNobodyWaitsLongerThanWaitTimeoutWhateverItPrefers(t *testing.T) {
 	h.expect(<-r.prefer(1, time.Hour), gate.Processing, "")
 }
 
-// Who prefers not to wait is told that his webhook is being processed only once somebody has it: else nobody would.
+// A caller that prefers not to wait is told "processing" only once an execution runs: otherwise nobody would have the
+// webhook.
 func TestWhoDoesNotWaitLosesNothingWhileRedisIsSlow(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
@@ -96,7 +97,7 @@ func TestWhoDoesNotWaitIsToldThatRedisIsAway(t *testing.T) {
 	})
 }
 
-// What the last claim said of another replica's execution holds no longer when its lease has ended.
+// The last claim's answer about another replica's execution is outdated once that lease has ended.
 func TestWhoDoesNotWaitIsNotToldOfAnExecutionWhoseLeaseHasEnded(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// found is what an exploration has found.
+// found is the outcome of an exploration.
 type found struct {
 	states, depth, waived int
 	violation             string
@@ -62,7 +62,7 @@ func (m *model) explore() (f found) {
 	return f
 }
 
-// stuck is the first state from which none can be reached where every flight has landed; -1: there is none.
+// stuck returns the first state from which no state can be reached in which every flight has landed; -1: there is none.
 func (m *model) stuck(all []state, edges [][2]int32) int {
 	slices.SortFunc(edges, func(a, b [2]int32) int { return int(a[1]) - int(b[1]) })
 	begin := make([]int32, len(all)+1)

@@ -12,12 +12,12 @@ import (
 
 const mostReplicas = 3
 
-// state is the world: a Redis, its replica, ours, and what was seen of them.
+// state is the world: a Redis, its replica, our replicas, and what was seen of them.
 type state struct {
 	data     int32 // of Redis
 	copy     int32 // of its asynchronous replica, whose link was cut before some writes; -1: it has all
 	replicas [mostReplicas]member
-	late     [4]int32 // calls on the wire whose sender has given them up; 0: none
+	late     [4]int32 // calls on the wire that their sender has given up; 0: none
 	webhooks uint8    // that came
 	left     budget
 
@@ -29,7 +29,7 @@ type state struct {
 	judged   bool   // a caller has been told a verdict
 }
 
-// member is a replica's number, and what it still has to do in the time of SETTLE.
+// member is a replica's number, and its remaining work in the time of SETTLE.
 type member int32
 
 const (
@@ -63,7 +63,7 @@ func (n *names[T]) number(value T) int32 {
 	return k
 }
 
-// scope is what is explored.
+// scope bounds the exploration.
 type scope struct {
 	name     string
 	replicas int
@@ -75,8 +75,8 @@ type scope struct {
 	stop        bool // IN_DOUBT
 }
 
-// model knows what follows a state. The script and the gate's code run once for each of the few things that they can
-// meet; the states are made of the numbers of these.
+// model knows which states follow a state. The script and the gate's code run once for each of the few things that they
+// can meet; the states are made of the numbers of these.
 type model struct {
 	scope
 	interpreter *interpreter
@@ -93,7 +93,7 @@ type model struct {
 	came     map[[2]int32]next
 }
 
-// facts are what the exploring asks of a replica over and over.
+// facts are the answers about a replica that the exploration needs over and over.
 type facts struct {
 	replica
 	name    string // its token, as a record has it
@@ -105,17 +105,17 @@ type facts struct {
 	knows   uint16 // results that it could put back
 	runs    uint16 // the execution that it could put back, running or ended
 	judges  bool   // it could put a verdict back
-	lost    int32  // itself after its connection was lost, and with it what was under way
+	lost    int32  // itself after its connection was lost, together with the calls under way
 	flushed int32  // itself after FLUSHALL
 }
 
-// view is what it asks of a dataset.
+// view is the part of a dataset that a replica asks for.
 type view struct {
 	dataset
 	standing  record.Record
 	leaseRuns bool
 	settling  bool
-	known     string // what a replica says of this history; "": it is not met yet
+	known     string // the replica's view of this history; "": it is not met yet
 }
 
 // next is a move, in numbers.
@@ -125,7 +125,7 @@ type next struct {
 	late []int32
 }
 
-// done is what Redis does with a call.
+// done is the outcome of a call in Redis.
 type done struct {
 	data    int32
 	reply   string
@@ -217,7 +217,7 @@ func (m *model) view(data int32) *view {
 	}
 	d := m.datasets.all[data]
 	v := &view{dataset: d}
-	v.standing, _ = record.Parse([]byte(d.record)) // the zero record where there is none
+	v.standing, _ = record.Parse([]byte(d.record)) // the zero record if there is none
 	v.leaseRuns = v.standing.State == record.InProgress && v.standing.Deadline.After(proofTime)
 	if d.noted.history == d.server {
 		v.known = d.noted.history + " " + d.noted.met
@@ -235,7 +235,7 @@ func (m *model) numbered(mv move) next {
 	return n
 }
 
-// apply is what Redis does with a call.
+// apply does a call in Redis.
 func (m *model) apply(data, c int32) done {
 	key := [2]int32{data, c}
 	if a, ok := m.done[key]; ok {
@@ -290,7 +290,7 @@ func (m *model) arrive(k member, webhook uint8) next {
 	return n
 }
 
-// event is what leads from one state to the next.
+// event leads from one state to the next.
 type event struct {
 	what    string
 	replica int // -1: none
@@ -300,7 +300,7 @@ type event struct {
 	revives uint16
 }
 
-// follow tells of all that may happen next.
+// follow calls back with each event that may happen next.
 func (m *model) follow(s state, yield func(state, event)) {
 	d := m.view(s.data)
 	owner := -1
@@ -425,7 +425,8 @@ func (m *model) aware(k member, d *view) member {
 	return k
 }
 
-// worth reports whether a move would change anything. What is asked again and again is asked when there is news.
+// worth reports whether a move would change anything. A question that is asked again and again is asked only when there
+// is news.
 func worth(w when, f *facts, d *view) bool {
 	switch w {
 	case onNews:
@@ -452,7 +453,7 @@ func (m *model) passTime(s state, d *view, owner int, yield func(state, event)) 
 	}
 	if d.settling && !m.needTime(s, d, false) {
 		t := s
-		t.late = [len(t.late)]int32{} // what is on the wire for longer is lost
+		t.late = [len(t.late)]int32{} // a call that is on the wire for longer is lost
 		after := d.dataset
 		after.noted.settled = over
 		t.data = m.datasets.number(after)
@@ -538,12 +539,12 @@ func (m *model) signalled(k member, becomes int32) member {
 	return k
 }
 
-// waived reports whether an event is outside of what is promised.
+// waived reports whether an event is outside of the promise.
 func (m *model) waived(from state, e event) bool {
 	switch {
 	case e.what == "settling ends": // and a paused replica has not called
 		return m.needTime(from, m.view(from.data), true)
-	case strings.HasPrefix(e.what, "redis fails over"), e.what == "FLUSHALL": // and nobody is left who knows a result
+	case strings.HasPrefix(e.what, "redis fails over"), e.what == "FLUSHALL": // and no replica is left that knows a result
 		known, runs, judges := uint16(0), uint16(0), false
 		for _, k := range from.replicas[:m.scope.replicas] {
 			f := m.of(k)

@@ -28,10 +28,10 @@ type dataset struct {
 	losses int
 }
 
-// noted is what the script has noted of a history. settled is "" once nothing of the settling is left there.
+// noted is what the script has noted of a history. settled is "" once nothing about settling is left in it.
 type noted struct{ history, met, settled string }
 
-// text is the field of the metrics hash, "" where there is none.
+// text returns the field of the metrics hash, "" if there is none.
 func (n noted) text() string {
 	text := strings.TrimSpace(n.history + " " + n.met)
 	if n.settled != "" {
@@ -159,7 +159,7 @@ func (in *interpreter) list(texts []string) *lua.LTable {
 	return table
 }
 
-// command is redis.call and redis.pcall: of Redis, what the script uses.
+// command is redis.call and redis.pcall, for the commands that the script uses.
 func (in *interpreter) command(l *lua.LState) int {
 	arg := func(i int) string { return l.CheckString(i) }
 	d := &in.data
@@ -204,7 +204,7 @@ func orFalse(value string) lua.LValue {
 	return lua.LString(value)
 }
 
-// encode writes what a script returns in RESP.
+// encode writes the script's reply in RESP.
 func encode(to *bytes.Buffer, value lua.LValue) {
 	switch v := value.(type) {
 	case lua.LNumber:

@@ -15,8 +15,8 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// replica is all that one knows of the fingerprint and of its Redis: what bucket, link, journal, executions and the
-// flight hold, written down. Epochs are only told as "current" or not.
+// replica is all that one replica knows of the fingerprint and of its Redis: the contents of bucket, link, journal,
+// executions and flight, written down. Of an epoch it has only whether it is current.
 type replica struct {
 	history scripts.History // the last one told
 	open    bool            // a signal is open: the cache is not trusted
@@ -39,13 +39,13 @@ type replica struct {
 	heals   bool // the keeper's call is one of a healing
 }
 
-// position is where a replica stands with the fingerprint.
+// position is how far a replica is with the fingerprint.
 type position uint8
 
 const (
 	idle       position = iota
 	inFlight            // its flight is in a phase
-	abandoning          // the caller was let go; the claim that had no answer is failed
+	abandoning          // the caller was answered; the claim without a reply is failed
 	answering           // only in a mutant: the answer goes out before the journal has it
 )
 
@@ -68,7 +68,7 @@ func (t token) String() string {
 
 func (t token) bit() uint16 { return 1 << t }
 
-// tokenOf reads a token back; ok is false where it is none of an execution.
+// tokenOf reads a token; ok is false if it is not an execution's.
 func tokenOf(text string) (t token, ok bool) {
 	if text == "" || text[0] < 'a' {
 		return 0, false
@@ -81,7 +81,7 @@ func (r *replica) in(p phase) bool { return r.stands == inFlight && r.phase == p
 
 func (r *replica) holdsLease() bool { return r.in(executing) || r.in(storing) || r.stands == answering }
 
-// signal is what a lost connection or a FLUSHALL does.
+// signal does what a lost connection or a FLUSHALL does.
 func (r *replica) signal() {
 	r.open, r.healing, r.behind = true, true, r.journal != ""
 	r.flight.stale, r.keeper.stale = r.flight.call != "", r.keeper.call != ""
@@ -104,7 +104,7 @@ type move struct {
 	late     []call // left on the wire
 }
 
-// budget is how often what may befall.
+// budget is how often each fault may happen.
 type budget struct {
 	failovers, hidden, flushes, pauses, crashes, fails, unsure, drops, forgets uint8
 }
@@ -127,8 +127,8 @@ type when uint8
 
 const (
 	always    when = iota
-	onNews         // Redis has what this replica's last call did not see
-	onChange       // what it waits for may have ended
+	onNews         // Redis has something that this replica's last call did not see
+	onChange       // the record that it waits for may have ended
 	onOutcome      // the record is done or failed
 	settled        // Redis does not settle
 )
@@ -138,7 +138,7 @@ type rules struct {
 	answerBeforeJournal, judgeBeforeJournal, cacheWhileOpen, renewLast, noHeartbeat bool
 }
 
-// driver makes a real bucket of a replica, lets the gate's own code act, and writes down what became of it.
+// driver makes a real bucket of a replica, lets the gate's own code act, and writes down the outcome.
 type driver struct {
 	*wire
 	rules
@@ -158,7 +158,7 @@ var proofDigest = record.Digest{1}
 // proofEpoch is the one in which a move is made.
 const proofEpoch link.Epoch = 10
 
-// wake returns the bucket of a replica, as it was when a message was sent whose reply, if any, is about to come.
+// wake returns the bucket of a replica, as it was when it sent a message whose reply, if any, is about to come.
 func (d *driver) wake(r replica, m message) *bucket {
 	b := newBucket(d.gate, d.gate.keys.Buckets()[0])
 	sent := proofEpoch
@@ -252,7 +252,7 @@ func (d *driver) forget() call {
 	return d.sends(func() { b.link.Do(scripts.Forget(d.key, false)) })
 }
 
-// note writes down what became of the bucket's beliefs.
+// note writes down the bucket's new beliefs.
 func (d *driver) note(b *bucket, r *replica) {
 	d.gate.running.Wait()
 	beliefs := b.link.Beliefs()
@@ -272,7 +272,7 @@ func (d *driver) note(b *bucket, r *replica) {
 	}
 }
 
-// moves are all that a replica may do where it stands.
+// moves returns everything that a replica may do in its position.
 func (d *driver) moves(r replica) (all []move) {
 	if r.paused {
 		r.paused = false
@@ -284,7 +284,7 @@ func (d *driver) moves(r replica) (all []move) {
 	return append(all, faults(r)...)
 }
 
-// arrive is a webhook that comes to an idle replica.
+// arrive brings a webhook to an idle replica.
 func (d *driver) arrive(r replica, webhook int) move {
 	r.token = token(webhook * mostFlights)
 	return move{name: "gets webhook " + r.token.String(), next: d.claims(r)}
@@ -366,14 +366,14 @@ func (d *driver) flightMoves(r replica) []move {
 	return nil
 }
 
-// idleOf is a replica whose flight has landed.
+// idleOf returns a replica whose flight has landed.
 func idleOf(r replica) replica {
 	r.stands, r.phase, r.flight = idle, claiming, message{}
 	r.token, r.attempt, r.doubt, r.failed, r.fails, r.unsure = 0, 0, false, 0, false, false
 	return r
 }
 
-// claimed is what a flight does with the reply to its claim.
+// claimed gives a flight the reply to its claim.
 func (d *driver) claimed(r replica) (m move) {
 	sent := r.flight
 	r.flight = message{}
@@ -394,7 +394,7 @@ func (d *driver) claimed(r replica) (m move) {
 		m.name = "waits"
 		next.phase = f.phase
 	case landed:
-		if b.link.Abandoned() == 0 { // else it had no answer that it took
+		if b.link.Abandoned() == 0 { // otherwise it had no answer that it accepted
 			d.landed(&m, f, b)
 		}
 	}
@@ -402,7 +402,7 @@ func (d *driver) claimed(r replica) (m move) {
 	return m
 }
 
-// landed is what a flight's callers are told.
+// landed returns the answer to a flight's callers.
 func (d *driver) landed(m *move, f *flight, b *bucket) {
 	m.next = idleOf(m.next)
 	switch l := f.landing; l.outcome {
@@ -423,7 +423,7 @@ func (d *driver) landed(m *move, f *flight, b *bucket) {
 	}
 }
 
-// looks sends a look into the client-side cache, which has nothing of this record, so that it goes on to Redis.
+// looks sends a look into the client-side cache. The cache does not have this record, so the look goes on to Redis.
 func (d *driver) looks(r replica) move {
 	b := d.wake(r, message{})
 	f := d.flight(b, r)
@@ -454,7 +454,7 @@ func (d *driver) end(r replica) record.Record {
 	return d.flight(d.wake(r, message{}), r).execution.end
 }
 
-// returns is an execution whose logic has returned: its flight goes on to store that.
+// returns lets an execution's logic return: its flight goes on to store the end.
 func (d *driver) returns(r replica) replica {
 	b := d.wake(r, message{})
 	f := d.flight(b, r)
@@ -472,7 +472,7 @@ func (d *driver) ends(r replica) replica {
 	return r
 }
 
-// ended is what an execution does with the reply to its store or its fail.
+// ended gives an execution the reply to its store or its fail.
 func (d *driver) ended(r replica) (m move) {
 	sent, before := r.flight, r
 	r.flight = message{}
@@ -491,7 +491,7 @@ func (d *driver) ended(r replica) (m move) {
 		m.next = idleOf(r)
 	case f.landing.outcome == Processing:
 		d.landed(&m, f, b)
-	case f.landing.outcome == Unavailable: // it goes on trying
+	case f.landing.outcome == Unavailable: // it keeps trying
 	default:
 		panic(fmt.Sprintf("an end landed with %+v", f.landing))
 	}
@@ -553,7 +553,7 @@ func (d *driver) keeperMoves(r replica) []move {
 	return all
 }
 
-// beats is the heartbeat that a replica sends when nothing else calls; "": none.
+// beats returns the heartbeat that a replica sends if nothing else calls; "": none.
 func (d *driver) beats(r replica) call {
 	if d.noHeartbeat {
 		return ""
@@ -593,7 +593,7 @@ func (d *driver) heal(r replica, begins bool) replica {
 	return r
 }
 
-// kept is what the keeper does with a reply.
+// kept gives the keeper a reply.
 func (d *driver) kept(r replica) move {
 	sent, heals := r.keeper, r.heals
 	r.keeper, r.heals = message{}, false
@@ -614,7 +614,7 @@ func (d *driver) kept(r replica) move {
 	default:
 		b.heartbeat(0)
 	}
-	if d.answer.call != "" { // what it was sent for has changed since
+	if d.answer.call != "" { // the execution that it was sent for has changed since
 		d.answer, ok = exchange{}, false
 	}
 	m := move{name: "takes the reply to its " + sent.call.operation(), next: r}
@@ -627,7 +627,7 @@ func (d *driver) kept(r replica) move {
 			m.late = append(m.late, r.flight.call)
 		}
 		m.late = append(m.late, d.sends(func() {
-			d.step(f) // of the new driver, where the logic still runs
+			d.step(f) // the new driver's step, if the logic still runs
 			if r.in(executing) {
 				e.run()
 				b.seeOff(e)
@@ -650,7 +650,7 @@ func (d *driver) kept(r replica) move {
 	return m
 }
 
-// faults are what may befall a replica.
+// faults are the faults that may hit a replica.
 func faults(r replica) (all []move) {
 	if r.flight.call != "" && r.stands != answering {
 		next := r

@@ -8,8 +8,8 @@ import (
 
 var deep = flag.Bool("deep", false, "let TestEveryInterleaving explore more (2 minutes and 5 GB, without -race)")
 
-// TestEveryInterleaving keeps the true script and the gate's own code, and goes through all that can happen to one
-// fingerprint. docs/design.md says what the model is, and what it leaves out.
+// TestEveryInterleaving uses the true script and the gate's own code, and goes through all that can happen to one
+// fingerprint. docs/design.md describes the model, and what it leaves out.
 func TestEveryInterleaving(t *testing.T) {
 	for _, s := range []scope{
 		{name: "replies are lost and a run fails", replicas: 3, webhooks: 3, left: budget{drops: 1, fails: 1}},

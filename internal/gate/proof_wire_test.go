@@ -16,7 +16,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redis"
 )
 
-// call is what a replica sends: a call of the script as its number of keys, KEYS and ARGV, or a GET and its key.
+// call is a message of a replica: a call of the script as its number of keys, KEYS and ARGV, or a GET and its key.
 type call string
 
 const get = "GET"
@@ -35,7 +35,7 @@ func (c call) split() (keys, args []string) {
 func (c call) keys() []string { keys, _ := c.split(); return keys }
 func (c call) args() []string { _, args := c.split(); return args }
 
-// operations are the arguments behind those that the call begins with, where no counters ride on it.
+// operations returns the arguments after the ones that every call begins with, if the call carries no counters.
 func (c call) operations() []string {
 	args := c.args()
 	if args == nil {
@@ -80,7 +80,7 @@ type wire struct {
 type exchange struct {
 	call    call
 	reply   string
-	between func() // what happens before the reply comes
+	between func() // called before the reply comes
 }
 
 func newWire(t testing.TB, of scope) *wire {

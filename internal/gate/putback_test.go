@@ -37,7 +37,7 @@ func TestWhatWasAnsweredIsPutBack(t *testing.T) {
 			"without journal": func(o *gate.Options) { o.JournalBytes = 0 },
 			"without settling": func(o *gate.Options) {
 				o.Settle = 0
-				o.JournalBytes = 0 // with it, who is faster wins
+				o.JournalBytes = 0 // with a journal the faster replica would win
 			},
 		} {
 			t.Run(loss+", "+what, func(t *testing.T) {

@@ -125,8 +125,8 @@ type holds struct{ ran }
 
 func (h *holds) Detach() Work { return h }
 
-// TestAKeptResultKeepsNothingElseOfItsExecution: what is kept is bounded by its results, and an execution has the body
-// of its request too.
+// TestAKeptResultKeepsNothingElseOfItsExecution: the bound on kept records counts results only, and an execution also
+// has the body of its request.
 func TestAKeptResultKeepsNothingElseOfItsExecution(t *testing.T) {
 	a := newAlone(t, func(o *Options) { o.JournalBytes = 0 })
 	a.forgets.tracked.Store(1)
@@ -140,7 +140,7 @@ func TestAKeptResultKeepsNothingElseOfItsExecution(t *testing.T) {
 		}
 	}()
 	a.gate.running.Wait()
-	for range 3 { // the second empties what pools have
+	for range 3 { // the second run empties the pools
 		runtime.GC()
 	}
 	select {

@@ -15,7 +15,7 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// logbook keeps the lines that tell of executions and verdicts.
+// logbook keeps the lines about executions and verdicts.
 type logbook struct {
 	mu    sync.Mutex
 	lines []map[string]any
@@ -158,7 +158,7 @@ func TestAnotherBodyThatWaitedIsTold(t *testing.T) {
 		first := r.later(1)
 		<-begun
 		other := h.request(1, "other")
-		other.Arrived = time.Now().Add(-o.WaitTimeout) // it joins, and is let go at once
+		other.Arrived = time.Now().Add(-o.WaitTimeout) // it joins, and is answered at once
 		h.expect(r.Do(other), gate.Processing, "")
 		close(ends)
 		<-first

@@ -32,7 +32,7 @@ func sealing(t testing.TB, o gate.Options, ids ...string) gate.Options {
 	return o
 }
 
-// value is what stands in Redis for a webhook.
+// value returns the value of a webhook's key in Redis.
 func (h *testbed) value(n int) string {
 	h.Helper()
 	return redistest.Do(h, h.client, "GET", h.keys.Record(h.request(n, "").Fingerprint))
@@ -194,7 +194,7 @@ func TestARotationOfKeysLosesNothing(t *testing.T) {
 	c := open("old", "new") // added last: a and b are not there yet
 	h.expect(c.send(2), gate.Executed, "ok")
 	h.expect(a.send(2), gate.Replayed, "ok")
-	d, e := open("old", "new"), open("new", "old") // moved first, where all have it
+	d, e := open("old", "new"), open("new", "old") // the new key becomes the first one once all gates have it
 	h.expect(e.send(3), gate.Executed, "ok")
 	h.expect(d.send(3), gate.Replayed, "ok")
 	h.expect(e.send(2), gate.Replayed, "ok")
@@ -207,8 +207,8 @@ func TestARotationOfKeysLosesNothing(t *testing.T) {
 	h.expectExecutions(3)
 }
 
-// TestASealedResultIsPutBackVerbatim: also where the first store's reply was lost, so that what was sealed for a second
-// try would be other bytes.
+// TestASealedResultIsPutBackVerbatim: even if the first store's reply was lost, and sealing again for a second try
+// would give other bytes.
 func TestASealedResultIsPutBackVerbatim(t *testing.T) {
 	t.Parallel()
 	h := onReal(t)
@@ -283,7 +283,7 @@ func TestAStormOverReplicasWithAndWithoutTheKeyExecutesOnce(t *testing.T) {
 	h.expectCounts(map[string]int64{"total_requests": webhooks * storm, "executed": webhooks})
 }
 
-// TestRecordsFromBeforeThereWereKeysAreRead: they stand as they are, and their digests are plain.
+// TestRecordsFromBeforeThereWereKeysAreRead: they are not sealed, and their digests are plain.
 func TestRecordsFromBeforeThereWereKeysAreRead(t *testing.T) {
 	onEach(t, func(t *testing.T, h *testbed) {
 		o := options()

@@ -48,7 +48,7 @@ func TestReplicasThatRepeatAClaimDoNotComeBackTogether(t *testing.T) {
 	defer mu.Unlock()
 	late, crowded := 0, 0
 	for i, at := range came {
-		if at < 500*time.Millisecond || at > 2*time.Second { // by then those who repeat in step would be 400 ms apart
+		if at < 500*time.Millisecond || at > 2*time.Second { // by then replicas that repeat in step would be 400 ms apart
 			continue
 		}
 		late++

@@ -11,7 +11,8 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// atMostOnce is a gate that leaves a webhook alone after one attempt, whose replicas notice a lost lease soon.
+// atMostOnce returns the options of a gate that stops a webhook after one attempt, and whose replicas notice a lost
+// lease soon.
 func atMostOnce() gate.Options {
 	o := options()
 	o.MaxAttempts, o.LockTTL, o.RedisPatience = 1, 3*time.Second, 2*time.Second
@@ -28,7 +29,7 @@ func (h *testbed) cutOff(
 	owner, other := h.openBehindProxy(o), h.open(o)
 	entered := make(chan struct{}, 1)
 	release = make(chan struct{})
-	h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) { // it goes on, whatever becomes of its context
+	h.setLogic(func(ctx context.Context, _ int64) (record.Result, error) { // it goes on, even after its context has ended
 		entered <- struct{}{}
 		<-release
 		return answer(`{"booked":true}`), nil
@@ -71,7 +72,7 @@ func TestAVerdictStandsWhateverItsOwnerComesBackWith(t *testing.T) {
 			owner.proxy.Mend()
 			<-first
 			h.eventually("the owner has told its end", func() bool { return h.metrics()["failed"] == 1 })
-			later := options() // other settings do not change what was told
+			later := options() // other settings do not change a verdict
 			for _, r := range []*replica{owner, other, h.open(later)} {
 				h.expect(r.send(1), c.verdict, "")
 			}
@@ -125,7 +126,7 @@ func TestWithStopAnAttemptInDoubtIsExecutedOnlyWhereTheLogicAsks(t *testing.T) {
 		fails(record.ErrOutcomeUnknown)
 		h.expect(blind.send(1), gate.Failed, "")
 		h.expect(blind.send(1), gate.Doubtful, "")
-		h.expect(asks.send(1), gate.Doubtful, "") // a verdict stands, whatever the caller could do
+		h.expect(asks.send(1), gate.Doubtful, "") // a verdict stays, whatever the caller's logic can do
 		h.expect(blind.Find(nil, h.request(1, "").Fingerprint), gate.Doubtful, "")
 		h.expectExecutions(1)
 
@@ -168,7 +169,7 @@ func TestARefusalThatIsNotKeptIsToldToThoseWhoWait(t *testing.T) {
 		for range 3 {
 			go func() { waits <- r.Do(h.request(1, "body")) }()
 		}
-		early := h.request(1, "body") // who joins behind them, and does not wait
+		early := h.request(1, "body") // a caller that joins behind them, and does not wait
 		early.Arrived = early.Arrived.Add(-o.WaitTimeout)
 		r.waits(4)
 		h.expect(r.Do(early), gate.Processing, "")

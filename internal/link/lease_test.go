@@ -7,7 +7,7 @@ import (
 
 func TestALeaseEndsByWhicheverClockRanFarther(t *testing.T) {
 	l := NewLease(time.Now(), time.Hour)
-	l.sent = l.sent.Round(0) // no monotonic reading: what is left is told by the wall clock
+	l.sent = l.sent.Round(0) // no monotonic reading: only the wall clock counts
 	l.sent = l.sent.Add(-2 * time.Hour)
 	if !l.Over() {
 		t.Error("the wall clock's two hours do not end it")

@@ -16,7 +16,7 @@ import (
 	"github.com/oncegate/oncegate/scripts"
 )
 
-// line is a link to a Redis that a test speaks for where it wants to.
+// line is a link to a Redis that answers as a test wants.
 type line struct {
 	*Link
 	testing.TB

@@ -44,7 +44,7 @@ func TestThePageAndTheCompletionsHaveEveryCommandAndFlag(t *testing.T) {
 	}
 }
 
-// TestBashCompletes lets bash itself complete. (Those of zsh and fish are tried where the packages are.)
+// TestBashCompletes lets bash itself complete. (The tests of the packages try zsh and fish.)
 func TestBashCompletes(t *testing.T) {
 	folder := t.TempDir()
 	if err := write(folder); err != nil {

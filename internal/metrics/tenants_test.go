@@ -42,7 +42,7 @@ func TestWhatTenantsHaveIsAsTheLibraryWantsIt(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is what Prometheus costs a gateway of many tenants.
+// BenchmarkScrape measures the cost of a scrape for a gateway of many tenants.
 func BenchmarkScrape(b *testing.B) {
 	of := make(map[string]gate.Share)
 	for i := range 1000 {

@@ -29,8 +29,8 @@ const (
 	past  = "1,1700000000001,1700000000090,expired,gateway-7d9f8c6b5-x2k4z;2,1700000000095,1700000000100,timeout,-"
 )
 
-// goldens are records whose bytes stand in testdata/form-1: the exact bytes that may be in somebody's Redis. After the
-// first release they never change; a change of what is written is a new form.
+// goldens are the records in testdata/form-1: the exact bytes that may be in somebody's Redis. After the first release
+// they never change; other bytes are a new form.
 func goldens() map[string]record.Record {
 	digest := record.Digest{0: 0xab, 15: 0x01}
 	began, failed := at(1700000000101), at(1700000000123)

@@ -32,7 +32,7 @@ func TestAUserThatNobodySavedIsGoneAfterARestart(t *testing.T) {
 	}
 }
 
-// TestWithoutHMGETAScrapeHasNothingOfTheHash, and what reads all of it goes on.
+// TestWithoutHMGETAScrapeHasNothingOfTheHash, and commands that read the whole hash still work.
 func TestWithoutHMGETAScrapeHasNothingOfTheHash(t *testing.T) {
 	s, _ := withUser(t)
 	admin := redistest.Client(t, s.Addr())

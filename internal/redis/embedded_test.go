@@ -75,7 +75,7 @@ func TestAClockThatIsNotDrivenStandsStill(t *testing.T) {
 	client := redistest.Client(t, server.Addr())
 	redis.DriveClock(server, time.Millisecond)() // driven, and stopped
 	redistest.Do(t, client, "SET", "k", "v", "PX", "1")
-	time.Sleep(20 * time.Millisecond) // what is to be shown is that nothing happens for that long
+	time.Sleep(20 * time.Millisecond) // the test shows that nothing happens for that long
 	if redistest.Do(t, client, "GET", "k") != "v" {
 		t.Error("the clock goes on")
 	}

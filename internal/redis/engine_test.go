@@ -41,7 +41,7 @@ func TestWithProtocol2HelloIsNeverSent(t *testing.T) {
 			var mu sync.Mutex
 			var heard []string
 			e := redistest.NewEngine(t, s.Addr())
-			for _, command := range []string{"HELLO", "CLIENT", "INFO", "TIME", "SCAN"} { // scripts are what passes
+			for _, command := range []string{"HELLO", "CLIENT", "INFO", "TIME", "SCAN"} { // only scripts pass
 				e.Says(command, says)
 			}
 			e.Hears(func(command string) { mu.Lock(); heard = append(heard, command); mu.Unlock() })

@@ -11,7 +11,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// TestALineOfManyBusyTenantsIsReadByOthers: who reads it takes no longer one.
+// TestALineOfManyBusyTenantsIsReadByOthers: readers refuse a longer line.
 func TestALineOfManyBusyTenantsIsReadByOthers(t *testing.T) {
 	r := New(Options{})
 	shares, backends := make(map[string]gate.Share), make(map[string]upstream.Snapshot)
@@ -53,8 +53,8 @@ func TestALineOfManyBusyTenantsIsReadByOthers(t *testing.T) {
 	}
 }
 
-// TestWhatABackendAnsweredIsForgottenAfterAMinute, and what a backend answered that a reload has put in its place
-// counts from then on.
+// TestWhatABackendAnsweredIsForgottenAfterAMinute, and if a reload puts another backend in its place, that one's
+// answers count from then on.
 func TestWhatABackendAnsweredIsForgottenAfterAMinute(t *testing.T) {
 	var m marks
 	answers := func(total int64) *upstream.Snapshot {

@@ -202,7 +202,8 @@ func TestDigestsAreKeyedBySecretsThatRotationLeavesAlone(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the golden bytes anew")
 
-// TestTheGoldenBytesOpenForEver checks that every version that reads form 1 opens what the first version sealed.
+// TestTheGoldenBytesOpenForEver checks that every version that reads form 1 opens the results that the first version
+// sealed.
 func TestTheGoldenBytesOpenForEver(t *testing.T) {
 	const file = "testdata/sealed-1"
 	k := keysOf(t, "two "+secretOf("2"), "one "+secretOf("1"))

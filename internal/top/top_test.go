@@ -63,7 +63,7 @@ func TestAFrameFitsItsWindow(t *testing.T) {
 		if len(lines) > size[1] {
 			t.Errorf("%d lines in a window of %d", len(lines), size[1])
 		}
-		for _, line := range lines[2:] { // the first two wrap where a terminal is narrow
+		for _, line := range lines[2:] { // the first two lines wrap if a terminal is narrow
 			if n := utf8.RuneCountInString(line); n > size[0] {
 				t.Errorf("a line of %d in a window of %d: %s", n, size[0], line)
 			}

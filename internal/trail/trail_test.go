@@ -47,8 +47,8 @@ const fill = `
 			'cognigy:fp:' .. string.format('%064x', i) .. ' 0 of=all&order=' .. i)
 	end`
 
-// TestAReaderRemembersTheWebhooksThatCameLast, so that its memory does not grow with the trail; but where webhooks are
-// asked for, all steps of theirs are found.
+// TestAReaderRemembersTheWebhooksThatCameLast, so that its memory does not grow with the trail; but if webhooks are
+// asked for, all their events are found.
 func TestAReaderRemembersTheWebhooksThatCameLast(t *testing.T) {
 	client := redistest.Client(t, redistest.Start(t).Addr())
 	keys := redis.NewKeys("cognigy")
@@ -77,7 +77,7 @@ func TestAReaderRemembersTheWebhooksThatCameLast(t *testing.T) {
 	if last, n := read(asked); last.Fields == nil || n != 2*remembered+remembered/2+1 {
 		t.Errorf("the last of %d is %v: a step of a webhook that was asked for has nothing of its request", n, last)
 	}
-	for round := range 2 { // the last webhook of before goes on
+	for round := range 2 { // the last webhook of the round before continues
 		const of = 2*remembered + remembered/2
 		add(1+of+round*remembered, of+(round+1)*remembered)
 		end(of)
@@ -93,7 +93,7 @@ func TestAReaderRemembersTheWebhooksThatCameLast(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever stands in a stream spoils no reader.
+// FuzzParse: no entry of a stream harms a reader.
 func FuzzParse(f *testing.F) {
 	keys := redis.NewKeys("cognigy")
 	f.Add("1795688572934-0", "stored - 200 1795688572900 1 gw~A~1 AQIDAAAAAAAAAAAAAAAAAA cognigy:t:acme:fp:"+

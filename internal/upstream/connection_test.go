@@ -149,7 +149,7 @@ func TestWebhooksThatMeetAClosingConnectionAreToldTheTruth(t *testing.T) {
 		default:
 			t.Errorf("it took no other connection: %v", err)
 		}
-		time.Sleep(idle - time.Millisecond + rand.N(2*time.Millisecond)) // a race with time is what is tested
+		time.Sleep(idle - time.Millisecond + rand.N(2*time.Millisecond)) // the test is about this race with time
 	}
 	t.Log(outcomes)
 	if outcomes["executed"] == 0 {

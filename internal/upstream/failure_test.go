@@ -94,7 +94,7 @@ func TestAnAnswerThatCanNotBeReadLeavesTheOutcomeUnknown(t *testing.T) {
 }
 
 func TestAnEndlessBodyIsReadNoFurtherThanItMayBe(t *testing.T) {
-	const buffered = 64 << 20 // more than what sockets and servers hold on the way
+	const buffered = 64 << 20 // more than sockets and servers hold on the way
 	var sent atomic.Int64
 	h := open(t, upstream.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller leaves

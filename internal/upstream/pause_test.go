@@ -105,7 +105,7 @@ func TestAnOpenBreakerTellsForHowLong(t *testing.T) {
 func TestABackendThatIsAskedAndWantsAPauseGetsOne(t *testing.T) {
 	h, _ := asking(t, step{status: 503, retryAfter: "60"})
 	h.fails(t.Context(), doubtful(), unknown, unasked)
-	equal(t, h.admits(), true) // no pause of the breaker's, which is what it may last at most
+	equal(t, h.admits(), true) // no pause: it may last no longer than the breaker's
 
 	s := &script{answers: []step{{status: 503, retryAfter: "60"}}}
 	url := serve(t, s.serve)

@@ -112,8 +112,8 @@ func TestAPostIsNeverSentAgainWhenItsKeptConnectionIsCut(t *testing.T) {
 	}
 }
 
-// TestTheBackendGoesOnWithTheTraceOfTheExecution: in place of the one that the caller sent, and also when it is asked
-// what became of an attempt in doubt.
+// TestTheBackendGoesOnWithTheTraceOfTheExecution: it replaces the trace that the caller sent, also in the question
+// about an attempt in doubt.
 func TestTheBackendGoesOnWithTheTraceOfTheExecution(t *testing.T) {
 	h, s := asking(t, step{status: 200, body: `{}`})
 	ctx := span.WithHeaders(t.Context(), map[string]string{"traceparent": "the execution's"})

@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/upstream"
 )
 
-// serveTLS is a server whose certificate an authority has issued, and which asks for a client certificate.
+// serveTLS starts a server whose certificate an authority has issued, and which asks for a client certificate.
 func serveTLS(t *testing.T, a *tlstest.Authority, answer http.HandlerFunc) string {
 	t.Helper()
 	a.Issue("server")
@@ -36,7 +36,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// httpsWithoutTrust is a backend whose certificate comes from an unknown authority.
+// httpsWithoutTrust starts a backend whose certificate comes from an unknown authority.
 func httpsWithoutTrust(t *testing.T) string {
 	t.Helper()
 	return serveTLS(t, tlstest.NewAuthority(t), func(http.ResponseWriter, *http.Request) { t.Error("it was reached") })

@@ -137,7 +137,7 @@ func TestARefusedTokenIsReplacedOnceAndTheWebhookSentAgain(t *testing.T) {
 	equal(t, []int64{b.fetches.Load(), b.posted.Load(), b.executed.Load()}, []int64{2, 2, 1})
 
 	b.least.Store(3)
-	equal(t, string(h.gives(doubtful()).Body), "x") // also where it is asked
+	equal(t, string(h.gives(doubtful()).Body), "x") // also when the backend is asked
 	equal(t, []int64{b.fetches.Load(), b.posted.Load(), b.executed.Load()}, []int64{3, 4, 2})
 }
 

@@ -25,7 +25,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// matches returns what stands in the parentheses of a pattern, sorted, each once.
+// matches returns the texts in the parentheses of a pattern, sorted, each once.
 func matches(text, pattern string) (found []string) {
 	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
 		found = append(found, m[1])
@@ -51,7 +51,7 @@ func TestEachAlertFiresAndStaysSilent(t *testing.T) {
 		t.Errorf("these fire in a test: %q\nof these alerts: %q", firing, alerts)
 	}
 	for _, a := range alerts {
-		if !slices.Contains(silent, a) && a != "OncegateHistoryChurn" { // whose silent series is beside the firing one
+		if !slices.Contains(silent, a) && a != "OncegateHistoryChurn" { // its silent series is beside the firing one
 			t.Errorf("%s is never seen to be silent", a)
 		}
 	}
@@ -94,7 +94,7 @@ func TestAlertsAndGraphsAskForMetricsThatExist(t *testing.T) {
 	}
 }
 
-// TestGraphsAreOfTheTenantThatIsChosen, if their metrics tell of tenants; the others say that they are of all.
+// TestGraphsAreOfTheTenantThatIsChosen, if their metrics have a tenant; the others say that they are of all.
 func TestGraphsAreOfTheTenantThatIsChosen(t *testing.T) {
 	u, err := upstream.New(upstream.Options{URL: "http://127.0.0.1:9", MaxResultBytes: 1 << 20})
 	if err != nil {

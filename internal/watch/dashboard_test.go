@@ -71,7 +71,7 @@ func (w *window) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// js returns what an expression is in the page, as text. Functions that it needs stand before it.
+// js returns the value of an expression in the page, as text. Functions that it needs come before it.
 func (w *window) js(expression string, functions ...string) string {
 	w.t.Helper()
 	text, err := chromedp.Run(w.ctx, chromedp.Evaluate[string](strings.Join(functions, "")+";String("+expression+")"))
@@ -94,7 +94,7 @@ func (w *window) shows(selector, text string) {
 	})
 }
 
-// picture keeps one for a person, where the test was asked to (-artifacts).
+// picture keeps a screenshot for a person, if the test was asked to (-artifacts).
 func (w *window) picture(name string) {
 	w.t.Helper()
 	png, err := chromedp.Run(w.ctx, chromedp.CaptureScreenshot())

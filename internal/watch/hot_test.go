@@ -35,7 +35,7 @@ func TestTheHotListIsThatOfAllReplicas(t *testing.T) {
 	}
 }
 
-// TestThePageShowsTheHottestOfTenThousand: the memory of the list is fixed, and so is what a page gets.
+// TestThePageShowsTheHottestOfTenThousand: the memory of the list is fixed, and so is the size of the page's data.
 func TestThePageShowsTheHottestOfTenThousand(t *testing.T) {
 	t.Parallel()
 	r := start(t, logic.Echo{}, func(*config.Config) {})

@@ -23,8 +23,8 @@ func (w *window) press(key string) {
 	w.do(chromedp.KeyEvent(key))
 }
 
-// tabTo presses Tab until an element has the focus that an expression tells of, which every element that can be reached
-// must show.
+// tabTo presses Tab until the element has the focus that an expression describes. Every element that can be reached
+// must show the focus.
 func (w *window) tabTo(what, isIt string) {
 	w.t.Helper()
 	for range 50 {
@@ -48,8 +48,8 @@ var focusIsShown = []string{`function shown() {
 	return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0;
 }`}
 
-// TestThePagesWorkByKeyboardAlone: Tab reaches all that can be used, in the order in which it stands there, and a link
-// keeps the focus while the page is redrawn. A webhook is forgotten after a question, and not before it.
+// TestThePagesWorkByKeyboardAlone: Tab reaches everything that can be used, in the order on the page, and a link keeps
+// the focus while the page is redrawn. A webhook is forgotten after a question, and not before it.
 func TestThePagesWorkByKeyboardAlone(t *testing.T) {
 	t.Parallel()
 	fails := true

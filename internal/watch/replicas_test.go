@@ -13,7 +13,7 @@ import (
 	"github.com/oncegate/oncegate/internal/redistest"
 )
 
-// state is what a replica's dashboard shows.
+// state returns what a replica's dashboard shows.
 func (r *replica) state() (s dashboard.State) {
 	r.t.Helper()
 	return r.stateOf("")

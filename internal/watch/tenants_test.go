@@ -135,7 +135,7 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 		w.do(chromedp.Navigate(all[0].admin + "/webhook/" + of("acme").Hex() + "?tenant=acme"))
 		w.shows("dl", "acme")
 		w.shows("dl", "gets this result, without an execution")
-		w.do(chromedp.Navigate(all[0].admin + "/webhook?fingerprint=" + of("beta").Hex())) // nobody says whose
+		w.do(chromedp.Navigate(all[0].admin + "/webhook?fingerprint=" + of("beta").Hex())) // the tenant is not given
 		w.shows("dl", "beta")
 		w.js(`document.querySelector("details.forget").open = true`)
 		w.js(`document.querySelector("#forget").click()`)
@@ -149,8 +149,7 @@ func TestThePageIsAboutOneTenantWhereThatIsChosen(t *testing.T) {
 	w.expectQuiet(all[0].admin)
 }
 
-// TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen, over all replicas. What is that of all tenants
-// says so.
+// TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen, over all replicas. Numbers of all tenants say so.
 func TestTheBackendAndTheOldestExecutionAreThoseOfTheTenantThatIsChosen(t *testing.T) {
 	server := redistest.Start(t)
 	release := make(chan struct{})

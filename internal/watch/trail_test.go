@@ -26,7 +26,7 @@ func withTrail(redis string) func(*config.Config) {
 
 func storms(node string) string { return fingerprint.Of([]byte("d"), []byte(node), 1).Hex() }
 
-// TestAPersonFindsABookingOnThePage types what a caller told, and reads what became of it.
+// TestAPersonFindsABookingOnThePage types the words of a caller, and reads what became of the booking.
 func TestAPersonFindsABookingOnThePage(t *testing.T) {
 	t.Parallel()
 	r := start(t, logic.Func(variety), withTrail(redistest.Start(t).URL()))

@@ -72,7 +72,7 @@ func freeAddress(t testing.TB) string {
 	return "127.0.0.1:" + port
 }
 
-// start starts a replica with settings of its own, after what is to be done before it serves.
+// start starts a replica with settings of its own, after a preparation that runs before it serves.
 func start(t testing.TB, l logic.Logic, change func(*config.Config), before ...func(*handler.Gateway)) *replica {
 	t.Helper()
 	c := config.Default()
@@ -286,7 +286,7 @@ func TestCountersOfAllReplicasAreThoseOfTheHashAndOfTheAnswers(t *testing.T) {
 			t.Errorf("%s is told as %v", what, tellings)
 		}
 	}
-	for _, r := range replicas { // and what all know is told by each
+	for _, r := range replicas { // each replica reports what all know
 		if m := r.metrics(); m["oncegate_cluster_requests_total{}"] != 300 || m["oncegate_cluster_executed_total{}"] !=
 			field("executed") {
 			t.Errorf("of all replicas it tells %v requests and %v executions", m["oncegate_cluster_requests_total{}"],
@@ -352,7 +352,7 @@ func TestLabelsComeFromFixedSets(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsInAnyMetricOrLog greps for what was planted: values of payloads and results, keys, tokens.
+// TestNoSecretIsInAnyMetricOrLog searches for planted texts: values of payloads and results, keys, tokens.
 func TestNoSecretIsInAnyMetricOrLog(t *testing.T) {
 	t.Parallel()
 	r := start(t, logic.Func(variety), func(c *config.Config) {

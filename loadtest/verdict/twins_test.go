@@ -34,7 +34,7 @@ oncegate_cluster_malformed_total 2
 process_cpu_seconds_total 1.5
 `
 
-// told is what two replicas tell, of which one has done nothing.
+// told has the reports of two replicas, of which one has done nothing.
 func told(t *testing.T) map[string]int64 {
 	t.Helper()
 	_, hash, _ := strings.Cut(page, "oncegate_cluster_")
@@ -103,8 +103,8 @@ func TestEachCounterAndItsTwinAreCompared(t *testing.T) {
 	}
 }
 
-// TestWhatIsCountedIsWhatAllReplicasTellOfTheHash: no counter of the hash that Prometheus is told is left out, but for
-// those that no replica tells of itself.
+// TestWhatIsCountedIsWhatAllReplicasTellOfTheHash: it leaves out no counter of the hash that Prometheus gets, except
+// those that no replica reports about itself.
 func TestWhatIsCountedIsWhatAllReplicasTellOfTheHash(t *testing.T) {
 	source, err := os.ReadFile("../../internal/metrics/cluster.go")
 	if err != nil {
