@@ -300,7 +300,7 @@ type event struct {
 	revives uint16
 }
 
-// follow calls back with each event that may happen next.
+// follow yields each event that may happen next, with the state after it.
 func (m *model) follow(s state, yield func(state, event)) {
 	d := m.view(s.data)
 	owner := -1
