@@ -6,7 +6,7 @@
 #   ./test.sh extension  the tests of the Extension alone
 #   ./test.sh fuzz       the fuzz targets alone; FUZZTIME=2m says how long each (5s by default)
 #
-# A fresh Debian or Ubuntu needs git, curl and Go for it: whatever else is missing comes through apt-get. The tests
+# A fresh Debian or Ubuntu needs git, curl and Go for it: all that is missing comes through apt-get. The tests
 # start redis-servers of their own on free ports, so none has to run, and one that runs is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -115,7 +115,7 @@ proof() {
   go_test -count=1 -timeout 12m -run "$proof" ./internal/gate
 }
 
-# deploy tests what stands in deploy, in a module of its own: its libraries are not the gateway's.
+# deploy tests the folder deploy, a module of its own: its libraries are not the gateway's.
 deploy() {
   step="the tests of deploy"
   echo "== go test in deploy"

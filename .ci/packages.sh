@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What installs Debian packages for the tests, sourced by test.sh and engines.sh. A script that uses it calls
+# Functions that install Debian packages for the tests, sourced by test.sh and engines.sh. A script that uses it calls
 # release_services when it ends, however it ends.
 
 guard="" # the file that keeps apt from starting services, while it is there

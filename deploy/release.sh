@@ -56,7 +56,7 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 
   deploy/packages/make.sh "$VERSION" "$arch" "$scratch/$name" "$dist"
 done
 
-# What is in the program, as it was linked: the modules, with their versions and hashes, and Go itself.
+# The contents of the program as it was linked: the modules, with their versions and hashes, and Go itself.
 "$(go -C deploy tool -n cyclonedx-gomod)" bin -json -noserial -notimestamp -version "$VERSION" \
   -output "$dist/oncegate_${VERSION#v}.cdx.json" "$scratch/linux-amd64/oncegate"
 

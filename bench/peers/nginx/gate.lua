@@ -1,5 +1,5 @@
--- What a team that knows nginx would run: finished results in a dictionary that the workers share, one script call to
--- claim and one SET to store. A duplicate of a running webhook is told to come again.
+-- The script that a team with nginx would write: finished results in a dictionary that the workers share, one script
+-- call to claim and one SET to store. A duplicate of a running webhook is told to come again.
 local cjson = require "cjson.safe"
 local redis = require "nginx.redis"
 local sha256 = require "nginx.sha256"

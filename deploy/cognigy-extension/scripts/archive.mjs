@@ -1,4 +1,4 @@
-// Packs oncegate.tar.gz, which is uploaded to Cognigy.AI: the same bytes whenever, wherever and by whomever.
+// Packs oncegate.tar.gz, the file that is uploaded to Cognigy.AI. Each build has the same bytes, on any machine.
 import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";

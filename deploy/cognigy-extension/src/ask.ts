@@ -77,8 +77,8 @@ function callOf({ gateway, method, path, body }: Question, left: number): Call {
 }
 
 /**
- * guard drops an answer that repeats the API key, as an echo service's does: it would stand in the flow's context and
- * in logs. A shorter key may be a word that stands in an answer by chance.
+ * guard drops an answer that repeats the API key, as an echo service's does: otherwise the key would get into the
+ * flow's context and into logs. A key of less than 16 characters may be a word that an answer has by chance.
  */
 function guard({ apiKey }: Gateway, heard: Answer | Silence): Answer | Silence {
   if ("silence" in heard || apiKey.length < 16) {

@@ -40,7 +40,7 @@ export function exchange(call: Call, ms: number): Promise<Answer | Silence> {
     const headers = body ? { ...call.headers, "Content-Length": String(body.length) } : call.headers;
     const request = client.request(call.url, { method: call.method, headers, agent: false });
 
-    // Whoever comes first ends it; what comes later resolves nothing any more.
+    // The first event ends the exchange; later ones have no effect.
     const end = (heard: Answer | Silence) => {
       clearTimeout(timer);
       resolve(heard);

@@ -2,7 +2,7 @@ import { INodeField, INodeSection } from "@cognigy/extension-tools/build/interfa
 
 import { oncegate } from "./connection";
 
-/** What both nodes have. */
+/** The fields that both nodes have. */
 
 export const color = "#0f766e";
 

@@ -24,7 +24,7 @@ export function stepOf(step: unknown, nodeId: unknown): string {
 }
 
 /**
- * identify makes the identity of what a node's fields and the message say. It throws a Mistake if a part is missing:
+ * identify makes the identity from a node's fields and the message. It throws a Mistake if a part is missing:
  * with half an identity all customers would share one call.
  */
 export function identify(
@@ -67,7 +67,7 @@ export function identify(
   throw new Mistake("invalid", 'The field "Once per" has an unknown value: choose one of its options.');
 }
 
-/** What scripts and templates write where a value is missing names nothing. The gateway knows more of them. */
+/** The texts that scripts and templates write for a missing value name nothing. The gateway knows more such texts. */
 function required(value: unknown, sentence: string): string {
   const text = words(value);
   if (!text || /^(undefined|null|NaN|\[object .*\])$/.test(text) || /\{\{.*\}\}/.test(text)) {

@@ -22,8 +22,8 @@ export interface Pending {
 }
 
 /**
- * recall returns the call of a step that is pending, or null. If variables are given, it is one with just these: of an
- * AI agent's tool calls several may be pending, and only their arguments tell one that is repeated from another one.
+ * recall returns the pending call of a step, or null. If variables are given, it is a call with just these: several
+ * tool calls of an AI agent may be pending, and only their arguments tell a repeated one from another.
  */
 export function recall(context: unknown, step: string, variables?: string): Pending | null {
   const calls = memoryOf(context).filter(
@@ -63,7 +63,7 @@ export function forgotten(context: unknown, fingerprint: string): Pending[] | nu
   return others.length < memory.length ? others : null;
 }
 
-/** memoryOf reads what is still of use. Anybody may write into the context, so the form is checked. */
+/** memoryOf reads the calls that are still of use. Anybody may write into the context, so the form is checked. */
 function memoryOf(context: unknown): Pending[] {
   const stored = Object(context)[memoryKey];
   return Array.isArray(stored) ? stored.filter((call) => isPending(call) && call.until > Date.now()) : [];

@@ -7,7 +7,7 @@ import { memoryKey, Pending } from "./memory";
 import { Mistake } from "./mistake";
 import { meaningOf, Outcome, Status } from "./status";
 
-/** An Output is what a flow reads. Each node stores a whole one, however it ends. */
+/** An Output is the result that a flow reads. Each node stores a complete one, however it ends. */
 export interface Output {
   outcome: Outcome;
   status: Status;
@@ -32,7 +32,7 @@ export interface StorageConfig {
   contextKey?: unknown;
 }
 
-/** The longest remark of somebody else's that is passed on. */
+/** The longest remark of another program that is passed on. */
 const maxRemarkLength = 300;
 
 export function outputOf(told: Told): Output {
@@ -47,7 +47,7 @@ export function outputOf(told: Told): Output {
   return { ...blank(status), ...rest, outcome, detail: detail || null };
 }
 
-/** outputOfError tells what was wrong before anything was sent, or what should never happen. */
+/** outputOfError reports a mistake found before anything was sent, or an error that should never happen. */
 export function outputOfError(error: unknown): Output {
   if (error instanceof Mistake) {
     return { ...blank(error.status), detail: error.message };

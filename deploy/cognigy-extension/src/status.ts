@@ -11,13 +11,13 @@ interface Meaning {
    * about the call.
    */
   memory: "forget" | "renew" | "keep" | "leave";
-  /** What an author reads, and what there is to do. */
+  /** The sentence for an author: the meaning, and what to do. */
   sentence: string | null;
 }
 
 const done: Meaning = { outcome: "done", again: "never", memory: "forget", sentence: null };
 
-/** One row for each status that a node tells. Those that the gateway has a word for are called as it calls them. */
+/** One row for each status of a node. If the gateway has a word for a status, the row has the same word. */
 const meanings = {
   executed: done,
   replayed: done,

@@ -7,7 +7,7 @@ const mostLevels = 1000;
 export interface Verdict {
   status: Status;
   data: unknown;
-  /** What the gateway or Node said beside it; empty if nothing. */
+  /** The remark of the gateway or of Node; empty if there is none. */
   remark: string;
   httpStatus: number | null;
   /** Seconds after which the gateway would like to be asked again. */
@@ -19,7 +19,7 @@ export interface Verdict {
 }
 
 /**
- * judge says what an answer means. Nothing but the gateway's own word makes a success: a 200 alone may come from a
+ * judge returns the meaning of an answer. Only the gateway's own word makes a success: a 200 alone may come from a
  * login page or from another server.
  */
 export function judge(heard: Answer | Silence): Verdict {
@@ -88,7 +88,7 @@ function statusOf(answer: Answer, envelope: Envelope | null): Status {
   return statusOfCode(answer);
 }
 
-/** What stands here has no word of the gateway's: it was turned away at the door, or a proxy answers. */
+/** These answers have no word of the gateway's: it refused the request at once, or a proxy answered. */
 function statusOfCode({ code, headers, text }: Answer): Status {
   switch (code) {
     case 400:
@@ -142,7 +142,7 @@ function envelopeOf(json: unknown, named: unknown): Envelope | null {
   return Object.keys(others).every((name) => name === "detail") ? { status, data, fingerprint } : null;
 }
 
-/** dataOf is what the backend answered: JSON as its value, anything else as text. */
+/** dataOf returns the backend's answer: JSON as its value, anything else as text. */
 function dataOf(answer: Answer, json: unknown, envelope: Envelope | null, status: Status): unknown {
   if (envelope) {
     return envelope.data === undefined ? null : envelope.data;
@@ -154,7 +154,7 @@ function dataOf(answer: Answer, json: unknown, envelope: Envelope | null, status
   return isJSON(answer) ? json : answer.text;
 }
 
-/** isJSON tells what an answer claims to be. An empty body claims nothing. */
+/** isJSON reports whether an answer claims to be JSON. An empty body claims nothing. */
 function isJSON({ headers, text }: Answer): boolean {
   return text !== "" && /[/+]json/i.test(headers["content-type"] || "");
 }
@@ -171,7 +171,7 @@ function remarkOf({ code, headers }: Answer, json: unknown, status: Status): str
   return remarks.filter((remark) => typeof remark === "string").join("; ") || `HTTP ${code}`;
 }
 
-/** parsed returns undefined for what is no JSON, and for what a platform would choke on that walks it by recursion. */
+/** parsed returns undefined for text that is not JSON, and for JSON too deep for a platform that recurses into it. */
 function parsed(text: string): unknown {
   try {
     const value = JSON.parse(text);

@@ -1,4 +1,4 @@
-// What the nodes make of each answer: of the gateway, of a proxy before it, of a stranger, of nobody.
+// The outcome of the nodes for each answer: of the gateway, of a proxy before it, of a stranger, or none.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
@@ -31,7 +31,7 @@ function callOnce(url, config = {}, session = new Session(extension), more) {
 const data = { booking: "B-1", seats: 2 };
 const plain = { "Content-Type": "text/plain" };
 
-// name: what the server says one after the other; then what the flow sees.
+// name: the server's answers, one after the other; then the flow's view.
 const answers = {
   executed: [[gateway.executed(data)], { outcome: "done", status: "executed", data, attempt: 1, calls: 1 }],
   "found done": [[gateway.replayed(data)], { outcome: "done", status: "replayed", data, replayed: true }],

@@ -1,4 +1,4 @@
-// The archive as the platform gets it: what is in it, what it describes, and what it does at its worst.
+// The archive as the platform gets it: its content, its descriptions, and its worst behaviour.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";

@@ -1,8 +1,8 @@
 // Time for tests that takes none: pauses are over at once, and a slow machine makes nothing late.
 
 /**
- * A Clock stands still while a request is under way that will be answered, and goes on to the next timer as soon as
- * there is none. So all that happens takes no time, and all that waits takes just its time.
+ * A Clock stops while a request is under way that will be answered, and advances to the next timer as soon as there is
+ * none. So work takes no time, and waiting takes exactly its time.
  */
 export class Clock {
   #now = Date.now();
@@ -36,7 +36,7 @@ export class Clock {
     return { ...module, request };
   }
 
-  /** silence tells of a request at the server that will never be answered. Both ends know it by the client's port. */
+  /** silence reports a request at the server that will never be answered. Both ends know it by the client's port. */
   silence(request) {
     this.#silent.add(request.socket.remotePort);
   }

@@ -149,7 +149,7 @@ function getResult(url, session, config = {}) {
   return session.run("getResult", { connection: { gatewayUrl: url, apiKey }, ...config });
 }
 
-/** A backend answers with what work returns, and keeps the number of each attempt. Held, it answers nobody. */
+/** A backend answers with work's result, and keeps the number of each attempt. While it is held, it answers nobody. */
 async function backendOf(t, work) {
   const attempts = [];
   let gate = Promise.resolve();

@@ -9,9 +9,9 @@ const coreModules = createRequire(import.meta.url);
 const mostMs = 20_000;
 
 /**
- * An Extension has nothing around it but console, timers and require, since no more is known of the platform's VM. What
- * it writes to the console, and which modules it asks for, is kept. Modules replaces some of these. With a Clock, it is
- * that one's time.
+ * An Extension has only console, timers and require around it, because no more is known of the platform's VM. load
+ * keeps what it writes to the console, and which modules it asks for. modules replaces some modules. With a Clock, its
+ * time is the Clock's.
  */
 export function load(file, { modules = {}, clock = null } = {}) {
   const required = [];
@@ -40,7 +40,7 @@ export function load(file, { modules = {}, clock = null } = {}) {
 
 /**
  * A Session is one user's conversation: its context stays, its input is new with each message. run executes a node
- * with its default values and the given ones, and returns what came of it.
+ * with its default values and the given ones, and returns the outcome.
  */
 export class Session {
   context = {};
@@ -125,7 +125,7 @@ export class Session {
   }
 }
 
-/** What a flow stores is JSON. */
+/** A flow stores JSON. */
 function copy(value) {
   return JSON.parse(JSON.stringify(value));
 }

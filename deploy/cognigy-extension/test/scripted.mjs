@@ -5,9 +5,9 @@ import { createServer } from "node:http";
 export const fingerprint = "cognigy:fp:" + "0123456789abcdef".repeat(4);
 
 /**
- * scripted starts a server on loopback. Its steps answer one request after the other, the last one all further ones: a
- * step is {status, headers, body}, or a function of request and response. One that never answers returns true, which the
- * Clock is told. The server ends with the test.
+ * scripted starts a server on loopback. Each step answers one request, and the last one all further requests. A step is
+ * {status, headers, body}, or a function of request and response. A function that never answers returns true, and the
+ * Clock learns of it. The server ends with the test.
  */
 export async function scripted(t, clock, ...steps) {
   const requests = [];
@@ -37,7 +37,7 @@ export async function scripted(t, clock, ...steps) {
   return { url: `http://127.0.0.1:${server.address().port}`, requests };
 }
 
-/** What the gateway answers, in the words of docs/http.md. */
+/** The gateway's answers, in the words of docs/http.md. */
 export const gateway = {
   executed: (data) => answer(200, "executed", { status: "success", data }),
   replayed: (data) => answer(200, "replayed", { status: "cached", data }, { "Idempotency-Replayed": "true", Age: "3" }),

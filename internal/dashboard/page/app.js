@@ -1,5 +1,5 @@
-// Keeps the page current from the stream /feed. Each event is the whole state but for the seconds, of which it brings
-// the last ones: they are kept here, also while the gateway restarts.
+// Keeps the page current from the stream /feed. Each event is the whole state, but with the last seconds only: older
+// seconds are kept here, also while the gateway restarts.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -47,7 +47,7 @@ function connect() {
   };
 }
 
-// choose shows the webhooks of another tenant, or those of all.
+// choose shows the webhooks of another tenant, or of all tenants.
 function choose(name) {
   tenant = name;
   stream.close();
@@ -56,7 +56,7 @@ function choose(name) {
   connect();
 }
 
-// tenants offers those that there are.
+// tenants offers the existing tenants.
 function tenants() {
   const select = byId("tenant"), names = state.tenants || [], wanted = names.join(" ");
   select.hidden = names.length === 0;
@@ -107,7 +107,7 @@ function gather(width) {
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// bars draws what arrived above the line and what was executed below it, on one scale.
+// bars draws arrivals above the line and executions below it, on one scale.
 function bars(u) {
   const { ctx, bbox } = u, dpr = devicePixelRatio;
   ctx.save();
@@ -138,8 +138,7 @@ function bars(u) {
   ctx.restore();
 }
 
-// words says in the picture what is what, and what the storm with the highest bar was: the bars around that one which
-// are not much lower.
+// words labels the picture, and describes the storm with the highest bar: the bars around it that are not much lower.
 function words(u, zero, peak) {
   const { ctx, bbox } = u, dpr = devicePixelRatio;
   const large = (innerWidth < 640 ? 13 : 16) * dpr;
@@ -207,7 +206,7 @@ function draw() {
   }
 }
 
-// tell says what a bar is that is pointed at; without one, what all bars are.
+// tell describes the bar under the pointer; without one, all bars.
 function tell(i) {
   const every = bins.size === 1 ? "one second" : bins.size + " seconds";
   byId("at").textContent = i == null || i < 0 || i >= bins.at.length ? "each bar: " + every :

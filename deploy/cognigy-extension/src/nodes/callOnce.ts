@@ -86,7 +86,7 @@ function toolCall({ onceEach }: CallOnceConfig): boolean {
   return onceEach === "toolCall";
 }
 
-/** variablesOf returns them as JSON. The field gives an object, or its text if somebody has written one. */
+/** variablesOf returns the variables as JSON. The field gives an object, or its text if somebody has written one. */
 function variablesOf(given: unknown): string {
   let variables = given;
   try {
