@@ -94,7 +94,7 @@ func (e *execution) Run(ctx context.Context, attempt int64, inDoubt bool) (recor
 // LogValue returns the webhook's name in logs.
 func (e *execution) LogValue() slog.Value { return e.webhook.LogValue() }
 
-// checked refuses a result that is declared as JSON but is not: it could not stand as data in an envelope. respond.go
+// checked refuses a result that is declared as JSON but is not: it would not fit into an envelope as data. respond.go
 // quotes results of every other type.
 func checked(r logic.Result, err error) (logic.Result, error) {
 	if err == nil && r.ContentType == record.JSON && !json.Valid(r.Body) {

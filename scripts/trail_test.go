@@ -159,7 +159,7 @@ func TestWithoutATrailNothingIsWritten(t *testing.T) {
 	})
 }
 
-// TestATrailThatCannotBeWrittenFailsNothing: another program's value stands at its key.
+// TestATrailThatCannotBeWrittenFailsNothing: the stream's key has another program's value.
 func TestATrailThatCannotBeWrittenFailsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		e.trail = 1000

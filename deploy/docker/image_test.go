@@ -1,4 +1,4 @@
-// Package docker_test looks at the image and runs what is in it. test.sh builds the image, and says where it is.
+// Package docker_test examines the image and runs the program in it. test.sh builds the image, and says where it is.
 package docker_test
 
 import (

@@ -43,7 +43,7 @@ type Serve struct{}
 
 // Demo plays a storm.
 type Demo struct {
-	Open bool `default:"true" negatable:"" help:"Show the dashboard in a browser, where there is one."`
+	Open bool `default:"true" negatable:"" help:"Show the dashboard in a browser, if there is one."`
 }
 
 // Top shows the dashboard in a terminal.

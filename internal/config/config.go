@@ -65,7 +65,7 @@ type HTTP struct {
 	// ProcessingStatus is the status of the answer "still processing": 409, 202, 425 or 503.
 	ProcessingStatus int `default:"409" tenant:"" help:"Status of the answer \"still processing\": 409, 202, 425 or 503."`
 	// ResponseMode is envelope (the result is inside the gateway's own JSON) or passthrough (the result is the answer).
-	ResponseMode ResponseMode `default:"envelope" tenant:"" help:"envelope: the result stands as data in the gateway's JSON; passthrough: it is the answer itself."`
+	ResponseMode ResponseMode `default:"envelope" tenant:"" help:"envelope: the result is data in the gateway's JSON; passthrough: it is the answer itself."`
 	// Identity is cognigy, header:NAME or json:PATH,PATH,…
 	Identity string `default:"cognigy" tenant:"" help:"What tells webhooks apart: cognigy (dialogId, nodeId and sequence), header:NAME, or json:PATH,PATH,… of the body."`
 	// TLSCert and TLSKey are paths of PEM files, given together or not at all.
@@ -111,7 +111,7 @@ type Execution struct {
 	// ResultTTL, at least twice LockTTL, is how long a record lives after its last write.
 	ResultTTL time.Duration `default:"1h" tenant:"" help:"How long a result answers duplicates; at least twice LOCK_TTL."`
 	// RejectedTTL, 0 or at least twice LockTTL, is how long the record of a final refusal lives.
-	RejectedTTL time.Duration `default:"5m" tenant:"" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: it is told to those who wait and not kept."`
+	RejectedTTL time.Duration `default:"5m" tenant:"" help:"How long a final refusal (4xx) of the backend answers duplicates; at least twice LOCK_TTL, or 0: callers that wait get it and it is not kept."`
 	// InDoubt is execute or stop: what happens to a webhook whose last attempt may have had its effect.
 	InDoubt InDoubt `default:"execute" tenant:"" help:"An attempt whose predecessor may have had its effect: execute, or stop until a person decides (500, doubtful)."`
 	// DoubtTTL, at least ResultTTL, is how long verdicts live and, with InDoubt stop, every record in progress or in
@@ -126,7 +126,7 @@ type Execution struct {
 	// MaxResultBytes bounds what the logic returns, 1 KiB to 64 MiB; more is a failure.
 	MaxResultBytes Bytes `default:"1MiB" tenant:"" help:"Largest result: bytes, or with KiB or MiB."`
 	// ResultKeyFile is the path of a file of keys (docs/sealing.md), or empty.
-	ResultKeyFile string `placeholder:"FILE" tenant:"" help:"File of the keys under which results are sealed in Redis (docs/sealing.md); none: they stand there as they are."`
+	ResultKeyFile string `placeholder:"FILE" tenant:"" help:"File of the keys under which results are sealed in Redis (docs/sealing.md); none: they are stored readable."`
 	// Settle is how long nothing new is decided after Redis lost its history; 0 switches settling off. Otherwise it is
 	// at least Settle/4 + Redis.Timeout + DialTimeout, what a living replica needs to notice, reconnect and put back.
 	Settle time.Duration `default:"3s" help:"After a failover, how long replicas put back what Redis lost before anything new is decided; 0: off."`
@@ -137,7 +137,7 @@ type Execution struct {
 	// MaxWaiters is 0, for no limit, or more.
 	MaxWaiters int `default:"20000" tenant:"" help:"Requests at once in this process that wait for an execution; beyond, 503. 0: no limit."`
 	// JournalBytes is 0, for no journal, to 64 GiB.
-	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back where Redis forgot them; 0: none."`
+	JournalBytes Bytes `default:"64MiB" help:"Memory for the outcomes answered last, which are put back if Redis forgot them; 0: none."`
 	// JournalAge is above 0, at most ResultTTL, and at most RejectedTTL unless that is 0: the record of an older outcome
 	// may have ended in Redis already.
 	JournalAge time.Duration `default:"3m" help:"How long they are kept there."`
@@ -147,7 +147,7 @@ type Execution struct {
 type Redis struct {
 	// URL is redis://, rediss:// or unix://, and excludes all fields that belong to Host. If it holds master_set, its
 	// addresses are those of Sentinels, which name the Redis.
-	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket; ?master_set=NAME&addr=HOST:PORT&addr=… where these are Sentinels."`
+	URL Secret `name:"redis-url" placeholder:"URL" help:"redis://user:password@host:port/db; rediss:// for TLS, unix:// for a socket; ?master_set=NAME&addr=HOST:PORT&addr=… if these are Sentinels."`
 	// Host is a name or an address, without a port.
 	Host string `name:"redis-host" placeholder:"HOST" help:"Host, in place of a URL."`
 	// Port is 1 to 65535. Validate fills in 6379 if only Host is given; 0 stays if neither is.
@@ -185,7 +185,7 @@ func (r Redis) Embedded() bool { return r.URL == "" && r.Host == "" }
 // Upkeep says how often background work is done.
 type Upkeep struct {
 	// MetricsFlush, above 0 and at most 1m, is the longest time that a counter waits in memory.
-	MetricsFlush time.Duration `default:"1s" help:"Longest time that counters wait in memory for a ride to Redis."`
+	MetricsFlush time.Duration `default:"1s" help:"Longest time that counters wait in memory for a call to Redis."`
 	// SweepInterval, at least 1s, is the pause between two sweeps.
 	SweepInterval time.Duration `default:"60s" help:"Pause between two sweeps for gauges and orphaned records."`
 }
@@ -195,7 +195,7 @@ type Trail struct {
 	// Keep, 0 to MostTrail, is how many transitions are kept, over all buckets; 0: none.
 	Keep int `name:"trail" default:"0" help:"Transitions of webhooks (claimed, stored, failed, …) that Redis keeps for oncegate trail and the dashboard; 0: none."`
 	// Fields, separated by commas, are at most 16 paths of members of a JSON body.
-	Fields string `name:"trail-fields" placeholder:"PATHS" help:"Fields of bodies by which the trail is searched, such as variables.orderId, separated by commas. They stand in Redis: mind private data."`
+	Fields string `name:"trail-fields" placeholder:"PATHS" help:"Fields of bodies by which the trail is searched, such as variables.orderId, separated by commas. Their values are in Redis: mind private data."`
 }
 
 // MostTrail bounds Trail.Keep: some 2 GB of Redis.

@@ -25,7 +25,7 @@ type told struct {
 	data    string
 }
 
-// stands is the state of the record: the last attempt that was claimed, and the result if one is stored.
+// stands has the state of the record: the last attempt that was claimed, and the result if one is stored.
 type stands struct {
 	attempt int64
 	result  told

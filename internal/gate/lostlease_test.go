@@ -97,7 +97,7 @@ func TestALeaseThatIsLostAfterTheEndCountsNoDriver(t *testing.T) {
 	e := a.executes(named(1), 0)
 	e.fate.Store(fateEnded)
 	a.executions.remove(e)
-	for range 1000 { // WaitGroup panics where it is counted up again before Wait has returned
+	for range 1000 { // WaitGroup panics if it is counted up again before Wait has returned
 		var group sync.WaitGroup
 		a.gate.running.Add(1)
 		group.Go(a.gate.running.Wait)

@@ -16,11 +16,11 @@ import (
 	"github.com/oncegate/oncegate/internal/record"
 )
 
-// dataset is what a Redis holds of one fingerprint, and which server it is.
+// dataset is the content of a Redis about one fingerprint, and which server it is.
 //
-// Time stands still but for the losses: it is proofTime plus a millisecond for each, so that a history is met at
-// another time after each. A deadline either runs or is over, and is written down as one of two texts (tidy): that a
-// lease or a settling ends is an event of its own.
+// Time advances only at losses: it is proofTime plus a millisecond for each, so that each history is met at another
+// time. A deadline either runs or is over, and is written down as one of two texts (tidy): the end of a lease or of
+// settling is an event of its own.
 type dataset struct {
 	record string // "": none
 	noted  noted  // in the metrics hash

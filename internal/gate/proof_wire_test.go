@@ -62,12 +62,12 @@ func (c call) operation() string {
 	return operations[asked[0][0]]
 }
 
-// wire is the connection of a real gate to a Redis that says what the proof wants.
+// wire is the connection of a real gate to a Redis that answers what the proof wants.
 //
-// A step of a flight's or the keeper's that makes a call is run twice: once to see what it sends, which is where it
-// stands then; and once more, from the same state, when its reply has come, with the losses suspected that came in
-// between. The loops in which it would try again make one try each, since nobody has patience (claims), or the gate's
-// life is over (ends): the proof decides what happens between tries.
+// A step of a flight or of the keeper that makes a call is run twice. The first run shows the call, and where the step
+// waits for it. The second run begins in the same state when the reply has come, with the losses that were suspected in
+// between. The loops in which it would try again make one try each, because nobody has patience (claims), or because
+// the gate's life is over (ends): the proof decides what happens between tries.
 type wire struct {
 	gate   *Gate
 	alive  context.Context

@@ -19,7 +19,7 @@ const (
 	EndedRejected                 // with a final refusal (4xx), kept or not
 	EndedFailed                   // without a result: the next delivery executes again
 	EndedOvertaken                // another execution had begun, and this one's end was not accepted
-	EndedNotStored                // Redis did not take its end before the gate closed, or a foreign value stands there
+	EndedNotStored                // Redis did not take its end before the gate closed, or the key has a foreign value
 	endings
 )
 

@@ -295,7 +295,7 @@ func TestCountersOfAllReplicasAreThoseOfTheHashAndOfTheAnswers(t *testing.T) {
 	}
 }
 
-// TestEachTenantHasSeriesOfItsOwn: they add up to all, and a tenant that is none has none.
+// TestEachTenantHasSeriesOfItsOwn: they add up to all, and a tenant that does not exist has none.
 func TestEachTenantHasSeriesOfItsOwn(t *testing.T) {
 	t.Parallel()
 	r := start(t, logic.Func(variety), func(c *config.Config) {
