@@ -54,7 +54,7 @@
 --   history and the ms it was met   '' if no history could be noted
 --   ms now
 --   ms left of settling
---   flags                           1 if the flush was taken + 2 if the transitions were counted (they are not if Redis is full)
+--   flags                           1 if the flush was taken + 2 if the transitions were counted (not if Redis is full)
 --   answer 1, answer 2, …           left out if every claim is answered 1, every store 2, and there is nothing else
 -- Answers:
 --   1                            claimed: run attempt 1, the first one
