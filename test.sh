@@ -38,7 +38,7 @@ trap finish EXIT
 go_test() {
   go test "$@" 2>&1 | tee "$scratch/said" && return
   {
-    grep -vE '^(ok|\?) ' "$scratch/said" | tail -n 40
+    grep -vE '^(ok|\?|go: downloading) ' "$scratch/said" | tail -n 40
     grep -E '^ *--- FAIL|^panic: |^WARNING: DATA RACE|^FAIL.*/' "$scratch/said" | tail -n 20
   } >"$scratch/why"
   return 1

@@ -55,12 +55,18 @@ func newBucket(g *Gate, keys redis.Bucket) *bucket {
 	return b
 }
 
-// start makes the first call and waits until Redis has settled.
+// start makes the first call and waits until Redis has settled. It repeats a call that has no answer, until Redis has
+// been silent for RedisPatience.
 func (b *bucket) start(ctx context.Context) error {
+	again := link.Pauses()
 	for {
 		history, left, err := b.link.Handshake()
 		if err != nil {
-			return b.explainStart(err)
+			_, refused := errors.AsType[*rueidis.RedisError](err)
+			if refused || b.link.InTroubleFor(b.gate.options.RedisPatience) || sleep.For(ctx, again.Next()) != nil {
+				return b.explainStart(err)
+			}
+			continue
 		}
 		if left == 0 {
 			b.keeper.healer.confirmedUnder = history

@@ -57,6 +57,28 @@ func TestTheStartWaitsUntilRedisHasSettled(t *testing.T) {
 	_ = next.Close(t.Context())
 }
 
+func TestTheStartOutlastsARedisThatIsSilentForAMoment(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	o := options()
+	o.RedisTimeout, o.RedisPatience = 200*time.Millisecond, time.Minute
+	g, store := open(t, server.URL(), o)
+	defer store.Close()
+	redistest.Do(t, redistest.Client(t, server.Addr()), "CLIENT", "PAUSE", "1500", "ALL")
+	if err := g.Start(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	_ = g.Close(t.Context())
+
+	o.RedisPatience = 0
+	g, store = open(t, server.URL(), o)
+	defer store.Close()
+	redistest.Do(t, redistest.Client(t, server.Addr()), "CLIENT", "PAUSE", "60000", "ALL")
+	if err := g.Start(t.Context(), store); err == nil {
+		t.Error("it starts on a redis that stays silent")
+	}
+}
+
 func TestAStartIsRefusedWhereScriptsMayNotAskForTheHistory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
